@@ -1,0 +1,106 @@
+//! What one runtime consists of, and how a call finds the runtime it runs in.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+
+use crate::cancel::Scopes;
+use crate::error::Stopped;
+use crate::park::Waiters;
+use crate::runtime::Settings;
+use crate::scheduler::{Fibers, RunQueue};
+use crate::stack::Stacks;
+use crate::stats::Counters;
+use crate::timer::Timers;
+use crate::world::clock::Clock;
+use crate::world::net::Reactor;
+use crate::world::offload::Offload;
+
+/// Index that names no fiber.
+pub(crate) const NO_FIBER: u32 = u32::MAX;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+    static NEXT_ID: Cell<u64> = const { Cell::new(1) };
+}
+
+/// One runtime. Everything is owned by one thread; nothing is borrowed across a switch.
+pub(crate) struct Core {
+    /// Tells runtimes of one thread apart; never zero.
+    pub(crate) id: u64,
+    pub(crate) fibers: RefCell<Fibers>,
+    pub(crate) ready: RunQueue,
+    /// The running fiber, or [`NO_FIBER`].
+    pub(crate) current: Cell<u32>,
+    pub(crate) scopes: RefCell<Scopes>,
+    pub(crate) timers: RefCell<Timers>,
+    pub(crate) waiters: RefCell<Waiters>,
+    pub(crate) stacks: Stacks,
+    pub(crate) clock: Clock,
+    pub(crate) reactor: Reactor,
+    pub(crate) offload: Offload,
+    pub(crate) counters: Counters,
+    /// I/O operations the running fiber may still do before it gives up its turn.
+    pub(crate) budget: Cell<u32>,
+    pub(crate) fibers_max: usize,
+}
+
+impl Core {
+    pub(crate) fn new(settings: &Settings) -> io::Result<Rc<Self>> {
+        let id = NEXT_ID.replace(NEXT_ID.get() + 1);
+        let reactor = Reactor::new()?;
+        let offload = Offload::new(reactor.waker());
+        Ok(Rc::new(Self {
+            id,
+            fibers: RefCell::new(Fibers::new()),
+            ready: RunQueue::new(),
+            current: Cell::new(NO_FIBER),
+            scopes: RefCell::new(Scopes::new()),
+            timers: RefCell::new(Timers::new()),
+            waiters: RefCell::new(Waiters::new()),
+            stacks: Stacks::new(),
+            clock: Clock::new(settings.paused_clock),
+            reactor,
+            offload,
+            counters: Counters::default(),
+            budget: Cell::new(0),
+            fibers_max: settings.fibers_max,
+        }))
+    }
+}
+
+/// The runtime of this thread, if one runs.
+#[inline(always)]
+pub(crate) fn current() -> Option<Rc<Core>> {
+    CURRENT.with(|current| current.borrow().clone())
+}
+
+/// The runtime of this thread, for a call that needs one.
+#[inline(always)]
+pub(crate) fn required() -> Result<Rc<Core>, Stopped> {
+    current().ok_or(Stopped::NoRuntime)
+}
+
+/// Makes a runtime the current one of this thread while it lives.
+pub(crate) struct Installed;
+
+impl Installed {
+    /// Returns nothing when the thread has a runtime already.
+    pub(crate) fn new(core: &Rc<Core>) -> Option<Self> {
+        CURRENT.with(|current| {
+            let mut current = current.borrow_mut();
+            if current.is_some() {
+                return None;
+            }
+            *current = Some(Rc::clone(core));
+            Some(Self)
+        })
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        let core = CURRENT.with(|current| current.borrow_mut().take());
+        drop(core);
+    }
+}

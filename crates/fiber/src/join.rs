@@ -1,0 +1,96 @@
+//! Waiting for a fiber's end.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+
+use crate::cancel::Canceller;
+use crate::core;
+use crate::coroutine::PanicPayload;
+use crate::error::JoinError;
+use crate::park::{WaitList, WaitReason, wait_on};
+
+/// Where a fiber leaves its value.
+pub(crate) struct JoinCell<T> {
+    result: RefCell<Option<Result<T, PanicPayload>>>,
+    finished: Cell<bool>,
+    waiters: WaitList,
+}
+
+impl<T> JoinCell<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            result: RefCell::new(None),
+            finished: Cell::new(false),
+            waiters: WaitList::new(),
+        }
+    }
+
+    pub(crate) fn complete(&self, result: Result<T, PanicPayload>) {
+        *self.result.borrow_mut() = Some(result);
+        self.finished.set(true);
+        if let Some(core) = core::current() {
+            self.waiters.wake_all(&core);
+        }
+    }
+
+    pub(crate) fn take(&self) -> Option<Result<T, PanicPayload>> {
+        self.result.borrow_mut().take()
+    }
+}
+
+/// A fiber that was spawned. Dropping the handle lets the fiber run on by itself.
+pub struct JoinHandle<T> {
+    cell: Rc<JoinCell<T>>,
+    canceller: Canceller,
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("finished", &self.is_finished())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> JoinHandle<T> {
+    pub(crate) fn new(cell: Rc<JoinCell<T>>, canceller: Canceller) -> Self {
+        Self { cell, canceller }
+    }
+
+    /// Waits for the fiber's end and takes its value. Yields until then.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError::Panicked`] with what it panicked with; [`JoinError::Stopped`] when this wait
+    /// ended early, in which case the handle can be joined again; [`JoinError::Taken`] after a
+    /// join that gave the value.
+    pub fn join(&mut self) -> Result<T, JoinError> {
+        while !self.cell.finished.get() {
+            let core = core::required().map_err(JoinError::Stopped)?;
+            wait_on(&core, &self.cell.waiters, WaitReason::Join).map_err(JoinError::Stopped)?;
+        }
+        match self.cell.take() {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(payload)) => Err(JoinError::Panicked(payload)),
+            None => Err(JoinError::Taken),
+        }
+    }
+
+    /// What the fiber left, if it ended and nobody took it yet.
+    pub(crate) fn take(&self) -> Option<Result<T, PanicPayload>> {
+        self.cell.take()
+    }
+
+    /// Whether the fiber has ended. Does not yield.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.cell.finished.get()
+    }
+
+    /// Cancels the fiber: every wait in it fails with [`crate::Stopped::Cancelled`] from now on.
+    /// Does not yield and does not wait for its end.
+    pub fn cancel(&self) {
+        self.canceller.cancel();
+    }
+}

@@ -1,0 +1,103 @@
+//! A synchronous, single-threaded runtime of stackful fibers.
+//!
+//! A fiber is a function on a stack of its own. It runs until it waits; then the next one runs.
+//! Waiting is a plain call: [`sleep`], a read of a [`net::TcpStream`], a receive from a
+//! [`channel`], a [`JoinHandle::join`]. There is no colour to functions, no lock and no callback,
+//! because nothing else runs while a fiber does not wait.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use fiber::net::{TcpListener, TcpStream};
+//!
+//! fiber::run(|| -> std::io::Result<()> {
+//!     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+//!     let address = listener.local_addr()?;
+//!     fiber::spawn(move || -> std::io::Result<()> {
+//!         let (mut stream, _) = listener.accept()?;
+//!         stream.write_all(b"hello")
+//!     })?;
+//!     let mut text = String::new();
+//!     TcpStream::connect(address)?.read_to_string(&mut text)?;
+//!     assert_eq!(text, "hello");
+//!     Ok(())
+//! })
+//! .unwrap()
+//! .unwrap();
+//! ```
+//!
+//! # Rules
+//!
+//! 1. A runtime belongs to one thread; handles and closures are `!Send`. `Rc` and `RefCell` are
+//!    welcome, but no borrow may be held across a call that waits.
+//! 2. Every wait returns a `Result`. [`Stopped`] says why it ended early; [`cause`] finds it in
+//!    other errors. Nothing is ever unwound by force.
+//! 3. [`timeout`], [`deadline`], [`cancellable`] and [`scope`] nest. Once one is over, every wait
+//!    below fails until it is left.
+//! 4. A panic ends its fiber and arrives at [`JoinHandle::join`]. While a fiber unwinds its waits
+//!    fail at once.
+//! 5. Calls that would stop the thread (names, files, long work) go through the doors:
+//!    [`resolve`], [`fs`], [`offload`], [`wall_time`], [`random`].
+//! 6. A value that a library keeps in a thread-local while it calls your closure is shared by
+//!    all fibers: do not wait inside such a closure.
+
+#![deny(unsafe_code)]
+
+mod cancel;
+mod core;
+mod coroutine;
+mod error;
+mod join;
+pub mod net;
+mod park;
+mod runtime;
+mod scheduler;
+mod scope;
+mod stack;
+mod stats;
+pub mod sync;
+mod sys;
+mod timer;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+pub use crate::cancel::{
+    Cancelled, Canceller, Elapsed, ambient_deadline, cancellable, deadline, timeout,
+};
+pub use crate::error::{JoinError, RunError, SpawnError, Stopped, cause};
+pub use crate::join::JoinHandle;
+pub use crate::park::{Link, Unparker, WaitReason};
+pub use crate::runtime::{FIBERS_MAX_DEFAULT, GRACE_DEFAULT, Runtime, RuntimeBuilder, run};
+pub use crate::scheduler::{FiberBuilder, spawn, yield_now};
+pub use crate::scope::{Scope, scope};
+pub use crate::stack::STACK_BYTES_DEFAULT;
+pub use crate::stats::{Stats, stats};
+pub use crate::sync::{
+    Event, OneshotReceiver, OneshotSender, Receiver, SELECT_SOURCES_MAX, Selected, Sender, Source,
+    channel, oneshot, select,
+};
+pub use crate::world::clock::{Instant, wall_time};
+pub use crate::world::offload::{OFFLOAD_QUEUE_MAX, OffloadError, offload};
+pub use crate::world::resolve::resolve;
+pub use crate::world::{fs, random};
+
+use std::time::Duration;
+
+/// Waits for `duration` to pass, letting other fibers run.
+///
+/// # Errors
+///
+/// [`Stopped`] when the wait ended early.
+pub fn sleep(duration: Duration) -> Result<(), Stopped> {
+    sync::sleep(duration)
+}
+
+/// Waits until `at`, letting other fibers run.
+///
+/// # Errors
+///
+/// [`Stopped`] when the wait ended early.
+pub fn sleep_until(at: Instant) -> Result<(), Stopped> {
+    sync::sleep_until(at)
+}

@@ -1,0 +1,320 @@
+//! The one waiting primitive: a fiber parks, something unparks it.
+//!
+//! ```text
+//!  prepare ──► token {index, generation, epoch} ──► handed to a wait list, timer or job
+//!     │                                                     │
+//!     └──► park: Running ──► Parked ◄── unpark(token) ──────┘  (stale epoch: nothing happens)
+//!                              └─► Ready ──► Running: Ok, or Err(why the scope is over)
+//! ```
+//!
+//! Each wait has its own epoch, so a token kept too long wakes nobody. A wake that comes between
+//! `prepare` and `park` is remembered. Waiters are entries of one slab, linked by index into the
+//! list of what they wait for: nothing is allocated to wait.
+
+use std::cell::Cell;
+
+use crate::core::Core;
+use crate::coroutine;
+use crate::error::Stopped;
+use crate::scheduler::{State, Wake};
+
+const NONE: u32 = u32::MAX;
+
+/// What a parked fiber waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WaitReason {
+    /// Time to pass.
+    Sleep,
+    /// Another fiber's end.
+    Join,
+    /// The end of the children of a [`crate::scope`]. Cancellation reaches the children.
+    ScopeEnd,
+    /// Room in a channel.
+    Send,
+    /// A value in a channel.
+    Receive,
+    /// The value of a oneshot.
+    Oneshot,
+    /// An event being set.
+    Event,
+    /// Data, or the end of data.
+    Readable,
+    /// Room for data.
+    Writable,
+    /// Work on another thread.
+    Offload,
+    /// The first of several things.
+    Select,
+    /// A pause, because a loop swallows the error of every wait. It always lasts its 1 ms.
+    Penalty,
+}
+
+impl WaitReason {
+    /// Whether the wait goes on although its scope is over.
+    fn is_shielded(self) -> bool {
+        match self {
+            Self::ScopeEnd | Self::Penalty => true,
+            Self::Sleep
+            | Self::Join
+            | Self::Send
+            | Self::Receive
+            | Self::Oneshot
+            | Self::Event
+            | Self::Readable
+            | Self::Writable
+            | Self::Offload
+            | Self::Select => false,
+        }
+    }
+}
+
+/// Names one wait of one fiber. Waking with it after that wait is over does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unparker {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+    pub(crate) epoch: u32,
+}
+
+impl Core {
+    /// Begins a wait of the running fiber: tokens of earlier waits are stale from here on.
+    #[inline(always)]
+    pub(crate) fn prepare(&self) -> Result<Unparker, Stopped> {
+        let index = self.current.get();
+        let mut fibers = self.fibers.borrow_mut();
+        let fiber = fibers.get_mut(index).ok_or(Stopped::NoRuntime)?;
+        fiber.epoch = fiber.epoch.wrapping_add(1);
+        fiber.notified = false;
+        Ok(Unparker {
+            index,
+            generation: fiber.generation,
+            epoch: fiber.epoch,
+        })
+    }
+
+    /// Parks the running fiber until its token is used or its scope is over.
+    ///
+    /// Wakes may be early: callers look again at what they wait for.
+    #[inline(always)]
+    pub(crate) fn park(&self, reason: WaitReason) -> Result<(), Stopped> {
+        if std::thread::panicking() {
+            return Err(Stopped::Unwinding);
+        }
+        let index = self.current.get();
+        let stopped = {
+            let mut fibers = self.fibers.borrow_mut();
+            let fiber = fibers.get_mut(index).ok_or(Stopped::NoRuntime)?;
+            match fiber.stopped {
+                Some(over) if !reason.is_shielded() => Some(over),
+                _ if fiber.notified => {
+                    fiber.notified = false;
+                    return Ok(());
+                }
+                _ => {
+                    fiber.state = State::Parked;
+                    fiber.reason = reason;
+                    None
+                }
+            }
+        };
+        if let Some(over) = stopped {
+            return Err(self.fail(over));
+        }
+        coroutine::suspend();
+        let wake = self.fibers.borrow()[index].wake;
+        match wake {
+            Wake::Ready => Ok(()),
+            Wake::Stopped(over) => Err(self.note_failure(over)),
+        }
+    }
+
+    /// Wakes the fiber whose current wait the token names.
+    ///
+    /// Returns whether it did: not when the wait is over or the fiber is awake already.
+    #[inline(always)]
+    pub(crate) fn unpark(&self, token: Unparker) -> bool {
+        let mut fibers = self.fibers.borrow_mut();
+        let Some(fiber) = fibers.get_mut(token.index) else {
+            return false;
+        };
+        if fiber.generation != token.generation || fiber.epoch != token.epoch {
+            return false;
+        }
+        match fiber.state {
+            State::Parked => {
+                fiber.state = State::Ready;
+                fiber.wake = Wake::Ready;
+                self.ready.push(&mut fibers, token.index);
+                true
+            }
+            State::Running => {
+                let first = !fiber.notified;
+                fiber.notified = true;
+                first
+            }
+            State::Ready | State::Free => false,
+        }
+    }
+
+    /// Fails if the running fiber's scope is over; giving up the turn then.
+    #[inline(always)]
+    pub(crate) fn check(&self) -> Result<(), Stopped> {
+        let stopped = {
+            let fibers = self.fibers.borrow();
+            fibers
+                .get(self.current.get())
+                .ok_or(Stopped::NoRuntime)?
+                .stopped
+        };
+        match stopped {
+            None => Ok(()),
+            Some(_) if std::thread::panicking() => Err(Stopped::Unwinding),
+            Some(over) => Err(self.fail(over)),
+        }
+    }
+}
+
+/// A waiter in its list.
+pub(crate) struct Waiter {
+    token: Unparker,
+    previous: u32,
+    next: u32,
+    linked: bool,
+}
+
+/// A link of a wait into the list of what it waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Link(u32);
+
+/// The waiters of every list of one runtime.
+pub(crate) struct Waiters {
+    entries: Vec<Waiter>,
+    free: u32,
+}
+
+impl Waiters {
+    pub(crate) fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            free: NONE,
+        }
+    }
+
+    fn add(&mut self, token: Unparker, previous: u32) -> u32 {
+        let waiter = Waiter {
+            token,
+            previous,
+            next: NONE,
+            linked: true,
+        };
+        if self.free == NONE {
+            let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 waiters");
+            self.entries.push(waiter);
+            return index;
+        }
+        let index = self.free;
+        self.free = self.entries[index as usize].next;
+        self.entries[index as usize] = waiter;
+        index
+    }
+}
+
+/// Who waits for one thing, in order of arrival.
+#[derive(Debug)]
+pub(crate) struct WaitList {
+    head: Cell<u32>,
+    tail: Cell<u32>,
+    /// The runtime whose slab the indexes are of; a list may outlive its runtime.
+    runtime: Cell<u64>,
+}
+
+impl WaitList {
+    pub(crate) const fn new() -> Self {
+        Self {
+            head: Cell::new(NONE),
+            tail: Cell::new(NONE),
+            runtime: Cell::new(0),
+        }
+    }
+
+    /// Appends a wait. The waiting fiber itself gives the link back with [`WaitList::unlink`].
+    pub(crate) fn link(&self, core: &Core, token: Unparker) -> Link {
+        if self.runtime.replace(core.id) != core.id {
+            self.head.set(NONE);
+            self.tail.set(NONE);
+        }
+        let mut waiters = core.waiters.borrow_mut();
+        let tail = self.tail.get();
+        let index = waiters.add(token, tail);
+        match tail {
+            NONE => self.head.set(index),
+            tail => waiters.entries[tail as usize].next = index,
+        }
+        self.tail.set(index);
+        Link(index)
+    }
+
+    /// Ends a wait, woken or not.
+    pub(crate) fn unlink(&self, core: &Core, link: Link) {
+        let mut waiters = core.waiters.borrow_mut();
+        if waiters.entries[link.0 as usize].linked {
+            self.cut(&mut waiters, link.0);
+        }
+        waiters.entries[link.0 as usize].next = waiters.free;
+        waiters.free = link.0;
+    }
+
+    /// Wakes the first that still waits. Returns whether there was one.
+    #[inline(always)]
+    pub(crate) fn wake_one(&self, core: &Core) -> bool {
+        while let Some(token) = self.pop(core) {
+            if core.unpark(token) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Wakes all that wait now.
+    pub(crate) fn wake_all(&self, core: &Core) {
+        while let Some(token) = self.pop(core) {
+            core.unpark(token);
+        }
+    }
+
+    #[inline(always)]
+    fn pop(&self, core: &Core) -> Option<Unparker> {
+        let head = self.head.get();
+        if head == NONE || self.runtime.get() != core.id {
+            return None;
+        }
+        let mut waiters = core.waiters.borrow_mut();
+        self.cut(&mut waiters, head);
+        Some(waiters.entries[head as usize].token)
+    }
+
+    fn cut(&self, waiters: &mut Waiters, index: u32) {
+        let waiter = &mut waiters.entries[index as usize];
+        waiter.linked = false;
+        let (previous, next) = (waiter.previous, waiter.next);
+        match previous {
+            NONE => self.head.set(next),
+            previous => waiters.entries[previous as usize].next = next,
+        }
+        match next {
+            NONE => self.tail.set(previous),
+            next => waiters.entries[next as usize].previous = previous,
+        }
+    }
+}
+
+/// Parks until the list wakes the running fiber once, or its scope is over.
+#[inline(always)]
+pub(crate) fn wait_on(core: &Core, list: &WaitList, reason: WaitReason) -> Result<(), Stopped> {
+    let token = core.prepare()?;
+    let link = list.link(core, token);
+    let woken = core.park(reason);
+    list.unlink(core, link);
+    woken
+}

@@ -1,0 +1,261 @@
+//! A runtime from start to end: run ready fibers, poll the reactor, fire timers; shut down.
+//!
+//! ```text
+//!  loop: up to 64 resumptions (or 512 system calls, or 1 ms) of ready fibers
+//!        poll the reactor: not waiting if a fiber is ready, else until the next timer
+//!        fire the timers that are due, whether or not a descriptor was ready
+//! ```
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::core::{Core, Installed};
+use crate::error::{RunError, Stopped};
+use crate::join::JoinHandle;
+use crate::scheduler::spawn_on;
+use crate::timer::Target;
+
+/// Resumptions between two polls of the reactor, at most.
+const RESUMES_PER_POLL_MAX: u32 = 64;
+/// Successful reads and writes between two polls, at most.
+const SYSCALLS_PER_POLL_MAX: u64 = 512;
+/// Time between two polls, at most (as far as fibers give up control).
+const NANOS_PER_POLL_MAX: u64 = 1_000_000;
+/// Resumptions between two readings of the clock.
+const RESUMES_PER_CLOCK_READ: u32 = 16;
+/// Fibers of one runtime unless set otherwise.
+pub const FIBERS_MAX_DEFAULT: usize = 1_000_000;
+/// Time that fibers get to end at shutdown unless set otherwise.
+pub const GRACE_DEFAULT: Duration = Duration::from_secs(5);
+
+/// What a runtime is set to.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) paused_clock: bool,
+    pub(crate) fibers_max: usize,
+    pub(crate) grace: Duration,
+}
+
+/// Entry to a runtime with settings; [`run`] takes the defaults.
+#[derive(Debug)]
+pub struct Runtime(());
+
+impl Runtime {
+    /// The default settings, to be changed.
+    #[must_use]
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder {
+            settings: Settings {
+                paused_clock: false,
+                fibers_max: FIBERS_MAX_DEFAULT,
+                grace: GRACE_DEFAULT,
+            },
+        }
+    }
+}
+
+/// Settings of a runtime.
+#[derive(Clone, Debug)]
+pub struct RuntimeBuilder {
+    settings: Settings,
+}
+
+impl RuntimeBuilder {
+    /// Lets time stand still while any fiber can run, and jump to the next timer when all wait.
+    ///
+    /// For tests: an hour of sleeping takes no time, and a run that can never go on is a
+    /// [`RunError::Deadlock`].
+    #[must_use]
+    pub fn paused_clock(mut self, paused: bool) -> Self {
+        self.settings.paused_clock = paused;
+        self
+    }
+
+    /// Bounds the number of fibers (default [`FIBERS_MAX_DEFAULT`]); one more is a
+    /// [`crate::SpawnError::FiberLimit`].
+    #[must_use]
+    pub fn fibers_max(mut self, fibers_max: usize) -> Self {
+        self.settings.fibers_max = fibers_max;
+        self
+    }
+
+    /// Sets how long fibers may take to end once the main fiber did (default
+    /// [`GRACE_DEFAULT`]). What is left then is named in the log and leaked.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.settings.grace = grace;
+        self
+    }
+
+    /// Runs `main` as the first fiber; see [`run`].
+    ///
+    /// # Errors
+    ///
+    /// As [`run`].
+    #[track_caller]
+    pub fn run<T, F>(self, main: F) -> Result<T, RunError>
+    where
+        T: 'static,
+        F: FnOnce() -> T + 'static,
+    {
+        let location = Location::caller();
+        let core = Core::new(&self.settings).map_err(RunError::Reactor)?;
+        let _installed = Installed::new(&core).ok_or(RunError::Nested)?;
+        let main =
+            spawn_on(&core, Cow::Borrowed("main"), location, main).map_err(RunError::Spawn)?;
+        drive(&core, &main, self.settings.grace)
+    }
+}
+
+/// Runs `main` as the first fiber of a new runtime on this thread, until it ends.
+///
+/// When `main` returns, all other fibers are cancelled and get a grace period to end; those that
+/// do not are named in the log and leaked: they never run again, and their memory stays.
+///
+/// # Errors
+///
+/// [`RunError`]; in particular [`RunError::Panicked`] when `main` panicked.
+///
+/// # Examples
+///
+/// ```
+/// let answer = fiber::run(|| {
+///     let mut child = fiber::spawn(|| 6 * 7).unwrap();
+///     child.join().unwrap()
+/// });
+/// assert_eq!(answer.unwrap(), 42);
+/// ```
+#[track_caller]
+pub fn run<T, F>(main: F) -> Result<T, RunError>
+where
+    T: 'static,
+    F: FnOnce() -> T + 'static,
+{
+    Runtime::builder().run(main)
+}
+
+/// Runs until `main` ended and then until all fibers did, or the grace period passed.
+fn drive<T: 'static>(
+    core: &Rc<Core>,
+    main: &JoinHandle<T>,
+    grace: Duration,
+) -> Result<T, RunError> {
+    let end_by = Cell::new(None);
+    let mut deadlock = None;
+    loop {
+        run_ready(core);
+        if main.is_finished() && end_by.get().is_none() {
+            let root = core.scopes.borrow().root();
+            core.expire(root, Stopped::Cancelled);
+            end_by.set(Some(core.clock.read().saturating_add(nanos(grace))));
+        }
+        if core.fibers.borrow().live == 0 {
+            break;
+        }
+        if end_by
+            .get()
+            .is_some_and(|end_by| core.clock.read() >= end_by)
+        {
+            log::error!("leaked at the end of the grace period: {}", describe(core));
+            break;
+        }
+        if !wait(core, end_by.get()).map_err(RunError::Reactor)? {
+            if deadlock.is_some() {
+                break;
+            }
+            deadlock = Some(describe(core));
+            let root = core.scopes.borrow().root();
+            core.expire(root, Stopped::Cancelled);
+            end_by.set(Some(core.clock.read().saturating_add(nanos(grace))));
+        }
+    }
+    if let Some(fibers) = deadlock {
+        return Err(RunError::Deadlock(fibers));
+    }
+    match main.take() {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(payload)) => Err(RunError::Panicked(payload)),
+        None => Err(RunError::Leaked),
+    }
+}
+
+fn describe(core: &Core) -> String {
+    core.fibers.borrow().describe_live()
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Runs ready fibers until none is left or one of the bounds asks for a poll.
+fn run_ready(core: &Core) {
+    let began = core.clock.now();
+    let calls = || core.counters.reads.get() + core.counters.writes.get();
+    let calls_before = calls();
+    let mut resumes = 0;
+    while resumes < RESUMES_PER_POLL_MAX && core.run_next() {
+        resumes += 1;
+        if calls() - calls_before >= SYSCALLS_PER_POLL_MAX {
+            break;
+        }
+        if resumes % RESUMES_PER_CLOCK_READ == 0 && core.clock.read() - began >= NANOS_PER_POLL_MAX
+        {
+            break;
+        }
+    }
+    core.counters.resumes.add(u64::from(resumes));
+}
+
+/// Polls the reactor for as long as nothing else is to do, then fires timers.
+///
+/// Returns false when nothing is left that could ever wake a fiber.
+fn wait(core: &Core, end_by: Option<u64>) -> std::io::Result<bool> {
+    let idle = core.ready.is_empty();
+    let next = core.timers.borrow().next_deadline();
+    let next = match (next, end_by) {
+        (Some(timer), Some(end)) => Some(timer.min(end)),
+        (timer, end) => timer.or(end),
+    };
+    let outside = core.reactor.has_sources() || core.offload.is_pending();
+    if idle && next.is_none() && !outside {
+        return Ok(false);
+    }
+    let timeout = if !idle {
+        Some(Duration::ZERO)
+    } else if core.clock.is_paused() && next.is_some() {
+        // Work on other threads takes real time; virtual time stands still meanwhile.
+        if core.offload.is_pending() {
+            None
+        } else {
+            Some(Duration::ZERO)
+        }
+    } else {
+        next.map(|next| Duration::from_nanos(next.saturating_sub(core.clock.read())))
+    };
+    if core.reactor.poll(core, timeout)? {
+        core.offload.drain(core);
+    }
+    let mut now = core.clock.read();
+    if idle && core.ready.is_empty() && core.clock.is_paused() && !core.offload.is_pending() {
+        core.clock.advance_to(next.unwrap_or(now));
+        now = core.clock.now();
+    }
+    fire(core, now);
+    Ok(true)
+}
+
+fn fire(core: &Core, now: u64) {
+    loop {
+        let due = core.timers.borrow_mut().pop_due(now);
+        match due {
+            Some(Target::Fiber(token)) => {
+                core.unpark(token);
+            }
+            Some(Target::Scope(scope)) => core.expire(scope, Stopped::TimedOut),
+            None => break,
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! The fibers of a runtime, the queue of those that can run, and starting new ones.
+//!
+//! No I/O and no clock. The queue is first in, first out, linked through the fibers' records;
+//! a new fiber goes to its end and its parent runs on.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::ops::{Index, IndexMut};
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::cancel::{Canceller, Over, ScopeRef};
+use crate::core::{self, Core, NO_FIBER};
+use crate::coroutine::{self, FiberCoroutine, PanicPayload, Switch};
+use crate::error::{SpawnError, Stopped};
+use crate::join::{JoinCell, JoinHandle};
+use crate::park::WaitReason;
+use crate::stack::FiberStack;
+
+const NONE: u32 = NO_FIBER;
+
+/// I/O operations without a wait after which a fiber gives up its turn.
+pub(crate) const IO_BUDGET: u32 = 128;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Free,
+    Ready,
+    Running,
+    Parked,
+}
+
+/// Why a parked fiber was made ready.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wake {
+    Ready,
+    Stopped(Over),
+}
+
+/// One fiber's record.
+pub(crate) struct Fiber {
+    pub(crate) generation: u32,
+    pub(crate) epoch: u32,
+    pub(crate) state: State,
+    pub(crate) wake: Wake,
+    /// Woken between preparing to wait and parking.
+    pub(crate) notified: bool,
+    pub(crate) reason: WaitReason,
+    next_ready: u32,
+    /// Innermost scope, and neighbours among the fibers that share it.
+    pub(crate) scope: u32,
+    pub(crate) scope_previous: u32,
+    pub(crate) scope_next: u32,
+    /// Why the innermost scope is over, if it is.
+    pub(crate) stopped: Option<Over>,
+    /// The fiber's own scope, unless it runs in that of a [`crate::scope`].
+    own_scope: Option<ScopeRef>,
+    coroutine: Option<FiberCoroutine>,
+    name: Cow<'static, str>,
+    location: &'static Location<'static>,
+}
+
+impl Fiber {
+    pub(crate) fn is_shielded(&self) -> bool {
+        matches!(self.reason, WaitReason::ScopeEnd | WaitReason::Penalty)
+    }
+
+    /// The fiber in words, for logs: name or number, and where it was spawned.
+    pub(crate) fn describe(&self, index: u32) -> String {
+        let doing = match self.state {
+            State::Parked => format!("waits for {:?}", self.reason),
+            State::Free | State::Ready | State::Running => format!("is {:?}", self.state),
+        };
+        if self.name.is_empty() {
+            format!("fiber {index} (spawned at {}) {doing}", self.location)
+        } else {
+            format!(
+                "fiber {index} {:?} (spawned at {}) {doing}",
+                self.name, self.location
+            )
+        }
+    }
+}
+
+/// All fibers by index. A record is used again, under the next generation.
+pub(crate) struct Fibers {
+    records: Vec<Fiber>,
+    free: u32,
+    pub(crate) live: usize,
+}
+
+impl Fibers {
+    pub(crate) fn new() -> Self {
+        Self {
+            records: Vec::new(),
+            free: NONE,
+            live: 0,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, index: u32) -> Option<&Fiber> {
+        self.records.get(index as usize)
+    }
+
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Fiber> {
+        self.records.get_mut(index as usize)
+    }
+
+    /// Those that have not ended, in words.
+    pub(crate) fn describe_live(&self) -> String {
+        let mut text = String::new();
+        for (index, fiber) in (0..).zip(&self.records) {
+            if fiber.state != State::Free {
+                if !text.is_empty() {
+                    text.push_str("; ");
+                }
+                text.push_str(&fiber.describe(index));
+            }
+        }
+        text
+    }
+
+    fn add(&mut self, name: Cow<'static, str>, location: &'static Location<'static>) -> u32 {
+        self.live += 1;
+        let record = Fiber {
+            generation: 0,
+            epoch: 0,
+            state: State::Ready,
+            wake: Wake::Ready,
+            notified: false,
+            reason: WaitReason::Sleep,
+            next_ready: NONE,
+            scope: NONE,
+            scope_previous: NONE,
+            scope_next: NONE,
+            stopped: None,
+            own_scope: None,
+            coroutine: None,
+            name,
+            location,
+        };
+        if self.free == NONE {
+            self.records.push(record);
+            return u32::try_from(self.records.len() - 1).expect("fewer than 2^32 fibers");
+        }
+        let index = self.free;
+        let old = &mut self.records[index as usize];
+        self.free = old.next_ready;
+        *old = Fiber {
+            generation: old.generation.wrapping_add(1),
+            ..record
+        };
+        index
+    }
+
+    fn remove(&mut self, index: u32) {
+        self.live -= 1;
+        let fiber = &mut self.records[index as usize];
+        fiber.state = State::Free;
+        fiber.next_ready = self.free;
+        self.free = index;
+    }
+}
+
+impl Index<u32> for Fibers {
+    type Output = Fiber;
+
+    #[inline(always)]
+    fn index(&self, index: u32) -> &Fiber {
+        &self.records[index as usize]
+    }
+}
+
+impl IndexMut<u32> for Fibers {
+    #[inline(always)]
+    fn index_mut(&mut self, index: u32) -> &mut Fiber {
+        &mut self.records[index as usize]
+    }
+}
+
+/// The fibers that can run, in order.
+pub(crate) struct RunQueue {
+    head: Cell<u32>,
+    tail: Cell<u32>,
+}
+
+impl RunQueue {
+    pub(crate) fn new() -> Self {
+        Self {
+            head: Cell::new(NONE),
+            tail: Cell::new(NONE),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.get() == NONE
+    }
+
+    #[inline(always)]
+    pub(crate) fn push(&self, fibers: &mut Fibers, index: u32) {
+        fibers[index].next_ready = NONE;
+        match self.tail.replace(index) {
+            NONE => self.head.set(index),
+            tail => fibers[tail].next_ready = index,
+        }
+    }
+
+    #[inline(always)]
+    fn pop(&self, fibers: &Fibers) -> Option<u32> {
+        let head = self.head.get();
+        if head == NONE {
+            return None;
+        }
+        let next = fibers[head].next_ready;
+        self.head.set(next);
+        if next == NONE {
+            self.tail.set(NONE);
+        }
+        Some(head)
+    }
+}
+
+impl Core {
+    /// Runs the first fiber of the queue until it gives up control. False if there is none.
+    #[inline(always)]
+    pub(crate) fn run_next(&self) -> bool {
+        let (index, mut coroutine) = {
+            let mut fibers = self.fibers.borrow_mut();
+            let Some(index) = self.ready.pop(&fibers) else {
+                return false;
+            };
+            let fiber = &mut fibers[index];
+            fiber.state = State::Running;
+            (
+                index,
+                fiber
+                    .coroutine
+                    .take()
+                    .expect("a ready fiber has its coroutine"),
+            )
+        };
+        self.current.set(index);
+        self.budget.set(IO_BUDGET);
+        let switch = coroutine.resume();
+        self.current.set(NO_FIBER);
+        match switch {
+            Switch::Suspended => self.fibers.borrow_mut()[index].coroutine = Some(coroutine),
+            Switch::Finished => {
+                drop(coroutine);
+                self.bury(index);
+            }
+        }
+        true
+    }
+
+    /// Puts the running fiber at the end of the queue and lets the others run.
+    #[inline(always)]
+    pub(crate) fn give_up_turn(&self) {
+        {
+            let mut fibers = self.fibers.borrow_mut();
+            let index = self.current.get();
+            fibers[index].state = State::Ready;
+            fibers[index].wake = Wake::Ready;
+            self.ready.push(&mut fibers, index);
+        }
+        coroutine::suspend();
+    }
+
+    /// Removes what is left of a fiber whose body ended.
+    fn bury(&self, index: u32) {
+        let mut fibers = self.fibers.borrow_mut();
+        let mut scopes = self.scopes.borrow_mut();
+        scopes.leave(&mut fibers, index);
+        if let Some(own) = fibers[index].own_scope
+            && let Some(timer) = scopes.remove(own)
+        {
+            self.timers.borrow_mut().cancel(timer);
+        }
+        fibers.remove(index);
+    }
+
+    /// Checks that a fiber may be started here and now, and takes a stack for it.
+    pub(crate) fn stack_for_spawn(&self) -> Result<FiberStack, SpawnError> {
+        if std::thread::panicking() {
+            return Err(SpawnError::Unwinding);
+        }
+        if self.fibers.borrow().live >= self.fibers_max {
+            return Err(SpawnError::FiberLimit {
+                fibers_max: self.fibers_max,
+            });
+        }
+        self.stacks.take().map_err(SpawnError::Stack)
+    }
+
+    /// Makes a fiber and puts it at the end of the queue.
+    ///
+    /// It runs in `scope` when one is given, else in a new one of its own below the root.
+    pub(crate) fn add_fiber(
+        &self,
+        coroutine: FiberCoroutine,
+        scope: Option<ScopeRef>,
+        name: Cow<'static, str>,
+        location: &'static Location<'static>,
+    ) -> ScopeRef {
+        let mut fibers = self.fibers.borrow_mut();
+        let mut scopes = self.scopes.borrow_mut();
+        let index = fibers.add(name, location);
+        let scope = match scope {
+            Some(scope) => scope,
+            None => {
+                let root = scopes.root();
+                let own = scopes.add(root.index);
+                fibers[index].own_scope = Some(own);
+                own
+            }
+        };
+        fibers[index].coroutine = Some(coroutine);
+        scopes.enter(&mut fibers, index, scope.index);
+        self.ready.push(&mut fibers, index);
+        self.counters.spawns.add(1);
+        scope
+    }
+}
+
+/// Starts fibers with settings of their own.
+///
+/// # Examples
+///
+/// ```
+/// # fiber::run(|| {
+/// let mut blink = fiber::FiberBuilder::new().name("blink").spawn(|| 7).unwrap();
+/// assert_eq!(blink.join().unwrap(), 7);
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct FiberBuilder {
+    name: Cow<'static, str>,
+}
+
+impl FiberBuilder {
+    /// A fiber without a name.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names the fiber in logs and reports.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Starts the fiber; see [`spawn`].
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`].
+    #[track_caller]
+    pub fn spawn<T, F>(self, body: F) -> Result<JoinHandle<T>, SpawnError>
+    where
+        T: 'static,
+        F: FnOnce() -> T + 'static,
+    {
+        let location = Location::caller();
+        let core = core::current().ok_or(SpawnError::NoRuntime)?;
+        spawn_on(&core, self.name, location, body)
+    }
+}
+
+/// As [`FiberBuilder::spawn`], for a runtime at hand.
+pub(crate) fn spawn_on<T, F>(
+    core: &Rc<Core>,
+    name: Cow<'static, str>,
+    location: &'static Location<'static>,
+    body: F,
+) -> Result<JoinHandle<T>, SpawnError>
+where
+    T: 'static,
+    F: FnOnce() -> T + 'static,
+{
+    let stack = core.stack_for_spawn()?;
+    let cell = Rc::new(JoinCell::new());
+    let end = {
+        let cell = Rc::clone(&cell);
+        move |result: Result<T, PanicPayload>| cell.complete(result)
+    };
+    let coroutine = FiberCoroutine::new(stack, body, end);
+    let own = core.add_fiber(coroutine, None, name, location);
+    Ok(JoinHandle::new(cell, Canceller::new(core, own)))
+}
+
+/// Starts a fiber that runs `body`, after those that are ready now. Does not yield.
+///
+/// The fiber is independent of the scopes around this call; it ends by itself, by its handle's
+/// `cancel`, or when the runtime shuts down. For children that borrow, see [`crate::scope`].
+///
+/// # Errors
+///
+/// [`SpawnError`] outside a runtime, while unwinding, at the bound on fibers, or without memory
+/// for a stack.
+#[track_caller]
+pub fn spawn<T, F>(body: F) -> Result<JoinHandle<T>, SpawnError>
+where
+    T: 'static,
+    F: FnOnce() -> T + 'static,
+{
+    FiberBuilder::new().spawn(body)
+}
+
+/// Gives up the turn: every other ready fiber runs first.
+///
+/// # Errors
+///
+/// [`Stopped`] when the scope is over (the turn is given up all the same), outside a fiber, or
+/// while unwinding.
+#[inline]
+pub fn yield_now() -> Result<(), Stopped> {
+    let core = core::required()?;
+    if std::thread::panicking() {
+        return Err(Stopped::Unwinding);
+    }
+    core.check()?;
+    core.give_up_turn();
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! Counters of a runtime: what it did since it started.
+
+use std::cell::Cell;
+
+use crate::core;
+
+/// A count that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(Cell<u64>);
+
+impl Counter {
+    #[inline(always)]
+    pub(crate) fn add(&self, n: u64) {
+        self.0.set(self.0.get().wrapping_add(n));
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) resumes: Counter,
+    pub(crate) polls: Counter,
+    pub(crate) spawns: Counter,
+    pub(crate) reads: Counter,
+    pub(crate) writes: Counter,
+    pub(crate) bytes_read: Counter,
+    pub(crate) bytes_written: Counter,
+}
+
+/// What the running runtime did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Switches into a fiber.
+    pub resumes: u64,
+    /// Calls of the operating system's event queue.
+    pub polls: u64,
+    /// Fibers started.
+    pub spawns: u64,
+    /// Read calls on sockets and pipes that moved bytes or found the end.
+    pub reads: u64,
+    /// Write calls on sockets and pipes that moved bytes.
+    pub writes: u64,
+    /// Bytes those reads moved.
+    pub bytes_read: u64,
+    /// Bytes those writes moved.
+    pub bytes_written: u64,
+}
+
+/// Reads the counters of this thread's runtime; all zero outside one. Does not yield.
+#[must_use]
+pub fn stats() -> Stats {
+    let Some(core) = core::current() else {
+        return Stats::default();
+    };
+    let counters = &core.counters;
+    Stats {
+        resumes: counters.resumes.get(),
+        polls: counters.polls.get(),
+        spawns: counters.spawns.get(),
+        reads: counters.reads.get(),
+        writes: counters.writes.get(),
+        bytes_read: counters.bytes_read.get(),
+        bytes_written: counters.bytes_written.get(),
+    }
+}

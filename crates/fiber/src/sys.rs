@@ -1,0 +1,155 @@
+//! Raw system calls that have no safe wrapper in std, mio or corosensei.
+//!
+//! Each function here is safe to call; what it relies on stands beside its unsafe block. Nothing
+//! in this file knows about fibers.
+
+#![allow(
+    unsafe_code,
+    reason = "raw system calls; every site is listed in docs/unsafe.md"
+)]
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+/// `MADV_GUARD_INSTALL`: Linux 6.13 and later; not yet named by every libc.
+const MADV_GUARD_INSTALL: libc::c_int = 102;
+
+/// The most that one call of `getentropy` may be asked for.
+const ENTROPY_BYTES_MAX: usize = 256;
+
+/// Size of a memory page in bytes.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: sysconf takes no pointers and has no preconditions.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(4096)
+}
+
+/// A private anonymous mapping that belongs to nobody else and is unmapped on drop.
+pub(crate) struct Mapping {
+    base: NonZeroUsize,
+    len: usize,
+}
+
+impl Mapping {
+    /// Reserves `len` bytes that read as zero; memory is taken only where it is touched.
+    pub(crate) fn new(len: usize) -> io::Result<Self> {
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory of
+        // ours; the result is checked before use.
+        let address = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base = NonZeroUsize::new(address as usize)
+            .ok_or_else(|| io::Error::other("the kernel mapped memory at address zero"))?;
+        let mapping = Self { base, len };
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        // A huge page would give every fiber 64 KiB or more for the one page it uses. Kernels
+        // built without huge pages refuse the advice; they need none.
+        let _ = mapping.advise(0, len, libc::MADV_NOHUGEPAGE);
+        Ok(mapping)
+    }
+
+    /// Address of the first byte.
+    pub(crate) fn base(&self) -> NonZeroUsize {
+        self.base
+    }
+
+    /// Length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Makes `len` bytes at `offset` fault on every access, without splitting the mapping.
+    pub(crate) fn install_guard(&self, offset: usize, len: usize) -> io::Result<()> {
+        self.advise(offset, len, MADV_GUARD_INSTALL)
+    }
+
+    fn advise(&self, offset: usize, len: usize, advice: libc::c_int) -> io::Result<()> {
+        let end = offset.checked_add(len);
+        assert!(
+            end.is_some_and(|end| end <= self.len),
+            "advice stays inside its own mapping"
+        );
+        // SAFETY: the range lies inside a mapping that this value owns (asserted above). The two
+        // advices used here change how pages are backed or guarded; neither frees the mapping.
+        let done = unsafe { libc::madvise((self.base.get() + offset) as *mut _, len, advice) };
+        if done == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is owned by this value and dropped once. That nothing still runs
+        // on it is the arena's promise: each slot in use keeps the arena, and so this, alive.
+        let _ = unsafe { libc::munmap(self.base.get() as *mut _, self.len) };
+    }
+}
+
+/// Tells whether `MADV_GUARD_INSTALL` works here: the kernel may accept the number and ignore it.
+///
+/// One byte is written from a guarded page into a pipe; only a real guard makes that EFAULT.
+pub(crate) fn guard_is_real() -> bool {
+    let page = page_size();
+    let Ok(mapping) = Mapping::new(page) else {
+        return false;
+    };
+    if mapping.install_guard(0, page).is_err() {
+        return false;
+    }
+    let mut ends = [0; 2];
+    // SAFETY: `ends` has room for the two descriptors that pipe writes.
+    if unsafe { libc::pipe(ends.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: both descriptors were just made and are owned by nobody else.
+    let (_reader, writer) =
+        unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
+    // SAFETY: the kernel reads the byte, not this program: an inaccessible page is reported as
+    // EFAULT. The page belongs to `mapping`, which is alive.
+    let wrote = unsafe { libc::write(writer.as_raw_fd(), mapping.base.get() as *const _, 1) };
+    wrote == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
+}
+
+/// Nanoseconds of a clock that never steps and, where the system has one, counts suspend.
+pub(crate) fn boot_clock_nanos() -> u64 {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const CLOCK: libc::clockid_t = libc::CLOCK_BOOTTIME;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
+
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place for the answer; the clock exists on every supported system.
+    let done = unsafe { libc::clock_gettime(CLOCK, &raw mut time) };
+    assert!(done == 0, "the boot clock of this system can be read");
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
+        + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// Fills `buffer` with random bytes of the system.
+pub(crate) fn random(buffer: &mut [u8]) -> io::Result<()> {
+    for chunk in buffer.chunks_mut(ENTROPY_BYTES_MAX) {
+        // SAFETY: pointer and length describe one writable slice of at most 256 bytes.
+        if unsafe { libc::getentropy(chunk.as_mut_ptr().cast(), chunk.len()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}

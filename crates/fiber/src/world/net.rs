@@ -1,0 +1,235 @@
+//! The network door: readiness of file descriptors, by mio.
+//!
+//! Edge-triggered: a descriptor is registered once, at the first call that would block, for both
+//! directions. The bits say what the kernel last reported; a call that finds nothing clears its
+//! bit, and the next edge sets it again. `read_closed` is sticky: once the kernel reported the
+//! end of data no further edge is owed, so the readable bit is never cleared again.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+
+use crate::core::Core;
+use crate::park::{Link, Unparker, WaitList};
+
+/// Events taken per call of the kernel's queue; more stay there for the next call.
+const EVENTS_MAX: usize = 256;
+/// Names the waker among the tokens; other tokens are indexes.
+const WAKER: Token = Token(usize::MAX);
+
+/// One direction of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+/// What is known of one descriptor.
+#[derive(Debug)]
+pub(crate) struct Readiness {
+    fd: RawFd,
+    readable: Cell<bool>,
+    writable: Cell<bool>,
+    read_closed: Cell<bool>,
+    /// Index in the reactor's table, once registered.
+    token: Cell<Option<usize>>,
+    readers: WaitList,
+    writers: WaitList,
+}
+
+impl Readiness {
+    /// A descriptor that may be ready: the first call finds out.
+    pub(crate) fn new(fd: RawFd) -> Rc<Self> {
+        Self::with_bits(fd, true)
+    }
+
+    /// A socket that still connects: only an event can tell.
+    pub(crate) fn connecting(fd: RawFd) -> Rc<Self> {
+        Self::with_bits(fd, false)
+    }
+
+    fn with_bits(fd: RawFd, ready: bool) -> Rc<Self> {
+        Rc::new(Self {
+            fd,
+            readable: Cell::new(ready),
+            writable: Cell::new(ready),
+            read_closed: Cell::new(false),
+            token: Cell::new(None),
+            readers: WaitList::new(),
+            writers: WaitList::new(),
+        })
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_ready(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Read => self.readable.get(),
+            Direction::Write => self.writable.get(),
+        }
+    }
+
+    /// Notes that a call found nothing to do.
+    #[inline(always)]
+    pub(crate) fn clear(&self, direction: Direction) {
+        match direction {
+            Direction::Read => self.readable.set(self.read_closed.get()),
+            Direction::Write => self.writable.set(false),
+        }
+    }
+
+    fn waiters(&self, direction: Direction) -> &WaitList {
+        match direction {
+            Direction::Read => &self.readers,
+            Direction::Write => &self.writers,
+        }
+    }
+
+    /// Enters a wait for readiness; registers the descriptor first if that is still to be done.
+    pub(crate) fn link(
+        self: &Rc<Self>,
+        core: &Core,
+        direction: Direction,
+        token: Unparker,
+    ) -> io::Result<Link> {
+        if self.token.get().is_none() {
+            core.reactor.register(self)?;
+        }
+        Ok(self.waiters(direction).link(core, token))
+    }
+
+    pub(crate) fn unlink(&self, core: &Core, direction: Direction, link: Link) {
+        self.waiters(direction).unlink(core, link);
+    }
+
+    /// Forgets the descriptor; it is about to be closed.
+    pub(crate) fn close(&self, core: &Core) {
+        if let Some(index) = self.token.take() {
+            core.reactor.deregister(index, self.fd);
+        }
+    }
+}
+
+/// Registered descriptors by index; the indexes of removed ones are used again.
+struct Table {
+    entries: Vec<Option<Rc<Readiness>>>,
+    free: Vec<usize>,
+}
+
+/// One runtime's event queue.
+pub(crate) struct Reactor {
+    poll: RefCell<Poll>,
+    events: RefCell<Events>,
+    registry: Registry,
+    table: RefCell<Table>,
+    waker: Arc<Waker>,
+    registered: Cell<usize>,
+}
+
+impl Reactor {
+    pub(crate) fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry().try_clone()?;
+        let waker = Arc::new(Waker::new(&registry, WAKER)?);
+        Ok(Self {
+            poll: RefCell::new(poll),
+            events: RefCell::new(Events::with_capacity(EVENTS_MAX)),
+            registry,
+            table: RefCell::new(Table {
+                entries: Vec::new(),
+                free: Vec::new(),
+            }),
+            waker,
+            registered: Cell::new(0),
+        })
+    }
+
+    pub(crate) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// Whether any descriptor could still bring an event.
+    pub(crate) fn has_sources(&self) -> bool {
+        self.registered.get() > 0
+    }
+
+    fn register(&self, source: &Rc<Readiness>) -> io::Result<()> {
+        let mut table = self.table.borrow_mut();
+        let index = table.free.pop().unwrap_or(table.entries.len());
+        let both = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self
+            .registry
+            .register(&mut SourceFd(&source.fd), Token(index), both)
+        {
+            if index < table.entries.len() {
+                table.free.push(index);
+            }
+            return Err(error);
+        }
+        if index == table.entries.len() {
+            table.entries.push(None);
+        }
+        table.entries[index] = Some(Rc::clone(source));
+        source.token.set(Some(index));
+        self.registered.set(self.registered.get() + 1);
+        Ok(())
+    }
+
+    fn deregister(&self, index: usize, fd: RawFd) {
+        // Fails only for a descriptor the kernel has dropped by itself; then nothing is left.
+        let _ = self.registry.deregister(&mut SourceFd(&fd));
+        let mut table = self.table.borrow_mut();
+        table.entries[index] = None;
+        table.free.push(index);
+        self.registered.set(self.registered.get() - 1);
+    }
+
+    /// Takes events, waiting up to `timeout` (for ever if none), and wakes who waits for them.
+    ///
+    /// Returns whether the waker of other threads was among them.
+    pub(crate) fn poll(&self, core: &Core, timeout: Option<Duration>) -> io::Result<bool> {
+        core.counters.polls.add(1);
+        let mut events = self.events.borrow_mut();
+        match self.poll.borrow_mut().poll(&mut events, timeout) {
+            Ok(()) => {}
+            // A signal: the loop comes round again.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let mut woken = false;
+        for event in events.iter() {
+            if event.token() == WAKER {
+                woken = true;
+                continue;
+            }
+            // An event of a descriptor that was closed in this very batch finds an empty entry,
+            // or a new owner: for that one it is a spurious edge, which costs one call.
+            let source = self
+                .table
+                .borrow()
+                .entries
+                .get(event.token().0)
+                .cloned()
+                .flatten();
+            let Some(source) = source else { continue };
+            let failed = event.is_error();
+            if event.is_read_closed() || failed {
+                source.read_closed.set(true);
+            }
+            if event.is_readable() || event.is_read_closed() || failed {
+                source.readable.set(true);
+                source.readers.wake_all(core);
+            }
+            if event.is_writable() || event.is_write_closed() || failed {
+                source.writable.set(true);
+                source.writers.wake_all(core);
+            }
+        }
+        Ok(woken)
+    }
+}

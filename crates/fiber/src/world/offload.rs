@@ -1,0 +1,308 @@
+//! The thread door: work that would stop every fiber, done on threads beside.
+//!
+//! Three lanes with threads of their own, so that slow names never hold up the store. Threads
+//! start when there is work and end when there was none for a while. A job whose fiber stopped
+//! waiting is finished and its result forgotten.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this is the door that others must use"
+)]
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::core::{self, Core};
+use crate::error::Stopped;
+use crate::park::{Unparker, WaitReason};
+
+/// Threads of the lane for names.
+const NAME_THREADS_MAX: usize = 2;
+/// Threads of the lane for files.
+const FILE_THREADS_MAX: usize = 1;
+/// Threads of the lane for everything else.
+const WORK_THREADS_MAX: usize = 4;
+/// Jobs that may wait in one lane; one more is refused.
+pub const OFFLOAD_QUEUE_MAX: usize = 1024;
+/// How long a thread without work stays.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Stack of such a thread.
+const THREAD_STACK_BYTES: usize = 256 * 1024;
+
+/// Which threads do a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Names,
+    Files,
+    Work,
+}
+
+/// Why offloaded work gave no value.
+#[non_exhaustive]
+pub enum OffloadError {
+    /// The wait ended early. The work goes on; its result is forgotten.
+    Stopped(Stopped),
+    /// The work panicked; this is what it panicked with.
+    Panicked(Box<dyn Any + Send>),
+    /// The lane has [`OFFLOAD_QUEUE_MAX`] jobs waiting.
+    Full,
+    /// No thread could be started, and none runs in this lane.
+    Thread(io::Error),
+}
+
+impl fmt::Debug for OffloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for OffloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped(stopped) => stopped.fmt(f),
+            Self::Panicked(_) => f.write_str("the offloaded work panicked"),
+            Self::Full => write!(f, "the lane already has {OFFLOAD_QUEUE_MAX} jobs waiting"),
+            Self::Thread(_) => f.write_str("no thread for offloaded work could be started"),
+        }
+    }
+}
+
+impl Error for OffloadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Stopped(stopped) => Some(stopped),
+            Self::Thread(error) => Some(error),
+            Self::Panicked(_) | Self::Full => None,
+        }
+    }
+}
+
+impl From<OffloadError> for io::Error {
+    fn from(error: OffloadError) -> Self {
+        match error {
+            OffloadError::Stopped(stopped) => stopped.into(),
+            error @ (OffloadError::Panicked(_) | OffloadError::Full | OffloadError::Thread(_)) => {
+                // The panic's payload is not Sync, which an io::Error must be.
+                Self::other(error.to_string())
+            }
+        }
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Finished jobs, on their way back to the runtime's thread.
+struct Finished {
+    tokens: Mutex<Vec<Unparker>>,
+    waker: Arc<mio::Waker>,
+}
+
+struct LaneState {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+struct LaneShared {
+    state: Mutex<LaneState>,
+    work: Condvar,
+    threads_max: usize,
+}
+
+/// The lanes of one runtime.
+pub(crate) struct Offload {
+    lanes: [Arc<LaneShared>; 3],
+    finished: Arc<Finished>,
+    /// Jobs whose end this thread has not seen yet.
+    pending: Cell<usize>,
+    /// The finished jobs' tokens while they are used; kept for its memory.
+    drained: RefCell<Vec<Unparker>>,
+}
+
+impl Offload {
+    pub(crate) fn new(waker: Arc<mio::Waker>) -> Self {
+        let lane = |threads_max| {
+            Arc::new(LaneShared {
+                state: Mutex::new(LaneState {
+                    jobs: VecDeque::new(),
+                    threads: 0,
+                    idle: 0,
+                    closed: false,
+                }),
+                work: Condvar::new(),
+                threads_max,
+            })
+        };
+        Self {
+            lanes: [
+                lane(NAME_THREADS_MAX),
+                lane(FILE_THREADS_MAX),
+                lane(WORK_THREADS_MAX),
+            ],
+            finished: Arc::new(Finished {
+                tokens: Mutex::new(Vec::new()),
+                waker,
+            }),
+            pending: Cell::new(0),
+            drained: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Whether a job is under way whose end may yet wake a fiber.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.get() > 0
+    }
+
+    /// Wakes the fibers whose jobs are finished.
+    pub(crate) fn drain(&self, core: &Core) {
+        let mut drained = self.drained.borrow_mut();
+        std::mem::swap(&mut *drained, &mut *lock(&self.finished.tokens));
+        self.pending.set(self.pending.get() - drained.len());
+        for token in drained.drain(..) {
+            core.unpark(token);
+        }
+    }
+
+    fn submit(&self, lane: Lane, job: Job) -> Result<(), OffloadError> {
+        let shared = &self.lanes[lane as usize];
+        let mut state = lock(&shared.state);
+        if state.jobs.len() >= OFFLOAD_QUEUE_MAX {
+            return Err(OffloadError::Full);
+        }
+        state.jobs.push_back(job);
+        if state.idle >= state.jobs.len() || state.threads >= shared.threads_max {
+            shared.work.notify_one();
+            return Ok(());
+        }
+        let worker = Arc::clone(shared);
+        let started = thread::Builder::new()
+            .name("fiber-offload".to_owned())
+            .stack_size(THREAD_STACK_BYTES)
+            .spawn(move || work(&worker));
+        match started {
+            Ok(_) => state.threads += 1,
+            Err(error) if state.threads == 0 => {
+                state.jobs.pop_back();
+                return Err(OffloadError::Thread(error));
+            }
+            Err(_) => shared.work.notify_one(),
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Offload {
+    fn drop(&mut self) {
+        for lane in &self.lanes {
+            lock(&lane.state).closed = true;
+            lane.work.notify_all();
+        }
+    }
+}
+
+/// What a thread of a lane does: jobs, until there were none for a while.
+fn work(lane: &LaneShared) {
+    let mut state = lock(&lane.state);
+    loop {
+        if let Some(job) = state.jobs.pop_front() {
+            drop(state);
+            job();
+            state = lock(&lane.state);
+            continue;
+        }
+        if state.closed {
+            break;
+        }
+        state.idle += 1;
+        let (next, timeout) = lane
+            .work
+            .wait_timeout(state, IDLE_TIMEOUT)
+            .unwrap_or_else(PoisonError::into_inner);
+        state = next;
+        state.idle -= 1;
+        if timeout.timed_out() && state.jobs.is_empty() {
+            break;
+        }
+    }
+    state.threads -= 1;
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code of others runs under these locks, so a poisoned one guards sound data.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says that a job ended, when it ended in whatever way.
+struct SayFinished {
+    token: Unparker,
+    finished: Arc<Finished>,
+}
+
+impl Drop for SayFinished {
+    fn drop(&mut self) {
+        lock(&self.finished.tokens).push(self.token);
+        // The only failure is a full eventfd counter, which means that the wake is due anyway.
+        let _ = self.finished.waker.wake();
+    }
+}
+
+/// Runs `work` on another thread. Yields until it is done.
+///
+/// The wait obeys the ambient deadline and cancellation; the work itself cannot be stopped and
+/// its late result is dropped, on that thread.
+///
+/// # Errors
+///
+/// [`OffloadError`].
+pub fn offload<T, F>(work: F) -> Result<T, OffloadError>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    offload_on(Lane::Work, work)
+}
+
+pub(crate) fn offload_on<T, F>(lane: Lane, work: F) -> Result<T, OffloadError>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    let core = core::required().map_err(OffloadError::Stopped)?;
+    if thread::panicking() {
+        return Err(OffloadError::Stopped(Stopped::Unwinding));
+    }
+    core.check().map_err(OffloadError::Stopped)?;
+    let token = core.prepare().map_err(OffloadError::Stopped)?;
+    let result = Arc::new(Mutex::new(None));
+    let job = {
+        let result = Arc::clone(&result);
+        let finished = Arc::clone(&core.offload.finished);
+        Box::new(move || {
+            let _say = SayFinished { token, finished };
+            let value = catch_unwind(AssertUnwindSafe(work));
+            *lock(&result) = Some(value);
+        })
+    };
+    core.offload.submit(lane, job)?;
+    core.offload.pending.set(core.offload.pending.get() + 1);
+    loop {
+        core.park(WaitReason::Offload)
+            .map_err(OffloadError::Stopped)?;
+        match lock(&result).take() {
+            Some(Ok(value)) => return Ok(value),
+            Some(Err(payload)) => return Err(OffloadError::Panicked(payload)),
+            // Only the job's end uses the token, so this is a wake for nothing; the token of
+            // this wait stays good because no new wait was begun.
+            None => {}
+        }
+    }
+}
