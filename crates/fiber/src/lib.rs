@@ -67,7 +67,7 @@ pub use crate::cancel::{
 };
 pub use crate::error::{JoinError, RunError, SpawnError, Stopped, cause};
 pub use crate::join::JoinHandle;
-pub use crate::park::{Link, Unparker, WaitReason};
+pub use crate::park::{Link, Unparker, WaitReason, park, prepare};
 pub use crate::runtime::{FIBERS_MAX_DEFAULT, GRACE_DEFAULT, Runtime, RuntimeBuilder, run};
 pub use crate::scheduler::{FiberBuilder, spawn, yield_now};
 pub use crate::scope::{Scope, scope};

@@ -13,7 +13,7 @@
 
 use std::cell::Cell;
 
-use crate::core::Core;
+use crate::core::{self, Core};
 use crate::coroutine;
 use crate::error::Stopped;
 use crate::scheduler::{State, Wake};
@@ -46,6 +46,8 @@ pub enum WaitReason {
     Offload,
     /// The first of several things.
     Select,
+    /// A call of [`Unparker::unpark`].
+    Unpark,
     /// A pause, because a loop swallows the error of every wait. It always lasts its 1 ms.
     Penalty,
 }
@@ -64,7 +66,8 @@ impl WaitReason {
             | Self::Readable
             | Self::Writable
             | Self::Offload
-            | Self::Select => false,
+            | Self::Select
+            | Self::Unpark => false,
         }
     }
 }
@@ -75,6 +78,41 @@ pub struct Unparker {
     pub(crate) index: u32,
     pub(crate) generation: u32,
     pub(crate) epoch: u32,
+}
+
+impl Unparker {
+    /// Wakes the fiber if that wait is still on. Does not yield.
+    ///
+    /// Returns whether it did. Only on the thread of the fiber's runtime; elsewhere nothing
+    /// happens.
+    #[inline]
+    pub fn unpark(self) -> bool {
+        core::current().is_some_and(|core| core.unpark(self))
+    }
+}
+
+/// Begins a wait of the running fiber, to be ended by the token's [`Unparker::unpark`].
+///
+/// For building other things to wait for: hand the token to whoever will wake, then [`park`].
+/// Does not yield. Tokens of earlier waits of the fiber are stale from here on.
+///
+/// # Errors
+///
+/// [`Stopped::NoRuntime`] outside a fiber.
+#[inline]
+pub fn prepare() -> Result<Unparker, Stopped> {
+    core::required()?.prepare()
+}
+
+/// Waits for the wake that [`prepare`] began. Yields unless it came already.
+///
+/// # Errors
+///
+/// [`Stopped`] when the wait ended early. A wake may be for nothing: look again at what you wait
+/// for.
+#[inline]
+pub fn park() -> Result<(), Stopped> {
+    core::required()?.park(WaitReason::Unpark)
 }
 
 impl Core {

@@ -1,0 +1,328 @@
+//! The fiber that owns the connection: it writes what the log holds, reads what comes, keeps the
+//! link alive, and ends.
+//!
+//! ```text
+//!  publishers ─► log ─┐                         ┌─► tickets settled, waiters woken
+//!  handlers  ─► acks ─┴─► write ─► [socket] ─► read ─► decode ─► session ─┴─► queues, handler fibers
+//! ```
+//!
+//! Whoever puts bytes into the log sets `wake`, which puts this fiber behind all that are ready;
+//! so what a pass of the run queue publishes leaves in one write.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use fiber::{FiberBuilder, Instant, Selected, Source, Stopped};
+use safe_rt::Socket;
+
+use super::error::EndCause;
+use super::handler;
+use super::message::Message;
+use super::read_buffer::{ReadBuffer, Shared as Bytes};
+use super::shared::{Room, Shared, State, now};
+use super::subscription::{INBOUND_BYTES_MAX, Routed, SubscriptionId};
+use super::ticket::Outcome;
+use crate::packet::{self, PacketRef, Version};
+use crate::session::{CloseCause, Effect, Input, Output};
+use crate::time::Time;
+
+/// Bytes written in one turn before the driver looks at what came in.
+const WRITE_BYTES_PER_TURN_MAX: usize = 256 * 1024;
+/// How long until another fiber is tried for a handler that got none.
+const STARVED_RETRY: Duration = Duration::from_millis(100);
+/// Time for the end of the transport, TLS included.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The body of the driver fiber.
+pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) {
+    let mut driver = Driver { shared, socket, input: ReadBuffer::default(), left: false };
+    let cause = match driver.run() {
+        Ok(never) => match never {},
+        Err(cause) => cause,
+    };
+    log::debug!("{}: {cause}", shared.options.client_id.as_str());
+    let orderly = matches!(cause, EndCause::Closed);
+    shared.finish(cause);
+    if orderly {
+        // Its failure changes nothing: DISCONNECT is with the kernel already.
+        let _ = fiber::timeout(CLOSE_TIMEOUT, || driver.socket.close());
+    }
+}
+
+struct Driver<'a> {
+    shared: &'a Rc<Shared>,
+    socket: Socket,
+    input: ReadBuffer,
+    /// DISCONNECT was asked for because no handle is left.
+    left: bool,
+}
+
+/// A driver runs until there is a reason to end.
+enum Never {}
+
+impl Driver<'_> {
+    fn run(&mut self) -> Result<Never, EndCause> {
+        loop {
+            self.shared.wake.clear();
+            self.leave_if_dropped();
+            let blocked = self.write()?;
+            let more = self.read()?;
+            self.tick()?;
+            self.start_starved();
+            self.discard_garbage();
+            if more {
+                // A peer that always has data must not keep the others from running.
+                self.stopped(fiber::yield_now())?;
+            } else {
+                self.wait(blocked)?;
+            }
+        }
+    }
+
+    /// Sends DISCONNECT once the program has let go of the client.
+    fn leave_if_dropped(&mut self) {
+        if self.shared.handles.get() == 0 && !self.left {
+            self.left = true;
+            let mut state = self.shared.state();
+            let State { session, log, .. } = &mut *state;
+            session.disconnect(now(), log);
+        }
+    }
+
+    /// Writes until nothing is left, the kernel takes no more, or the turn has written enough.
+    ///
+    /// Returns whether there is more to write.
+    fn write(&mut self) -> Result<bool, EndCause> {
+        let mut state = self.shared.state();
+        let state = &mut *state;
+        let now = now();
+        let mut written = 0;
+        let blocked = loop {
+            let chunk = state.session.next_chunk(&state.log);
+            if chunk.is_empty() {
+                break false;
+            }
+            if written >= WRITE_BYTES_PER_TURN_MAX {
+                self.shared.wake.set();
+                break true;
+            }
+            match self.socket.try_write(chunk).map_err(EndCause::Transport)? {
+                Some(n) => {
+                    state.session.advance(n, now, &mut state.log);
+                    written += n;
+                }
+                None => {
+                    state.session.write_blocked(now);
+                    break true;
+                }
+            }
+        };
+        let flushed = self.socket.try_flush().map_err(EndCause::Transport)?;
+        if flushed {
+            state.flushed_to(state.session.sent());
+        }
+        if written > 0 && state.is_waited_for(Room::Log) {
+            state.wake_for_room(Room::Log);
+        }
+        self.outputs(state)?;
+        Ok(blocked || !flushed)
+    }
+
+    /// Reads once, if there is something, and handles every whole packet.
+    ///
+    /// Returns whether there may be more to read.
+    fn read(&mut self) -> Result<bool, EndCause> {
+        if !self.socket.readable().is_ready() {
+            return Ok(false);
+        }
+        let max = self.shared.options.maximum_packet_size;
+        let wanted = self.input.unconsumed().and_then(|(bytes, range)| {
+            packet::peek_len(bytes.get(&range), max).ok().flatten()
+        });
+        let space = self.input.space(wanted.unwrap_or(0));
+        let asked = space.len();
+        let n = match self.socket.try_read(space).map_err(EndCause::Transport)? {
+            Some(0) => return Err(EndCause::ClosedByPeer),
+            Some(n) => n,
+            None => {
+                self.input.release();
+                return Ok(false);
+            }
+        };
+        self.input.filled(n);
+        self.handle_packets()?;
+        self.input.release();
+        Ok(n == asked)
+    }
+
+    fn handle_packets(&mut self) -> Result<(), EndCause> {
+        let mut state = self.shared.state();
+        let state = &mut *state;
+        let now = now();
+        state.session.received(now);
+        let Some((bytes, range)) = self.input.unconsumed() else { return Ok(()) };
+        let max = self.shared.options.maximum_packet_size;
+        let unread = bytes.get(&range);
+        let mut at = 0;
+        while let Some((packet, len)) =
+            packet::decode(&unread[at..], Version::V311, max).map_err(EndCause::Malformed)?
+        {
+            let place = range.start + at..range.start + at + len;
+            handle_packet(self.shared, state, bytes, place, packet, now)?;
+            at += len;
+        }
+        self.outputs(state)?;
+        if !state.session.next_chunk(&state.log).is_empty() {
+            // An answer, or what waited for CONNACK.
+            self.shared.wake.set();
+        }
+        self.input.consume(at);
+        Ok(())
+    }
+
+    /// Tells the session the time if it waits for that.
+    fn tick(&mut self) -> Result<(), EndCause> {
+        let mut state = self.shared.state();
+        let state = &mut *state;
+        let now = now();
+        if state.session.next_deadline().is_some_and(|deadline| deadline <= now) {
+            state
+                .session
+                .handle(Input::Timer, now, &mut state.log)
+                .map_err(EndCause::Peer)?;
+            self.outputs(state)?;
+            // What the timer asked for is written before the next wait.
+            self.shared.wake.set();
+        }
+        Ok(())
+    }
+
+    /// Acts on the session's rare events.
+    fn outputs(&self, state: &mut State) -> Result<(), EndCause> {
+        while let Some(output) = state.session.next_output() {
+            match output {
+                Output::Connected { .. } => self.shared.answered.set(),
+                Output::Closed(CloseCause::Refused(reason)) => {
+                    return Err(EndCause::Refused(reason));
+                }
+                Output::Closed(CloseCause::Disconnected) => return Err(EndCause::Closed),
+                Output::Closed(cause) => return Err(EndCause::Dead(cause)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts fibers for handlers that had to wait for one.
+    fn start_starved(&self) {
+        if !self.shared.state().subscriptions.has_starved() {
+            return;
+        }
+        let starved = self.shared.state().subscriptions.take_starved();
+        for id in starved {
+            if !start_handler(self.shared, id) {
+                self.shared.state().subscriptions.add_starved(id);
+            }
+        }
+    }
+
+    /// Lets go of removed subscriptions where nothing is borrowed.
+    fn discard_garbage(&self) {
+        let garbage = std::mem::take(&mut self.shared.state().garbage);
+        handler::discard(self.shared, garbage);
+    }
+
+    fn wait(&mut self, blocked: bool) -> Result<(), EndCause> {
+        let deadline = {
+            let state = self.shared.state();
+            let timer = state.session.next_deadline().map(|at| Instant::from_nanos(at.0));
+            if state.subscriptions.has_starved() {
+                let retry = Instant::recent() + STARVED_RETRY;
+                Some(timer.map_or(retry, |timer| timer.min(retry)))
+            } else {
+                timer
+            }
+        };
+        let readable = self.socket.readable();
+        let writable = self.socket.writable();
+        let sources: [&dyn Source; 3] = [&readable, &self.shared.wake, &writable];
+        let waited = fiber::select(&sources[..if blocked { 3 } else { 2 }], deadline);
+        match waited {
+            Ok(Selected::Ready(_) | Selected::Deadline) => Ok(()),
+            Err(error) => match fiber::cause(&error) {
+                Some(stopped) => self.stopped(Err(stopped)),
+                None => Err(EndCause::Transport(error)),
+            },
+        }
+    }
+
+    /// Leaves in order, without waiting, when the runtime is shutting down.
+    fn stopped(&mut self, waited: Result<(), Stopped>) -> Result<(), EndCause> {
+        let Err(stopped) = waited else { return Ok(()) };
+        {
+            let mut state = self.shared.state();
+            let State { session, log, .. } = &mut *state;
+            session.disconnect(now(), log);
+        }
+        self.write()?;
+        Err(EndCause::Transport(io::Error::from(stopped)))
+    }
+}
+
+#[inline]
+fn handle_packet(
+    shared: &Rc<Shared>,
+    state: &mut State,
+    bytes: &Bytes,
+    place: std::ops::Range<usize>,
+    packet: PacketRef<'_>,
+    now: Time,
+) -> Result<(), EndCause> {
+    let effect = state
+        .session
+        .handle(Input::Packet(packet), now, &mut state.log)
+        .map_err(EndCause::Peer)?;
+    match (effect, packet) {
+        (Effect::Completed { key }, _) => {
+            state.tickets.settle(key, Outcome::Acked { maybe_twice: false });
+            state.wake_for_room(Room::Window);
+            if state.is_waited_for(Room::Log) {
+                state.wake_for_room(Room::Log);
+            }
+            state.check_drained();
+        }
+        (Effect::Deliver { ack }, PacketRef::Publish(publish)) => {
+            state.stats.received += 1;
+            let message = || Message::hold(bytes, place, &publish);
+            let start = |id| start_handler(shared, id);
+            match state.subscriptions.deliver(publish.topic(), message, ack, start) {
+                Routed::Queued { dropped } => state.stats.dropped += dropped,
+                Routed::Unwanted => {
+                    state.stats.unrouted += 1;
+                    if let Some(ack) = ack {
+                        state.session.acknowledge(ack);
+                        shared.wake.set();
+                    }
+                }
+                Routed::Overrun => {
+                    return Err(EndCause::Overrun { bytes_max: INBOUND_BYTES_MAX });
+                }
+            }
+        }
+        (Effect::SubAcked { key }, PacketRef::SubAck(suback)) => {
+            state.answer_subscribe(key, suback.reasons().iter());
+            state.tickets.settle(key, Outcome::Acked { maybe_twice: false });
+        }
+        (Effect::UnsubAcked { key }, _) => {
+            state.tickets.settle(key, Outcome::Acked { maybe_twice: false });
+        }
+        (Effect::Nothing | Effect::Deliver { .. } | Effect::SubAcked { .. }, _) => {}
+    }
+    Ok(())
+}
+
+/// Starts a fiber for a subscription's handler; false if none can be had now.
+fn start_handler(shared: &Rc<Shared>, id: SubscriptionId) -> bool {
+    let shared = Rc::clone(shared);
+    FiberBuilder::new().name("mqtt-handler").spawn(move || handler::run(&shared, id)).is_ok()
+}

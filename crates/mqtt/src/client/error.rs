@@ -1,0 +1,247 @@
+//! What can go wrong, by whose fault.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use fiber::{SpawnError, Stopped};
+
+use super::ticket::Ticket;
+use crate::packet::{ConnectReason, DecodeError, EncodeError};
+use crate::session::{ArgumentError, CloseCause, PeerError};
+
+/// Why a connection ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum EndCause {
+    /// It was closed from this side.
+    Closed,
+    /// The broker refused it (MQTT3-3.2.2.3).
+    Refused(ConnectReason),
+    /// The broker closed it without a word.
+    ClosedByPeer,
+    /// The transport failed.
+    Transport(io::Error),
+    /// The broker sent what is no packet.
+    Malformed(DecodeError),
+    /// The broker broke the protocol.
+    Peer(PeerError),
+    /// The link was found dead.
+    Dead(CloseCause),
+    /// Unhandled messages hold more bytes than they may.
+    Overrun {
+        /// The bound.
+        bytes_max: usize,
+    },
+}
+
+impl fmt::Display for EndCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the connection was closed from this side"),
+            Self::Refused(reason) => write!(f, "the broker refused the connection: {reason}"),
+            Self::ClosedByPeer => f.write_str("the broker closed the connection"),
+            Self::Transport(error) => write!(f, "the connection failed: {error}"),
+            Self::Malformed(error) => write!(f, "the broker sent a malformed packet: {error}"),
+            Self::Peer(error) => write!(f, "the broker broke the protocol: {error}"),
+            Self::Dead(cause) => write!(f, "the connection is dead: {cause}"),
+            Self::Overrun { bytes_max } => {
+                write!(f, "unhandled messages hold more than {bytes_max} bytes")
+            }
+        }
+    }
+}
+
+impl StdError for EndCause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Transport(error) => Some(error),
+            Self::Malformed(error) => Some(error),
+            Self::Peer(error) => Some(error),
+            Self::Closed
+            | Self::Refused(_)
+            | Self::ClosedByPeer
+            | Self::Dead(_)
+            | Self::Overrun { .. } => None,
+        }
+    }
+}
+
+/// Why a wait for a level of delivery ended without reaching it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum WaitCause {
+    /// A deadline passed or the wait was cancelled.
+    Stopped(Stopped),
+    /// The connection ended.
+    ConnectionLost(Arc<EndCause>),
+    /// The client was closed, or never connected.
+    Closed,
+}
+
+impl fmt::Display for WaitCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped(stopped) => stopped.fmt(f),
+            Self::ConnectionLost(cause) => cause.fmt(f),
+            Self::Closed => f.write_str("the client is not connected"),
+        }
+    }
+}
+
+impl StdError for WaitCause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Stopped(stopped) => Some(stopped),
+            Self::ConnectionLost(cause) => Some(cause),
+            Self::Closed => None,
+        }
+    }
+}
+
+impl From<Stopped> for WaitCause {
+    fn from(stopped: Stopped) -> Self {
+        Self::Stopped(stopped)
+    }
+}
+
+/// A publish that was accepted and did not reach the level asked for in time.
+#[derive(Debug)]
+pub struct WaitError {
+    /// Why the wait ended.
+    pub cause: WaitCause,
+    /// The message lives on under this ticket.
+    pub ticket: Ticket,
+}
+
+/// Why a publish gave no ticket, or a ticket that is not where it should be.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The message could never be sent.
+    Argument(ArgumentError),
+    /// There was no room for the message until the wait for it ended. It was not accepted.
+    Full(WaitCause),
+    /// The message was accepted; the wait for its level ended early.
+    Wait(WaitError),
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Argument(error) => error.fmt(f),
+            Self::Full(cause) => write!(f, "the message was not accepted: {cause}"),
+            Self::Wait(error) => error.cause.fmt(f),
+        }
+    }
+}
+
+impl StdError for PublishError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Argument(error) => Some(error),
+            Self::Full(cause) => Some(cause),
+            Self::Wait(error) => Some(&error.cause),
+        }
+    }
+}
+
+impl From<ArgumentError> for PublishError {
+    fn from(error: ArgumentError) -> Self {
+        Self::Argument(error)
+    }
+}
+
+/// An error of the client. It crosses threads and fits `?` into a boxed error.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument that no broker could accept.
+    Argument(ArgumentError),
+    /// The broker refused the connection (MQTT3-3.2.2.3).
+    Refused(ConnectReason),
+    /// The broker refused a subscription (MQTT3-3.9.3); the connection goes on.
+    SubscribeRefused {
+        /// The topic filters it refused.
+        filters: Vec<String>,
+    },
+    /// A wait ended early.
+    Wait(WaitCause),
+    /// The client is connected, or was.
+    AlreadyConnected,
+    /// No fiber could be started for the connection.
+    Spawn(SpawnError),
+    /// Reading a clock, a file or the like failed.
+    Io(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Argument(error) => error.fmt(f),
+            Self::Refused(reason) => write!(f, "the broker refused the connection: {reason}"),
+            Self::SubscribeRefused { filters } => {
+                write!(f, "the broker refused the subscription to {}", filters.join(", "))
+            }
+            Self::Wait(cause) => cause.fmt(f),
+            Self::AlreadyConnected => f.write_str("the client already had its connection"),
+            Self::Spawn(_) => f.write_str("no fiber could be started for the connection"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Argument(error) => Some(error),
+            Self::Wait(cause) => Some(cause),
+            Self::Spawn(error) => Some(error),
+            Self::Io(error) => Some(error),
+            Self::Refused(_) | Self::SubscribeRefused { .. } | Self::AlreadyConnected => None,
+        }
+    }
+}
+
+impl From<EncodeError> for Error {
+    fn from(error: EncodeError) -> Self {
+        Self::Argument(ArgumentError::Packet(error))
+    }
+}
+
+impl From<ArgumentError> for Error {
+    fn from(error: ArgumentError) -> Self {
+        Self::Argument(error)
+    }
+}
+
+impl From<WaitCause> for Error {
+    fn from(cause: WaitCause) -> Self {
+        Self::Wait(cause)
+    }
+}
+
+impl From<Stopped> for Error {
+    fn from(stopped: Stopped) -> Self {
+        Self::Wait(WaitCause::Stopped(stopped))
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<PublishError> for Error {
+    /// Drops the ticket of a wait that ended early; the message lives on without one.
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Argument(error) => Self::Argument(error),
+            PublishError::Full(cause) | PublishError::Wait(WaitError { cause, .. }) => {
+                Self::Wait(cause)
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Messages of a subscription, one by one.
+
+use std::fmt;
+use std::rc::Rc;
+
+use fiber::Stopped;
+
+use super::Client;
+use super::handler;
+use super::message::Message;
+use super::shared::Shared;
+use super::subscription::SubscriptionId;
+use crate::session::AckToken;
+
+/// The messages of a subscription as an iterator; see [`Client::subscribe_iter`].
+///
+/// `next` yields until a message is there. It gives `None` once the filter was unsubscribed or
+/// the connection has ended and every message was given, and an error when the wait ended early.
+/// A QoS 1 message is acknowledged when the next one is asked for. Dropping the iterator
+/// unsubscribes without waiting for the broker.
+pub struct Messages {
+    shared: Rc<Shared>,
+    id: SubscriptionId,
+    filter: String,
+    /// Acknowledges the message given last.
+    ack: Option<AckToken>,
+}
+
+impl fmt::Debug for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages").field("filter", &self.filter).finish_non_exhaustive()
+    }
+}
+
+impl Messages {
+    pub(super) fn new(shared: &Rc<Shared>, id: SubscriptionId, filter: &str) -> Self {
+        Self { shared: Rc::clone(shared), id, filter: filter.to_owned(), ack: None }
+    }
+
+    fn acknowledge(&mut self) {
+        if let Some(ack) = self.ack.take() {
+            handler::acknowledge(&self.shared, ack);
+        }
+    }
+}
+
+impl Iterator for Messages {
+    type Item = Result<Message, Stopped>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.acknowledge();
+        loop {
+            let token = match fiber::prepare() {
+                Ok(token) => token,
+                Err(stopped) => return Some(Err(stopped)),
+            };
+            {
+                let mut state = self.shared.state();
+                if let Some(arrived) = state.subscriptions.pop(self.id) {
+                    self.ack = arrived.ack;
+                    return Some(Ok(arrived.message));
+                }
+                if state.end.is_some() || !state.subscriptions.wait(self.id, Some(token)) {
+                    return None;
+                }
+            }
+            let parked = fiber::park();
+            self.shared.state().subscriptions.wait(self.id, None);
+            if let Err(stopped) = parked {
+                return Some(Err(stopped));
+            }
+        }
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        self.acknowledge();
+        let (removed, others) = {
+            let mut state = self.shared.state();
+            let there = state.subscriptions.contains(self.id);
+            let removed = state.subscriptions.remove(self.id);
+            (removed, !there || state.subscriptions.has_filter(&self.filter))
+        };
+        for ack in &removed.acks {
+            handler::acknowledge_last(&self.shared, *ack);
+        }
+        if !others {
+            Client::inside(&self.shared).unsubscribe_unheard(&self.filter);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What a client is set to.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::packet::{ClientId, QoS};
+
+/// Keep-alive unless set otherwise (MQTT3-3.1.2.10).
+pub const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(60);
+/// Time for a call that waits, where no scope sets a limit.
+pub const OPERATION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+/// Time for CONNECT to be answered, where no scope sets a limit.
+pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// QoS 1 messages that may be unacknowledged at once.
+pub const WINDOW_DEFAULT: u16 = 1_000;
+/// Largest packet that is accepted from the broker, in bytes.
+pub const MAXIMUM_PACKET_SIZE_DEFAULT: usize = 2 * 1024 * 1024;
+
+/// A message the broker publishes for the client when its connection breaks (MQTT3-3.1.2.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Will {
+    /// Topic name.
+    pub topic: String,
+    /// Application message.
+    pub payload: Vec<u8>,
+    /// Quality of service.
+    pub qos: QoS,
+    /// Whether the broker keeps it for later subscribers.
+    pub retain: bool,
+}
+
+/// Settings of a [`super::Client`].
+#[derive(Clone)]
+pub struct ClientOptions {
+    pub(crate) client_id: ClientId,
+    pub(crate) clean_start: bool,
+    pub(crate) keep_alive: Duration,
+    pub(crate) user_name: Option<String>,
+    pub(crate) password: Option<Vec<u8>>,
+    pub(crate) will: Option<Will>,
+    pub(crate) operation_timeout: Option<Duration>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) window: u16,
+    pub(crate) maximum_packet_size: usize,
+}
+
+impl fmt::Debug for ClientOptions {
+    /// Leaves the password out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientOptions")
+            .field("client_id", &self.client_id)
+            .field("clean_start", &self.clean_start)
+            .field("keep_alive", &self.keep_alive)
+            .field("user_name", &self.user_name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientOptions {
+    /// The defaults for a client identifier: a clean start, a keep-alive of 60 s, no credentials.
+    #[must_use]
+    pub fn new(client_id: ClientId) -> Self {
+        Self {
+            client_id,
+            clean_start: true,
+            keep_alive: KEEP_ALIVE_DEFAULT,
+            user_name: None,
+            password: None,
+            will: None,
+            operation_timeout: Some(OPERATION_TIMEOUT_DEFAULT),
+            connect_timeout: CONNECT_TIMEOUT_DEFAULT,
+            window: WINDOW_DEFAULT,
+            maximum_packet_size: MAXIMUM_PACKET_SIZE_DEFAULT,
+        }
+    }
+
+    /// Whether the broker drops what it kept for this client identifier (MQTT3-3.1.2.4).
+    #[must_use]
+    pub fn clean_start(mut self, clean_start: bool) -> Self {
+        self.clean_start = clean_start;
+        self
+    }
+
+    /// How long the link may be silent before it is tried; whole seconds up to 65 535, more is
+    /// cut to that. Zero turns it off (MQTT3-3.1.2.10).
+    #[must_use]
+    pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Credentials for the broker. In 3.1.1 there is no password without a user name
+    /// (MQTT3-3.1.2-22), so that cannot be said here.
+    #[must_use]
+    pub fn credentials(
+        mut self,
+        user_name: impl Into<String>,
+        password: Option<impl Into<Vec<u8>>>,
+    ) -> Self {
+        self.user_name = Some(user_name.into());
+        self.password = password.map(Into::into);
+        self
+    }
+
+    /// A message for the case that the connection breaks.
+    #[must_use]
+    pub fn will(mut self, will: Will) -> Self {
+        self.will = Some(will);
+        self
+    }
+
+    /// Time for calls that wait where no scope sets a limit; `None` waits for ever.
+    #[must_use]
+    pub fn operation_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.operation_timeout = timeout;
+        self
+    }
+
+    /// Time for CONNECT to be answered where no scope sets a limit.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// QoS 1 messages that may be unacknowledged at once (at least 1); further ones wait.
+    #[must_use]
+    pub fn window(mut self, window: u16) -> Self {
+        self.window = window.max(1);
+        self
+    }
+
+    /// Largest packet that is accepted from the broker, in bytes (Maximum Packet Size).
+    #[must_use]
+    pub fn maximum_packet_size(mut self, bytes: usize) -> Self {
+        self.maximum_packet_size = bytes;
+        self
+    }
+
+    pub(crate) fn keep_alive_secs(&self) -> u16 {
+        u16::try_from(self.keep_alive.as_secs()).unwrap_or(u16::MAX)
+    }
+}

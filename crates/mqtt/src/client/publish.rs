@@ -1,0 +1,173 @@
+//! Publishing.
+
+use std::rc::Rc;
+
+use super::Client;
+use super::error::{PublishError, WaitCause, WaitError};
+use super::shared::{Room, Shared, State};
+use super::ticket::{Outcome, Ticket, Wait};
+use crate::packet::QoS;
+use crate::session::{NoRoom, Outgoing, Rejected, TicketKey};
+
+/// A message to be published.
+///
+/// # Examples
+///
+/// ```
+/// use mqtt::{Publish, QoS, Wait};
+/// let reading = Publish::to("site/4/meter-17", b"21.5").qos(QoS::AtLeastOnce).wait(Wait::Ack);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Publish<'a> {
+    outgoing: Outgoing<'a>,
+    wait: Wait,
+}
+
+impl<'a> Publish<'a> {
+    /// A message under a topic name, at QoS 0, not retained, not waiting.
+    #[must_use]
+    pub fn to(topic: &'a str, payload: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        let outgoing =
+            Outgoing { topic, payload: payload.as_ref(), qos: QoS::AtMostOnce, retain: false };
+        Self { outgoing, wait: Wait::None }
+    }
+
+    /// Sets the quality of service (MQTT3-4.3).
+    #[must_use]
+    pub fn qos(mut self, qos: QoS) -> Self {
+        self.outgoing.qos = qos;
+        self
+    }
+
+    /// Whether the broker keeps the message for later subscribers (MQTT3-3.3.1.3).
+    #[must_use]
+    pub fn retain(mut self, retain: bool) -> Self {
+        self.outgoing.retain = retain;
+        self
+    }
+
+    /// How far the call waits.
+    #[must_use]
+    pub fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+}
+
+impl Client {
+    /// Publishes a message (MQTT3-3.3). It is copied before this returns.
+    ///
+    /// Messages published before the connection is up are sent once it is. Yields while the
+    /// bounded queue has no room, and until the level asked for with [`Publish::wait`] holds;
+    /// the ambient deadline limits that, else the client's operation timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Argument`]: nothing was sent and the connection goes on.
+    /// [`PublishError::Full`]: the message was not accepted. [`PublishError::Wait`]: it was, and
+    /// its ticket is in the error.
+    pub fn publish(&self, publish: Publish<'_>) -> Result<Ticket, PublishError> {
+        let mut ticket = match admit(&self.shared, &publish)? {
+            Ok(ticket) => ticket,
+            Err(room) => self.shared.limited(|| admit_waiting(&self.shared, &publish, room))?,
+        };
+        if publish.wait > Wait::Stored
+            && let Err(cause) = ticket.wait(publish.wait)
+        {
+            return Err(PublishError::Wait(WaitError { cause, ticket }));
+        }
+        Ok(ticket)
+    }
+}
+
+/// Encodes a message into the log if there is room, and nobody waits for that room already.
+#[inline]
+fn admit(
+    shared: &Rc<Shared>,
+    publish: &Publish<'_>,
+) -> Result<Result<Ticket, Room>, PublishError> {
+    let mut state = shared.state();
+    if state.is_waited_for(Room::Log) {
+        return Ok(Err(Room::Log));
+    }
+    if publish.outgoing.qos != QoS::AtMostOnce && state.is_waited_for(Room::Window) {
+        return Ok(Err(Room::Window));
+    }
+    enter(shared, &mut state, publish)
+}
+
+/// As [`admit`], waiting for room in order of arrival.
+#[cold]
+fn admit_waiting(
+    shared: &Rc<Shared>,
+    publish: &Publish<'_>,
+    mut room: Room,
+) -> Result<Ticket, PublishError> {
+    let mut again = false;
+    loop {
+        shared.wait_for_room(room, again).map_err(PublishError::Full)?;
+        let mut state = shared.state();
+        match enter(shared, &mut state, publish)? {
+            Ok(ticket) => {
+                // There may be room for the next one as well.
+                state.wake_for_room(room);
+                return Ok(ticket);
+            }
+            Err(other) => {
+                again = room == other;
+                room = other;
+            }
+        }
+    }
+}
+
+#[inline]
+fn enter(
+    shared: &Rc<Shared>,
+    state: &mut State,
+    publish: &Publish<'_>,
+) -> Result<Result<Ticket, Room>, PublishError> {
+    if let Some(cause) = state.refusal() {
+        return Err(PublishError::Full(cause));
+    }
+    let acknowledged = publish.outgoing.qos != QoS::AtMostOnce;
+    let key = if acknowledged { state.tickets.open() } else { TicketKey::default() };
+    match state.session.publish(publish.outgoing, key, &mut state.log) {
+        Ok(admitted) => {
+            shared.wake.set();
+            Ok(Ok(if acknowledged {
+                state.tickets.ticket(shared, key, admitted.end)
+            } else {
+                Ticket::of_sent(shared, admitted.end)
+            }))
+        }
+        Err(rejected) => {
+            if acknowledged {
+                state.tickets.cancel(key);
+            }
+            match rejected {
+                Rejected::NoRoom(NoRoom::Window { .. }) => Ok(Err(Room::Window)),
+                Rejected::NoRoom(NoRoom::Log(_)) => Ok(Err(Room::Log)),
+                Rejected::Argument(error) => Err(PublishError::Argument(error)),
+                Rejected::NoRoom(NoRoom::Requests { .. })
+                | Rejected::Ended
+                | Rejected::Started
+                | Rejected::NotUp => Err(PublishError::Full(WaitCause::Closed)),
+            }
+        }
+    }
+}
+
+impl Ticket {
+    /// Waits for the outcome. Yields until it is settled; limited as [`Ticket::wait`].
+    ///
+    /// # Errors
+    ///
+    /// [`WaitCause`], as [`Ticket::wait`].
+    pub fn outcome(&mut self) -> Result<Outcome, WaitCause> {
+        match self.wait(Wait::Ack)? {
+            Some(outcome) => Ok(outcome),
+            None => Err(WaitCause::Closed),
+        }
+    }
+}

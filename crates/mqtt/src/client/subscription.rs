@@ -1,0 +1,383 @@
+//! Subscriptions: who gets a message that arrived, and what waits to be handled.
+//!
+//! One subscription has one or more topic filters, a queue, and either a handler, which runs on
+//! a fiber of its own while there is something to handle, or an iterator. Nothing here waits.
+
+use std::collections::VecDeque;
+use std::error::Error as StdError;
+use std::fmt;
+
+use fiber::Unparker;
+
+use super::Client;
+use super::message::Message;
+use crate::session::AckToken;
+use crate::topic::{RouteId, Router, TopicFilter};
+
+/// Unhandled QoS 0 messages of one subscription; one more drops the oldest of them.
+pub const QOS_0_QUEUE_MAX: usize = 1_024;
+/// Bytes of unhandled QoS 0 messages of one subscription; more drop the oldest of them.
+pub const QOS_0_QUEUE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of unhandled QoS 1 messages of one client; more end the connection.
+pub const INBOUND_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Why a handler could not handle a message: any error.
+#[derive(Debug)]
+pub struct HandlerError(Box<dyn StdError>);
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<E: StdError + 'static> From<E> for HandlerError {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+/// What a handler is.
+pub(super) type Handler = Box<dyn FnMut(&Client, &Message) -> Result<(), HandlerError>>;
+
+/// Names a subscription; never given twice by one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SubscriptionId {
+    slot: usize,
+    generation: u32,
+}
+
+/// Who takes the messages of a subscription.
+enum Taker {
+    /// A handler that no fiber runs now.
+    Handler(Handler),
+    /// A fiber that has the handler.
+    Fiber,
+    /// An iterator.
+    Iterator,
+}
+
+/// A message in a queue, and what acknowledges it.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) message: Message,
+    pub(super) ack: Option<AckToken>,
+}
+
+struct Entry {
+    routes: Vec<RouteId>,
+    taker: Taker,
+    /// A fiber for the handler is on its way.
+    starting: bool,
+    queue: VecDeque<Arrived>,
+    qos_0_len: usize,
+    qos_0_bytes: usize,
+    /// Who waits for the next message.
+    waiter: Option<Unparker>,
+}
+
+struct Slot {
+    generation: u32,
+    entry: Option<Entry>,
+}
+
+/// What a subscription leaves when it is removed. It holds code of the user, so it is dropped
+/// where nothing is borrowed.
+pub(super) struct Removed {
+    _entry: Option<Entry>,
+    /// Acknowledgements that nobody will give now.
+    pub(super) acks: Vec<AckToken>,
+}
+
+/// The subscriptions of one client.
+#[derive(Default)]
+pub(super) struct Subscriptions {
+    router: Router<SubscriptionId>,
+    slots: Vec<Slot>,
+    /// Those that match the message at hand; kept for its memory.
+    matches: Vec<SubscriptionId>,
+    /// How many takers are not done yet with a message that several subscriptions share.
+    shared_acks: Vec<(AckToken, usize)>,
+    /// Bytes of the queued messages that await an acknowledgement.
+    held_bytes: usize,
+    /// Subscriptions with messages for which no fiber could be started.
+    starved: Vec<SubscriptionId>,
+}
+
+/// What happened to a message that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Routed {
+    /// Nobody wants it.
+    Unwanted,
+    /// It is queued; this many older QoS 0 messages were dropped for it.
+    Queued { dropped: u64 },
+    /// It is not queued: the bound on held bytes was reached.
+    Overrun,
+}
+
+impl Subscriptions {
+    /// Adds a subscription; no handler means an iterator.
+    pub(super) fn add(
+        &mut self,
+        filters: impl IntoIterator<Item = TopicFilter>,
+        handler: Option<Handler>,
+    ) -> SubscriptionId {
+        let slot = match self.slots.iter().position(|slot| slot.entry.is_none()) {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(Slot { generation: 0, entry: None });
+                self.slots.len() - 1
+            }
+        };
+        let id = SubscriptionId { slot, generation: self.slots[slot].generation };
+        let routes = filters.into_iter().map(|filter| self.router.insert(filter, id)).collect();
+        self.slots[slot].entry = Some(Entry {
+            routes,
+            taker: handler.map_or(Taker::Iterator, Taker::Handler),
+            starting: false,
+            queue: VecDeque::new(),
+            qos_0_len: 0,
+            qos_0_bytes: 0,
+            waiter: None,
+        });
+        id
+    }
+
+    fn get_mut(&mut self, id: SubscriptionId) -> Option<&mut Entry> {
+        let slot = self.slots.get_mut(id.slot)?;
+        if slot.generation == id.generation { slot.entry.as_mut() } else { None }
+    }
+
+    /// Whether some subscription has exactly this filter.
+    pub(super) fn has_filter(&self, filter: &str) -> bool {
+        TopicFilter::new(filter).is_ok_and(|filter| self.router.count(&filter) > 0)
+    }
+
+    pub(super) fn contains(&self, id: SubscriptionId) -> bool {
+        self.slots.get(id.slot).is_some_and(|slot| {
+            slot.generation == id.generation && slot.entry.is_some()
+        })
+    }
+
+    /// Removes a subscription with all that is queued for it.
+    pub(super) fn remove(&mut self, id: SubscriptionId) -> Removed {
+        let mut acks = Vec::new();
+        let entry = match self.slots.get_mut(id.slot) {
+            Some(slot) if slot.generation == id.generation => slot.entry.take(),
+            Some(_) | None => None,
+        };
+        if let Some(entry) = &entry {
+            self.slots[id.slot].generation = id.generation.wrapping_add(1);
+            for route in &entry.routes {
+                self.router.remove(*route);
+            }
+            for arrived in &entry.queue {
+                if arrived.ack.is_some() {
+                    self.held_bytes -= arrived.message.len();
+                }
+                acks.extend(arrived.ack);
+            }
+            if let Some(waiter) = entry.waiter {
+                waiter.unpark();
+            }
+        }
+        acks.retain(|ack| self.done(*ack));
+        Removed { _entry: entry, acks }
+    }
+
+    /// Removes one filter wherever it is used, and subscriptions that have no other.
+    pub(super) fn remove_filter(&mut self, filter: &str) -> Vec<Removed> {
+        let mut removed = Vec::new();
+        for slot in 0..self.slots.len() {
+            let id = SubscriptionId { slot, generation: self.slots[slot].generation };
+            removed.extend(self.remove_filter_of(id, filter));
+        }
+        removed
+    }
+
+    /// Removes one filter of one subscription, and that if it has no other.
+    pub(super) fn remove_filter_of(&mut self, id: SubscriptionId, filter: &str) -> Option<Removed> {
+        let entry = self.slots.get_mut(id.slot).filter(|slot| slot.generation == id.generation);
+        let entry = entry?.entry.as_mut()?;
+        let router = &mut self.router;
+        entry.routes.retain(|route| {
+            let same = router.filter(*route).is_some_and(|other| other.as_str() == filter);
+            if same {
+                router.remove(*route);
+            }
+            !same
+        });
+        entry.routes.is_empty().then(|| self.remove(id))
+    }
+
+    /// Queues a message for every subscription that wants it.
+    ///
+    /// `start` is called for each whose handler needs a fiber; it tells whether there is one.
+    pub(super) fn deliver(
+        &mut self,
+        topic: &str,
+        message: impl FnOnce() -> Message,
+        ack: Option<AckToken>,
+        mut start: impl FnMut(SubscriptionId) -> bool,
+    ) -> Routed {
+        let mut matches = std::mem::take(&mut self.matches);
+        matches.clear();
+        self.router.route(topic, &mut |_, id| {
+            if !matches.contains(id) {
+                matches.push(*id);
+            }
+        });
+        let routed = match matches.split_last() {
+            None => Routed::Unwanted,
+            Some((last, others)) => {
+                let message = message();
+                let bytes = message.len() * matches.len();
+                if ack.is_some() && self.held_bytes + bytes > INBOUND_BYTES_MAX {
+                    Routed::Overrun
+                } else {
+                    if let Some(ack) = ack {
+                        self.held_bytes += bytes;
+                        if !others.is_empty() {
+                            self.shared_acks.push((ack, matches.len()));
+                        }
+                    }
+                    let mut dropped = 0;
+                    for id in others {
+                        let arrived = Arrived { message: message.clone(), ack };
+                        dropped += self.queue(*id, arrived, &mut start);
+                    }
+                    dropped += self.queue(*last, Arrived { message, ack }, &mut start);
+                    Routed::Queued { dropped }
+                }
+            }
+        };
+        self.matches = matches;
+        routed
+    }
+
+    fn queue(
+        &mut self,
+        id: SubscriptionId,
+        arrived: Arrived,
+        start: &mut impl FnMut(SubscriptionId) -> bool,
+    ) -> u64 {
+        let Some(entry) = self.get_mut(id) else { return 0 };
+        let mut dropped = 0;
+        if arrived.ack.is_none() {
+            entry.qos_0_len += 1;
+            entry.qos_0_bytes += arrived.message.len();
+            while entry.qos_0_len > QOS_0_QUEUE_MAX
+                || (entry.qos_0_bytes > QOS_0_QUEUE_BYTES_MAX && entry.qos_0_len > 1)
+            {
+                let oldest = entry.queue.iter().position(|queued| queued.ack.is_none());
+                let Some(queued) = oldest.and_then(|at| entry.queue.remove(at)) else { break };
+                entry.qos_0_len -= 1;
+                entry.qos_0_bytes -= queued.message.len();
+                dropped += 1;
+            }
+        }
+        entry.queue.push_back(arrived);
+        if let Some(waiter) = entry.waiter.take() {
+            waiter.unpark();
+        } else if let Taker::Handler(_) = entry.taker
+            && !entry.starting
+        {
+            entry.starting = true;
+            if !start(id) {
+                self.starved.push(id);
+            }
+        }
+        dropped
+    }
+
+    /// Takes the next message of a subscription.
+    pub(super) fn pop(&mut self, id: SubscriptionId) -> Option<Arrived> {
+        let entry = self.get_mut(id)?;
+        let arrived = entry.queue.pop_front()?;
+        let len = arrived.message.len();
+        if arrived.ack.is_some() {
+            self.held_bytes -= len;
+        } else {
+            entry.qos_0_len -= 1;
+            entry.qos_0_bytes -= len;
+        }
+        Some(arrived)
+    }
+
+    /// Notes that one taker is done with a message; true if it was the last that has it.
+    pub(super) fn done(&mut self, ack: AckToken) -> bool {
+        let Some(at) = self.shared_acks.iter().position(|(other, _)| *other == ack) else {
+            return true;
+        };
+        self.shared_acks[at].1 -= 1;
+        let last = self.shared_acks[at].1 == 0;
+        if last {
+            self.shared_acks.swap_remove(at);
+        }
+        last
+    }
+
+    /// Whether messages wait in a subscription's queue.
+    pub(super) fn has_queued(&mut self, id: SubscriptionId) -> bool {
+        self.get_mut(id).is_some_and(|entry| !entry.queue.is_empty())
+    }
+
+    /// Sets who is to be woken for the next message; false if the subscription is gone.
+    pub(super) fn wait(&mut self, id: SubscriptionId, waiter: Option<Unparker>) -> bool {
+        match self.get_mut(id) {
+            Some(entry) => {
+                entry.waiter = waiter;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Lends the handler to a fiber.
+    pub(super) fn take_handler(&mut self, id: SubscriptionId) -> Option<Handler> {
+        let entry = self.get_mut(id)?;
+        entry.starting = false;
+        match std::mem::replace(&mut entry.taker, Taker::Fiber) {
+            Taker::Handler(handler) => Some(handler),
+            other @ (Taker::Fiber | Taker::Iterator) => {
+                entry.taker = other;
+                None
+            }
+        }
+    }
+
+    /// Takes the handler back; gives it to the caller if the subscription is gone.
+    pub(super) fn return_handler(&mut self, id: SubscriptionId, handler: Handler) -> Option<Handler> {
+        match self.get_mut(id) {
+            Some(entry) => {
+                entry.taker = Taker::Handler(handler);
+                None
+            }
+            None => Some(handler),
+        }
+    }
+
+    /// Subscriptions with messages that still need a fiber; the caller starts them.
+    pub(super) fn take_starved(&mut self) -> Vec<SubscriptionId> {
+        std::mem::take(&mut self.starved)
+    }
+
+    pub(super) fn add_starved(&mut self, id: SubscriptionId) {
+        self.starved.push(id);
+    }
+
+    pub(super) fn has_starved(&self) -> bool {
+        !self.starved.is_empty()
+    }
+
+    /// Wakes all iterators: no further message will come.
+    pub(super) fn wake_all(&mut self) {
+        for slot in &mut self.slots {
+            if let Some(entry) = &mut slot.entry
+                && let Some(waiter) = entry.waiter.take()
+            {
+                waiter.unpark();
+            }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! PUBLISH: an application message under a topic name (MQTT3-3.3).
+
+use super::check_packet_len;
+use super::error::{DecodeError, EncodeError};
+use super::field::Field;
+use super::fixed_header::{DUP, PacketType, QOS_MASK, QOS_SHIFT, RETAIN};
+use super::packet_id::PacketId;
+use super::properties::Properties;
+use super::qos::QoS;
+use super::reader::Reader;
+use super::text;
+use super::version::Version;
+use super::writer::{Writer, field_len, packet_len};
+
+// The QoS bits in the first byte.
+const QOS_1: u8 = QoS::AtLeastOnce.bits() << QOS_SHIFT;
+const QOS_2: u8 = QoS::ExactlyOnce.bits() << QOS_SHIFT;
+
+/// How a message is delivered: its QoS with what goes with it and with nothing else.
+///
+/// QoS 0 has neither packet identifier (MQTT3-2.3.1-5) nor DUP (MQTT3-3.3.1-2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// QoS 0.
+    AtMostOnce,
+    /// QoS 1.
+    AtLeastOnce {
+        /// The identifier that PUBACK repeats.
+        packet_id: PacketId,
+        /// Whether this may be a repetition of an earlier attempt (MQTT3-3.3.1-1).
+        dup: bool,
+    },
+    /// QoS 2.
+    ExactlyOnce {
+        /// The identifier that PUBREC, PUBREL and PUBCOMP repeat.
+        packet_id: PacketId,
+        /// Whether this may be a repetition of an earlier attempt (MQTT3-3.3.1-1).
+        dup: bool,
+    },
+}
+
+/// A PUBLISH packet, valid by construction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publish<'a> {
+    topic: &'a str,
+    payload: &'a [u8],
+    properties: Properties<'a>,
+    /// There is one exactly when the QoS in `first` is not 0.
+    packet_id: Option<PacketId>,
+    /// The first byte on the wire, which holds QoS, DUP and RETAIN.
+    first: u8,
+}
+
+impl<'a> Publish<'a> {
+    /// Makes a packet to be sent.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::TopicEmpty`], [`EncodeError::TopicWildcard`] and
+    /// [`EncodeError::NullCharacter`] for what is no topic name, [`EncodeError::FieldTooLong`] for
+    /// one above 65 535 bytes, [`EncodeError::PacketTooLarge`] when topic and payload exceed a
+    /// remaining length of 268 435 455.
+    // Always: left to itself the compiler passes the packet through memory from here to `encode`,
+    // which costs a third of the whole.
+    #[inline(always)]
+    pub fn new(
+        version: Version,
+        topic: &'a str,
+        payload: &'a [u8],
+        delivery: Delivery,
+        retain: bool,
+    ) -> Result<Self, EncodeError> {
+        text::check_topic_name_to_send(topic, Field::TopicName)?;
+        let (first, packet_id) = delivery.encode();
+        let first = if retain { first | RETAIN } else { first };
+        let packet = Self {
+            topic,
+            payload,
+            properties: Properties::EMPTY,
+            packet_id,
+            first,
+        };
+        check_packet_len(PacketType::Publish, packet.remaining_length(version))?;
+        Ok(packet)
+    }
+
+    /// Returns the topic name.
+    #[inline]
+    #[must_use]
+    pub const fn topic(&self) -> &'a str {
+        self.topic
+    }
+
+    /// Returns the application message; it may be empty.
+    #[inline]
+    #[must_use]
+    pub const fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// Returns QoS, packet identifier and DUP in one.
+    #[inline]
+    #[must_use]
+    pub const fn delivery(&self) -> Delivery {
+        let dup = self.dup();
+        match (self.packet_id, self.qos()) {
+            (None, _) => Delivery::AtMostOnce,
+            (Some(packet_id), QoS::ExactlyOnce) => Delivery::ExactlyOnce { packet_id, dup },
+            (Some(packet_id), _) => Delivery::AtLeastOnce { packet_id, dup },
+        }
+    }
+
+    /// Returns the QoS.
+    #[inline]
+    #[must_use]
+    pub const fn qos(&self) -> QoS {
+        match self.first & QOS_MASK {
+            0 => QoS::AtMostOnce,
+            QOS_1 => QoS::AtLeastOnce,
+            _ => QoS::ExactlyOnce,
+        }
+    }
+
+    /// Returns the packet identifier, which QoS 0 does not have.
+    #[inline]
+    #[must_use]
+    pub const fn packet_id(&self) -> Option<PacketId> {
+        self.packet_id
+    }
+
+    /// Returns whether this may be a repetition of an earlier attempt.
+    #[inline]
+    #[must_use]
+    pub const fn dup(&self) -> bool {
+        self.first & DUP != 0
+    }
+
+    /// Returns the RETAIN flag (MQTT3-3.3.1.3).
+    #[inline]
+    #[must_use]
+    pub const fn retain(&self) -> bool {
+        self.first & RETAIN != 0
+    }
+
+    /// Returns the properties.
+    #[inline]
+    #[must_use]
+    pub const fn properties(&self) -> Properties<'a> {
+        self.properties
+    }
+
+    /// Returns the length of the encoded packet in bytes.
+    #[inline]
+    #[must_use]
+    pub const fn encoded_len(&self, version: Version) -> usize {
+        packet_len(self.remaining_length(version))
+    }
+
+    /// Writes the packet into the first [`Publish::encoded_len`] bytes of `out` and returns how
+    /// many these are. `version` is the one that the packet was made for.
+    ///
+    /// # Panics
+    ///
+    /// When `out` is shorter than that.
+    // Always, as `new`.
+    #[inline(always)]
+    pub fn encode(&self, version: Version, out: &mut [u8]) -> usize {
+        let mut writer = Writer::start(out, self.first, self.remaining_length(version));
+        writer.field(self.topic.as_bytes());
+        if let Some(packet_id) = self.packet_id {
+            writer.packet_id(packet_id);
+        }
+        self.properties.encode(version, &mut writer);
+        writer.bytes(self.payload);
+        writer.end()
+    }
+
+    /// Reads what follows the fixed header, whose first byte `first` is one of a PUBLISH.
+    #[inline]
+    pub(super) fn decode(version: Version, first: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let topic = reader.topic_name(Field::TopicName)?;
+        let packet_id = if first & QOS_MASK != 0 {
+            Some(reader.packet_id(PacketType::Publish)?)
+        } else {
+            None
+        };
+        let properties = Properties::decode(version, &mut reader);
+        Ok(Self {
+            topic,
+            payload: reader.rest(),
+            properties,
+            packet_id,
+            first,
+        })
+    }
+
+    /// Returns the number of bytes that follow the fixed header.
+    #[inline]
+    const fn remaining_length(&self, version: Version) -> usize {
+        let packet_id = if self.packet_id.is_some() {
+            size_of::<PacketId>()
+        } else {
+            0
+        };
+        let properties = self.properties.encoded_len(version);
+        field_len(self.topic.as_bytes()) + packet_id + properties + self.payload.len()
+    }
+}
+
+impl Delivery {
+    /// Returns the first byte of a packet delivered so, without RETAIN, and its identifier.
+    #[inline]
+    const fn encode(self) -> (u8, Option<PacketId>) {
+        const QOS_0: u8 = PacketType::Publish.first_byte();
+        const fn dup_flag(dup: bool) -> u8 {
+            if dup { DUP } else { 0 }
+        }
+        match self {
+            Self::AtMostOnce => (QOS_0, None),
+            Self::AtLeastOnce { packet_id, dup } => {
+                (QOS_0 | QOS_1 | dup_flag(dup), Some(packet_id))
+            }
+            Self::ExactlyOnce { packet_id, dup } => {
+                (QOS_0 | QOS_2 | dup_flag(dup), Some(packet_id))
+            }
+        }
+    }
+}

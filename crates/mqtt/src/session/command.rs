@@ -1,0 +1,310 @@
+//! What the program asks of a session: connect, publish, subscribe, acknowledge, leave.
+//!
+//! Every command is checked in the same order: arguments, then the phase, then room. A command that
+//! is refused has changed nothing.
+
+use super::connection::Connection;
+use super::error::{ArgumentError, NoRoom, Rejected};
+use super::in_flight::Exchange;
+use super::inbound::AckToken;
+use super::keep_alive::KeepAlive;
+use super::phase::{CloseCause, Phase};
+use super::{FILTERS_MAX, REQUESTS_MAX, Session};
+use crate::outbound_log::{LogOffset, OutboundLog};
+use crate::packet::{Connect, Delivery, PacketId, Publish, QoS, Subscribe, Unsubscribe};
+use crate::time::Time;
+use crate::topic::check_topic_filter;
+
+/// The caller's name for what it published or asked for; it comes back with the acknowledgement.
+/// The session does not look at it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TicketKey(pub u32);
+
+/// A message to be published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outgoing<'a> {
+    /// The topic name.
+    pub topic: &'a str,
+    /// The content; it may be empty.
+    pub payload: &'a [u8],
+    /// The promise of delivery.
+    pub qos: QoS,
+    /// Whether the server keeps the message for later subscribers (MQTT3-3.3.1.3).
+    pub retain: bool,
+}
+
+/// A packet that is in the outbound log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// Where it ends: it is sent once [`Session::sent`] has come so far.
+    pub end: LogOffset,
+    /// Its identifier, which a QoS 0 message does not have (MQTT3-2.3.1-5).
+    pub packet_id: Option<PacketId>,
+}
+
+impl Session {
+    /// Starts the connection with CONNECT. Once the bytes have left, the server's CONNACK gives
+    /// [`Output::Connected`](super::Output::Connected) or [`CloseCause::Refused`].
+    ///
+    /// # Errors
+    /// [`Rejected::Started`] and [`Rejected::Ended`] for a second CONNECT (MQTT3-3.1.0-2).
+    pub fn connect(&mut self, connect: &Connect<'_>, now: Time) -> Result<(), Rejected> {
+        self.connection.check_idle()?;
+        let fields = connect.fields();
+        self.connection.keep_alive =
+            KeepAlive::new(fields.keep_alive_secs, self.options.ping_after, now);
+        self.connection.phase = Phase::Connecting {
+            clean_start: fields.clean_start,
+            deadline: now + self.options.connack_timeout,
+        };
+        self.connection.push_connect(connect);
+        Ok(())
+    }
+
+    /// Publishes a message. It is copied into the log, and leaves after everything before it once
+    /// the connection is up. For QoS 1, `key` comes back in
+    /// [`Effect::Completed`](super::Effect::Completed).
+    ///
+    /// # Errors
+    /// [`Rejected::Argument`] for a topic name that is none, a packet that is too long, or QoS 2;
+    /// [`Rejected::Ended`]; [`NoRoom::Window`] for QoS 1, and [`NoRoom::Log`].
+    #[inline]
+    pub fn publish(
+        &mut self,
+        message: Outgoing<'_>,
+        key: TicketKey,
+        log: &mut OutboundLog,
+    ) -> Result<Admitted, Rejected> {
+        let Outgoing {
+            topic,
+            payload,
+            qos,
+            retain,
+        } = message;
+        let version = self.options.version;
+        let has_window = self.in_flight.publishes() < self.options.window.into();
+        let packet_id = match qos {
+            QoS::AtMostOnce => None,
+            QoS::AtLeastOnce if has_window => Some(self.in_flight.free_id()),
+            QoS::AtLeastOnce => Some(PacketId::MIN),
+            QoS::ExactlyOnce => return Err(ArgumentError::UnsupportedQoS { found: qos }.into()),
+        };
+        let delivery = match packet_id {
+            None => Delivery::AtMostOnce,
+            Some(packet_id) => Delivery::AtLeastOnce {
+                packet_id,
+                dup: false,
+            },
+        };
+        let packet = Publish::new(version, topic, payload, delivery, retain)?;
+        let len = packet.encoded_len(version);
+        self.check_admission(len, log)?;
+        if packet_id.is_some() && !has_window {
+            return Err(NoRoom::Window {
+                window: self.options.window,
+            }
+            .into());
+        }
+        let start = log.tail();
+        packet.encode(version, self.reserve(len, log)?);
+        match packet_id {
+            Some(packet_id) => {
+                self.in_flight
+                    .insert(packet_id, Exchange::Publish, start, len, key);
+            }
+            None => self.urgent = log.tail(),
+        }
+        Ok(Admitted {
+            end: log.tail(),
+            packet_id,
+        })
+    }
+
+    /// Subscribes to one or more filters, each with the highest QoS that its messages may have.
+    /// `key` comes back in [`Effect::SubAcked`](super::Effect::SubAcked).
+    ///
+    /// # Errors
+    /// [`Rejected::Argument`] for no filter, more than [`FILTERS_MAX`] filters, one that is none, or
+    /// QoS 2; [`Rejected::Ended`]; [`NoRoom::Requests`] and [`NoRoom::Log`].
+    pub fn subscribe(
+        &mut self,
+        filters: &[(&str, QoS)],
+        key: TicketKey,
+        log: &mut OutboundLog,
+    ) -> Result<Admitted, Rejected> {
+        check_filters(filters.len(), filters.iter().map(|(filter, _)| *filter))?;
+        if filters.iter().any(|(_, qos)| *qos == QoS::ExactlyOnce) {
+            return Err(ArgumentError::UnsupportedQoS {
+                found: QoS::ExactlyOnce,
+            }
+            .into());
+        }
+        let version = self.options.version;
+        let packet_id = self.request_id();
+        let packet = Subscribe::new(version, packet_id, filters)?;
+        let exchange = Exchange::Subscribe {
+            filters: filters.len() as u16,
+        };
+        let encode = |out: &mut [u8]| packet.encode(version, out);
+        self.request(
+            packet_id,
+            exchange,
+            packet.encoded_len(version),
+            encode,
+            key,
+            log,
+        )
+    }
+
+    /// Ends the subscriptions to one or more filters. `key` comes back in
+    /// [`Effect::UnsubAcked`](super::Effect::UnsubAcked).
+    ///
+    /// # Errors
+    /// As [`Session::subscribe`].
+    pub fn unsubscribe(
+        &mut self,
+        filters: &[&str],
+        key: TicketKey,
+        log: &mut OutboundLog,
+    ) -> Result<Admitted, Rejected> {
+        check_filters(filters.len(), filters.iter().copied())?;
+        let version = self.options.version;
+        let packet_id = self.request_id();
+        let packet = Unsubscribe::new(version, packet_id, filters)?;
+        let encode = |out: &mut [u8]| packet.encode(version, out);
+        let len = packet.encoded_len(version);
+        self.request(packet_id, Exchange::Unsubscribe, len, encode, key, log)
+    }
+
+    /// Sends PINGREQ, unless one is under way.
+    ///
+    /// # Errors
+    /// [`Rejected::NotUp`] and [`Rejected::Ended`].
+    pub fn ping(&mut self, now: Time, log: &OutboundLog) -> Result<(), Rejected> {
+        self.connection.check_up()?;
+        let Connection { keep_alive, .. } = &self.connection;
+        if !keep_alive.is_pinging(self.connection.control_sent()) {
+            self.connection.push_pingreq(now, log);
+        }
+        Ok(())
+    }
+
+    /// Leaves: everything in the log is still sent, then DISCONNECT, then nothing (MQTT3-3.14.4-2),
+    /// and the outcome is an [`Output::Closed`](super::Output::Closed). Before CONNACK, what is in
+    /// the log stays there. A second call does nothing.
+    pub fn disconnect(&mut self, now: Time, log: &OutboundLog) {
+        let deadline = now + self.options.disconnect_timeout;
+        match self.connection.phase {
+            Phase::Idle => self.close(CloseCause::Disconnected),
+            Phase::Connecting { .. } => {
+                self.connection.push_disconnect();
+                self.connection.phase = Phase::Leaving { deadline };
+            }
+            Phase::Up { .. } => {
+                self.connection.phase = Phase::Draining { deadline };
+                self.leave(log);
+            }
+            Phase::Draining { .. } | Phase::Leaving { .. } | Phase::Closed => {}
+        }
+    }
+
+    /// Notes that a received message was handled: its PUBACK may leave when those of all messages
+    /// before it have (MQTT3-4.6.0-2). Returns `false` if the token stands for nothing any more,
+    /// because it was used before or its connection is over.
+    #[inline]
+    pub fn acknowledge(&mut self, token: AckToken) -> bool {
+        self.connection.acknowledge(token)
+    }
+
+    /// Enters a SUBSCRIBE or UNSUBSCRIBE, whose arguments are good.
+    fn request(
+        &mut self,
+        packet_id: PacketId,
+        exchange: Exchange,
+        len: usize,
+        encode: impl FnOnce(&mut [u8]) -> usize,
+        key: TicketKey,
+        log: &mut OutboundLog,
+    ) -> Result<Admitted, Rejected> {
+        self.check_admission(len, log)?;
+        if self.in_flight.requests() >= REQUESTS_MAX {
+            return Err(NoRoom::Requests {
+                bound: REQUESTS_MAX,
+            }
+            .into());
+        }
+        let start = log.tail();
+        encode(self.reserve(len, log)?);
+        self.in_flight.insert(packet_id, exchange, start, len, key);
+        self.urgent = log.tail();
+        Ok(Admitted {
+            end: log.tail(),
+            packet_id: Some(packet_id),
+        })
+    }
+
+    /// Returns the identifier of the next request, or any where no request can be entered.
+    fn request_id(&mut self) -> PacketId {
+        if self.in_flight.requests() < REQUESTS_MAX {
+            self.in_flight.free_id()
+        } else {
+            PacketId::MIN
+        }
+    }
+
+    /// Checks what is common to all packets for the log: that it could hold them, and the phase.
+    #[inline]
+    fn check_admission(&self, len: usize, log: &OutboundLog) -> Result<(), Rejected> {
+        if len > log.bound() {
+            return Err(ArgumentError::TooLarge {
+                found: len,
+                bound: log.bound(),
+            }
+            .into());
+        }
+        if self.connection.is_open() {
+            Ok(())
+        } else {
+            Err(Rejected::Ended)
+        }
+    }
+
+    /// Appends a packet to the log.
+    #[inline]
+    fn reserve<'l>(
+        &mut self,
+        len: usize,
+        log: &'l mut OutboundLog,
+    ) -> Result<&'l mut [u8], NoRoom> {
+        if !log.fits(len) {
+            self.compact(log);
+        }
+        log.reserve(len).map_err(NoRoom::Log)
+    }
+
+    /// Frees the log of packets that are sent and acknowledged, also behind one that is not, if
+    /// that frees an eighth of it.
+    #[cold]
+    fn compact(&mut self, log: &mut OutboundLog) {
+        let cut = self.connection.unsent_packet(log);
+        let dead = cut
+            .since(log.head())
+            .saturating_sub(self.in_flight.publish_bytes());
+        if dead > 0 && dead >= log.capacity() / 8 {
+            self.in_flight.compact(log, cut);
+        }
+    }
+}
+
+fn check_filters<'a>(
+    len: usize,
+    filters: impl Iterator<Item = &'a str>,
+) -> Result<(), ArgumentError> {
+    if len > FILTERS_MAX {
+        return Err(ArgumentError::TooManyFilters { found: len });
+    }
+    for (index, filter) in filters.enumerate() {
+        check_topic_filter(filter).map_err(|error| ArgumentError::Filter { index, error })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! What can be wrong, by whose fault it is: with the caller's command ([`Rejected`]) or with the
+//! server's packets ([`PeerError`]).
+
+use std::error::Error;
+use std::fmt;
+
+use super::FILTERS_MAX;
+use crate::outbound_log::LogFull;
+use crate::packet::{EncodeError, PacketId, PacketType, QoS};
+use crate::topic::TopicError;
+
+/// A command was not carried out; nothing has changed and the connection is as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rejected {
+    /// An argument is wrong; the same call fails each time.
+    Argument(ArgumentError),
+    /// There is no room now; the same call may succeed after acknowledgements came or bytes left.
+    NoRoom(NoRoom),
+    /// The connection is closing or closed.
+    Ended,
+    /// The connection was started before: there is one CONNECT (MQTT3-3.1.0-2).
+    Started,
+    /// The server has not accepted the connection yet.
+    NotUp,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Argument(error) => error.fmt(f),
+            Self::NoRoom(error) => error.fmt(f),
+            Self::Ended => f.write_str("expected an open connection, found it closing or closed"),
+            Self::Started => f.write_str("expected an idle connection, found it started before"),
+            Self::NotUp => f.write_str("expected an accepted connection, found CONNACK missing"),
+        }
+    }
+}
+
+impl Error for Rejected {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Argument(error) => error.source(),
+            Self::NoRoom(error) => error.source(),
+            Self::Ended | Self::Started | Self::NotUp => None,
+        }
+    }
+}
+
+impl From<ArgumentError> for Rejected {
+    fn from(error: ArgumentError) -> Self {
+        Self::Argument(error)
+    }
+}
+
+impl From<NoRoom> for Rejected {
+    fn from(error: NoRoom) -> Self {
+        Self::NoRoom(error)
+    }
+}
+
+impl From<EncodeError> for Rejected {
+    #[cold]
+    fn from(error: EncodeError) -> Self {
+        Self::Argument(ArgumentError::Packet(error))
+    }
+}
+
+/// An argument of a command that can never be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ArgumentError {
+    /// It does not make a packet.
+    Packet(EncodeError),
+    /// A topic filter breaks a rule.
+    Filter {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// The rule.
+        error: TopicError,
+    },
+    /// A request names more than [`FILTERS_MAX`] topic filters.
+    TooManyFilters {
+        /// How many there are.
+        found: usize,
+    },
+    /// The session does not carry messages of this QoS.
+    UnsupportedQoS {
+        /// The QoS asked for.
+        found: QoS,
+    },
+    /// The packet is longer than the outbound log can ever hold.
+    TooLarge {
+        /// Its length in bytes.
+        found: usize,
+        /// The bound of the log in bytes.
+        bound: usize,
+    },
+}
+
+impl fmt::Display for ArgumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Packet(error) => error.fmt(f),
+            Self::Filter { index, error } => write!(f, "topic filter {index}: {error}"),
+            Self::TooManyFilters { found } => {
+                write!(
+                    f,
+                    "expected at most {FILTERS_MAX} topic filters, found {found}"
+                )
+            }
+            Self::UnsupportedQoS { found } => write!(f, "expected QoS 0 or QoS 1, found {found}"),
+            Self::TooLarge { found, bound } => {
+                write!(
+                    f,
+                    "expected a packet of at most {bound} bytes, found {found}"
+                )
+            }
+        }
+    }
+}
+
+impl Error for ArgumentError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Packet(error) => Some(error),
+            Self::Filter { error, .. } => Some(error),
+            Self::TooManyFilters { .. } | Self::UnsupportedQoS { .. } | Self::TooLarge { .. } => {
+                None
+            }
+        }
+    }
+}
+
+/// What a command waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoRoom {
+    /// As many publishes as the window allows await their acknowledgement: wait for
+    /// [`Effect::Completed`](super::Effect::Completed).
+    Window {
+        /// The window.
+        window: u16,
+    },
+    /// As many requests as allowed await their acknowledgement: wait for
+    /// [`Effect::SubAcked`](super::Effect::SubAcked) or
+    /// [`Effect::UnsubAcked`](super::Effect::UnsubAcked).
+    Requests {
+        /// The bound.
+        bound: usize,
+    },
+    /// The outbound log is full: wait until bytes were sent or acknowledged.
+    Log(LogFull),
+}
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Window { window } => {
+                write!(
+                    f,
+                    "expected fewer than {window} unacknowledged publishes, found {window}"
+                )
+            }
+            Self::Requests { bound } => {
+                write!(
+                    f,
+                    "expected fewer than {bound} unacknowledged requests, found {bound}"
+                )
+            }
+            Self::Log(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for NoRoom {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Log(error) => Some(error),
+            Self::Window { .. } | Self::Requests { .. } => None,
+        }
+    }
+}
+
+/// The server broke a rule of the protocol; the connection must be closed (MQTT3-4.8.0-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// The server spoke before CONNECT was sent (MQTT3-3.1.0-1).
+    BeforeConnect {
+        /// The packet found.
+        found: PacketType,
+    },
+    /// The first packet of the server is not CONNACK (MQTT3-3.2.0-1).
+    FirstPacket {
+        /// The packet found.
+        found: PacketType,
+    },
+    /// A second CONNACK on one connection (MQTT3-3.2.0-1).
+    SecondConnAck,
+    /// A session is present that was to be discarded (MQTT3-3.2.2-1).
+    SessionPresentAfterCleanStart,
+    /// A packet that only clients send.
+    ClientPacket {
+        /// The packet found.
+        found: PacketType,
+    },
+    /// A SUBACK has another number of codes than the SUBSCRIBE has filters (MQTT3-3.9.3-1).
+    SubAckCodes {
+        /// The identifier of both.
+        packet_id: PacketId,
+        /// How many filters were sent.
+        expected: usize,
+        /// How many codes came.
+        found: usize,
+    },
+    /// A message with QoS 2, though no subscription asked for that (MQTT3-3.8.4-6).
+    QoS2NotExpected {
+        /// Its identifier.
+        packet_id: PacketId,
+    },
+    /// More messages await their acknowledgement than are held; our bound, not a rule of the
+    /// standard.
+    InboundWindow {
+        /// How many are held.
+        window: usize,
+    },
+}
+
+impl fmt::Display for PeerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BeforeConnect { found } => {
+                write!(
+                    f,
+                    "expected no packet before CONNECT was sent, found {found}"
+                )
+            }
+            Self::FirstPacket { found } => {
+                write!(f, "expected CONNACK as the first packet, found {found}")
+            }
+            Self::SecondConnAck => f.write_str("expected one CONNACK, found a second"),
+            Self::SessionPresentAfterCleanStart => {
+                f.write_str("expected session present 0 after a clean start, found 1")
+            }
+            Self::ClientPacket { found } => {
+                write!(f, "expected a packet that servers send, found {found}")
+            }
+            Self::SubAckCodes {
+                packet_id,
+                expected,
+                found,
+            } => write!(
+                f,
+                "expected {expected} return codes in the SUBACK of packet {packet_id}, \
+                 found {found}"
+            ),
+            Self::QoS2NotExpected { packet_id } => {
+                write!(
+                    f,
+                    "expected no message with QoS 2, found packet {packet_id}"
+                )
+            }
+            Self::InboundWindow { window } => {
+                write!(
+                    f,
+                    "expected at most {window} unacknowledged messages, found one more"
+                )
+            }
+        }
+    }
+}
+
+impl Error for PeerError {}

@@ -1,0 +1,331 @@
+//! The session: what the client and the server have promised each other, as a value.
+//!
+//! A [`Session`] neither waits nor reads a clock: its caller tells it what happened and what time it
+//! is, writes the bytes it offers, and carries out the little it returns. Packets to be sent are
+//! encoded straight into the [`OutboundLog`](crate::OutboundLog) that every call is given, so there
+//! is no queue of packets; rare events come out of [`Session::next_output`].
+//!
+//! ```text
+//!   publish, subscribe, ..  ──►┌─────────┐──► next_chunk, advance     bytes to the transport
+//!   handle(packet | timer)  ──►│ Session │──► Effect, next_output     what the caller must do
+//!   received, write_blocked ──►└─────────┘──► next_deadline           when to call with a timer
+//! ```
+//! Two kinds of state are kept apart. The packets in flight, their identifiers and the log outlive
+//! a connection (MQTT3-4.1.0-1). The phase, the control buffer, the position of sending, the clocks
+//! and the acknowledgements owed to the server are those of one connection and die with it.
+//!
+//! Offered are QoS 0 and 1 in both directions, over one connection. A QoS 2 message is refused as
+//! an error of the server, because no subscription asks for any. Routing, handlers, tickets and
+//! waiting are not done here.
+//!
+//! Clauses: MQTT3-3.1 to 3.14 as far as they are about order and state, 4.1, 4.3.1, 4.3.2, 4.6.
+
+mod command;
+mod connection;
+mod error;
+mod handle;
+mod in_flight;
+mod inbound;
+mod keep_alive;
+mod phase;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+pub use command::{Admitted, Outgoing, TicketKey};
+pub use error::{ArgumentError, NoRoom, PeerError, Rejected};
+pub use handle::{Effect, Input, Output};
+pub use inbound::AckToken;
+pub use phase::{CloseCause, Phase};
+
+use crate::outbound_log::{LogOffset, OutboundLog};
+use crate::packet::Version;
+use crate::time::Time;
+use connection::Connection;
+use in_flight::InFlight;
+
+/// The largest window of unacknowledged publishes: with all requests there are still fewer than
+/// there are packet identifiers.
+pub const WINDOW_MAX: u16 = u16::MAX - REQUESTS_MAX as u16;
+
+/// How many SUBSCRIBEs and UNSUBSCRIBEs may be unacknowledged; more wait as
+/// [`NoRoom::Requests`].
+pub const REQUESTS_MAX: usize = 64;
+
+/// How many topic filters one request may name; more are [`ArgumentError::TooManyFilters`].
+pub const FILTERS_MAX: usize = 1_024;
+
+/// How many bytes at most are held back so that acknowledgements clock the writes.
+pub const HOLD_BYTES_MAX: usize = 16 * 1024;
+
+/// How long nothing must have been sent or received before a grown, empty log is given back.
+pub const TRIM_AFTER: Duration = Duration::from_secs(10);
+
+/// What a session is made with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// The protocol version.
+    pub version: Version,
+    /// How many publishes may be unacknowledged, from 1 to [`WINDOW_MAX`]; a value outside counts
+    /// as the nearest. More wait as [`NoRoom::Window`].
+    pub window: u16,
+    /// How many received messages may await their acknowledgement by us; more are
+    /// [`PeerError::InboundWindow`].
+    pub inbound_window: u16,
+    /// How long nothing may be sent, or nothing received, before PINGREQ; at least a second.
+    /// `None`: the keep-alive of CONNECT, and no PINGREQ where that is 0.
+    pub ping_after: Option<Duration>,
+    /// How long after CONNECT the server may take for CONNACK.
+    pub connack_timeout: Duration,
+    /// How long DISCONNECT may take to leave, with everything that was published before.
+    pub disconnect_timeout: Duration,
+}
+
+impl Default for SessionOptions {
+    /// Window 1 000, inbound window 1 024, pings by keep-alive, 30 s for CONNACK, 2 s for DISCONNECT.
+    fn default() -> Self {
+        Self {
+            version: Version::default(),
+            window: 1_000,
+            inbound_window: 1_024,
+            ping_after: None,
+            connack_timeout: Duration::from_secs(30),
+            disconnect_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What happened that nobody had to act on. The counters only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// PUBACK, PUBREC, PUBCOMP, SUBACK and UNSUBACK for an identifier that awaits no such packet;
+    /// they were ignored.
+    pub unknown_acks: u64,
+    /// PUBREL for an identifier that is not known; it was answered.
+    pub unknown_releases: u64,
+}
+
+/// The client's side of an MQTT session and of its present connection.
+///
+/// Every method that takes an [`OutboundLog`] must be given the same one, which was new when the
+/// session was.
+#[derive(Debug)]
+pub struct Session {
+    options: SessionOptions,
+    in_flight: InFlight,
+    connection: Connection,
+    outputs: VecDeque<Output>,
+    counters: Counters,
+    /// When to see whether the log can be given back; set when it is empty and had grown.
+    trim_at: Option<Time>,
+    /// The end of the last packet in the log that must not be held back.
+    urgent: LogOffset,
+}
+
+impl Session {
+    /// Makes a session without any state, for a new log.
+    #[must_use]
+    pub fn new(mut options: SessionOptions) -> Self {
+        options.window = options.window.clamp(1, WINDOW_MAX);
+        let SessionOptions {
+            version,
+            inbound_window,
+            ..
+        } = options;
+        Self {
+            in_flight: InFlight::new(),
+            connection: Connection::new(0, version, inbound_window, LogOffset::default()),
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+            trim_at: None,
+            urgent: LogOffset::default(),
+            options,
+        }
+    }
+
+    /// Returns the bytes to be sent next, empty when there are none. A caller that could write them
+    /// all asks again: control packets and the log come in chunks of their own.
+    ///
+    /// What was taken is told by [`Session::advance`] before anything else is asked for.
+    #[inline]
+    pub fn next_chunk<'a>(&'a mut self, log: &'a OutboundLog) -> &'a [u8] {
+        self.connection.next_chunk(log)
+    }
+
+    /// Notes that the transport took the first `n` bytes of the last chunk.
+    ///
+    /// # Panics
+    /// If the chunk was shorter.
+    #[inline]
+    pub fn advance(&mut self, n: usize, now: Time, log: &mut OutboundLog) {
+        self.connection.advance(n, now, log);
+        if self.connection.acks.ready().is_some() {
+            self.connection.flush_acks();
+        }
+        if matches!(
+            self.connection.phase,
+            Phase::Draining { .. } | Phase::Leaving { .. }
+        ) {
+            self.leave(log);
+        }
+        self.release(now, log);
+    }
+
+    /// Notes that the transport passed on bytes that it had taken before, as a TLS layer does with
+    /// the rest of a record.
+    #[inline]
+    pub fn progressed(&mut self, now: Time) {
+        self.connection.keep_alive.sent(now);
+    }
+
+    /// Notes that the transport takes no byte now though some wait. If that lasts, the connection is
+    /// given up as [`CloseCause::WriteStall`].
+    #[inline]
+    pub fn write_blocked(&mut self, now: Time) {
+        self.connection.keep_alive.blocked(now);
+    }
+
+    /// Notes that bytes were received, whatever they are.
+    #[inline]
+    pub fn received(&mut self, now: Time) {
+        self.connection.keep_alive.received(now);
+    }
+
+    /// Notes that the transport has ended or failed. There is no output for it: the caller knows
+    /// the cause.
+    pub fn connection_lost(&mut self) {
+        self.connection.phase = Phase::Closed;
+    }
+
+    /// Returns the next rare event, in the order in which they happened; to be called until `None`
+    /// after every other method that may cause one.
+    #[inline]
+    pub fn next_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Returns when to call [`Session::handle`] with [`Input::Timer`]; `None` where there is
+    /// nothing to wait for. Every call into the session may change it.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let Connection {
+            phase, keep_alive, ..
+        } = &self.connection;
+        let of_phase = match *phase {
+            Phase::Connecting { deadline, .. }
+            | Phase::Draining { deadline }
+            | Phase::Leaving { deadline } => Some(deadline),
+            Phase::Up { .. } => keep_alive.ping_due(self.connection.control_sent()),
+            Phase::Idle | Phase::Closed => None,
+        };
+        let give_up = match phase {
+            Phase::Idle | Phase::Closed => None,
+            Phase::Connecting { .. }
+            | Phase::Up { .. }
+            | Phase::Draining { .. }
+            | Phase::Leaving { .. } => keep_alive.give_up().map(|(deadline, _)| deadline),
+        };
+        [of_phase, give_up, self.trim_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Tells whether the unsent bytes had better wait for acknowledgements that are on their way.
+    ///
+    /// They are publishes alone, fewer than are sent and unacknowledged, and less than
+    /// [`HOLD_BYTES_MAX`]; a QoS 0 message, a request or a control packet ends the hold. How long
+    /// they wait at most, and whether somebody waits for them to be sent, is the caller's business.
+    #[must_use]
+    pub fn may_hold(&self, log: &OutboundLog) -> bool {
+        let sent = self.connection.sent();
+        let unsent_bytes = log.tail().since(sent);
+        if unsent_bytes == 0 || unsent_bytes >= HOLD_BYTES_MAX || self.urgent > sent {
+            return false;
+        }
+        let unsent = self.in_flight.publishes_from(sent);
+        matches!(self.connection.phase, Phase::Up { .. })
+            && self.connection.control_is_empty()
+            && self.in_flight.publishes().saturating_sub(unsent) > unsent
+    }
+
+    /// Returns where the connection stands.
+    #[inline]
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.connection.phase
+    }
+
+    /// Returns the position in the log before which everything was taken by the transport: a packet
+    /// is sent when its [end](Admitted::end) is not behind it.
+    #[inline]
+    #[must_use]
+    pub const fn sent(&self) -> LogOffset {
+        self.connection.sent()
+    }
+
+    /// Returns how many publishes await their acknowledgement.
+    #[inline]
+    #[must_use]
+    pub const fn unacknowledged(&self) -> usize {
+        self.in_flight.publishes()
+    }
+
+    /// Returns how many more received messages can be held until they are acknowledged: with none,
+    /// no further packet may be handed to [`Session::handle`].
+    #[inline]
+    #[must_use]
+    pub fn inbound_room(&self) -> usize {
+        self.connection.acks.room()
+    }
+
+    /// Returns how many received messages await their acknowledgement by us.
+    #[inline]
+    #[must_use]
+    pub fn inbound_held(&self) -> usize {
+        self.connection.acks.len()
+    }
+
+    /// Returns the counters.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Gives up the part of the log that nobody needs any more.
+    #[inline]
+    fn release(&mut self, now: Time, log: &mut OutboundLog) {
+        let boundary = self.connection.boundary();
+        log.release(
+            self.in_flight
+                .oldest()
+                .map_or(boundary, |oldest| oldest.min(boundary)),
+        );
+        if log.is_empty() && log.has_grown() {
+            self.trim_at = Some(now + TRIM_AFTER);
+        }
+    }
+
+    /// Goes on with leaving as far as what was sent allows.
+    #[cold]
+    fn leave(&mut self, log: &OutboundLog) {
+        if let Phase::Draining { deadline } = self.connection.phase
+            && self.connection.sent() == log.tail()
+        {
+            self.connection.push_disconnect();
+            self.connection.phase = Phase::Leaving { deadline };
+        } else if let Phase::Leaving { .. } = self.connection.phase
+            && self.connection.control_is_empty()
+        {
+            self.close(CloseCause::Disconnected);
+        }
+    }
+
+    #[cold]
+    fn close(&mut self, cause: CloseCause) {
+        self.connection.phase = Phase::Closed;
+        self.outputs.push_back(Output::Closed(cause));
+    }
+}

@@ -1,0 +1,247 @@
+//! Topic names: what a message is published to.
+//!
+//! Clauses: MQTT3-3.3.2-2 and 4.7.1-1 (no wildcards), 4.7.3-1 (at least one character), 4.7.3-2
+//! (no null character), 4.7.3-3 (at most 65 535 bytes).
+
+use std::fmt;
+use std::ops::Deref;
+
+use super::TOPIC_BYTES_MAX;
+
+/// A checked topic name.
+///
+/// Derefs to `str`. Levels are separated by `/`; an empty level is a level (`a//b` has three).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicName(Box<str>);
+
+impl TopicName {
+    /// Takes `text` as a topic name.
+    ///
+    /// # Errors
+    /// One variant of [`TopicError`] for each rule of MQTT3-4.7 that binds names.
+    pub fn new(text: impl Into<Box<str>>) -> Result<Self, TopicError> {
+        let text = text.into();
+        check_topic_name(&text)?;
+        Ok(Self(text))
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for TopicName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for TopicName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TopicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<&str> for TopicName {
+    type Error = TopicError;
+
+    fn try_from(text: &str) -> Result<Self, TopicError> {
+        Self::new(text)
+    }
+}
+
+/// Checks that `topic` may stand in a PUBLISH; allocates nothing.
+///
+/// # Errors
+/// As [`TopicName::new`].
+#[inline]
+pub fn check_topic_name(topic: &str) -> Result<(), TopicError> {
+    check_size(topic)?;
+    match topic
+        .bytes()
+        .position(|byte| matches!(byte, b'+' | b'#' | 0))
+    {
+        None => Ok(()),
+        Some(at) if topic.as_bytes()[at] == 0 => Err(TopicError::Null { at }),
+        Some(at) => Err(TopicError::WildcardInName { at }),
+    }
+}
+
+/// Checks the two limits on size that names and filters share.
+#[inline]
+pub(super) fn check_size(text: &str) -> Result<(), TopicError> {
+    match text.len() {
+        0 => Err(TopicError::Empty),
+        1..=TOPIC_BYTES_MAX => Ok(()),
+        len => Err(TopicError::TooLong { len }),
+    }
+}
+
+/// Why a text is no topic name or no topic filter. Positions are bytes from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TopicError {
+    /// There is no character (MQTT3-4.7.3-1).
+    Empty,
+    /// The text takes more than 65 535 bytes (MQTT3-4.7.3-3).
+    TooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// A null character, U+0000 (MQTT3-4.7.3-2).
+    Null {
+        /// Where it stands.
+        at: usize,
+    },
+    /// `+` or `#` in a topic name (MQTT3-3.3.2-2, 4.7.1-1).
+    WildcardInName {
+        /// Where it stands.
+        at: usize,
+    },
+    /// `#` that does not fill the last level of a filter (MQTT3-4.7.1-2).
+    MultiLevelWildcard {
+        /// Where it stands.
+        at: usize,
+    },
+    /// `+` that does not fill a whole level of a filter (MQTT3-4.7.1-3).
+    SingleLevelWildcard {
+        /// Where it stands.
+        at: usize,
+    },
+}
+
+impl fmt::Display for TopicError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Empty => f.write_str("expected at least one character of topic, found none"),
+            Self::TooLong { len } => {
+                write!(
+                    f,
+                    "expected a topic of at most {TOPIC_BYTES_MAX} bytes, found {len}"
+                )
+            }
+            Self::Null { at } => {
+                write!(
+                    f,
+                    "expected no null character in a topic, found one at byte {at}"
+                )
+            }
+            Self::WildcardInName { at } => {
+                write!(
+                    f,
+                    "expected no wildcard in a topic name, found one at byte {at}"
+                )
+            }
+            Self::MultiLevelWildcard { at } => write!(
+                f,
+                "expected '#' alone on the last level of a topic filter, found another use of it \
+                 at byte {at}"
+            ),
+            Self::SingleLevelWildcard { at } => write!(
+                f,
+                "expected '+' alone on its level of a topic filter, found another use of it at \
+                 byte {at}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for TopicError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<(), TopicError>) {
+        assert_eq!(check_topic_name(text), expected, "{text:?}");
+        assert_eq!(
+            TopicName::new(text).map(|name| name.to_string()),
+            expected.map(|()| text.into())
+        );
+        assert_eq!(TopicName::try_from(text).map(|_| ()), expected);
+    }
+
+    #[test]
+    fn names_hold_any_text_but_wildcards_and_null() {
+        for text in [
+            "a", "/", "//", "a/b", "/a", "a/", " ", "$SYS/x", "a b/ü", "\u{feff}", "\u{1}",
+        ] {
+            check(text, Ok(()));
+        }
+        check("", Err(TopicError::Empty));
+        check("+", Err(TopicError::WildcardInName { at: 0 }));
+        check("a/#", Err(TopicError::WildcardInName { at: 2 }));
+        check("ü+", Err(TopicError::WildcardInName { at: 2 }));
+        check("a+b#", Err(TopicError::WildcardInName { at: 1 }));
+        check("a\0", Err(TopicError::Null { at: 1 }));
+        check("a\0#", Err(TopicError::Null { at: 1 }));
+    }
+
+    #[test]
+    fn names_take_at_most_65_535_bytes() {
+        check(&"x".repeat(65_535), Ok(()));
+        check(
+            &"x".repeat(65_536),
+            Err(TopicError::TooLong { len: 65_536 }),
+        );
+        // Bytes count, not characters.
+        check(
+            &"ü".repeat(32_768),
+            Err(TopicError::TooLong { len: 65_536 }),
+        );
+    }
+
+    #[test]
+    fn a_name_is_text() {
+        let name = TopicName::new("site/4").unwrap();
+        assert_eq!(
+            (&*name, name.as_str(), name.as_ref()),
+            ("site/4", "site/4", "site/4")
+        );
+        assert!(name.starts_with("site"));
+    }
+
+    #[test]
+    fn every_error_says_what_was_expected_and_found() {
+        for (error, text) in [
+            (
+                TopicError::Empty,
+                "expected at least one character of topic, found none",
+            ),
+            (
+                TopicError::TooLong { len: 70_000 },
+                "expected a topic of at most 65535 bytes, found 70000",
+            ),
+            (
+                TopicError::Null { at: 3 },
+                "expected no null character in a topic, found one at byte 3",
+            ),
+            (
+                TopicError::WildcardInName { at: 3 },
+                "expected no wildcard in a topic name, found one at byte 3",
+            ),
+            (
+                TopicError::MultiLevelWildcard { at: 3 },
+                "expected '#' alone on the last level of a topic filter, found another use of it \
+                 at byte 3",
+            ),
+            (
+                TopicError::SingleLevelWildcard { at: 3 },
+                "expected '+' alone on its level of a topic filter, found another use of it at \
+                 byte 3",
+            ),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! How the time of a dial is shared out, and what is refused before anything is sent.
+
+use super::*;
+use fiber::Runtime;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Runs a test under the paused clock.
+#[track_caller]
+fn paused<T: 'static>(body: impl FnOnce() -> T + 'static) -> T {
+    Runtime::builder()
+        .paused_clock(true)
+        .run(body)
+        .expect("the runtime ran")
+}
+
+fn addresses<const N: usize>() -> [SocketAddr; N] {
+    core::array::from_fn(|index| ([192, 0, 2, index as u8 + 1], 1883).into())
+}
+
+/// Waits as an address does that swallows every packet.
+fn black_hole(address: SocketAddr) -> Result<usize, Error> {
+    let stopped = fiber::sleep(3600 * SECOND).expect_err("the share ends before the hour");
+    Err(Error::new(
+        Phase::Connect,
+        address.to_string(),
+        stopped.into(),
+    ))
+}
+
+fn refused(phase: Phase, address: SocketAddr) -> Error {
+    let cause = io::Error::from(io::ErrorKind::ConnectionRefused);
+    Error::new(phase, address.to_string(), cause)
+}
+
+#[test]
+fn a_black_hole_takes_only_its_share() {
+    paused(|| {
+        let began = Instant::now();
+        let mut tried = Vec::new();
+        let outcome = fiber::timeout(30 * SECOND, || {
+            try_each(&addresses::<3>(), |address| {
+                tried.push((address, began.elapsed()));
+                match tried.len() {
+                    3 => Ok(tried.len()),
+                    _ => black_hole(address),
+                }
+            })
+        });
+        assert_eq!(outcome.expect("in time").expect("the third answers"), 3);
+        let [first, second, third] = addresses();
+        let expected = [
+            (first, Duration::ZERO),
+            (second, 10 * SECOND),
+            (third, 20 * SECOND),
+        ];
+        assert_eq!(tried, expected);
+    });
+}
+
+#[test]
+fn time_that_an_address_leaves_goes_to_the_others() {
+    paused(|| {
+        let began = Instant::now();
+        let outcome = fiber::timeout(30 * SECOND, || {
+            let mut tried = 0;
+            try_each(&addresses::<3>(), |address| {
+                tried += 1;
+                match tried {
+                    1 => Err(refused(Phase::Connect, address)),
+                    2 => black_hole(address).map(|_| Duration::ZERO),
+                    _ => Ok(began.elapsed()),
+                }
+            })
+        });
+        let elapsed = outcome.expect("in time").expect("the third answers");
+        assert_eq!(elapsed, 15 * SECOND);
+    });
+}
+
+#[test]
+fn all_black_holes_end_at_the_deadline() {
+    paused(|| {
+        let began = Instant::now();
+        let outcome = fiber::timeout(30 * SECOND, || try_each(&addresses::<3>(), black_hole));
+        let fiber::Elapsed(error) = outcome.expect_err("the deadline passes");
+        let error = error.expect_err("nobody answers");
+        assert_eq!(fiber::cause(&error), Some(Stopped::TimedOut));
+        assert_eq!(began.elapsed(), 30 * SECOND);
+    });
+}
+
+#[test]
+fn the_attempt_that_got_furthest_is_reported() {
+    paused(|| {
+        let phases = [Phase::Connect, Phase::Tls, Phase::Tls, Phase::Connect];
+        let mut next = phases.into_iter();
+        let error = try_each(&addresses::<4>(), |address| {
+            Err::<(), _>(refused(next.next().expect("four attempts"), address))
+        })
+        .expect_err("none connects");
+        assert_eq!(error.phase(), Phase::Tls);
+        assert_eq!(error.address(), "192.0.2.3:1883");
+    });
+}
+
+#[test]
+fn a_cancelled_dial_tries_no_further_address() {
+    paused(|| {
+        let outcome = fiber::cancellable(|canceller| {
+            let mut tried = 0;
+            let error = try_each(&addresses::<3>(), |address| {
+                tried += 1;
+                canceller.cancel();
+                black_hole(address)
+            })
+            .expect_err("cancelled");
+            (fiber::cause(&error), tried)
+        });
+        let fiber::Cancelled(outcome) = outcome.expect_err("a wait was cancelled");
+        assert_eq!(outcome, (Some(Stopped::Cancelled), 1));
+    });
+}
+
+#[test]
+fn a_default_deadline_yields_to_one_around_it() {
+    paused(|| {
+        let nearest = || fiber::ambient_deadline().map(|at| at - Instant::now());
+        let alone = with_default_deadline(30 * SECOND, nearest);
+        assert_eq!(alone, Some(30 * SECOND));
+        let under = fiber::timeout(90 * SECOND, || with_default_deadline(30 * SECOND, nearest));
+        assert_eq!(under, Ok(Some(90 * SECOND)));
+    });
+}
+
+#[test]
+fn tls_is_never_dropped_silently() {
+    let endpoint: Endpoint = "mqtts://192.0.2.1".parse().expect("a valid endpoint");
+    // No runtime: a dial that went on would fail differently.
+    let error = dial(&endpoint, &DialOptions::new()).expect_err("no TLS options");
+    assert_eq!(error.phase(), Phase::Tls);
+    assert_eq!(error.io().kind(), io::ErrorKind::InvalidInput);
+    assert!(
+        error.to_string().contains("plain text is refused"),
+        "{error}"
+    );
+}

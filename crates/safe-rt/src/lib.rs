@@ -1,0 +1,72 @@
+//! What a device program may safely wait on: sockets, TLS, dialling, DNS.
+//!
+//! Every wait in this crate parks the calling fiber and nobody else, obeys the ambient deadline of
+//! [`fiber::timeout`] and [`fiber::deadline`] and, where none is set, a named default. Errors name
+//! the [`Phase`] that failed, the address and the cause.
+//!
+//! - [`Socket`]: one connected byte stream over TCP, TLS or an in-memory pipe.
+//! - [`dial`]: from an [`Endpoint`] to a socket: name, addresses, TCP, TLS, under one deadline.
+//! - [`Listener`]: the server side.
+//! - `ClientTls` and `ServerTls` (feature `tls`, on by default): TLS 1.2 and 1.3.
+//!
+//! # Examples
+//! ```
+//! use std::io::{Read, Write};
+//! use safe_rt::{DialOptions, Endpoint, Listener, Scheme};
+//!
+//! fiber::run(|| -> Result<(), Box<dyn std::error::Error>> {
+//!     let listener = Listener::bind(([127, 0, 0, 1], 0).into())?;
+//!     let address = listener.local_addr()?;
+//!     fiber::spawn(move || -> Result<(), Box<dyn std::error::Error>> {
+//!         let socket = listener.accept()?.handshake()?;
+//!         (&socket).write_all(b"hello")?;
+//!         Ok(socket.close()?)
+//!     })?;
+//!
+//!     let endpoint = Endpoint::new(Scheme::Mqtt, &address.to_string())?;
+//!     let socket = safe_rt::dial(&endpoint, &DialOptions::new())?;
+//!     let mut text = String::new();
+//!     (&socket).read_to_string(&mut text)?;
+//!     assert_eq!(text, "hello");
+//!     Ok(())
+//! })
+//! .expect("the runtime ran")?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it does not do
+//!
+//! It does not reconnect, and it knows nothing of MQTT beyond the two schemes and their ports.
+
+#![forbid(unsafe_code)]
+
+// The tests' PKI names this crate as the tests outside it do.
+#[cfg(test)]
+extern crate self as safe_rt;
+
+mod dial;
+mod dns;
+mod endpoint;
+mod error;
+mod listener;
+mod socket;
+
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+mod tls;
+
+pub use dial::{DIAL_TIMEOUT_DEFAULT, DialOptions, HANDSHAKE_TIMEOUT_DEFAULT, dial};
+pub use dns::{ADDRESSES_MAX, resolve};
+pub use endpoint::{Endpoint, EndpointError, HOST_LEN_MAX, LABEL_LEN_MAX, PlannedScheme, Scheme};
+pub use error::{Error, Phase};
+pub use listener::{ACCEPT_PAUSE, Incoming, Listener};
+pub use socket::{CLOSE_TIMEOUT_DEFAULT, Readiness, Socket};
+
+#[cfg(feature = "tls")]
+pub use tls::{
+    ALPN_PROTOCOLS_MAX, ClientTls, ClientTlsOptions, Identity, PEM_BYTES_MAX, PemContents,
+    PemError, RECORD_PLAINTEXT_MAX, SERVER_SESSIONS_MAX, SESSIONS_MAX, ServerTls, ServerTlsOptions,
+    TRANSPORT_READS_MAX, TlsConfigError, TlsError, TlsErrorKind, TlsVersion, Trust,
+};

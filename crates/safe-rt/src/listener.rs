@@ -1,0 +1,216 @@
+//! The server side of a connection: listen, accept, and run the handshake.
+//!
+//! Accepting and the handshake are two steps, so that a client that dawdles keeps its own fiber
+//! waiting and not the listener: take the next [`Incoming`] in a loop, hand it to a fiber, and let
+//! that one call [`Incoming::handshake`].
+
+use core::cell::Cell;
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io;
+
+use fiber::net::{TcpListener, TcpStream};
+
+use crate::dial::HANDSHAKE_TIMEOUT_DEFAULT;
+use crate::error::{Error, Phase};
+use crate::socket::Socket;
+use crate::tls::ServerTls;
+
+/// How long a listener rests when the process or the system is out of file descriptors or memory:
+/// the connection stays in the kernel's queue and is taken later.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A TCP port that takes connections, plain or with TLS.
+///
+/// # Examples
+/// ```no_run
+/// use safe_rt::Listener;
+///
+/// fiber::run(|| -> Result<(), Box<dyn std::error::Error>> {
+///     let listener = Listener::bind(([127, 0, 0, 1], 1883).into())?;
+///     loop {
+///         let incoming = listener.accept()?;
+///         fiber::spawn(move || {
+///             let socket = incoming.handshake()?;
+///             // Serve it.
+///             Ok::<_, safe_rt::Error>(drop(socket))
+///         })?;
+///     }
+/// })
+/// .expect("the runtime ran")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Listener {
+    listener: TcpListener,
+    tls: Option<ServerTls>,
+    /// Set while descriptors are short, so that the log names each shortage once.
+    short: Cell<bool>,
+}
+
+impl Listener {
+    /// Listens at `address` for plain connections; port 0 lets the system choose one.
+    ///
+    /// # Errors
+    /// [`Phase::Bind`], for example when the address is in use.
+    pub fn bind(address: SocketAddr) -> Result<Self, Error> {
+        Self::open(address, None)
+    }
+
+    /// Listens at `address`, with TLS if a configuration is given.
+    pub(crate) fn open(address: SocketAddr, tls: Option<ServerTls>) -> Result<Self, Error> {
+        let listener = TcpListener::bind(address)
+            .map_err(|source| Error::new(Phase::Bind, address.to_string(), source))?;
+        Ok(Self {
+            listener,
+            tls,
+            short: Cell::new(false),
+        })
+    }
+
+    /// Returns the address it listens at, with the port that the system chose.
+    ///
+    /// # Errors
+    /// That of the system call.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Waits for the next connection and takes it, without any handshake.
+    ///
+    /// A connection that failed while it waited in the queue is passed over. When descriptors or
+    /// memory are short it rests for [`ACCEPT_PAUSE`] and tries again: the shortage is in the log,
+    /// once, and costs no connection.
+    ///
+    /// # Errors
+    /// [`Phase::Accept`]: an ambient scope is over, or the listener is broken.
+    pub fn accept(&self) -> Result<Incoming, Error> {
+        loop {
+            let failed = match self.listener.accept() {
+                Ok((stream, peer)) => {
+                    self.short.set(false);
+                    // A peer that is gone already makes this fail; its socket will tell.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(Incoming {
+                        stream,
+                        peer,
+                        tls: self.tls.clone(),
+                    });
+                }
+                Err(error) => error,
+            };
+            match judge(&failed) {
+                Judgement::PassOver => {}
+                Judgement::Rest => {
+                    if !self.short.replace(true) {
+                        log::warn!(
+                            "cannot accept for now, connections wait in the queue: {failed}"
+                        );
+                    }
+                    fiber::sleep(ACCEPT_PAUSE).map_err(|stopped| self.failed(stopped.into()))?;
+                }
+                Judgement::Report => return Err(self.failed(failed)),
+            }
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> Error {
+        let address = self
+            .local_addr()
+            .map_or_else(|_| "a listener".to_owned(), |address| address.to_string());
+        Error::new(Phase::Accept, address, source)
+    }
+}
+
+/// What a failed accept calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judgement {
+    PassOver,
+    Rest,
+    Report,
+}
+
+/// Sorts the errors of accept(2): some are of one connection, some of the whole machine.
+fn judge(error: &io::Error) -> Judgement {
+    /// ENFILE and EMFILE, the same numbers on every Unix; std has no kind for them.
+    const DESCRIPTORS_SHORT: [i32; 2] = [23, 24];
+    /// ENOBUFS on Linux and on the BSDs.
+    const BUFFERS_SHORT: [i32; 2] = [105, 55];
+
+    if fiber::cause(error).is_some() {
+        return Judgement::Report;
+    }
+    match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset, _) => {
+            Judgement::PassOver
+        }
+        (io::ErrorKind::OutOfMemory, _) => Judgement::Rest,
+        (_, Some(code)) if DESCRIPTORS_SHORT.contains(&code) || BUFFERS_SHORT.contains(&code) => {
+            Judgement::Rest
+        }
+        _ => Judgement::Report,
+    }
+}
+
+/// A connection that was accepted and has done no handshake yet.
+#[derive(Debug)]
+pub struct Incoming {
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<ServerTls>,
+}
+
+impl Incoming {
+    /// Returns the address of the client.
+    #[must_use]
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Becomes a socket: at once if the listener is plain, else after the TLS handshake, which
+    /// waits under the ambient deadline and never longer than [`HANDSHAKE_TIMEOUT_DEFAULT`].
+    ///
+    /// # Errors
+    /// [`Phase::Tls`].
+    pub fn handshake(self) -> Result<Socket, Error> {
+        match &self.tls {
+            None => Ok(self.stream.into()),
+            Some(tls) => server_handshake(self.stream.into(), tls, || self.peer.to_string()),
+        }
+    }
+}
+
+/// Runs the server side of a TLS handshake; a client that dawdles must not hold a connection for
+/// as long as the server runs, so the limit holds whatever deadline is ambient.
+pub(crate) fn server_handshake(
+    transport: Socket,
+    tls: &ServerTls,
+    peer: impl FnOnce() -> String,
+) -> Result<Socket, Error> {
+    fiber::timeout(HANDSHAKE_TIMEOUT_DEFAULT, || tls.handshake(transport))
+        .unwrap_or_else(|elapsed| elapsed.0)
+        .map(Socket::from_tls)
+        .map_err(|source| Error::new(Phase::Tls, peer(), source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_accepts_are_sorted() {
+        let table = [
+            (io::Error::from_raw_os_error(23), Judgement::Rest),
+            (io::Error::from_raw_os_error(24), Judgement::Rest),
+            (io::Error::from_raw_os_error(12), Judgement::Rest),
+            (io::ErrorKind::ConnectionAborted.into(), Judgement::PassOver),
+            (io::ErrorKind::ConnectionReset.into(), Judgement::PassOver),
+            (io::Error::from_raw_os_error(22), Judgement::Report),
+            (fiber::Stopped::Cancelled.into(), Judgement::Report),
+            (fiber::Stopped::TimedOut.into(), Judgement::Report),
+        ];
+        for (error, expected) in table {
+            assert_eq!(judge(&error), expected, "{error}");
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! One connected byte stream, whatever is underneath: TCP, the in-memory pipe, or TLS over either.
+//!
+//! A [`Socket`] is full duplex: every call takes `&self`, and one fiber can read while another
+//! writes. Reading and writing come in two forms. The calls of [`Read`] and [`Write`] wait, obey
+//! the ambient deadline and let other fibers run; the `try_` calls neither wait nor yield, and go
+//! with [`Socket::readable`] and [`Socket::writable`] in a [`fiber::select`]. How a connection is
+//! made is the business of `dial` and `listener`.
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io::{self, Read, Write};
+
+use fiber::net::{PipeStream, Shutdown, TcpStream};
+use fiber::{Link, Source, Unparker};
+
+use crate::tls::TlsStream;
+
+/// How long [`Socket::close`] waits for room for its last bytes when no deadline is set.
+pub const CLOSE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
+
+/// A connected byte stream over TCP, TLS, or an in-memory pipe.
+///
+/// Dropping it ends the connection at once: bytes that are not with the kernel are lost, and a TLS
+/// peer sees that the stream was cut off. [`close`](Self::close) ends it in order.
+///
+/// # Examples
+/// ```
+/// use std::io::{Read, Write};
+/// use safe_rt::Socket;
+///
+/// fiber::run(|| -> std::io::Result<()> {
+///     let (ours, theirs) = fiber::net::pipe(64);
+///     let (ours, theirs) = (Socket::from(ours), Socket::from(theirs));
+///     (&ours).write_all(b"hello")?;
+///     ours.close()?;
+///     let mut text = String::new();
+///     (&theirs).read_to_string(&mut text)?;
+///     assert_eq!(text, "hello");
+///     Ok(())
+/// })
+/// .expect("the runtime ran")?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Socket {
+    inner: Inner,
+}
+
+enum Inner {
+    Tcp(TcpStream),
+    Pipe(PipeStream),
+    /// Boxed: it is many times the size of the others.
+    Tls(Box<TlsStream>),
+}
+
+impl From<TcpStream> for Socket {
+    fn from(stream: TcpStream) -> Self {
+        Self {
+            inner: Inner::Tcp(stream),
+        }
+    }
+}
+
+impl From<PipeStream> for Socket {
+    fn from(stream: PipeStream) -> Self {
+        Self {
+            inner: Inner::Pipe(stream),
+        }
+    }
+}
+
+impl Socket {
+    /// Reads what is there, without waiting or yielding: `None` if nothing is yet, `Some(0)` at
+    /// the end of the stream or for an empty `buf`.
+    ///
+    /// # Errors
+    /// Those of the transport. Over TLS also [`TlsError`](crate::TlsError): a stream that was cut
+    /// off is an error and never an end, and a client certificate refused in TLS 1.3 shows here
+    /// first. Plaintext that came before a failure is returned before it.
+    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        match &self.inner {
+            // An empty buffer asks nothing of the transport, so it changes nothing either.
+            _ if buf.is_empty() => Ok(Some(0)),
+            Inner::Tcp(stream) => stream.try_read(buf),
+            Inner::Pipe(stream) => stream.try_read(buf),
+            Inner::Tls(stream) => stream.try_read(buf),
+        }
+    }
+
+    /// Writes what there is room for, without waiting or yielding: `None` if there is no room,
+    /// `Some(0)` only for an empty `buf`.
+    ///
+    /// Over TLS bytes are accepted when they are encrypted; at most one record of them
+    /// (16 KiB) is then not with the kernel yet. [`try_flush`](Self::try_flush) tells.
+    ///
+    /// # Errors
+    /// Those of the transport, [`TlsError`](crate::TlsError), and
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) after [`shutdown_write`](Self::shutdown_write).
+    pub fn try_write(&self, buf: &[u8]) -> io::Result<Option<usize>> {
+        match &self.inner {
+            _ if buf.is_empty() => Ok(Some(0)),
+            Inner::Tcp(stream) => stream.try_write(buf),
+            Inner::Pipe(stream) => stream.try_write(buf),
+            Inner::Tls(stream) => stream.try_write(buf),
+        }
+    }
+
+    /// Sends what was accepted and is still here, without waiting or yielding. `true` means that
+    /// every byte accepted so far, encrypted if need be, is with the kernel.
+    ///
+    /// # Errors
+    /// As [`try_write`](Self::try_write).
+    pub fn try_flush(&self) -> io::Result<bool> {
+        match &self.inner {
+            Inner::Tcp(_) | Inner::Pipe(_) => Ok(true),
+            Inner::Tls(stream) => stream.try_flush(),
+        }
+    }
+
+    /// Returns what to wait for before the next [`try_read`](Self::try_read): over TLS it is ready
+    /// at once while decrypted bytes are waiting. Reading can leave TLS something to send: call
+    /// [`try_flush`](Self::try_flush) before the wait, and wait for room as well if bytes are left.
+    #[must_use]
+    pub fn readable(&self) -> Readiness<'_> {
+        match &self.inner {
+            Inner::Tcp(stream) => stream.readable().into(),
+            Inner::Pipe(stream) => stream.readable().into(),
+            Inner::Tls(stream) => stream.readable(),
+        }
+    }
+
+    /// Returns what to wait for before the next [`try_write`](Self::try_write) or
+    /// [`try_flush`](Self::try_flush): room in the transport.
+    #[must_use]
+    pub fn writable(&self) -> Readiness<'_> {
+        match &self.inner {
+            Inner::Tcp(stream) => stream.writable().into(),
+            Inner::Pipe(stream) => stream.writable().into(),
+            Inner::Tls(stream) => stream.transport().writable(),
+        }
+    }
+
+    /// Ends the stream towards the peer, who still may send: over TLS with close_notify, then on
+    /// the transport. Waits until every byte accepted before is with the kernel.
+    ///
+    /// # Errors
+    /// Those of [`flush`](Write::flush). The writing side counts as shut also after an error; the
+    /// call can be repeated to finish.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        match &self.inner {
+            Inner::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Inner::Pipe(stream) => {
+                stream.shutdown(Shutdown::Write);
+                Ok(())
+            }
+            Inner::Tls(stream) => stream.shutdown_write(),
+        }
+    }
+
+    /// Ends the connection in order: [`shutdown_write`](Self::shutdown_write), then drop. Waits
+    /// under the ambient deadline, else under [`CLOSE_TIMEOUT_DEFAULT`].
+    ///
+    /// # Errors
+    /// Those of [`shutdown_write`](Self::shutdown_write); the connection is gone either way.
+    pub fn close(self) -> io::Result<()> {
+        crate::dial::with_default_deadline(CLOSE_TIMEOUT_DEFAULT, || self.shutdown_write())
+    }
+
+    /// Returns the application protocol agreed on by ALPN, if this is TLS and one was.
+    #[must_use]
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match &self.inner {
+            Inner::Tcp(_) | Inner::Pipe(_) => None,
+            Inner::Tls(stream) => stream.alpn(),
+        }
+    }
+
+    /// Returns whether bytes are protected by TLS.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        matches!(self.inner, Inner::Tls(_))
+    }
+
+    /// Wraps a TLS stream whose handshake is done.
+    pub(crate) fn from_tls(stream: TlsStream) -> Self {
+        Self {
+            inner: Inner::Tls(Box::new(stream)),
+        }
+    }
+
+    /// Returns whether accepted bytes are left here that the kernel may still take.
+    #[cfg(feature = "tls")]
+    pub(crate) fn has_unsent(&self) -> bool {
+        match &self.inner {
+            Inner::Tcp(_) | Inner::Pipe(_) => false,
+            Inner::Tls(stream) => stream.has_unsent(),
+        }
+    }
+
+    /// Returns the TLS stream, if this is one.
+    #[cfg(feature = "tls")]
+    pub(crate) const fn as_tls(&self) -> Option<&TlsStream> {
+        match &self.inner {
+            Inner::Tls(stream) => Some(stream),
+            Inner::Tcp(_) | Inner::Pipe(_) => None,
+        }
+    }
+
+    /// Returns the address of the peer, if there is TCP underneath and it is still known.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match &self.inner {
+            Inner::Tcp(stream) => stream.peer_addr().ok(),
+            Inner::Pipe(_) => None,
+            Inner::Tls(stream) => stream.transport().peer(),
+        }
+    }
+}
+
+impl Read for &Socket {
+    /// Waits for at least one byte or the end; an empty `buf` is `Ok(0)` at once.
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match &self.inner {
+            _ if buf.is_empty() => Ok(0),
+            Inner::Tcp(stream) => (&mut &*stream).read(buf),
+            Inner::Pipe(stream) => (&mut &*stream).read(buf),
+            Inner::Tls(stream) => stream.read(buf),
+        }
+    }
+}
+
+impl Write for &Socket {
+    /// Waits until at least one byte is accepted; an empty `buf` is `Ok(0)` at once. Over TLS the
+    /// last of the bytes may need a [`flush`](Write::flush) to leave.
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match &self.inner {
+            _ if buf.is_empty() => Ok(0),
+            Inner::Tcp(stream) => (&mut &*stream).write(buf),
+            Inner::Pipe(stream) => (&mut &*stream).write(buf),
+            Inner::Tls(stream) => stream.write(buf),
+        }
+    }
+
+    /// Waits until every byte accepted so far is with the kernel.
+    fn flush(&mut self) -> io::Result<()> {
+        match &self.inner {
+            Inner::Tcp(_) | Inner::Pipe(_) => Ok(()),
+            Inner::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self).flush()
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Socket");
+        shown.field("tls", &self.is_tls());
+        if let Some(peer) = self.peer() {
+            shown.field("peer", &peer);
+        }
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// One direction of a [`Socket`] as something to wait for in [`fiber::select`].
+///
+/// Make a new one for each wait: whether decrypted bytes are waiting is noted when it is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Readiness<'a> {
+    /// Something to read is here already, whatever the transport says.
+    pending: bool,
+    transport: fiber::net::Readiness<'a>,
+}
+
+impl Readiness<'_> {
+    /// Makes it ready at once if `pending`.
+    #[cfg(feature = "tls")]
+    pub(crate) const fn or_pending(mut self, pending: bool) -> Self {
+        self.pending |= pending;
+        self
+    }
+}
+
+impl<'a> From<fiber::net::Readiness<'a>> for Readiness<'a> {
+    fn from(transport: fiber::net::Readiness<'a>) -> Self {
+        Self {
+            pending: false,
+            transport,
+        }
+    }
+}
+
+impl Source for Readiness<'_> {
+    fn is_ready(&self) -> bool {
+        self.pending || self.transport.is_ready()
+    }
+
+    fn link(&self, waiter: Unparker) -> io::Result<Link> {
+        self.transport.link(waiter)
+    }
+
+    fn unlink(&self, link: Link) {
+        self.transport.unlink(link);
+    }
+}

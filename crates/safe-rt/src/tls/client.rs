@@ -1,0 +1,205 @@
+//! The client side of TLS: options, the finished configuration, and the handshake.
+//!
+//! The peer is checked against the trust that was given and against the host that was asked for,
+//! a name or an address (RFC 9525); a name is sent as SNI (RFC 6066 section 3).
+
+use core::fmt;
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::{ClientConfig, ClientConnection, Resumption, WebPkiServerVerifier};
+use rustls::pki_types::ServerName;
+
+use super::config::{self, Identity, SESSIONS_MAX, TlsConfigError, TlsVersion, Trust};
+use super::error::{TlsError, TlsErrorKind};
+use super::stream::TlsStream;
+use crate::dial::DialOptions;
+use crate::error::{Error, Phase};
+use crate::socket::Socket;
+
+/// What a client wants of TLS.
+///
+/// # Examples
+/// ```no_run
+/// use safe_rt::{ClientTlsOptions, Identity, Trust};
+///
+/// // On a fiber, so that reading the files stops nobody else.
+/// let tls = ClientTlsOptions::new(Trust::from_file("/etc/broker/ca.pem")?)
+///     .identity(Identity::from_files("device.pem", "device.key")?)
+///     .alpn(["mqtt"])
+///     .require_alpn()
+///     .build()?;
+/// # Ok::<(), safe_rt::TlsConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientTlsOptions {
+    trust: Trust,
+    identity: Option<Identity>,
+    alpn: Vec<Vec<u8>>,
+    require_alpn: bool,
+    version: Option<TlsVersion>,
+}
+
+impl ClientTlsOptions {
+    /// Starts with the trusted authorities; no identity, no ALPN, TLS 1.2 and 1.3.
+    #[must_use]
+    pub const fn new(trust: Trust) -> Self {
+        Self {
+            trust,
+            identity: None,
+            alpn: Vec::new(),
+            require_alpn: false,
+            version: None,
+        }
+    }
+
+    /// Presents this identity to a server that asks for one.
+    #[must_use]
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Offers these application protocols, the preferred one first (RFC 7301).
+    #[must_use]
+    pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
+        self.alpn = protocols
+            .into_iter()
+            .map(|protocol| protocol.as_ref().to_vec())
+            .collect();
+        self
+    }
+
+    /// Demands that one of the protocols offered is agreed on; else the handshake fails with
+    /// [`TlsErrorKind::AlpnNotAgreed`].
+    #[must_use]
+    pub const fn require_alpn(mut self) -> Self {
+        self.require_alpn = true;
+        self
+    }
+
+    /// Accepts this version of TLS alone.
+    #[must_use]
+    pub const fn version(mut self, version: TlsVersion) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// Checks the options and builds the configuration; does not wait.
+    ///
+    /// # Errors
+    /// Options that contradict each other or cannot be sent.
+    pub fn build(self) -> Result<ClientTls, TlsConfigError> {
+        config::check_alpn(&self.alpn)?;
+        if self.require_alpn && self.alpn.is_empty() {
+            return Err(TlsConfigError::AlpnDemandedButNotOffered);
+        }
+        let provider = config::provider();
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(self.trust.roots(), Arc::clone(&provider))
+                .build()
+                .map_err(config::refused)?;
+        let builder = ClientConfig::builder_with_details(provider, config::clock())
+            .with_protocol_versions(config::versions(self.version))
+            .map_err(config::refused)?
+            .with_webpki_verifier(verifier);
+        let mut config = match self.identity {
+            Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = self.alpn;
+        config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+        Ok(ClientTls {
+            config: Arc::new(config),
+            require_alpn: self.require_alpn,
+        })
+    }
+}
+
+/// A finished client configuration: cheap to clone, shared by any number of connections.
+///
+/// Sessions are remembered per configuration and server (at most [`SESSIONS_MAX`]), so that a
+/// reconnect with the same value can resume.
+#[derive(Clone)]
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+    require_alpn: bool,
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls")
+            .field("alpn", &self.config.alpn_protocols.len())
+            .field("require_alpn", &self.require_alpn)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientTls {
+    /// Runs the handshake over `transport` without setting a deadline of its own.
+    pub(crate) fn handshake(&self, transport: Socket, server_name: &str) -> io::Result<TlsStream> {
+        // A dot at the end stands for the root of the name tree; certificates and SNI leave it out.
+        let name = ServerName::try_from(server_name.strip_suffix('.').unwrap_or(server_name))
+            .map_err(|_| {
+                let text = format!("{server_name:?} is no name a TLS server can have");
+                io::Error::new(io::ErrorKind::InvalidInput, text)
+            })?
+            .to_owned();
+        let connection =
+            ClientConnection::new(Arc::clone(&self.config), name).map_err(TlsError::from)?;
+        let stream = TlsStream::handshake(transport, connection.into())?;
+        if self.require_alpn && stream.alpn().is_none() {
+            return Err(TlsError::new(TlsErrorKind::AlpnNotAgreed).into());
+        }
+        Ok(stream)
+    }
+}
+
+impl Socket {
+    /// Becomes the client side of TLS over `transport`: a TCP stream, a pipe, or any socket.
+    ///
+    /// `server_name` is the host that was asked for: a DNS name or an IP address. Waits for the
+    /// handshake under the ambient deadline, else under
+    /// [`HANDSHAKE_TIMEOUT_DEFAULT`](crate::HANDSHAKE_TIMEOUT_DEFAULT), while other fibers run.
+    ///
+    /// # Errors
+    /// [`Phase::Tls`]; see [`TlsErrorKind`] for what can be found. In TLS 1.3 a refused client
+    /// certificate is reported by the first read after the handshake instead.
+    pub fn tls_client(
+        transport: impl Into<Self>,
+        tls: &ClientTls,
+        server_name: &str,
+    ) -> Result<Self, Error> {
+        let transport = transport.into();
+        crate::dial::with_default_deadline(crate::HANDSHAKE_TIMEOUT_DEFAULT, || {
+            let peer = transport.peer();
+            tls.handshake(transport, server_name)
+                .map(Self::from_tls)
+                .map_err(|source| {
+                    let address = peer.map_or_else(
+                        || server_name.to_owned(),
+                        |peer| format!("{server_name} ({peer})"),
+                    );
+                    Error::new(Phase::Tls, address, source)
+                })
+        })
+    }
+}
+
+impl DialOptions {
+    /// Uses these options for endpoints whose scheme asks for TLS; a plain endpoint then is an
+    /// error, so that a typing mistake cannot drop the protection.
+    #[must_use]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.set_tls(tls);
+        self
+    }
+}
+
+impl Socket {
+    /// Returns the version of TLS agreed on, if this is TLS.
+    #[must_use]
+    pub fn tls_version(&self) -> Option<TlsVersion> {
+        self.as_tls().and_then(TlsStream::version)
+    }
+}

@@ -1,0 +1,283 @@
+//! What both sides of TLS are configured from: trust, identity, versions, ALPN, and the doors.
+//!
+//! Everything that can be wrong with a configuration is found here, before any connection: damaged
+//! files, a key that does not belong to its certificate, protocol names that cannot be sent. The
+//! cryptography is given explicitly (ring) and the wall clock comes from [`fiber::wall_time`];
+//! rustls never looks for either by itself.
+
+use core::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::time_provider::TimeProvider;
+use rustls::{InconsistentKeys, RootCertStore, SupportedProtocolVersion};
+
+use super::pem::{self, PemError};
+
+/// Most application protocols that can be offered.
+pub const ALPN_PROTOCOLS_MAX: usize = 16;
+/// Servers whose sessions a client configuration remembers for resumption.
+pub const SESSIONS_MAX: usize = 8;
+/// Sessions a server configuration remembers for resumption.
+pub const SERVER_SESSIONS_MAX: usize = 256;
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    Tls12,
+    /// TLS 1.3 (RFC 8446).
+    Tls13,
+}
+
+/// Why a TLS configuration cannot be built.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TlsConfigError {
+    /// A file cannot be read.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What reading it ended with.
+        source: io::Error,
+    },
+    /// The PEM text of the trusted authorities is not usable.
+    TrustPem(PemError),
+    /// The PEM text of the certificate chain is not usable.
+    ChainPem(PemError),
+    /// The PEM text of the private key is not usable.
+    KeyPem(PemError),
+    /// None of the certificates to be trusted can be an authority.
+    NoUsableAuthority(usize),
+    /// The first certificate of the chain cannot be read.
+    BadCertificate,
+    /// The private key is of a sort or size that is not supported, or damaged inside.
+    UnsupportedKey,
+    /// The private key does not belong to the first certificate of the chain.
+    KeyMismatch,
+    /// An application protocol's name is empty or has more than 255 bytes.
+    AlpnLength(usize),
+    /// There are more application protocols than [`ALPN_PROTOCOLS_MAX`].
+    AlpnCount(usize),
+    /// ALPN is demanded, but no protocol is offered.
+    AlpnDemandedButNotOffered,
+    /// The library refuses the configuration for another reason, given in its words.
+    Other(String),
+}
+
+impl fmt::Display for TlsConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, source } => write!(f, "reading {}: {source}", path.display()),
+            Self::TrustPem(error) => write!(f, "trusted authorities: {error}"),
+            Self::ChainPem(error) => write!(f, "certificate chain: {error}"),
+            Self::KeyPem(error) => write!(f, "private key: {error}"),
+            Self::NoUsableAuthority(found) => write!(
+                f,
+                "trusted authorities: none of {found} certificate(s) can be an authority"
+            ),
+            Self::BadCertificate => f.write_str("the first certificate of the chain is damaged"),
+            Self::UnsupportedKey => f.write_str(
+                "the private key is damaged or unsupported: expected Ed25519, ECDSA P-256 or \
+                 P-384, or RSA of 2048 to 8192 bits",
+            ),
+            Self::KeyMismatch => {
+                f.write_str("the private key does not belong to the first certificate of the chain")
+            }
+            Self::AlpnLength(found) => write!(
+                f,
+                "application protocol name of {found} bytes: expected 1 to 255"
+            ),
+            Self::AlpnCount(found) => write!(
+                f,
+                "{found} application protocols: at most {ALPN_PROTOCOLS_MAX} can be offered"
+            ),
+            Self::AlpnDemandedButNotOffered => {
+                f.write_str("an application protocol is demanded, but none is offered")
+            }
+            Self::Other(text) => write!(f, "TLS configuration refused: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for TlsConfigError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File { source, .. } => Some(source),
+            Self::TrustPem(error) | Self::ChainPem(error) | Self::KeyPem(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// The authorities whose certificates are believed.
+#[derive(Clone)]
+pub struct Trust(Arc<RootCertStore>);
+
+impl Trust {
+    /// Takes every certificate of a PEM text as an authority.
+    ///
+    /// Certificates that cannot be an authority are passed over and counted in the log, because
+    /// bundles hold odd ones.
+    ///
+    /// # Errors
+    /// [`TlsConfigError::TrustPem`], or [`TlsConfigError::NoUsableAuthority`] if all were odd.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, TlsConfigError> {
+        let certificates = pem::certificates(pem).map_err(TlsConfigError::TrustPem)?;
+        let mut roots = RootCertStore::empty();
+        let (taken, passed_over) = roots.add_parsable_certificates(certificates);
+        if taken == 0 {
+            return Err(TlsConfigError::NoUsableAuthority(passed_over));
+        }
+        if passed_over > 0 {
+            log::warn!("{passed_over} certificate(s) to be trusted cannot be read and are ignored");
+        }
+        Ok(Self(Arc::new(roots)))
+    }
+
+    /// Reads the PEM file at `path`; waits, without stopping other fibers.
+    ///
+    /// # Errors
+    /// As [`from_pem`](Self::from_pem), and [`TlsConfigError::File`].
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, TlsConfigError> {
+        Self::from_pem(&read(path.as_ref())?)
+    }
+
+    pub(super) fn roots(&self) -> Arc<RootCertStore> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Trust({} authorities)", self.0.len())
+    }
+}
+
+/// A certificate chain and the private key that belongs to its first certificate.
+#[derive(Clone)]
+pub struct Identity(Arc<CertifiedKey>);
+
+impl Identity {
+    /// Takes the chain, leaf first, from one PEM text and the key from another; both may be the
+    /// same text.
+    ///
+    /// # Errors
+    /// What is wrong with either text, or [`TlsConfigError::KeyMismatch`].
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsConfigError> {
+        let chain = pem::certificates(chain).map_err(TlsConfigError::ChainPem)?;
+        let key = pem::private_key(key).map_err(TlsConfigError::KeyPem)?;
+        Self::new(chain, key)
+    }
+
+    /// Reads both PEM files; waits, without stopping other fibers.
+    ///
+    /// # Errors
+    /// As [`from_pem`](Self::from_pem), and [`TlsConfigError::File`].
+    pub fn from_files(
+        chain: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<Self, TlsConfigError> {
+        Self::from_pem(&read(chain.as_ref())?, &read(key.as_ref())?)
+    }
+
+    fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, TlsConfigError> {
+        let key = provider()
+            .key_provider
+            .load_private_key(key)
+            .map_err(|_| TlsConfigError::UnsupportedKey)?;
+        let identity = CertifiedKey::new(chain, key);
+        match identity.keys_match() {
+            // A key that cannot tell its public half is not known to be wrong.
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+                Ok(Self(Arc::new(identity)))
+            }
+            Err(rustls::Error::InconsistentKeys(_)) => Err(TlsConfigError::KeyMismatch),
+            Err(_) => Err(TlsConfigError::BadCertificate),
+        }
+    }
+
+    /// Returns the identity as what rustls asks for it, whatever the peer asks of us: a peer that
+    /// cannot use it says so with an alert, which explains more than an empty answer.
+    pub(super) fn resolver(&self) -> Arc<SingleCertAndKey> {
+        Arc::new(Arc::clone(&self.0).into())
+    }
+}
+
+impl fmt::Debug for Identity {
+    /// Shows the length of the chain and nothing of the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({} certificates)", self.0.cert.len())
+    }
+}
+
+/// Tells rustls the time of the clock door.
+#[derive(Debug)]
+struct WallClock;
+
+impl TimeProvider for WallClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        // A clock before 1970 is no time to judge certificates by: rustls then refuses.
+        fiber::wall_time()
+            .duration_since(UNIX_EPOCH)
+            .ok()
+            .map(UnixTime::since_unix_epoch)
+    }
+}
+
+pub(super) fn clock() -> Arc<dyn TimeProvider> {
+    Arc::new(WallClock)
+}
+
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+static TLS12: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS12];
+static TLS13: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+
+/// Returns the versions to offer: the one demanded, or all.
+pub(super) const fn versions(
+    only: Option<TlsVersion>,
+) -> &'static [&'static SupportedProtocolVersion] {
+    match only {
+        None => rustls::ALL_VERSIONS,
+        Some(TlsVersion::Tls12) => &TLS12,
+        Some(TlsVersion::Tls13) => &TLS13,
+    }
+}
+
+/// Checks a list of application protocols (RFC 7301 section 3.1).
+pub(super) fn check_alpn(protocols: &[Vec<u8>]) -> Result<(), TlsConfigError> {
+    if protocols.len() > ALPN_PROTOCOLS_MAX {
+        return Err(TlsConfigError::AlpnCount(protocols.len()));
+    }
+    match protocols
+        .iter()
+        .map(Vec::len)
+        .find(|len| !(1..=255).contains(len))
+    {
+        Some(len) => Err(TlsConfigError::AlpnLength(len)),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn refused(error: impl fmt::Display) -> TlsConfigError {
+    TlsConfigError::Other(error.to_string())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsConfigError> {
+    fiber::fs::read(path).map_err(|source| TlsConfigError::File {
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,26 @@
+//! TLS 1.2 and 1.3 over any [`Socket`](crate::Socket): the only users of rustls.
+//!
+//! [`ClientTls`] and [`ServerTls`] are finished configurations, built once from options and cheap
+//! to clone; [`Socket::tls_client`](crate::Socket::tls_client) and
+//! [`Socket::tls_server`](crate::Socket::tls_server) run the handshake over a connected socket.
+//! The cryptography is ring's, the wall clock is [`fiber::wall_time`], trust is what was given as
+//! PEM. Nothing here falls back to plain text, and nothing turns the check of a certificate off.
+
+mod client;
+mod config;
+mod error;
+mod pem;
+mod server;
+mod stream;
+
+pub use client::{ClientTls, ClientTlsOptions};
+pub use config::{
+    ALPN_PROTOCOLS_MAX, Identity, SERVER_SESSIONS_MAX, SESSIONS_MAX, TlsConfigError, TlsVersion,
+    Trust,
+};
+pub use error::{TlsError, TlsErrorKind};
+pub use pem::{PEM_BYTES_MAX, PemContents, PemError};
+pub use server::{ServerTls, ServerTlsOptions};
+pub use stream::{RECORD_PLAINTEXT_MAX, TRANSPORT_READS_MAX};
+
+pub(crate) use stream::TlsStream;

@@ -1,0 +1,175 @@
+//! Certificates and private keys out of PEM text (RFC 7468).
+//!
+//! The only user of rustls-pemfile. It tells apart what can be wrong with a file that somebody
+//! else wrote: no PEM at all, damaged PEM, the wrong thing in it, too much in it. Whether a key is
+//! usable and belongs to its certificate is judged where both are known, in `config`. Encrypted
+//! keys are recognised and refused.
+
+use core::fmt;
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pemfile::{Item, read_one_from_slice};
+
+/// Largest PEM text taken, in bytes; a file with the roots of a whole system is a quarter of it.
+pub const PEM_BYTES_MAX: usize = 1024 * 1024;
+
+/// The sorts of PEM section that are told apart, and how many of each a text had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PemContents {
+    /// Certificates.
+    pub certificates: usize,
+    /// Private keys: PKCS#8, PKCS#1 or SEC1.
+    pub private_keys: usize,
+    /// Public keys without a certificate.
+    pub public_keys: usize,
+    /// Certificate signing requests and revocation lists.
+    pub others: usize,
+}
+
+impl fmt::Display for PemContents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} certificate(s), {} private key(s), {} public key(s), {} other section(s)",
+            self.certificates, self.private_keys, self.public_keys, self.others
+        )
+    }
+}
+
+/// Why a text does not give the certificates or the key asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PemError {
+    /// The text has more than [`PEM_BYTES_MAX`] bytes.
+    TooLong(usize),
+    /// There is no PEM section in it: empty, DER, or something else altogether.
+    NotPem,
+    /// A section begins and does not end.
+    UnendedSection,
+    /// The line that begins a section is damaged.
+    DamagedBegin,
+    /// The inside of a section is not base64.
+    DamagedBase64,
+    /// There is PEM, but no certificate in it.
+    NoCertificate(PemContents),
+    /// There is PEM, but no private key in it.
+    NoKey(PemContents),
+    /// There is more than one private key, and nothing says which one is meant.
+    SeveralKeys(usize),
+    /// The private key is encrypted.
+    EncryptedKey,
+}
+
+impl fmt::Display for PemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong(found) => {
+                write!(f, "{found} bytes of PEM: at most {PEM_BYTES_MAX} are read")
+            }
+            Self::NotPem => f.write_str("not PEM: expected a line that starts with -----BEGIN"),
+            Self::UnendedSection => f.write_str("damaged PEM: a section has no -----END line"),
+            Self::DamagedBegin => f.write_str("damaged PEM: a -----BEGIN line is incomplete"),
+            Self::DamagedBase64 => f.write_str("damaged PEM: a section is not valid base64"),
+            Self::NoCertificate(found) => {
+                write!(f, "no certificate found: the PEM holds {found}")
+            }
+            Self::NoKey(found) => write!(
+                f,
+                "no private key found: expected one of PKCS#8, PKCS#1 or SEC1, the PEM holds {found}"
+            ),
+            Self::SeveralKeys(found) => {
+                write!(f, "{found} private keys found: expected exactly one")
+            }
+            Self::EncryptedKey => {
+                f.write_str("the private key is encrypted: expected one without a password")
+            }
+        }
+    }
+}
+
+impl std::error::Error for PemError {}
+
+/// Reads every certificate of `pem`, in order; other sections are passed over.
+pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let sections = Sections::read(pem)?;
+    if sections.certificates.is_empty() {
+        return Err(PemError::NoCertificate(sections.contents()));
+    }
+    Ok(sections.certificates)
+}
+
+/// Reads the one private key of `pem`; other sections are passed over.
+pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
+    // An encrypted key is either a section of a sort of its own or, in the older form, a section
+    // whose base64 follows two header lines; the parser skips the one and stumbles on the other.
+    if contains(pem, b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+        || contains(pem, b"Proc-Type: 4,ENCRYPTED")
+    {
+        return Err(PemError::EncryptedKey);
+    }
+    let mut sections = Sections::read(pem)?;
+    match (sections.keys.pop(), sections.keys.len()) {
+        (Some(key), 0) => Ok(key),
+        (Some(_), others) => Err(PemError::SeveralKeys(others + 1)),
+        (None, _) => Err(PemError::NoKey(sections.contents())),
+    }
+}
+
+/// Everything of a PEM text that somebody may ask for.
+#[derive(Default)]
+struct Sections {
+    certificates: Vec<CertificateDer<'static>>,
+    keys: Vec<PrivateKeyDer<'static>>,
+    public_keys: usize,
+    others: usize,
+}
+
+impl Sections {
+    fn read(pem: &[u8]) -> Result<Self, PemError> {
+        if pem.len() > PEM_BYTES_MAX {
+            return Err(PemError::TooLong(pem.len()));
+        }
+        if !contains(pem, b"-----BEGIN") {
+            return Err(PemError::NotPem);
+        }
+        let mut sections = Self::default();
+        let mut rest = pem;
+        while let Some((item, after)) = read_one_from_slice(rest).map_err(syntax)? {
+            rest = after;
+            match item {
+                Item::X509Certificate(certificate) => sections.certificates.push(certificate),
+                Item::Pkcs8Key(key) => sections.keys.push(key.into()),
+                Item::Pkcs1Key(key) => sections.keys.push(key.into()),
+                Item::Sec1Key(key) => sections.keys.push(key.into()),
+                Item::SubjectPublicKeyInfo(_) => sections.public_keys += 1,
+                _ => sections.others += 1,
+            }
+        }
+        Ok(sections)
+    }
+
+    fn contents(&self) -> PemContents {
+        PemContents {
+            certificates: self.certificates.len(),
+            private_keys: self.keys.len(),
+            public_keys: self.public_keys,
+            others: self.others,
+        }
+    }
+}
+
+/// Maps a syntax error without the bytes that it quotes: they may be part of a key.
+fn syntax(error: rustls_pemfile::Error) -> PemError {
+    match error {
+        rustls_pemfile::Error::MissingSectionEnd { .. } => PemError::UnendedSection,
+        rustls_pemfile::Error::IllegalSectionStart { .. } => PemError::DamagedBegin,
+        rustls_pemfile::Error::Base64Decode(_) => PemError::DamagedBase64,
+    }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests;

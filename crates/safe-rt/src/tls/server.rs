@@ -1,0 +1,140 @@
+//! The server side of TLS: options, the finished configuration, and the handshake.
+//!
+//! One identity is presented to every client. Clients can be asked for a certificate of their own
+//! (mutual TLS), which is then checked against the authorities given for them.
+
+use core::fmt;
+use core::net::SocketAddr;
+use std::io;
+use std::sync::Arc;
+
+use rustls::server::{
+    ServerConfig, ServerConnection, ServerSessionMemoryCache, WebPkiClientVerifier,
+};
+
+use super::config::{self, Identity, SERVER_SESSIONS_MAX, TlsConfigError, TlsVersion, Trust};
+use super::error::TlsError;
+use super::stream::TlsStream;
+use crate::error::Error;
+use crate::listener::{Listener, server_handshake};
+use crate::socket::Socket;
+
+/// What a server wants of TLS.
+#[derive(Clone, Debug)]
+pub struct ServerTlsOptions {
+    identity: Identity,
+    client_trust: Option<Trust>,
+    alpn: Vec<Vec<u8>>,
+    version: Option<TlsVersion>,
+}
+
+impl ServerTlsOptions {
+    /// Starts with the identity; no certificate asked of clients, no ALPN, TLS 1.2 and 1.3.
+    #[must_use]
+    pub const fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            client_trust: None,
+            alpn: Vec::new(),
+            version: None,
+        }
+    }
+
+    /// Demands of every client a certificate from one of these authorities.
+    #[must_use]
+    pub fn require_client_certificate(mut self, trust: Trust) -> Self {
+        self.client_trust = Some(trust);
+        self
+    }
+
+    /// Supports these application protocols, the preferred one first. A client that offers only
+    /// others is refused (RFC 7301 section 3.2); one that offers none is served.
+    #[must_use]
+    pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
+        self.alpn = protocols
+            .into_iter()
+            .map(|protocol| protocol.as_ref().to_vec())
+            .collect();
+        self
+    }
+
+    /// Accepts this version of TLS alone.
+    #[must_use]
+    pub const fn version(mut self, version: TlsVersion) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// Checks the options and builds the configuration; does not wait.
+    ///
+    /// # Errors
+    /// Options that cannot be used or sent.
+    pub fn build(self) -> Result<ServerTls, TlsConfigError> {
+        config::check_alpn(&self.alpn)?;
+        let provider = config::provider();
+        let verifier = match self.client_trust {
+            Some(trust) => {
+                WebPkiClientVerifier::builder_with_provider(trust.roots(), Arc::clone(&provider))
+                    .build()
+                    .map_err(config::refused)?
+            }
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
+        let mut config = ServerConfig::builder_with_details(provider, config::clock())
+            .with_protocol_versions(config::versions(self.version))
+            .map_err(config::refused)?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(self.identity.resolver());
+        config.alpn_protocols = self.alpn;
+        config.session_storage = ServerSessionMemoryCache::new(SERVER_SESSIONS_MAX);
+        Ok(ServerTls(Arc::new(config)))
+    }
+}
+
+/// A finished server configuration: cheap to clone, shared by any number of connections.
+#[derive(Clone)]
+pub struct ServerTls(Arc<ServerConfig>);
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls")
+            .field("alpn", &self.0.alpn_protocols.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ServerTls {
+    /// Runs the handshake over `transport` without setting a deadline of its own.
+    pub(crate) fn handshake(&self, transport: Socket) -> io::Result<TlsStream> {
+        let connection = ServerConnection::new(Arc::clone(&self.0)).map_err(TlsError::from)?;
+        TlsStream::handshake(transport, connection.into())
+    }
+}
+
+impl Socket {
+    /// Becomes the server side of TLS over `transport`: a TCP stream, a pipe, or any socket.
+    ///
+    /// Waits for the handshake under the ambient deadline, and never longer than
+    /// [`HANDSHAKE_TIMEOUT_DEFAULT`](crate::HANDSHAKE_TIMEOUT_DEFAULT): a client that dawdles must
+    /// not hold a connection for as long as the server runs.
+    ///
+    /// # Errors
+    /// [`Phase::Tls`](crate::Phase::Tls); see [`TlsErrorKind`](crate::TlsErrorKind) for what can be found.
+    pub fn tls_server(transport: impl Into<Self>, tls: &ServerTls) -> Result<Self, Error> {
+        let transport = transport.into();
+        let peer = transport.peer();
+        server_handshake(transport, tls, || {
+            peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string())
+        })
+    }
+}
+
+impl Listener {
+    /// Listens at `address` for TLS connections; port 0 lets the system choose one.
+    ///
+    /// # Errors
+    /// [`Phase::Bind`](crate::Phase::Bind), for example when the address is in use.
+    pub fn bind_tls(address: SocketAddr, tls: ServerTls) -> Result<Self, Error> {
+        Self::open(address, Some(tls))
+    }
+}

@@ -1,0 +1,75 @@
+//! What only shows inside: the count of records that the keys of TLS 1.2 may protect.
+
+use super::state::{RECORDS_RESERVED, RecordBudget};
+use super::*;
+use crate::{ClientTlsOptions, ServerTlsOptions};
+
+#[path = "../../../tests/hermetic/pki.rs"]
+#[allow(dead_code, reason = "the PKI of all tests; these need one server")]
+mod pki;
+
+/// Both ends of a connection over a pipe.
+fn connected(version: TlsVersion) -> (Socket, Socket) {
+    let (authority, server) = pki::authority_and_server();
+    let client = ClientTlsOptions::new(authority.trust())
+        .version(version)
+        .build();
+    let server = ServerTlsOptions::new(server.identity())
+        .build()
+        .expect("options");
+    let (ours, theirs) = fiber::net::pipe(64 * 1024);
+    let mut serving = fiber::spawn(move || Socket::tls_server(theirs, &server)).expect("a fiber");
+    let client = Socket::tls_client(ours, &client.expect("options"), pki::SERVER_NAME);
+    let server = serving.join().expect("no panic");
+    (client.expect("a client"), server.expect("a server"))
+}
+
+fn state(socket: &Socket) -> core::cell::RefMut<'_, State> {
+    let stream = socket.as_tls().expect("a TLS socket");
+    stream.state.borrow_mut()
+}
+
+#[test]
+fn a_budget_ends_and_an_unlimited_one_does_not() {
+    let mut budget = RecordBudget(2);
+    assert_eq!([0; 4].map(|_| budget.take()), [true, true, false, false]);
+    assert!(RecordBudget::unlimited().take());
+}
+
+#[test]
+fn keys_of_tls_12_are_counted_and_those_of_tls_13_renew_themselves() {
+    fiber::run(|| {
+        // AES-GCM is preferred, and safe for 2^24 records.
+        let (client, server) = connected(TlsVersion::Tls12);
+        assert_eq!(state(&client).budget.0, (1 << 24) - RECORDS_RESERVED);
+        assert_eq!(state(&server).budget.0, (1 << 24) - RECORDS_RESERVED);
+        let (client, _server) = connected(TlsVersion::Tls13);
+        assert_eq!(state(&client).budget.0, u64::MAX);
+    })
+    .expect("the runtime ran");
+}
+
+#[test]
+fn used_up_keys_are_an_error_before_anything_is_lost() {
+    fiber::run(|| {
+        let (client, server) = connected(TlsVersion::Tls12);
+        state(&client).budget = RecordBudget(2);
+        let text = [7; 3 * RECORD_PLAINTEXT_MAX];
+        // Two records go; the bytes of the third are not reported as accepted.
+        let taken = (&client).write(&text).expect("two records");
+        assert_eq!(taken, 2 * RECORD_PLAINTEXT_MAX);
+        let error = (&client)
+            .write(&text[taken..])
+            .expect_err("no third record");
+        let found = TlsError::of(&error).map(TlsError::kind);
+        assert_eq!(found, Some(TlsErrorKind::KeysUsedUp));
+
+        let mut received = vec![0; taken];
+        (&server).read_exact(&mut received).expect("both records");
+        assert!(received == text[..taken]);
+        // There is still room for an orderly end.
+        client.close().expect("room");
+        assert_eq!((&server).read(&mut received).expect("an end"), 0);
+    })
+    .expect("the runtime ran");
+}

@@ -1,0 +1,12 @@
+//! Everything that needs no network, or loopback alone: virtual time, pipes, a PKI of one run.
+
+mod bare_peer;
+mod config;
+mod handshake;
+mod listener;
+mod loopback;
+mod pki;
+mod refusal;
+
+mod stream;
+mod support;

@@ -1,0 +1,168 @@
+//! What costs a system call or an allocation, counted.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use mqtt::packet::PacketRef;
+use mqtt::{Publish, QoS, Wait};
+
+use crate::harness::{
+    answer_subscribe, expect_disconnect, expect_qos_1, options, play_connected, puback, qos_0,
+};
+
+#[test]
+fn a_hundred_fibers_that_publish_in_one_pass_make_one_write() {
+    play_connected(
+        options(),
+        |broker| {
+            let writes_before = fiber::stats().writes;
+            let ids: Vec<_> = (0..100).map(|_| expect_qos_1(broker)).collect();
+            assert_eq!(fiber::stats().writes - writes_before, 1);
+            for id in ids {
+                broker.send(&puback(id));
+            }
+            expect_disconnect(broker);
+        },
+        |client| {
+            let fibers: Vec<_> = (0..100)
+                .map(|n| {
+                    let client = client.clone();
+                    fiber::spawn(move || {
+                        let payload = format!("reading {n}");
+                        let publish = Publish::to("m", &payload).qos(QoS::AtLeastOnce);
+                        client.publish(publish.wait(Wait::Ack)).unwrap();
+                    })
+                    .unwrap()
+                })
+                .collect();
+            for mut fiber in fibers {
+                fiber.join().unwrap();
+            }
+        },
+    );
+}
+
+#[test]
+fn a_round_trip_is_one_write_and_one_read() {
+    const ROUNDS: u64 = 10;
+    play_connected(
+        options(),
+        |broker| {
+            for _ in 0..=ROUNDS {
+                let id = expect_qos_1(broker);
+                broker.send(&puback(id));
+            }
+            expect_disconnect(broker);
+        },
+        |client| {
+            let round = || {
+                client.publish(Publish::to("m", "x").qos(QoS::AtLeastOnce).wait(Wait::Ack)).unwrap();
+            };
+            round();
+            let before = fiber::stats();
+            for _ in 0..ROUNDS {
+                round();
+            }
+            let after = fiber::stats();
+            // The broker is in the same runtime: half of each are its own.
+            assert_eq!(after.writes - before.writes, 2 * ROUNDS);
+            assert_eq!(after.reads - before.reads, 2 * ROUNDS);
+        },
+    );
+}
+
+#[test]
+fn publishing_allocates_nothing_in_the_steady_state() {
+    const COUNT: usize = 1_000;
+    play_connected(
+        options(),
+        |broker| {
+            let stream = broker.stream();
+            let mut acks = [0; 4 * 100];
+            let mut buffer = [0; 4096];
+            // By hand, so that the broker allocates nothing either: 12 bytes each way of QoS 1.
+            let mut left = 2 * COUNT;
+            let mut pending = 0;
+            let mut number = 1_u16;
+            while left > 0 {
+                let n = std::io::Read::read(&mut &*stream, &mut buffer).unwrap();
+                pending += n;
+                let packets = (pending / 12).min(left);
+                pending -= packets * 12;
+                left -= packets;
+                for chunk in 0..packets.div_ceil(100) {
+                    let count = (packets - chunk * 100).min(100);
+                    for ack in acks.chunks_mut(4).take(count) {
+                        let [high, low] = number.to_be_bytes();
+                        ack.copy_from_slice(&[0x40, 2, high, low]);
+                        number += 1;
+                    }
+                    std::io::Write::write_all(&mut &*stream, &acks[..4 * count]).unwrap();
+                }
+            }
+            expect_disconnect(broker);
+        },
+        |client| {
+            let publish_all = || {
+                for _ in 0..COUNT / 50 {
+                    for _ in 0..49 {
+                        drop(client.publish(Publish::to("m/17", "12").qos(QoS::AtLeastOnce)).unwrap());
+                    }
+                    client
+                        .publish(Publish::to("m/17", "12").qos(QoS::AtLeastOnce).wait(Wait::Ack))
+                        .unwrap();
+                }
+            };
+            publish_all();
+            let info = allocation_counter::measure(publish_all);
+            assert_eq!(info.count_total, 0, "{info:?}");
+        },
+    );
+}
+
+#[test]
+fn receiving_qos_0_on_a_handler_fiber_allocates_nothing_in_the_steady_state() {
+    const COUNT: usize = 1_000;
+    let received = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&received);
+    play_connected(
+        options(),
+        |broker| {
+            answer_subscribe(broker, &[]);
+            let packet = qos_0("m/17", b"21.5");
+            let mut bytes = vec![0; packet.encoded_len(mqtt::Version::V311)];
+            packet.encode(mqtt::Version::V311, &mut bytes);
+            let batch = bytes.repeat(50);
+            for _ in 0..2 {
+                // The client says when with a publish of its own.
+                broker.receive(|packet| assert!(matches!(packet, PacketRef::Publish(_))));
+                for _ in 0..COUNT / 50 {
+                    broker.send_bytes(&batch);
+                    fiber::yield_now().unwrap();
+                }
+            }
+            expect_disconnect(broker);
+        },
+        move |client| {
+            let counter = Rc::clone(&counted);
+            client
+                .subscribe("m/+", QoS::AtMostOnce, move |_, message| {
+                    assert_eq!(message.data, b"21.5");
+                    counter.set(counter.get() + 1);
+                    Ok(())
+                })
+                .unwrap();
+            let receive_all = |goal: usize| {
+                client.publish(Publish::to("go", "")).unwrap();
+                while counted.get() < goal {
+                    fiber::sleep(Duration::from_millis(1)).unwrap();
+                }
+            };
+            receive_all(COUNT);
+            let info = allocation_counter::measure(|| receive_all(2 * COUNT));
+            assert_eq!(info.count_total, 0, "{info:?}");
+        },
+    );
+    assert_eq!(received.get(), 2 * COUNT);
+}

@@ -1,0 +1,140 @@
+//! A client and a scripted broker, joined by a pipe in virtual time.
+
+use fiber::net::PipeStream;
+use mqtt::packet::{Delivery, PacketRef, Publish, SubAck, UnsubAck};
+use mqtt::{Client, ClientId, ClientOptions, PacketId, QoS, SubscribeReason, Version};
+use tests::scripted::ScriptedBroker;
+
+pub(crate) type Broker = ScriptedBroker<PipeStream>;
+
+/// Room of the pipe: far more than any test has under way.
+const PIPE_BYTES: usize = 4 * 1024 * 1024;
+
+pub(crate) fn options() -> ClientOptions {
+    ClientOptions::new(ClientId::new("meter-17").unwrap())
+}
+
+/// Plays `script` and `body` against each other; both must end well.
+#[track_caller]
+pub(crate) fn play(
+    options: ClientOptions,
+    script: impl FnOnce(&mut Broker) + 'static,
+    body: impl FnOnce(&Client) + 'static,
+) {
+    play_over(PIPE_BYTES, options, script, body);
+}
+
+/// As [`play`], over a pipe with little room.
+#[track_caller]
+pub(crate) fn play_over(
+    pipe_bytes: usize,
+    options: ClientOptions,
+    script: impl FnOnce(&mut Broker) + 'static,
+    body: impl FnOnce(&Client) + 'static,
+) {
+    fiber::Runtime::builder()
+        .paused_clock(true)
+        .run(move || {
+            let (ours, theirs) = fiber::net::pipe(pipe_bytes);
+            let mut broker = fiber::spawn(move || script(&mut Broker::new(theirs))).unwrap();
+            let client = Client::over(ours, options);
+            body(&client);
+            drop(client);
+            broker.join().unwrap();
+        })
+        .unwrap();
+}
+
+/// As [`play`], beginning with an accepted connection.
+#[track_caller]
+pub(crate) fn play_connected(
+    options: ClientOptions,
+    script: impl FnOnce(&mut Broker) + 'static,
+    body: impl FnOnce(&Client) + 'static,
+) {
+    let accept_and_play = |broker: &mut Broker| {
+        broker.accept(false, |_| ());
+        script(broker);
+    };
+    play(options, accept_and_play, |client| {
+        assert!(!client.connect().unwrap());
+        body(client);
+    });
+}
+
+pub(crate) fn id(number: u16) -> PacketId {
+    PacketId::new(number).unwrap()
+}
+
+pub(crate) fn qos_0<'a>(topic: &'a str, payload: &'a [u8]) -> PacketRef<'a> {
+    publish(topic, payload, Delivery::AtMostOnce)
+}
+
+pub(crate) fn qos_1<'a>(topic: &'a str, payload: &'a [u8], number: u16) -> PacketRef<'a> {
+    publish(topic, payload, Delivery::AtLeastOnce { packet_id: id(number), dup: false })
+}
+
+fn publish<'a>(topic: &'a str, payload: &'a [u8], delivery: Delivery) -> PacketRef<'a> {
+    PacketRef::Publish(Publish::new(Version::V311, topic, payload, delivery, false).unwrap())
+}
+
+pub(crate) fn puback(number: u16) -> PacketRef<'static> {
+    PacketRef::PubAck(mqtt::packet::PubAck::new(id(number)))
+}
+
+/// Waits for a PUBLISH at QoS 1 and returns its identifier.
+#[track_caller]
+pub(crate) fn expect_qos_1(broker: &mut Broker) -> u16 {
+    broker.receive(|packet| match packet {
+        PacketRef::Publish(publish) => publish.packet_id().expect("QoS 1").get(),
+        other => panic!("expected PUBLISH, found {other:?}"),
+    })
+}
+
+/// Waits for a SUBSCRIBE and grants QoS 1 to each filter but those in `refused`.
+#[track_caller]
+pub(crate) fn answer_subscribe(broker: &mut Broker, refused: &[&str]) -> Vec<String> {
+    let (packet_id, filters) = broker.receive(|packet| match packet {
+        PacketRef::Subscribe(subscribe) => {
+            let filters: Vec<_> =
+                subscribe.filters().iter().map(|(filter, _)| filter.to_owned()).collect();
+            (subscribe.packet_id(), filters)
+        }
+        other => panic!("expected SUBSCRIBE, found {other:?}"),
+    });
+    let reasons: Vec<_> = filters
+        .iter()
+        .map(|filter| {
+            if refused.contains(&filter.as_str()) {
+                SubscribeReason::Failure
+            } else {
+                SubscribeReason::Granted(QoS::AtLeastOnce)
+            }
+        })
+        .collect();
+    let suback = SubAck::new(Version::V311, packet_id, &reasons).unwrap();
+    broker.send(&PacketRef::SubAck(suback));
+    filters
+}
+
+/// Waits for an UNSUBSCRIBE, answers it and returns its filters.
+#[track_caller]
+pub(crate) fn answer_unsubscribe(broker: &mut Broker) -> Vec<String> {
+    let (packet_id, filters) = broker.receive(|packet| match packet {
+        PacketRef::Unsubscribe(unsubscribe) => {
+            let filters: Vec<_> =
+                unsubscribe.filters().iter().map(str::to_owned).collect();
+            (unsubscribe.packet_id(), filters)
+        }
+        other => panic!("expected UNSUBSCRIBE, found {other:?}"),
+    });
+    broker.send(&PacketRef::UnsubAck(UnsubAck::new(packet_id)));
+    filters
+}
+
+/// Waits for DISCONNECT and the end of the connection.
+#[track_caller]
+pub(crate) fn expect_disconnect(broker: &mut Broker) {
+    broker.receive(|packet| assert!(matches!(packet, PacketRef::Disconnect(_)), "{packet:?}"));
+    broker.expect_end();
+}

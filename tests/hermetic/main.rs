@@ -1,0 +1,12 @@
+//! The hermetic tier: in memory and in virtual time, against the scripted broker.
+//!
+//! No network, no sleep that passes time, no clock of the wall; all of it in a few seconds.
+
+#![forbid(unsafe_code)]
+
+mod counting;
+mod handlers;
+mod harness;
+mod link;
+mod publishing;
+mod subscribing;

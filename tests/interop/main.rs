@@ -1,0 +1,17 @@
+//! The interop tier: against a real Mosquitto and its clients.
+//!
+//! Every test begins with [`peers`]: where Mosquitto is not installed the tests are left out with
+//! one line, unless `REQUIRE_INTEROP` is set, as `test.sh` does. `minimum` holds the number of
+//! tests in this binary; a tidy test and `test.sh` compare it.
+
+#![forbid(unsafe_code)]
+
+mod support;
+
+use tests::peers::Peers;
+
+/// The gate before every test: the foreign programs, or `None` where they may be missing.
+#[track_caller]
+fn peers() -> Option<Peers> {
+    Peers::gate()
+}

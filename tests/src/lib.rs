@@ -1,0 +1,14 @@
+//! What the tests across the crates stand on: certificates, foreign servers and programs, a broker
+//! that follows a script.
+//!
+//! Nothing here is part of the product. Only this package may use the standard library's files,
+//! threads, clocks and sockets directly (`clippy.toml`): it drives programs that are not ours.
+
+#![forbid(unsafe_code)]
+
+pub mod mosquitto;
+pub mod peers;
+pub mod pki;
+pub mod process;
+pub mod scripted;
+pub mod temp_dir;

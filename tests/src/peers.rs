@@ -1,0 +1,153 @@
+//! The foreign programs the interop tests talk to, and the gate before every such test.
+
+use std::env;
+use std::fmt;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+/// Set by `test.sh`: a missing peer fails the test instead of leaving it out.
+pub const REQUIRE_VARIABLE: &str = "REQUIRE_INTEROP";
+
+/// Where servers are installed outside an ordinary user's PATH.
+const SERVER_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"];
+
+/// Where packages put Mosquitto's plugins; folders one level below are searched as well.
+const PLUGIN_FOLDERS: [&str; 6] = [
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/usr/libexec",
+    "/opt/homebrew/lib",
+    "/opt/homebrew/opt/mosquitto/lib",
+];
+
+const PLUGIN: &str = "mosquitto_dynamic_security.so";
+
+/// The programs that were found. Only the gate makes one, so a test that has it may use them.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    pub(crate) mosquitto: PathBuf,
+    pub(crate) mosquitto_pub: PathBuf,
+    pub(crate) mosquitto_sub: PathBuf,
+    pub(crate) mosquitto_passwd: PathBuf,
+    pub(crate) dynamic_security: PathBuf,
+}
+
+/// A program or plugin that is nowhere to be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingPeer(pub String);
+
+impl fmt::Display for MissingPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is not installed", self.0)
+    }
+}
+
+impl std::error::Error for MissingPeer {}
+
+impl Peers {
+    /// Looks for all of them in PATH and in the usual folders.
+    ///
+    /// # Errors
+    /// The first one that is missing.
+    pub fn find() -> Result<Self, MissingPeer> {
+        Self::find_in(&search_path(), &plugin_folders())
+    }
+
+    /// Returns the peers, or `None` when one is missing and nobody insists on it.
+    ///
+    /// Prints one line per process when it leaves tests out: to the error output itself, which the
+    /// test harness does not capture.
+    ///
+    /// # Panics
+    /// When a peer is missing and `REQUIRE_INTEROP` is set.
+    #[track_caller]
+    pub fn gate() -> Option<Self> {
+        static TOLD: Once = Once::new();
+        match (Self::find(), env::var_os(REQUIRE_VARIABLE).is_some()) {
+            (Ok(peers), _) => Some(peers),
+            (Err(missing), true) => panic!("{missing}, and {REQUIRE_VARIABLE} is set"),
+            (Err(missing), false) => {
+                TOLD.call_once(|| {
+                    let line = format!(
+                        "interop tests left out: {missing}; ./test.sh installs it and runs them\n"
+                    );
+                    // A closed error output must not fail a test.
+                    drop(io::stderr().write_all(line.as_bytes()));
+                });
+                None
+            }
+        }
+    }
+
+    fn find_in(programs: &[PathBuf], plugins: &[PathBuf]) -> Result<Self, MissingPeer> {
+        let program = |name| find_file(programs, name);
+        Ok(Self {
+            mosquitto: program("mosquitto")?,
+            mosquitto_pub: program("mosquitto_pub")?,
+            mosquitto_sub: program("mosquitto_sub")?,
+            mosquitto_passwd: program("mosquitto_passwd")?,
+            dynamic_security: find_file(plugins, PLUGIN)?,
+        })
+    }
+}
+
+fn search_path() -> Vec<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(SERVER_FOLDERS.map(PathBuf::from))
+        .collect()
+}
+
+fn plugin_folders() -> Vec<PathBuf> {
+    let below = |folder: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir())
+            .collect()
+    };
+    let mut out: Vec<PathBuf> = PLUGIN_FOLDERS.map(PathBuf::from).to_vec();
+    out.extend(
+        PLUGIN_FOLDERS
+            .iter()
+            .flat_map(|folder| below(Path::new(folder))),
+    );
+    out
+}
+
+fn find_file(folders: &[PathBuf], name: &str) -> Result<PathBuf, MissingPeer> {
+    let found = folders
+        .iter()
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
+    found.ok_or_else(|| MissingPeer(name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::temp_dir::TempDir;
+
+    #[test]
+    fn the_first_missing_peer_is_named() {
+        let folder = TempDir::new("peers");
+        let folders = [folder.path().to_owned()];
+        let names = [
+            "mosquitto",
+            "mosquitto_pub",
+            "mosquitto_sub",
+            "mosquitto_passwd",
+            PLUGIN,
+        ];
+        for name in names {
+            let missing = Peers::find_in(&folders, &folders).unwrap_err();
+            assert_eq!(missing, MissingPeer(name.to_owned()));
+            folder.write(name, "");
+        }
+        let peers = Peers::find_in(&folders, &folders).unwrap();
+        assert_eq!(peers.dynamic_security, folder.path().join(PLUGIN));
+    }
+}

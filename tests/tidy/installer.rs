@@ -1,0 +1,244 @@
+//! The installation step of `test.sh`, exercised without installing anything.
+//!
+//! `bash` runs `tests/install-peers.sh` with a PATH that holds stand-ins alone: package managers
+//! that record the command line they were given, and, when they are told to succeed, put the
+//! peers where a real one would.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use tests::temp_dir::TempDir;
+
+use crate::tree;
+
+const PEERS: [&str; 4] = [
+    "mosquitto",
+    "mosquitto_pub",
+    "mosquitto_sub",
+    "mosquitto_passwd",
+];
+
+/// A folder that is the whole PATH of the script under test.
+struct Machine {
+    folder: TempDir,
+}
+
+/// What the script did.
+struct Outcome {
+    success: bool,
+    errors: String,
+    /// One line per call of a package manager or of sudo.
+    recorded: Vec<String>,
+}
+
+impl Machine {
+    /// A machine with a user id and nothing else.
+    fn new(user: u32) -> Self {
+        let machine = Self {
+            folder: TempDir::new("installer"),
+        };
+        machine.program("id", &format!("echo {user}"));
+        // `env NAME=value program ...`, recorded with the program.
+        machine.program(
+            "env",
+            "export \"$1\"; prefix=\"$1 \"; export prefix; shift; exec \"$@\"",
+        );
+        machine
+    }
+
+    fn program(&self, name: &str, body: &str) {
+        let path = self.folder.path().join(name);
+        fs::write(&path, format!("#!/bin/bash\n{body}\n")).expect("a stand-in can be written");
+        let executable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&path, executable).expect("a stand-in can be made executable");
+    }
+
+    fn with_peers(self, peers: &[&str]) -> Self {
+        for peer in peers {
+            self.program(peer, ":");
+        }
+        self
+    }
+
+    /// A package manager that records its command line, then runs `body`.
+    fn with_manager(self, name: &str, body: &str) -> Self {
+        self.program(
+            name,
+            &format!("echo \"${{prefix-}}{name} $*\" >>\"$RECORD\"\n{body}"),
+        );
+        self
+    }
+
+    /// A package manager that succeeds, and a word of its command line that makes the peers appear.
+    fn with_working_manager(self, name: &str, installs_at: &str) -> Self {
+        let folder = self.folder.path().display().to_string();
+        let mut body = format!("case \" $* \" in *\" {installs_at} \"*)\n");
+        for peer in PEERS {
+            body += &format!(
+                "printf '#!/bin/bash\\n' >{folder}/{peer}; /bin/chmod +x {folder}/{peer}\n"
+            );
+        }
+        self.with_manager(name, &(body + ";; esac"))
+    }
+
+    fn with_sudo(self) -> Self {
+        self.program("sudo", "echo \"sudo $*\" >>\"$RECORD\"; exec \"$@\"");
+        self
+    }
+
+    fn install(&self) -> Outcome {
+        let record = self.folder.path().join("record");
+        let script = tree::root().join("tests/install-peers.sh");
+        let output = Command::new("/bin/bash")
+            .args(["-euo", "pipefail", "-c", ". \"$0\"; install_peers"])
+            .arg(&script)
+            .env_clear()
+            .env("PATH", self.folder.path())
+            .env("PEER_DIRS", "")
+            .env("RECORD", &record)
+            .output()
+            .expect("bash can be started");
+        assert!(
+            output.stdout.is_empty(),
+            "the installer prints to the error output alone"
+        );
+        Outcome {
+            success: output.status.success(),
+            errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+            recorded: lines(&record),
+        }
+    }
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn a_machine_with_all_peers_is_left_alone_in_silence() {
+    let machine = Machine::new(0)
+        .with_peers(&PEERS)
+        .with_working_manager("apt-get", "install");
+    let outcome = machine.install();
+    assert!(outcome.success);
+    assert_eq!((outcome.errors.as_str(), outcome.recorded.len()), ("", 0));
+}
+
+#[test]
+fn one_missing_peer_is_enough_to_install() {
+    let machine = Machine::new(0)
+        .with_peers(&PEERS[1..])
+        .with_working_manager("apt-get", "install");
+    let outcome = machine.install();
+    assert!(outcome.success, "{}", outcome.errors);
+    assert!(
+        outcome.errors.contains("(missing: mosquitto)"),
+        "{}",
+        outcome.errors
+    );
+    assert_eq!(outcome.recorded.len(), 2);
+}
+
+#[test]
+fn every_known_package_manager_gets_its_own_command_line() {
+    let apt_update = "DEBIAN_FRONTEND=noninteractive apt-get -qq update";
+    let apt_install = "DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
+        --no-install-recommends mosquitto mosquitto-clients";
+    let cases: [(&str, &str, &[&str]); 5] = [
+        ("apt-get", "install", &[apt_update, apt_install]),
+        ("dnf", "install", &["dnf --quiet install -y mosquitto"]),
+        (
+            "apk",
+            "add",
+            &["apk add --quiet mosquitto mosquitto-clients"],
+        ),
+        (
+            "pacman",
+            "-S",
+            &["pacman -S --noconfirm --needed mosquitto"],
+        ),
+        ("brew", "install", &["brew install --quiet mosquitto"]),
+    ];
+    for (manager, installs_at, expected) in cases {
+        let outcome = Machine::new(0)
+            .with_working_manager(manager, installs_at)
+            .install();
+        assert!(outcome.success, "{manager}: {}", outcome.errors);
+        assert_eq!(outcome.recorded, expected, "{manager}");
+    }
+}
+
+#[test]
+fn an_ordinary_user_installs_through_sudo() {
+    let machine = Machine::new(1000)
+        .with_sudo()
+        .with_working_manager("apk", "add");
+    let outcome = machine.install();
+    assert!(outcome.success, "{}", outcome.errors);
+    let call = "apk add --quiet mosquitto mosquitto-clients";
+    assert_eq!(outcome.recorded, [format!("sudo {call}"), call.to_owned()]);
+}
+
+#[test]
+fn an_ordinary_user_without_sudo_is_told_the_command() {
+    let outcome = Machine::new(1000)
+        .with_working_manager("apk", "add")
+        .install();
+    assert!(!outcome.success);
+    assert!(outcome.recorded.is_empty());
+    let told = "not root and no sudo; run as root: apk add --quiet mosquitto mosquitto-clients";
+    assert!(outcome.errors.contains(told), "{}", outcome.errors);
+}
+
+#[test]
+fn a_failing_package_manager_is_named_with_its_exit_code() {
+    let outcome = Machine::new(0)
+        .with_manager("apt-get", "exit 100")
+        .install();
+    assert!(!outcome.success);
+    assert_eq!(
+        outcome.recorded,
+        ["DEBIAN_FRONTEND=noninteractive apt-get -qq update"]
+    );
+    let told =
+        "the package manager failed (exit code 100): env DEBIAN_FRONTEND=noninteractive apt-get";
+    assert!(outcome.errors.contains(told), "{}", outcome.errors);
+    assert!(
+        outcome
+            .errors
+            .contains("install Mosquitto and its clients by hand")
+    );
+}
+
+#[test]
+fn a_machine_without_a_package_manager_is_told_so() {
+    let outcome = Machine::new(0).install();
+    assert!(!outcome.success);
+    assert!(
+        outcome.errors.contains("no known package manager"),
+        "{}",
+        outcome.errors
+    );
+    let missing = "(missing: mosquitto mosquitto_pub mosquitto_sub mosquitto_passwd)";
+    assert!(outcome.errors.contains(missing), "{}", outcome.errors);
+}
+
+#[test]
+fn a_package_manager_that_installs_nothing_is_not_believed() {
+    let outcome = Machine::new(0).with_manager("dnf", ":").install();
+    assert!(!outcome.success);
+    assert_eq!(outcome.recorded.len(), 1);
+    assert!(
+        outcome
+            .errors
+            .contains("still missing after the installation"),
+        "{}",
+        outcome.errors
+    );
+}
