@@ -57,7 +57,9 @@ fn a_round_trip_is_one_write_and_one_read() {
         },
         |client| {
             let round = || {
-                client.publish(Publish::to("m", "x").qos(QoS::AtLeastOnce).wait(Wait::Ack)).unwrap();
+                client
+                    .publish(Publish::to("m", "x").qos(QoS::AtLeastOnce).wait(Wait::Ack))
+                    .unwrap();
             };
             round();
             let before = fiber::stats();
@@ -107,10 +109,18 @@ fn publishing_allocates_nothing_in_the_steady_state() {
             let publish_all = || {
                 for _ in 0..COUNT / 50 {
                     for _ in 0..49 {
-                        drop(client.publish(Publish::to("m/17", "12").qos(QoS::AtLeastOnce)).unwrap());
+                        drop(
+                            client
+                                .publish(Publish::to("m/17", "12").qos(QoS::AtLeastOnce))
+                                .unwrap(),
+                        );
                     }
                     client
-                        .publish(Publish::to("m/17", "12").qos(QoS::AtLeastOnce).wait(Wait::Ack))
+                        .publish(
+                            Publish::to("m/17", "12")
+                                .qos(QoS::AtLeastOnce)
+                                .wait(Wait::Ack),
+                        )
                         .unwrap();
                 }
             };

@@ -69,7 +69,9 @@ fn a_parked_handler_stops_neither_reading_nor_other_handlers() {
                     Ok(())
                 })
                 .unwrap();
-            client.publish(Publish::to("m", "").qos(QoS::AtLeastOnce).wait(Wait::Ack)).unwrap();
+            client
+                .publish(Publish::to("m", "").qos(QoS::AtLeastOnce).wait(Wait::Ack))
+                .unwrap();
             fiber::sleep(Duration::from_secs(1)).unwrap();
             assert_eq!(next.get() + client.stats().dropped as u32, 10_000);
             assert_eq!(client.stats().dropped, 0);
@@ -97,19 +99,26 @@ fn qos_0_beyond_the_queue_drops_the_oldest_and_counts_them() {
             client
                 .subscribe("a", QoS::AtMostOnce, move |_, message| {
                     gate.wait()?;
-                    log.borrow_mut().push(u32::from_be_bytes(message.data[..].try_into()?));
+                    log.borrow_mut()
+                        .push(u32::from_be_bytes(message.data[..].try_into()?));
                     Ok(())
                 })
                 .unwrap();
             // Its acknowledgement comes behind all of them, so all were read.
-            client.publish(Publish::to("m", "").qos(QoS::AtLeastOnce).wait(Wait::Ack)).unwrap();
+            client
+                .publish(Publish::to("m", "").qos(QoS::AtLeastOnce).wait(Wait::Ack))
+                .unwrap();
             go.set();
             fiber::sleep(Duration::from_secs(1)).unwrap();
             let handled = handled.take();
             let dropped = client.stats().dropped as usize;
             assert_eq!(handled.len() + dropped, SENT);
             assert!((QOS_0_QUEUE_MAX..=QOS_0_QUEUE_MAX + 1).contains(&handled.len()));
-            assert_eq!(*handled.last().unwrap() as usize, SENT - 1, "the newest are kept");
+            assert_eq!(
+                *handled.last().unwrap() as usize,
+                SENT - 1,
+                "the newest are kept"
+            );
             assert!(handled.is_sorted());
         },
     );
@@ -134,7 +143,9 @@ fn acknowledgements_leave_in_order_of_arrival_though_handlers_finish_out_of_orde
         |client| {
             let sleep = |_: &_, _: &_| Ok(fiber::sleep(Duration::from_secs(1))?);
             client.subscribe("slow", QoS::AtLeastOnce, sleep).unwrap();
-            client.subscribe("fast", QoS::AtLeastOnce, |_, _| Ok(())).unwrap();
+            client
+                .subscribe("fast", QoS::AtLeastOnce, |_, _| Ok(()))
+                .unwrap();
             fiber::sleep(Duration::from_secs(2)).unwrap();
         },
     );
@@ -154,7 +165,9 @@ fn a_message_for_two_handlers_is_acknowledged_once_after_both() {
             expect_disconnect(broker);
         },
         |client| {
-            client.subscribe("a/+", QoS::AtLeastOnce, |_, _| Ok(())).unwrap();
+            client
+                .subscribe("a/+", QoS::AtLeastOnce, |_, _| Ok(()))
+                .unwrap();
             let sleep = |_: &_, _: &_| Ok(fiber::sleep(Duration::from_secs(1))?);
             client.subscribe("a/#", QoS::AtLeastOnce, sleep).unwrap();
             fiber::sleep(Duration::from_secs(3)).unwrap();
@@ -184,7 +197,10 @@ fn an_error_or_a_panic_in_a_handler_is_counted_and_the_message_acknowledged() {
                 .unwrap();
             fiber::sleep(Duration::from_secs(1)).unwrap();
             let stats = client.stats();
-            assert_eq!((stats.handler_errors, stats.handler_panics, stats.received), (1, 1, 3));
+            assert_eq!(
+                (stats.handler_errors, stats.handler_panics, stats.received),
+                (1, 1, 3)
+            );
         },
     );
 }
@@ -215,7 +231,11 @@ fn an_idle_subscription_has_no_fiber_and_its_handler_keeps_its_state() {
             for call in 1..=3 {
                 assert_eq!(receiver.recv().unwrap(), Some(call));
             }
-            assert_eq!(fiber::stats().spawns - spawns, 3, "a fiber for each message");
+            assert_eq!(
+                fiber::stats().spawns - spawns,
+                3,
+                "a fiber for each message"
+            );
         },
     );
 }

@@ -71,7 +71,14 @@ pub(crate) fn qos_0<'a>(topic: &'a str, payload: &'a [u8]) -> PacketRef<'a> {
 }
 
 pub(crate) fn qos_1<'a>(topic: &'a str, payload: &'a [u8], number: u16) -> PacketRef<'a> {
-    publish(topic, payload, Delivery::AtLeastOnce { packet_id: id(number), dup: false })
+    publish(
+        topic,
+        payload,
+        Delivery::AtLeastOnce {
+            packet_id: id(number),
+            dup: false,
+        },
+    )
 }
 
 fn publish<'a>(topic: &'a str, payload: &'a [u8], delivery: Delivery) -> PacketRef<'a> {
@@ -96,8 +103,11 @@ pub(crate) fn expect_qos_1(broker: &mut Broker) -> u16 {
 pub(crate) fn answer_subscribe(broker: &mut Broker, refused: &[&str]) -> Vec<String> {
     let (packet_id, filters) = broker.receive(|packet| match packet {
         PacketRef::Subscribe(subscribe) => {
-            let filters: Vec<_> =
-                subscribe.filters().iter().map(|(filter, _)| filter.to_owned()).collect();
+            let filters: Vec<_> = subscribe
+                .filters()
+                .iter()
+                .map(|(filter, _)| filter.to_owned())
+                .collect();
             (subscribe.packet_id(), filters)
         }
         other => panic!("expected SUBSCRIBE, found {other:?}"),
@@ -122,8 +132,7 @@ pub(crate) fn answer_subscribe(broker: &mut Broker, refused: &[&str]) -> Vec<Str
 pub(crate) fn answer_unsubscribe(broker: &mut Broker) -> Vec<String> {
     let (packet_id, filters) = broker.receive(|packet| match packet {
         PacketRef::Unsubscribe(unsubscribe) => {
-            let filters: Vec<_> =
-                unsubscribe.filters().iter().map(str::to_owned).collect();
+            let filters: Vec<_> = unsubscribe.filters().iter().map(str::to_owned).collect();
             (unsubscribe.packet_id(), filters)
         }
         other => panic!("expected UNSUBSCRIBE, found {other:?}"),

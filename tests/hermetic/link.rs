@@ -60,7 +60,10 @@ fn each_refusal_is_its_own_error() {
             },
             move |client| {
                 let error = client.connect().unwrap_err();
-                assert!(matches!(error, Error::Refused(found) if found == reason), "{error:?}");
+                assert!(
+                    matches!(error, Error::Refused(found) if found == reason),
+                    "{error:?}"
+                );
                 assert!(!client.is_connected());
             },
         );
@@ -80,7 +83,10 @@ fn a_broker_that_never_answers_connect_is_given_up_in_time() {
             let Err(Error::Wait(WaitCause::ConnectionLost(cause))) = client.connect() else {
                 panic!("expected the connection to be given up");
             };
-            assert!(matches!(*cause, EndCause::Dead(CloseCause::ConnAckTimeout)), "{cause:?}");
+            assert!(
+                matches!(*cause, EndCause::Dead(CloseCause::ConnAckTimeout)),
+                "{cause:?}"
+            );
             assert_eq!(began.elapsed(), Duration::from_secs(9));
         },
     );
@@ -96,7 +102,9 @@ fn an_ambient_deadline_ends_the_wait_for_connack() {
         },
         |client| {
             let waited = fiber::timeout(Duration::from_secs(1), || client.connect());
-            let Err(fiber::Elapsed(Err(error))) = waited else { panic!("{waited:?}") };
+            let Err(fiber::Elapsed(Err(error))) = waited else {
+                panic!("{waited:?}")
+            };
             assert_eq!(fiber::cause(&error), Some(Stopped::TimedOut));
         },
     );
@@ -118,7 +126,10 @@ fn end_by(script: impl FnOnce(&mut Broker) + 'static, check: impl FnOnce(&EndCau
 
 #[test]
 fn the_end_has_the_cause_that_ended_it() {
-    end_by(|_| (), |cause| assert!(matches!(cause, EndCause::ClosedByPeer)));
+    end_by(
+        |_| (),
+        |cause| assert!(matches!(cause, EndCause::ClosedByPeer)),
+    );
     end_by(
         |broker| {
             broker.send_bytes(&[0x36, 0, 0, 0]);
@@ -131,7 +142,12 @@ fn the_end_has_the_cause_that_ended_it() {
             broker.send(&PacketRef::ConnAck(ConnAck::accepted(false)));
             broker.expect_end();
         },
-        |cause| assert!(matches!(cause, EndCause::Peer(PeerError::SecondConnAck)), "{cause}"),
+        |cause| {
+            assert!(
+                matches!(cause, EndCause::Peer(PeerError::SecondConnAck)),
+                "{cause}"
+            )
+        },
     );
     end_by(
         |broker| {
@@ -158,11 +174,17 @@ fn a_silent_link_is_pinged_and_given_up_in_bounded_time() {
         |client| {
             let began = fiber::Instant::now();
             let cause = client.ended().unwrap();
-            assert!(matches!(*cause, EndCause::Dead(CloseCause::PingTimeout)), "{cause}");
+            assert!(
+                matches!(*cause, EndCause::Dead(CloseCause::PingTimeout)),
+                "{cause}"
+            );
             // Four silences of the keep-alive, then half of it for the answer.
             let expected = Duration::from_secs(4 * 20 + 10);
             let late = began.elapsed().saturating_sub(expected);
-            assert!(began.elapsed() >= expected && late < Duration::from_secs(1), "{late:?}");
+            assert!(
+                began.elapsed() >= expected && late < Duration::from_secs(1),
+                "{late:?}"
+            );
         },
     );
 }
@@ -217,7 +239,11 @@ fn packets_may_be_cut_anywhere() {
         |broker| {
             answer_subscribe(broker, &[]);
             let payload = vec![b'x'; 300];
-            let packets = [qos_0("a/1", &payload), qos_0("a/2", b""), qos_0("a/3", &payload)];
+            let packets = [
+                qos_0("a/1", &payload),
+                qos_0("a/2", b""),
+                qos_0("a/3", &payload),
+            ];
             let mut bytes = Vec::new();
             for packet in packets {
                 let start = bytes.len();
@@ -235,7 +261,10 @@ fn packets_may_be_cut_anywhere() {
             }
             let id = expect_qos_1(broker);
             broker.send(&puback(id));
-            broker.expect(&qos_0("packets", &(3 * (bytes.len() as u32 + 1)).to_be_bytes()));
+            broker.expect(&qos_0(
+                "packets",
+                &(3 * (bytes.len() as u32 + 1)).to_be_bytes(),
+            ));
             expect_disconnect(broker);
         },
         |client| {
@@ -252,7 +281,9 @@ fn packets_may_be_cut_anywhere() {
                 })
                 .unwrap();
             fiber::sleep(Duration::from_secs(5)).unwrap();
-            client.publish(Publish::to("m", "").qos(QoS::AtLeastOnce).wait(Wait::Ack)).unwrap();
+            client
+                .publish(Publish::to("m", "").qos(QoS::AtLeastOnce).wait(Wait::Ack))
+                .unwrap();
             let received = (received.get() as u32).to_be_bytes();
             client.publish(Publish::to("packets", &received)).unwrap();
             assert_eq!(client.stats().handler_panics, 0);
@@ -267,15 +298,21 @@ fn thousands_of_pipelined_acknowledgements_are_each_taken() {
         options().window(COUNT),
         |broker| {
             let ids: Vec<_> = (0..COUNT).map(|_| expect_qos_1(broker)).collect();
-            let acks: Vec<u8> =
-                ids.iter().flat_map(|id| [[0x40, 2], id.to_be_bytes()].concat()).collect();
+            let acks: Vec<u8> = ids
+                .iter()
+                .flat_map(|id| [[0x40, 2], id.to_be_bytes()].concat())
+                .collect();
             broker.send_bytes(&acks);
             expect_disconnect(broker);
         },
         |client| {
             let mut last = None;
             for _ in 0..COUNT {
-                last = Some(client.publish(Publish::to("m", "x").qos(QoS::AtLeastOnce)).unwrap());
+                last = Some(
+                    client
+                        .publish(Publish::to("m", "x").qos(QoS::AtLeastOnce))
+                        .unwrap(),
+                );
             }
             last.unwrap().outcome().unwrap();
             assert_eq!(client.close(Duration::ZERO).unwrap().unacknowledged, 0);
@@ -298,7 +335,9 @@ fn an_acknowledgement_nobody_waits_for_is_ignored() {
         |client| {
             let publish = Publish::to("m", "").qos(QoS::AtLeastOnce);
             client.publish(publish.wait(Wait::Ack)).unwrap();
-            client.publish(Publish::to("still", "here").wait(Wait::Sent)).unwrap();
+            client
+                .publish(Publish::to("still", "here").wait(Wait::Sent))
+                .unwrap();
         },
     );
 }

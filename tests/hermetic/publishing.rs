@@ -7,7 +7,9 @@ use mqtt::packet::PacketRef;
 use mqtt::session::ArgumentError;
 use mqtt::{Client, EndCause, Outcome, Publish, PublishError, QoS, Ticket, Wait, WaitCause};
 
-use crate::harness::{expect_disconnect, expect_qos_1, options, play, play_connected, play_over, puback, qos_0};
+use crate::harness::{
+    expect_disconnect, expect_qos_1, options, play, play_connected, play_over, puback, qos_0,
+};
 
 const ACKED: Option<Outcome> = Some(Outcome::Acked { maybe_twice: false });
 
@@ -33,7 +35,10 @@ fn none_and_stored_return_before_anything_is_written() {
             let mut second = at_least_once(client, Wait::Stored).unwrap();
             let mut third = client.publish(Publish::to("m", "21.5")).unwrap();
             assert_eq!(fiber::stats().bytes_written, written);
-            assert_eq!((first.poll(), second.poll(), third.poll()), (None, None, None));
+            assert_eq!(
+                (first.poll(), second.poll(), third.poll()),
+                (None, None, None)
+            );
             assert_eq!(first.outcome().ok(), ACKED);
             assert_eq!(second.outcome().ok(), ACKED);
             assert_eq!(third.outcome().ok(), Some(Outcome::Sent));
@@ -77,7 +82,9 @@ fn sent_waits_until_the_kernel_took_the_last_byte() {
             client.connect().unwrap();
             let began = fiber::Instant::now();
             let payload = [0; 1_000];
-            client.publish(Publish::to("m", &payload).wait(Wait::Sent)).unwrap();
+            client
+                .publish(Publish::to("m", &payload).wait(Wait::Sent))
+                .unwrap();
             assert_eq!(began.elapsed(), Duration::from_secs(3));
         },
     );
@@ -117,7 +124,8 @@ fn a_deadline_ends_the_wait_and_not_the_message() {
             expect_disconnect(broker);
         },
         |client| {
-            let waited = fiber::timeout(Duration::from_secs(2), || at_least_once(client, Wait::Ack));
+            let waited =
+                fiber::timeout(Duration::from_secs(2), || at_least_once(client, Wait::Ack));
             let Err(fiber::Elapsed(Err(PublishError::Wait(error)))) = waited else {
                 panic!("expected the wait to end early, found {waited:?}");
             };
@@ -132,7 +140,9 @@ fn a_deadline_ends_the_wait_and_not_the_message() {
 #[test]
 fn without_a_deadline_the_operation_timeout_ends_the_wait() {
     play_connected(
-        options().operation_timeout(Some(Duration::from_secs(7))).keep_alive(Duration::ZERO),
+        options()
+            .operation_timeout(Some(Duration::from_secs(7)))
+            .keep_alive(Duration::ZERO),
         |broker| {
             expect_qos_1(broker);
             expect_disconnect(broker);
@@ -242,12 +252,22 @@ fn a_bad_argument_is_an_error_value_and_never_touches_the_connection() {
                     "{topic:.20} gave {error:?}"
                 );
             }
-            let error = client.publish(Publish::to("m", "").qos(QoS::ExactlyOnce)).unwrap_err();
-            assert!(matches!(error, PublishError::Argument(ArgumentError::UnsupportedQoS { .. })));
+            let error = client
+                .publish(Publish::to("m", "").qos(QoS::ExactlyOnce))
+                .unwrap_err();
+            assert!(matches!(
+                error,
+                PublishError::Argument(ArgumentError::UnsupportedQoS { .. })
+            ));
             let payload = vec![0; mqtt::LOG_BYTES_MAX];
             let error = client.publish(Publish::to("m", &payload)).unwrap_err();
-            assert!(matches!(error, PublishError::Argument(ArgumentError::TooLarge { .. })));
-            client.publish(Publish::to("good", "").wait(Wait::Sent)).unwrap();
+            assert!(matches!(
+                error,
+                PublishError::Argument(ArgumentError::TooLarge { .. })
+            ));
+            client
+                .publish(Publish::to("good", "").wait(Wait::Sent))
+                .unwrap();
         },
     );
 }
@@ -283,18 +303,29 @@ fn the_end_of_the_connection_settles_every_ticket_and_ends_every_wait() {
             client.connect().unwrap();
             let mut sent = at_least_once(client, Wait::Sent).unwrap();
             let payload = [0; 1_000];
-            let unsent = client.publish(Publish::to("m", &payload).qos(QoS::AtLeastOnce)).unwrap();
+            let unsent = client
+                .publish(Publish::to("m", &payload).qos(QoS::AtLeastOnce))
+                .unwrap();
             let quiet = client.publish(Publish::to("m", "after it")).unwrap();
             let error = at_least_once(client, Wait::Ack).unwrap_err();
-            let PublishError::Wait(error) = error else { panic!("{error:?}") };
-            assert!(matches!(error.cause, WaitCause::ConnectionLost(_)), "{:?}", error.cause);
+            let PublishError::Wait(error) = error else {
+                panic!("{error:?}")
+            };
+            assert!(
+                matches!(error.cause, WaitCause::ConnectionLost(_)),
+                "{:?}",
+                error.cause
+            );
             assert_eq!(error.ticket.poll(), Some(Outcome::Withdrawn));
             assert_eq!(sent.poll(), Some(Outcome::SessionLost));
             assert!(matches!(sent.outcome(), Err(WaitCause::ConnectionLost(_))));
             assert_eq!(unsent.poll(), Some(Outcome::Withdrawn));
             assert_eq!(quiet.poll(), Some(Outcome::Withdrawn));
             let refused = at_least_once(client, Wait::None).unwrap_err();
-            assert!(matches!(refused, PublishError::Full(WaitCause::ConnectionLost(_))));
+            assert!(matches!(
+                refused,
+                PublishError::Full(WaitCause::ConnectionLost(_))
+            ));
         },
     );
 }

@@ -18,11 +18,16 @@ use crate::harness::{
 struct Seen(Rc<RefCell<Vec<String>>>);
 
 impl Seen {
-    fn handler(&self, name: &'static str) -> impl FnMut(&Client, &Message) -> Result<(), HandlerError> + use<> {
+    fn handler(
+        &self,
+        name: &'static str,
+    ) -> impl FnMut(&Client, &Message) -> Result<(), HandlerError> + use<> {
         let seen = Self::clone(self);
         move |_, message| {
             let data = String::from_utf8_lossy(&message.data).into_owned();
-            seen.0.borrow_mut().push(format!("{name}:{}:{data}", message.topic));
+            seen.0
+                .borrow_mut()
+                .push(format!("{name}:{}:{data}", message.topic));
             Ok(())
         }
     }
@@ -46,12 +51,18 @@ fn a_refused_subscription_is_an_error_value_and_the_connection_goes_on() {
         },
         |client| {
             let seen = Seen::default();
-            let error = client.subscribe("secret", QoS::AtLeastOnce, seen.handler("h")).unwrap_err();
-            let Error::SubscribeRefused { filters } = &error else { panic!("{error:?}") };
+            let error = client
+                .subscribe("secret", QoS::AtLeastOnce, seen.handler("h"))
+                .unwrap_err();
+            let Error::SubscribeRefused { filters } = &error else {
+                panic!("{error:?}")
+            };
             assert_eq!(filters, &["secret"]);
             assert!(error.to_string().contains("secret"));
             assert!(client.is_connected());
-            client.publish(Publish::to("m", "").wait(Wait::Sent)).unwrap();
+            client
+                .publish(Publish::to("m", "").wait(Wait::Sent))
+                .unwrap();
             assert!(seen.take().is_empty());
             assert_eq!(client.stats().unrouted, 1);
         },
@@ -72,7 +83,9 @@ fn of_several_filters_only_the_refused_ones_are_lost() {
         |client| {
             let seen = Seen::default();
             let filters = ["a", "b", "c"].map(|filter| (filter, QoS::AtMostOnce));
-            let error = client.subscribe_all(&filters, seen.handler("h")).unwrap_err();
+            let error = client
+                .subscribe_all(&filters, seen.handler("h"))
+                .unwrap_err();
             assert!(matches!(error, Error::SubscribeRefused { filters } if filters == ["b"]));
             assert_eq!(seen.take(), ["h:a:1", "h:c:1"]);
         },
@@ -91,7 +104,9 @@ fn messages_that_come_before_the_suback_are_handled() {
         },
         |client| {
             let seen = Seen::default();
-            client.subscribe("a", QoS::AtMostOnce, seen.handler("h")).unwrap();
+            client
+                .subscribe("a", QoS::AtMostOnce, seen.handler("h"))
+                .unwrap();
             assert_eq!(seen.take(), ["h:a:retained"]);
         },
     );
@@ -112,7 +127,9 @@ fn unsubscribe_removes_one_and_only_one() {
         |client| {
             let seen = Seen::default();
             for filter in ["a/#", "a/+", "a/1"] {
-                client.subscribe(filter, QoS::AtMostOnce, seen.handler(filter)).unwrap();
+                client
+                    .subscribe(filter, QoS::AtMostOnce, seen.handler(filter))
+                    .unwrap();
             }
             client.unsubscribe("a/+").unwrap();
             let mut handled = seen.take();
@@ -146,17 +163,33 @@ fn bad_filters_are_error_values() {
     play_connected(options(), expect_disconnect, |client| {
         let nothing = |_: &Client, _: &Message| Ok(());
         for filter in ["", "a/#/b", "a+", "nul\0"] {
-            let error = client.subscribe(filter, QoS::AtMostOnce, nothing).unwrap_err();
+            let error = client
+                .subscribe(filter, QoS::AtMostOnce, nothing)
+                .unwrap_err();
             assert!(
-                matches!(error, Error::Argument(ArgumentError::Filter { index: 0, .. })),
+                matches!(
+                    error,
+                    Error::Argument(ArgumentError::Filter { index: 0, .. })
+                ),
                 "{filter:?} gave {error:?}"
             );
-            assert!(matches!(client.unsubscribe(filter), Err(Error::Argument(_))));
+            assert!(matches!(
+                client.unsubscribe(filter),
+                Err(Error::Argument(_))
+            ));
         }
         let error = client.subscribe_all(&[], nothing).unwrap_err();
-        assert!(matches!(error, Error::Argument(ArgumentError::Packet(_))), "{error:?}");
-        let error = client.subscribe("a", QoS::ExactlyOnce, nothing).unwrap_err();
-        assert!(matches!(error, Error::Argument(ArgumentError::UnsupportedQoS { .. })));
+        assert!(
+            matches!(error, Error::Argument(ArgumentError::Packet(_))),
+            "{error:?}"
+        );
+        let error = client
+            .subscribe("a", QoS::ExactlyOnce, nothing)
+            .unwrap_err();
+        assert!(matches!(
+            error,
+            Error::Argument(ArgumentError::UnsupportedQoS { .. })
+        ));
         assert!(client.is_connected());
     });
 }
@@ -183,7 +216,10 @@ fn an_iterator_gives_messages_acknowledges_each_with_the_next_and_unsubscribes_w
             fiber::sleep(Duration::from_secs(2)).unwrap();
             assert_eq!(messages.next().unwrap().unwrap().data, b"3");
             let waited = fiber::timeout(Duration::from_secs(1), || messages.next());
-            assert!(matches!(waited, Err(fiber::Elapsed(Some(Err(fiber::Stopped::TimedOut))))));
+            assert!(matches!(
+                waited,
+                Err(fiber::Elapsed(Some(Err(fiber::Stopped::TimedOut))))
+            ));
             drop(messages);
             fiber::sleep(Duration::from_millis(1)).unwrap();
         },
@@ -202,7 +238,9 @@ fn an_iterator_ends_with_the_connection_after_the_last_message() {
         |client| {
             let messages = client.subscribe_iter("a", QoS::AtMostOnce).unwrap();
             client.ended().unwrap();
-            let all: Vec<_> = messages.map(|message| message.unwrap().data.to_vec()).collect();
+            let all: Vec<_> = messages
+                .map(|message| message.unwrap().data.to_vec())
+                .collect();
             assert_eq!(all, [b"1", b"2"]);
         },
     );
@@ -223,7 +261,10 @@ fn a_subscription_whose_answer_never_comes_is_over_when_the_wait_is() {
             let waited = fiber::timeout(Duration::from_secs(1), || {
                 client.subscribe("a", QoS::AtMostOnce, seen.handler("h"))
             });
-            assert!(matches!(waited, Err(fiber::Elapsed(Err(Error::Wait(_))))), "{waited:?}");
+            assert!(
+                matches!(waited, Err(fiber::Elapsed(Err(Error::Wait(_))))),
+                "{waited:?}"
+            );
             fiber::sleep(Duration::from_secs(5)).unwrap();
             assert!(seen.take().is_empty());
             assert_eq!(client.stats().unrouted, 1);

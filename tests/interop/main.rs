@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod client;
 mod support;
 
 use tests::peers::Peers;

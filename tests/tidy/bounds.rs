@@ -49,6 +49,8 @@ fn tests_start(tokens: &[Token]) -> usize {
             .enumerate()
             .all(|(n, mark)| tokens[at + n].is(mark))
             && tokens.get(at + MARK.len()).is_some_and(|t| t.is("mod"))
+            // `mod tests;` names another file and may stand anywhere.
+            && tokens.get(at + MARK.len() + 2).is_some_and(|t| t.is("{"))
     };
     (0..tokens.len().saturating_sub(MARK.len()))
         .find(|at| is_start(*at))
@@ -111,7 +113,7 @@ fn the_bound_rule_bites() {
         file(
             "crates/a/src/x.rs",
             "pub const QUEUE_MAX: usize = 1;\nconst READ_BYTES: usize = 2;\npub const MASK: u8 = 3;\n\
-             #[cfg(test)]\nuse x::y;\nconst MAX_IDS: u8 = 4;\n#[cfg(test)]\nmod tests { const TEST_MAX: u8 = 5; }",
+             #[cfg(test)]\nmod tests;\nconst MAX_IDS: u8 = 4;\n#[cfg(test)]\nmod tests { const TEST_MAX: u8 = 5; }",
         ),
         file("crates/a/src/x/tests.rs", "const OTHER_MAX: usize = 6;"),
     ];

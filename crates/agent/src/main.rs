@@ -1,3 +1,57 @@
-//! agent
+//! The program `agent`: parses its arguments, runs the tool asked for, ends with its exit code.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::process::ExitCode;
+
+use agent::args::{self, Command};
+use agent::exit::Exit;
+use agent::failure::Failure;
+use agent::{help, out, publish, subscribe};
+
+fn main() -> ExitCode {
+    let command = match args::parse(env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(rejected) => {
+            out::rejected(&rejected);
+            return Exit::Failed.into();
+        }
+    };
+    let outcome = match command {
+        Command::Help(tool) => {
+            out::text(help::text(tool));
+            Ok(())
+        }
+        Command::Version => {
+            out::text(help::VERSION);
+            Ok(())
+        }
+        Command::Pub(args) => {
+            start_log(args.connection.debug);
+            on_fibers(move || publish::run(&args))
+        }
+        Command::Sub(args) => {
+            start_log(args.connection.debug);
+            on_fibers(move || subscribe::run(&args))
+        }
+    };
+    match outcome {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            out::failure(&failure);
+            failure.exit()
+        }
+    }
+    .into()
+}
+
+fn on_fibers(tool: impl FnOnce() -> Result<(), Failure> + 'static) -> Result<(), Failure> {
+    fiber::run(tool).map_err(Failure::Runtime)?
+}
+
+/// Logs go to the standard error output: warnings, all of it with `-d`, or what `RUST_LOG` says.
+fn start_log(debug: bool) {
+    let level = if debug { "debug" } else { "warn" };
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).init();
+}

@@ -22,6 +22,10 @@ use crate::stack::FiberStack;
 /// What a panic leaves behind.
 pub(crate) type PanicPayload = Box<dyn Any + Send + 'static>;
 
+/// Closures that go onto the new stack itself; corosensei takes no more than 1 024 bytes there, and
+/// larger ones are boxed.
+const CLOSURE_BYTES_MAX: usize = 512;
+
 thread_local! {
     /// The yielder of the coroutine that runs on this thread now; null when none does.
     ///
@@ -62,6 +66,24 @@ impl FiberCoroutine {
     /// What `body` and `end` borrow must stay valid until the coroutine finished or for ever if
     /// it never does.
     pub(crate) unsafe fn new_unchecked<T, F, D>(stack: FiberStack, body: F, end: D) -> Self
+    where
+        F: FnOnce() -> T,
+        D: FnOnce(Result<T, PanicPayload>),
+    {
+        if size_of::<(F, D)>() > CLOSURE_BYTES_MAX {
+            // SAFETY: as for this function; the boxes hold the same closures.
+            return unsafe { Self::start(stack, Box::new(body), Box::new(end)) };
+        }
+        // SAFETY: as for this function.
+        unsafe { Self::start(stack, body, end) }
+    }
+
+    /// As [`FiberCoroutine::new_unchecked`], for closures of at most [`CLOSURE_BYTES_MAX`].
+    ///
+    /// # Safety
+    ///
+    /// As [`FiberCoroutine::new_unchecked`].
+    unsafe fn start<T, F, D>(stack: FiberStack, body: F, end: D) -> Self
     where
         F: FnOnce() -> T,
         D: FnOnce(Result<T, PanicPayload>),
@@ -121,4 +143,15 @@ pub(crate) fn suspend() {
     // control leaves.
     unsafe { (*yielder).suspend(()) };
     YIELDER.set(yielder);
+}
+
+#[cfg(test)]
+mod tests {
+    /// A closure beyond what corosensei takes onto the new stack.
+    #[test]
+    fn a_body_may_capture_much() {
+        let much = [7_u8; 4000];
+        let sum = crate::run(move || much.iter().map(|byte| u32::from(*byte)).sum::<u32>());
+        assert_eq!(sum.unwrap(), 28_000);
+    }
 }

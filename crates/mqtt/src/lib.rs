@@ -1,8 +1,44 @@
 //! An MQTT client whose calls yield the fiber while they wait.
 //!
+//! ```
+//! # #[cfg(feature = "client")] {
+//! use mqtt::{Client, ClientId, ClientOptions, Publish, QoS, Wait};
+//!
+//! # fn broker(stream: fiber::net::PipeStream) -> std::io::Result<()> {
+//! #     use std::io::{Read, Write};
+//! #     let stream = &mut &stream;
+//! #     stream.read_exact(&mut [0; 22])?; // CONNECT
+//! #     stream.write_all(b"\x20\x02\x00\x00")?;
+//! #     stream.read_exact(&mut [0; 12])?; // SUBSCRIBE
+//! #     stream.write_all(b"\x90\x03\x00\x01\x01\x30\x09\x00\x05valve1\x2e")?;
+//! #     stream.read_exact(&mut [0; 15])?; // PUBLISH
+//! #     stream.write_all(b"\x40\x02\x00\x02")?;
+//! #     stream.read_to_end(&mut Vec::new()).map(drop)
+//! # }
+//! # fn main_fiber() -> Result<(), mqtt::Error> {
+//! # let (socket, peer) = fiber::net::pipe(4096);
+//! # fiber::spawn(move || broker(peer))?;
+//! let client = Client::over(socket, ClientOptions::new(ClientId::new("meter-17")?));
+//! client.connect()?;
+//! client.subscribe("valve", QoS::AtLeastOnce, |_client, message| {
+//!     println!("{} says {:?}", message.topic, message.data);
+//!     Ok(())
+//! })?;
+//! client.publish(Publish::to("meter", "21.5").qos(QoS::AtLeastOnce).wait(Wait::Ack))?;
+//! client.close(std::time::Duration::from_secs(5))?;
+//! # Ok(())
+//! # }
+//! # fiber::run(main_fiber).unwrap().unwrap();
+//! # }
+//! ```
+//!
 //! The protocol core ([`packet`], [`topic`] and [`session`]) is pure: it does no I/O, reads no
 //! clock, draws no random number and starts no thread; time is an argument ([`Time`]). It is all
 //! that is left without the feature `client`, and then the crate has no dependency.
+//!
+//! Spoken is MQTT 3.1.1 with QoS 0 and 1, over one connection.
+
+#![forbid(unsafe_code)]
 
 #[cfg(feature = "client")]
 mod client;

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_needs_no_resolver_and_no_runtime() {
+    fn a_literal_is_not_looked_up() {
         let endpoint: Endpoint = "mqtts://[::1]:7".parse().expect("a valid endpoint");
         let found = resolve(&endpoint).expect("no look-up to fail");
         assert_eq!(found, ["[::1]:7".parse().expect("a valid address")]);

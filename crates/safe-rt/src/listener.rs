@@ -23,19 +23,30 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A TCP port that takes connections, plain or with TLS.
 ///
 /// # Examples
-/// ```no_run
+/// ```
+/// use std::io::{Read, Write};
 /// use safe_rt::Listener;
 ///
 /// fiber::run(|| -> Result<(), Box<dyn std::error::Error>> {
-///     let listener = Listener::bind(([127, 0, 0, 1], 1883).into())?;
-///     loop {
-///         let incoming = listener.accept()?;
-///         fiber::spawn(move || {
-///             let socket = incoming.handshake()?;
-///             // Serve it.
-///             Ok::<_, safe_rt::Error>(drop(socket))
-///         })?;
-///     }
+///     let listener = Listener::bind(([127, 0, 0, 1], 0).into())?;
+///     let address = listener.local_addr()?;
+///     fiber::spawn(move || {
+///         while let Ok(incoming) = listener.accept() {
+///             // Each client has a fiber of its own, from the handshake on.
+///             let serve = move || -> Result<(), Box<dyn std::error::Error>> {
+///                 let socket = incoming.handshake()?;
+///                 (&socket).write_all(b"hello")?;
+///                 Ok(socket.close()?)
+///             };
+///             if fiber::spawn(serve).is_err() {
+///                 break;
+///             }
+///         }
+///     })?;
+///     let mut text = String::new();
+///     fiber::net::TcpStream::connect(address)?.read_to_string(&mut text)?;
+///     assert_eq!(text, "hello");
+///     Ok(())
 /// })
 /// .expect("the runtime ran")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -74,7 +74,7 @@ impl Socket {
     /// the end of the stream or for an empty `buf`.
     ///
     /// # Errors
-    /// Those of the transport. Over TLS also [`TlsError`](crate::TlsError): a stream that was cut
+    /// Those of the transport. Over TLS also `TlsError`: a stream that was cut
     /// off is an error and never an end, and a client certificate refused in TLS 1.3 shows here
     /// first. Plaintext that came before a failure is returned before it.
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
@@ -94,7 +94,7 @@ impl Socket {
     /// (16 KiB) is then not with the kernel yet. [`try_flush`](Self::try_flush) tells.
     ///
     /// # Errors
-    /// Those of the transport, [`TlsError`](crate::TlsError), and
+    /// Those of the transport, `TlsError`, and
     /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) after [`shutdown_write`](Self::shutdown_write).
     pub fn try_write(&self, buf: &[u8]) -> io::Result<Option<usize>> {
         match &self.inner {

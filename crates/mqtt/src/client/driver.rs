@@ -36,7 +36,13 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The body of the driver fiber.
 pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) {
-    let mut driver = Driver { shared, socket, input: ReadBuffer::default(), left: false };
+    let mut driver = Driver {
+        shared,
+        socket,
+        input: ReadBuffer::default(),
+        left: false,
+        unflushed: false,
+    };
     let cause = match driver.run() {
         Ok(never) => match never {},
         Err(cause) => cause,
@@ -56,6 +62,8 @@ struct Driver<'a> {
     input: ReadBuffer,
     /// DISCONNECT was asked for because no handle is left.
     left: bool,
+    /// The transport holds bytes that the kernel has not taken: the rest of a TLS record.
+    unflushed: bool,
 }
 
 /// A driver runs until there is a reason to end.
@@ -75,7 +83,9 @@ impl Driver<'_> {
                 // A peer that always has data must not keep the others from running.
                 self.stopped(fiber::yield_now())?;
             } else {
-                self.wait(blocked)?;
+                // Reading TLS may leave something to send.
+                let flushed = self.socket.try_flush().map_err(EndCause::Transport)?;
+                self.wait(blocked || !flushed)?;
             }
         }
     }
@@ -120,8 +130,14 @@ impl Driver<'_> {
         };
         let flushed = self.socket.try_flush().map_err(EndCause::Transport)?;
         if flushed {
+            if self.unflushed {
+                state.session.progressed(now);
+            }
             state.flushed_to(state.session.sent());
+        } else {
+            state.session.write_blocked(now);
         }
+        self.unflushed = !flushed;
         if written > 0 && state.is_waited_for(Room::Log) {
             state.wake_for_room(Room::Log);
         }
@@ -137,9 +153,10 @@ impl Driver<'_> {
             return Ok(false);
         }
         let max = self.shared.options.maximum_packet_size;
-        let wanted = self.input.unconsumed().and_then(|(bytes, range)| {
-            packet::peek_len(bytes.get(&range), max).ok().flatten()
-        });
+        let wanted = self
+            .input
+            .unconsumed()
+            .and_then(|(bytes, range)| packet::peek_len(bytes.get(&range), max).ok().flatten());
         let space = self.input.space(wanted.unwrap_or(0));
         let asked = space.len();
         let n = match self.socket.try_read(space).map_err(EndCause::Transport)? {
@@ -161,7 +178,9 @@ impl Driver<'_> {
         let state = &mut *state;
         let now = now();
         state.session.received(now);
-        let Some((bytes, range)) = self.input.unconsumed() else { return Ok(()) };
+        let Some((bytes, range)) = self.input.unconsumed() else {
+            return Ok(());
+        };
         let max = self.shared.options.maximum_packet_size;
         let unread = bytes.get(&range);
         let mut at = 0;
@@ -182,11 +201,15 @@ impl Driver<'_> {
     }
 
     /// Tells the session the time if it waits for that.
-    fn tick(&mut self) -> Result<(), EndCause> {
+    fn tick(&self) -> Result<(), EndCause> {
         let mut state = self.shared.state();
         let state = &mut *state;
         let now = now();
-        if state.session.next_deadline().is_some_and(|deadline| deadline <= now) {
+        if state
+            .session
+            .next_deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
             state
                 .session
                 .handle(Input::Timer, now, &mut state.log)
@@ -235,7 +258,10 @@ impl Driver<'_> {
     fn wait(&mut self, blocked: bool) -> Result<(), EndCause> {
         let deadline = {
             let state = self.shared.state();
-            let timer = state.session.next_deadline().map(|at| Instant::from_nanos(at.0));
+            let timer = state
+                .session
+                .next_deadline()
+                .map(|at| Instant::from_nanos(at.0));
             if state.subscriptions.has_starved() {
                 let retry = Instant::recent() + STARVED_RETRY;
                 Some(timer.map_or(retry, |timer| timer.min(retry)))
@@ -284,7 +310,9 @@ fn handle_packet(
         .map_err(EndCause::Peer)?;
     match (effect, packet) {
         (Effect::Completed { key }, _) => {
-            state.tickets.settle(key, Outcome::Acked { maybe_twice: false });
+            state
+                .tickets
+                .settle(key, Outcome::Acked { maybe_twice: false });
             state.wake_for_room(Room::Window);
             if state.is_waited_for(Room::Log) {
                 state.wake_for_room(Room::Log);
@@ -295,7 +323,10 @@ fn handle_packet(
             state.stats.received += 1;
             let message = || Message::hold(bytes, place, &publish);
             let start = |id| start_handler(shared, id);
-            match state.subscriptions.deliver(publish.topic(), message, ack, start) {
+            match state
+                .subscriptions
+                .deliver(publish.topic(), message, ack, start)
+            {
                 Routed::Queued { dropped } => state.stats.dropped += dropped,
                 Routed::Unwanted => {
                     state.stats.unrouted += 1;
@@ -305,16 +336,22 @@ fn handle_packet(
                     }
                 }
                 Routed::Overrun => {
-                    return Err(EndCause::Overrun { bytes_max: INBOUND_BYTES_MAX });
+                    return Err(EndCause::Overrun {
+                        bytes_max: INBOUND_BYTES_MAX,
+                    });
                 }
             }
         }
         (Effect::SubAcked { key }, PacketRef::SubAck(suback)) => {
             state.answer_subscribe(key, suback.reasons().iter());
-            state.tickets.settle(key, Outcome::Acked { maybe_twice: false });
+            state
+                .tickets
+                .settle(key, Outcome::Acked { maybe_twice: false });
         }
         (Effect::UnsubAcked { key }, _) => {
-            state.tickets.settle(key, Outcome::Acked { maybe_twice: false });
+            state
+                .tickets
+                .settle(key, Outcome::Acked { maybe_twice: false });
         }
         (Effect::Nothing | Effect::Deliver { .. } | Effect::SubAcked { .. }, _) => {}
     }
@@ -324,5 +361,8 @@ fn handle_packet(
 /// Starts a fiber for a subscription's handler; false if none can be had now.
 fn start_handler(shared: &Rc<Shared>, id: SubscriptionId) -> bool {
     let shared = Rc::clone(shared);
-    FiberBuilder::new().name("mqtt-handler").spawn(move || handler::run(&shared, id)).is_ok()
+    FiberBuilder::new()
+        .name("mqtt-handler")
+        .spawn(move || handler::run(&shared, id))
+        .is_ok()
 }

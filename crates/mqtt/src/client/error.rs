@@ -182,7 +182,11 @@ impl fmt::Display for Error {
             Self::Argument(error) => error.fmt(f),
             Self::Refused(reason) => write!(f, "the broker refused the connection: {reason}"),
             Self::SubscribeRefused { filters } => {
-                write!(f, "the broker refused the subscription to {}", filters.join(", "))
+                write!(
+                    f,
+                    "the broker refused the subscription to {}",
+                    filters.join(", ")
+                )
             }
             Self::Wait(cause) => cause.fmt(f),
             Self::AlreadyConnected => f.write_str("the client already had its connection"),
@@ -225,6 +229,12 @@ impl From<WaitCause> for Error {
 impl From<Stopped> for Error {
     fn from(stopped: Stopped) -> Self {
         Self::Wait(WaitCause::Stopped(stopped))
+    }
+}
+
+impl From<SpawnError> for Error {
+    fn from(error: SpawnError) -> Self {
+        Self::Spawn(error)
     }
 }
 

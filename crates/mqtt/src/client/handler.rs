@@ -10,7 +10,7 @@ use super::subscription::{Arrived, Handler, Removed, SubscriptionId};
 use crate::session::AckToken;
 
 /// How long a handler's fiber stays when there is nothing to handle.
-const HANDLER_LINGER: Duration = Duration::from_secs(1);
+const HANDLER_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The body of a handler's fiber.
 pub(super) fn run(shared: &Rc<Shared>, id: SubscriptionId) {
@@ -31,7 +31,9 @@ pub(super) fn run(shared: &Rc<Shared>, id: SubscriptionId) {
 
 /// Waits for the next message; false when none came or none can come.
 fn linger(shared: &Rc<Shared>, id: SubscriptionId) -> bool {
-    let Ok(token) = fiber::prepare() else { return false };
+    let Ok(token) = fiber::prepare() else {
+        return false;
+    };
     if !shared.state().subscriptions.wait(id, Some(token)) {
         return false;
     }
@@ -40,7 +42,7 @@ fn linger(shared: &Rc<Shared>, id: SubscriptionId) -> bool {
         return false;
     }
     // Woken or not: the queue tells whether to go on.
-    let parked = fiber::timeout(HANDLER_LINGER, fiber::park);
+    let parked = fiber::timeout(HANDLER_IDLE_TIMEOUT, fiber::park);
     let mut state = shared.state();
     // A message that came just after the time was over wakes nobody, but it is in the queue.
     state.subscriptions.wait(id, None)

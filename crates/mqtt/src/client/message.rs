@@ -29,16 +29,32 @@ pub struct Message {
 impl Message {
     /// Takes a packet out of the buffer it was decoded from, without copying where that is
     /// possible. `packet` is the part of `shared` that holds the packet.
-    pub(crate) fn hold(shared: &Shared, packet: Range<usize>, publish: &packet::Publish<'_>) -> Self {
+    pub(crate) fn hold(
+        shared: &Shared,
+        packet: Range<usize>,
+        publish: &packet::Publish<'_>,
+    ) -> Self {
         // Topic, packet identifier and payload stand in this order at the packet's end.
         let payload_len = publish.payload().len();
         let topic_len = publish.topic().len();
         let id_len = if publish.packet_id().is_some() { 2 } else { 0 };
         let start = packet.end - payload_len - id_len - topic_len;
         let part = Part::hold(shared, start..packet.end);
-        let topic = Topic { part: part.clone(), range: 0..topic_len };
-        let data = Payload { range: topic_len + id_len..part.len(), part };
-        Self { topic, data, qos: publish.qos(), retain: publish.retain(), dup: publish.dup() }
+        let topic = Topic {
+            part: part.clone(),
+            range: 0..topic_len,
+        };
+        let data = Payload {
+            range: topic_len + id_len..part.len(),
+            part,
+        };
+        Self {
+            topic,
+            data,
+            qos: publish.qos(),
+            retain: publish.retain(),
+            dup: publish.dup(),
+        }
     }
 
     /// Copies topic and payload into memory of their own size.
@@ -48,8 +64,14 @@ impl Message {
     #[must_use]
     pub fn detach(&self) -> Self {
         Self {
-            topic: Topic { part: Part::copied(self.topic.as_bytes()), range: 0..self.topic.len() },
-            data: Payload { part: Part::copied(&self.data), range: 0..self.data.len() },
+            topic: Topic {
+                part: Part::copied(self.topic.as_bytes()),
+                range: 0..self.topic.len(),
+            },
+            data: Payload {
+                part: Part::copied(&self.data),
+                range: 0..self.data.len(),
+            },
             ..*self
         }
     }

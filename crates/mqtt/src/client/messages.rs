@@ -28,13 +28,20 @@ pub struct Messages {
 
 impl fmt::Debug for Messages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Messages").field("filter", &self.filter).finish_non_exhaustive()
+        f.debug_struct("Messages")
+            .field("filter", &self.filter)
+            .finish_non_exhaustive()
     }
 }
 
 impl Messages {
     pub(super) fn new(shared: &Rc<Shared>, id: SubscriptionId, filter: &str) -> Self {
-        Self { shared: Rc::clone(shared), id, filter: filter.to_owned(), ack: None }
+        Self {
+            shared: Rc::clone(shared),
+            id,
+            filter: filter.to_owned(),
+            ack: None,
+        }
     }
 
     fn acknowledge(&mut self) {
@@ -80,7 +87,10 @@ impl Drop for Messages {
             let mut state = self.shared.state();
             let there = state.subscriptions.contains(self.id);
             let removed = state.subscriptions.remove(self.id);
-            (removed, !there || state.subscriptions.has_filter(&self.filter))
+            (
+                removed,
+                !there || state.subscriptions.has_filter(&self.filter),
+            )
         };
         for ack in &removed.acks {
             handler::acknowledge_last(&self.shared, *ack);

@@ -59,7 +59,8 @@ pub struct Remaining {
 /// A client of one broker, over one connection.
 ///
 /// Clones share it. When the last one is dropped the client leaves in order: what was published
-/// is sent, then DISCONNECT, within two seconds (MQTT3-3.14).
+/// is sent, then DISCONNECT, within two seconds (MQTT3-3.14). A handler is given the client; one
+/// that captures a clone of its own keeps the connection open.
 pub struct Client {
     shared: Rc<Shared>,
     /// The program holds it: it keeps the connection open.
@@ -94,6 +95,7 @@ impl Drop for Client {
             self.shared.handles.set(left);
             if left == 0 {
                 self.shared.wake.set();
+                self.end_unconnected();
             }
         }
     }
@@ -106,12 +108,20 @@ impl Client {
     pub fn over(socket: impl Into<Socket>, options: ClientOptions) -> Self {
         let shared = Rc::new(Shared::new(options));
         shared.handles.set(1);
-        Self { shared, counted: true, socket: Rc::new(RefCell::new(Some(socket.into()))) }
+        Self {
+            shared,
+            counted: true,
+            socket: Rc::new(RefCell::new(Some(socket.into()))),
+        }
     }
 
     /// The handle that handlers get: it does not keep the connection open.
     fn inside(shared: &Rc<Shared>) -> Self {
-        Self { shared: Rc::clone(shared), counted: false, socket: Rc::default() }
+        Self {
+            shared: Rc::clone(shared),
+            counted: false,
+            socket: Rc::default(),
+        }
     }
 
     /// Sends CONNECT and waits for the broker's answer (MQTT3-3.1). Yields until it is there;
@@ -145,7 +155,11 @@ impl Client {
                 ..ConnectFields::default()
             },
         )?;
-        let socket = self.socket.borrow_mut().take().ok_or(Error::AlreadyConnected)?;
+        let socket = self
+            .socket
+            .borrow_mut()
+            .take()
+            .ok_or(Error::AlreadyConnected)?;
         {
             let mut state = self.shared.state();
             if state.session.connect(&connect, now()).is_err() {
@@ -153,10 +167,13 @@ impl Client {
             }
         }
         let shared = Rc::clone(&self.shared);
-        FiberBuilder::new()
+        let driver = FiberBuilder::new()
             .name("mqtt-driver")
-            .spawn(move || driver::drive(&shared, socket))
-            .map_err(Error::Spawn)?;
+            .spawn(move || driver::drive(&shared, socket));
+        if let Err(error) = driver {
+            self.shared.finish(EndCause::Closed);
+            return Err(Error::Spawn(error));
+        }
         self.shared.answered.wait()?;
         let state = self.shared.state();
         match (&state.end, state.session.phase()) {
@@ -217,16 +234,21 @@ impl Client {
             remaining
         };
         self.shared.wake.set();
-        if self.socket.borrow_mut().take().is_some() {
-            // It never connected: there is no driver to end it.
-            self.shared.finish(EndCause::Closed);
-        }
+        self.end_unconnected();
         match drained {
             Ok(Err(stopped)) => Err(stopped),
             Ok(Ok(())) | Err(_) => {
                 self.shared.ended.wait()?;
                 Ok(remaining)
             }
+        }
+    }
+
+    /// Ends a client that never connected: there is no driver to do it.
+    fn end_unconnected(&self) {
+        let socket = self.socket.borrow_mut().take();
+        if socket.is_some() {
+            self.shared.finish(EndCause::Closed);
         }
     }
 

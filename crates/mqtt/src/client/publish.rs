@@ -27,9 +27,16 @@ impl<'a> Publish<'a> {
     /// A message under a topic name, at QoS 0, not retained, not waiting.
     #[must_use]
     pub fn to(topic: &'a str, payload: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
-        let outgoing =
-            Outgoing { topic, payload: payload.as_ref(), qos: QoS::AtMostOnce, retain: false };
-        Self { outgoing, wait: Wait::None }
+        let outgoing = Outgoing {
+            topic,
+            payload: payload.as_ref(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+        };
+        Self {
+            outgoing,
+            wait: Wait::None,
+        }
     }
 
     /// Sets the quality of service (MQTT3-4.3).
@@ -69,7 +76,9 @@ impl Client {
     pub fn publish(&self, publish: Publish<'_>) -> Result<Ticket, PublishError> {
         let mut ticket = match admit(&self.shared, &publish)? {
             Ok(ticket) => ticket,
-            Err(room) => self.shared.limited(|| admit_waiting(&self.shared, &publish, room))?,
+            Err(room) => self
+                .shared
+                .limited(|| admit_waiting(&self.shared, &publish, room))?,
         };
         if publish.wait > Wait::Stored
             && let Err(cause) = ticket.wait(publish.wait)
@@ -82,10 +91,7 @@ impl Client {
 
 /// Encodes a message into the log if there is room, and nobody waits for that room already.
 #[inline]
-fn admit(
-    shared: &Rc<Shared>,
-    publish: &Publish<'_>,
-) -> Result<Result<Ticket, Room>, PublishError> {
+fn admit(shared: &Rc<Shared>, publish: &Publish<'_>) -> Result<Result<Ticket, Room>, PublishError> {
     let mut state = shared.state();
     if state.is_waited_for(Room::Log) {
         return Ok(Err(Room::Log));
@@ -105,7 +111,9 @@ fn admit_waiting(
 ) -> Result<Ticket, PublishError> {
     let mut again = false;
     loop {
-        shared.wait_for_room(room, again).map_err(PublishError::Full)?;
+        shared
+            .wait_for_room(room, again)
+            .map_err(PublishError::Full)?;
         let mut state = shared.state();
         match enter(shared, &mut state, publish)? {
             Ok(ticket) => {
@@ -131,7 +139,11 @@ fn enter(
         return Err(PublishError::Full(cause));
     }
     let acknowledged = publish.outgoing.qos != QoS::AtMostOnce;
-    let key = if acknowledged { state.tickets.open() } else { TicketKey::default() };
+    let key = if acknowledged {
+        state.tickets.open()
+    } else {
+        TicketKey::default()
+    };
     match state.session.publish(publish.outgoing, key, &mut state.log) {
         Ok(admitted) => {
             shared.wake.set();

@@ -38,7 +38,10 @@ pub(crate) struct Shared(Option<Rc<Bytes>>);
 impl Shared {
     /// A copy of `bytes` of their own size.
     fn copied(bytes: &[u8]) -> Self {
-        Self(Some(Rc::new(Bytes { data: bytes.into(), lent: false })))
+        Self(Some(Rc::new(Bytes {
+            data: bytes.into(),
+            lent: false,
+        })))
     }
 
     fn bytes(&self) -> &Rc<Bytes> {
@@ -90,7 +93,9 @@ impl ReadBuffer {
         let fits = match &mut self.buffer {
             Some(shared) => match shared.0.as_mut().and_then(Rc::get_mut) {
                 Some(bytes) if bytes.data.len() >= size => {
-                    bytes.data.copy_within(self.filled.clone(), 0);
+                    if self.filled.start > 0 {
+                        bytes.data.copy_within(self.filled.clone(), 0);
+                    }
                     true
                 }
                 _ => false,
@@ -106,8 +111,14 @@ impl ReadBuffer {
             self.buffer = Some(next);
         }
         self.filled = 0..self.filled.len();
-        let bytes = self.buffer.as_mut().and_then(|shared| shared.0.as_mut()).and_then(Rc::get_mut);
-        &mut bytes.expect("the buffer was just found or made unshared").data[self.filled.end..]
+        let bytes = self
+            .buffer
+            .as_mut()
+            .and_then(|shared| shared.0.as_mut())
+            .and_then(Rc::get_mut);
+        &mut bytes
+            .expect("the buffer was just found or made unshared")
+            .data[self.filled.end..]
     }
 
     /// Notes that `n` bytes were read into [`ReadBuffer::space`].
@@ -117,7 +128,9 @@ impl ReadBuffer {
 
     /// The buffer and the part of it that was read and not consumed.
     pub(crate) fn unconsumed(&self) -> Option<(&Shared, Range<usize>)> {
-        self.buffer.as_ref().map(|buffer| (buffer, self.filled.clone()))
+        self.buffer
+            .as_ref()
+            .map(|buffer| (buffer, self.filled.clone()))
     }
 
     /// Notes that the first `n` unconsumed bytes are done with.
@@ -137,12 +150,18 @@ impl ReadBuffer {
 /// A spare buffer, or a new one.
 fn take(size: usize) -> Shared {
     if size > READ_BUFFER_BYTES {
-        return Shared(Some(Rc::new(Bytes { data: vec![0; size].into(), lent: false })));
+        return Shared(Some(Rc::new(Bytes {
+            data: vec![0; size].into(),
+            lent: false,
+        })));
     }
     LENT.with(|lent| lent.set(lent.get() + 1));
     let spare = SPARE.with(|spare| spare.borrow_mut().pop());
     Shared(Some(spare.unwrap_or_else(|| {
-        Rc::new(Bytes { data: vec![0; READ_BUFFER_BYTES].into(), lent: true })
+        Rc::new(Bytes {
+            data: vec![0; READ_BUFFER_BYTES].into(),
+            lent: true,
+        })
     })))
 }
 
@@ -159,12 +178,18 @@ impl Part {
         if !shared.bytes().lent || LENT.with(Cell::get) > SHARED_MAX {
             return Self::copied(shared.get(&range));
         }
-        Self { shared: shared.clone(), range }
+        Self {
+            shared: shared.clone(),
+            range,
+        }
     }
 
     /// A copy of `bytes` of its own size.
     pub(crate) fn copied(bytes: &[u8]) -> Self {
-        Self { shared: Shared::copied(bytes), range: 0..bytes.len() }
+        Self {
+            shared: Shared::copied(bytes),
+            range: 0..bytes.len(),
+        }
     }
 
     pub(crate) fn get(&self, range: &Range<usize>) -> &[u8] {

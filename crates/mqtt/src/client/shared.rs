@@ -156,7 +156,11 @@ impl Shared {
             for (_, waiter) in state.sent_waiters.drain(..) {
                 waiter.unpark();
             }
-            for waiter in state.room_waiters.iter_mut().flat_map(|waiters| waiters.drain(..)) {
+            for waiter in state
+                .room_waiters
+                .iter_mut()
+                .flat_map(|waiters| waiters.drain(..))
+            {
                 waiter.unpark();
             }
             if let Some(waiter) = state.close_waiter.take() {
@@ -198,8 +202,12 @@ impl State {
 
     pub(super) fn wait_for_sent(&mut self, end: LogOffset, waiter: Unparker) {
         // Nearly always the last: positions only grow.
-        let at = self.sent_waiters.iter().rposition(|(other, _)| *other <= end);
-        self.sent_waiters.insert(at.map_or(0, |at| at + 1), (end, waiter));
+        let at = self
+            .sent_waiters
+            .iter()
+            .rposition(|(other, _)| *other <= end);
+        self.sent_waiters
+            .insert(at.map_or(0, |at| at + 1), (end, waiter));
     }
 
     pub(super) fn forget_sent_waiter(&mut self, waiter: Unparker) {
@@ -227,9 +235,13 @@ impl State {
         key: TicketKey,
         reasons: impl Iterator<Item = SubscribeReason>,
     ) {
-        let Some(request) = self.requests.answer(key, reasons) else { return };
+        let Some(request) = self.requests.answer(key, reasons) else {
+            return;
+        };
         for filter in &request.refused {
-            let removed = self.subscriptions.remove_filter_of(request.subscription, filter);
+            let removed = self
+                .subscriptions
+                .remove_filter_of(request.subscription, filter);
             self.garbage.extend(removed);
         }
         if !self.tickets.is_held(key) {

@@ -87,7 +87,8 @@ impl Client {
                 handler::acknowledge_last(&self.shared, *ack);
             }
         }
-        self.shared.limited(|| self.ask(Ask::Unsubscribe(&[filter])).map(drop))
+        self.shared
+            .limited(|| self.ask(Ask::Unsubscribe(&[filter])).map(drop))
     }
 
     fn subscribe_with(
@@ -102,7 +103,10 @@ impl Client {
         }
         // Before the request leaves: retained messages may come before its answer.
         let id = self.shared.state().subscriptions.add(parsed, handler);
-        match self.shared.limited(|| self.ask(Ask::Subscribe(id, filters))) {
+        match self
+            .shared
+            .limited(|| self.ask(Ask::Subscribe(id, filters)))
+        {
             Ok(refused) if refused.is_empty() => Ok(id),
             // What was refused is removed already.
             Ok(filters) => Err(Error::SubscribeRefused { filters }),
@@ -126,7 +130,9 @@ impl Client {
             }
         };
         let settled = ticket.wait(Wait::Ack);
-        let request = ticket.key().and_then(|key| self.shared.state().requests.take(key));
+        let request = ticket
+            .key()
+            .and_then(|key| self.shared.state().requests.take(key));
         settled?;
         Ok(request.map(|request| request.refused).unwrap_or_default())
     }
@@ -146,8 +152,15 @@ impl Client {
         let rejected = match admitted {
             Ok(admitted) => {
                 if let Ask::Subscribe(subscription, filters) = ask {
-                    let filters = filters.iter().map(|(filter, _)| (*filter).to_owned()).collect();
-                    let request = Request { subscription, filters, refused: Vec::new() };
+                    let filters = filters
+                        .iter()
+                        .map(|(filter, _)| (*filter).to_owned())
+                        .collect();
+                    let request = Request {
+                        subscription,
+                        filters,
+                        refused: Vec::new(),
+                    };
                     state.requests.insert(key, request);
                 }
                 self.shared.wake.set();

@@ -125,12 +125,21 @@ impl Subscriptions {
         let slot = match self.slots.iter().position(|slot| slot.entry.is_none()) {
             Some(slot) => slot,
             None => {
-                self.slots.push(Slot { generation: 0, entry: None });
+                self.slots.push(Slot {
+                    generation: 0,
+                    entry: None,
+                });
                 self.slots.len() - 1
             }
         };
-        let id = SubscriptionId { slot, generation: self.slots[slot].generation };
-        let routes = filters.into_iter().map(|filter| self.router.insert(filter, id)).collect();
+        let id = SubscriptionId {
+            slot,
+            generation: self.slots[slot].generation,
+        };
+        let routes = filters
+            .into_iter()
+            .map(|filter| self.router.insert(filter, id))
+            .collect();
         self.slots[slot].entry = Some(Entry {
             routes,
             taker: handler.map_or(Taker::Iterator, Taker::Handler),
@@ -145,7 +154,11 @@ impl Subscriptions {
 
     fn get_mut(&mut self, id: SubscriptionId) -> Option<&mut Entry> {
         let slot = self.slots.get_mut(id.slot)?;
-        if slot.generation == id.generation { slot.entry.as_mut() } else { None }
+        if slot.generation == id.generation {
+            slot.entry.as_mut()
+        } else {
+            None
+        }
     }
 
     /// Whether some subscription has exactly this filter.
@@ -154,9 +167,9 @@ impl Subscriptions {
     }
 
     pub(super) fn contains(&self, id: SubscriptionId) -> bool {
-        self.slots.get(id.slot).is_some_and(|slot| {
-            slot.generation == id.generation && slot.entry.is_some()
-        })
+        self.slots
+            .get(id.slot)
+            .is_some_and(|slot| slot.generation == id.generation && slot.entry.is_some())
     }
 
     /// Removes a subscription with all that is queued for it.
@@ -182,14 +195,20 @@ impl Subscriptions {
             }
         }
         acks.retain(|ack| self.done(*ack));
-        Removed { _entry: entry, acks }
+        Removed {
+            _entry: entry,
+            acks,
+        }
     }
 
     /// Removes one filter wherever it is used, and subscriptions that have no other.
     pub(super) fn remove_filter(&mut self, filter: &str) -> Vec<Removed> {
         let mut removed = Vec::new();
         for slot in 0..self.slots.len() {
-            let id = SubscriptionId { slot, generation: self.slots[slot].generation };
+            let id = SubscriptionId {
+                slot,
+                generation: self.slots[slot].generation,
+            };
             removed.extend(self.remove_filter_of(id, filter));
         }
         removed
@@ -197,11 +216,16 @@ impl Subscriptions {
 
     /// Removes one filter of one subscription, and that if it has no other.
     pub(super) fn remove_filter_of(&mut self, id: SubscriptionId, filter: &str) -> Option<Removed> {
-        let entry = self.slots.get_mut(id.slot).filter(|slot| slot.generation == id.generation);
+        let entry = self
+            .slots
+            .get_mut(id.slot)
+            .filter(|slot| slot.generation == id.generation);
         let entry = entry?.entry.as_mut()?;
         let router = &mut self.router;
         entry.routes.retain(|route| {
-            let same = router.filter(*route).is_some_and(|other| other.as_str() == filter);
+            let same = router
+                .filter(*route)
+                .is_some_and(|other| other.as_str() == filter);
             if same {
                 router.remove(*route);
             }
@@ -243,7 +267,10 @@ impl Subscriptions {
                     }
                     let mut dropped = 0;
                     for id in others {
-                        let arrived = Arrived { message: message.clone(), ack };
+                        let arrived = Arrived {
+                            message: message.clone(),
+                            ack,
+                        };
                         dropped += self.queue(*id, arrived, &mut start);
                     }
                     dropped += self.queue(*last, Arrived { message, ack }, &mut start);
@@ -261,7 +288,9 @@ impl Subscriptions {
         arrived: Arrived,
         start: &mut impl FnMut(SubscriptionId) -> bool,
     ) -> u64 {
-        let Some(entry) = self.get_mut(id) else { return 0 };
+        let Some(entry) = self.get_mut(id) else {
+            return 0;
+        };
         let mut dropped = 0;
         if arrived.ack.is_none() {
             entry.qos_0_len += 1;
@@ -270,7 +299,9 @@ impl Subscriptions {
                 || (entry.qos_0_bytes > QOS_0_QUEUE_BYTES_MAX && entry.qos_0_len > 1)
             {
                 let oldest = entry.queue.iter().position(|queued| queued.ack.is_none());
-                let Some(queued) = oldest.and_then(|at| entry.queue.remove(at)) else { break };
+                let Some(queued) = oldest.and_then(|at| entry.queue.remove(at)) else {
+                    break;
+                };
                 entry.qos_0_len -= 1;
                 entry.qos_0_bytes -= queued.message.len();
                 dropped += 1;
@@ -319,7 +350,8 @@ impl Subscriptions {
 
     /// Whether messages wait in a subscription's queue.
     pub(super) fn has_queued(&mut self, id: SubscriptionId) -> bool {
-        self.get_mut(id).is_some_and(|entry| !entry.queue.is_empty())
+        self.get_mut(id)
+            .is_some_and(|entry| !entry.queue.is_empty())
     }
 
     /// Sets who is to be woken for the next message; false if the subscription is gone.
@@ -347,7 +379,11 @@ impl Subscriptions {
     }
 
     /// Takes the handler back; gives it to the caller if the subscription is gone.
-    pub(super) fn return_handler(&mut self, id: SubscriptionId, handler: Handler) -> Option<Handler> {
+    pub(super) fn return_handler(
+        &mut self,
+        id: SubscriptionId,
+        handler: Handler,
+    ) -> Option<Handler> {
         match self.get_mut(id) {
             Some(entry) => {
                 entry.taker = Taker::Handler(handler);

@@ -57,13 +57,20 @@ pub struct Ticket {
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket").field("outcome", &self.poll()).finish_non_exhaustive()
+        f.debug_struct("Ticket")
+            .field("outcome", &self.poll())
+            .finish_non_exhaustive()
     }
 }
 
 impl Ticket {
     pub(super) fn of_sent(shared: &Rc<Shared>, end: LogOffset) -> Self {
-        Self { shared: Rc::clone(shared), end, slot: NO_SLOT, generation: 0 }
+        Self {
+            shared: Rc::clone(shared),
+            end,
+            slot: NO_SLOT,
+            generation: 0,
+        }
     }
 
     /// The outcome, if it is settled. Does not yield.
@@ -160,7 +167,10 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if self.slot != NO_SLOT {
-            self.shared.state().tickets.drop_handle(self.slot, self.generation);
+            self.shared
+                .state()
+                .tickets
+                .drop_handle(self.slot, self.generation);
         }
     }
 }
@@ -220,7 +230,12 @@ impl Tickets {
     pub(super) fn ticket(&mut self, shared: &Rc<Shared>, key: TicketKey, end: LogOffset) -> Ticket {
         let slot = &mut self.slots[key.0 as usize];
         slot.end = end;
-        Ticket { shared: Rc::clone(shared), end, slot: key.0, generation: slot.generation }
+        Ticket {
+            shared: Rc::clone(shared),
+            end,
+            slot: key.0,
+            generation: slot.generation,
+        }
     }
 
     /// Takes back a slot that was opened for a packet that was then not accepted.
@@ -249,7 +264,14 @@ impl Tickets {
             if slot.open {
                 let sent = slot.end <= flushed;
                 let key = TicketKey(u32::try_from(index).expect("slots are counted in 32 bits"));
-                self.settle(key, if sent { Outcome::SessionLost } else { Outcome::Withdrawn });
+                self.settle(
+                    key,
+                    if sent {
+                        Outcome::SessionLost
+                    } else {
+                        Outcome::Withdrawn
+                    },
+                );
             }
         }
     }

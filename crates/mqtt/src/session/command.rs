@@ -68,7 +68,8 @@ impl Session {
     /// # Errors
     /// [`Rejected::Argument`] for a topic name that is none, a packet that is too long, or QoS 2;
     /// [`Rejected::Ended`]; [`NoRoom::Window`] for QoS 1, and [`NoRoom::Log`].
-    #[inline]
+    // Inlined always: as a call of its own it takes half as many instructions more.
+    #[inline(always)]
     pub fn publish(
         &mut self,
         message: Outgoing<'_>,

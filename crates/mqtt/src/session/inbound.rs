@@ -3,8 +3,6 @@
 //! Handlers finish in any order, PUBACKs leave in the order in which the messages came
 //! (MQTT3-4.6.0-2): the oldest unfinished message holds back all later ones.
 
-use std::collections::VecDeque;
-
 use crate::packet::PacketId;
 
 /// Stands for one received message that is to be acknowledged.
@@ -18,21 +16,28 @@ pub struct AckToken {
     number: u32,
 }
 
-/// The acknowledgements that one connection owes.
+/// The acknowledgements that one connection owes: a ring in which a message's number leads to its
+/// slot.
 #[derive(Debug)]
 pub(super) struct AckRing {
-    entries: VecDeque<Entry>,
-    /// The token of the front entry.
+    /// A power of two, or none before the first message; doubled when all are taken.
+    slots: Vec<Slot>,
+    /// The token of the oldest message.
     front: AckToken,
-    /// The bound on `entries`.
+    /// How many messages are held.
+    len: usize,
+    /// The bound on `len`.
     window: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct Slot {
     packet_id: PacketId,
     finished: bool,
 }
+
+/// The first number of slots.
+const SLOTS_MIN: usize = 16;
 
 impl AckRing {
     /// Makes a ring for the connection with this number that holds at most `window` messages.
@@ -42,8 +47,9 @@ impl AckRing {
             number: 0,
         };
         Self {
-            entries: VecDeque::new(),
+            slots: Vec::new(),
             front,
+            len: 0,
             window,
         }
     }
@@ -51,14 +57,19 @@ impl AckRing {
     /// Takes in a message; `None` if there is no room for it.
     #[inline]
     pub(super) fn push(&mut self, packet_id: PacketId) -> Option<AckToken> {
-        if self.entries.len() == self.window {
+        if self.len == self.window {
             return None;
         }
-        let number = self.front.number.wrapping_add(self.entries.len() as u32);
-        self.entries.push_back(Entry {
+        if self.len == self.slots.len() {
+            self.grow();
+        }
+        let number = self.front.number.wrapping_add(self.len as u32);
+        let at = self.index(number);
+        self.slots[at] = Slot {
             packet_id,
             finished: false,
-        });
+        };
+        self.len += 1;
         Some(AckToken {
             number,
             ..self.front
@@ -69,43 +80,63 @@ impl AckRing {
     /// acknowledged before.
     #[inline]
     pub(super) fn finish(&mut self, token: AckToken) -> bool {
-        let at = token.number.wrapping_sub(self.front.number) as usize;
-        match self.entries.get_mut(at) {
-            Some(entry) if token.connection == self.front.connection => {
-                entry.finished = true;
-                true
-            }
-            Some(_) | None => false,
+        let place = token.number.wrapping_sub(self.front.number) as usize;
+        if token.connection != self.front.connection || place >= self.len {
+            return false;
         }
+        let at = self.index(token.number);
+        self.slots[at].finished = true;
+        true
     }
 
     /// Returns the oldest message if it is finished: its acknowledgement may leave.
     #[inline]
     pub(super) fn ready(&self) -> Option<PacketId> {
-        self.entries
-            .front()
-            .filter(|entry| entry.finished)
-            .map(|entry| entry.packet_id)
+        if self.len == 0 {
+            return None;
+        }
+        let slot = &self.slots[self.index(self.front.number)];
+        slot.finished.then_some(slot.packet_id)
     }
 
     /// Removes the oldest message, because its acknowledgement was encoded.
     #[inline]
     pub(super) fn pop(&mut self) {
-        if self.entries.pop_front().is_some() {
-            self.front.number = self.front.number.wrapping_add(1);
-        }
+        debug_assert!(self.len > 0);
+        self.len -= 1;
+        self.front.number = self.front.number.wrapping_add(1);
     }
 
     /// Returns how many more messages there is room for.
     #[inline]
-    pub(super) fn room(&self) -> usize {
-        self.window - self.entries.len()
+    pub(super) const fn room(&self) -> usize {
+        self.window - self.len
     }
 
     /// Returns how many messages are held.
     #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    const fn index(&self, number: u32) -> usize {
+        number as usize & self.slots.len().wrapping_sub(1)
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let unused = Slot {
+            packet_id: PacketId::MIN,
+            finished: false,
+        };
+        let larger = vec![unused; (self.slots.len() * 2).max(SLOTS_MIN)];
+        let old = std::mem::replace(&mut self.slots, larger);
+        for place in 0..self.len {
+            let number = self.front.number.wrapping_add(place as u32);
+            let at = self.index(number);
+            self.slots[at] = old[number as usize & (old.len() - 1)];
+        }
     }
 }
 
@@ -180,5 +211,30 @@ mod tests {
         }
         assert_eq!(drain(&mut ring), [1, 2, 3]);
         assert_eq!(ring.front.number, 2);
+    }
+
+    #[test]
+    fn the_ring_grows_with_what_is_held() {
+        for first in [0, 5, u32::MAX - 20] {
+            let mut ring = AckRing::new(1, 1_000);
+            ring.front.number = first;
+            assert_eq!(ring.slots.len(), 0);
+            // The front moves on before the ring grows, so that it is taken apart in the middle.
+            let mut tokens = std::collections::VecDeque::new();
+            let mut left = Vec::new();
+            for number in 1..=1_000 {
+                tokens.push_back(ring.push(id(number)).unwrap());
+                if number % 5 == 0 {
+                    assert!(ring.finish(tokens.pop_front().unwrap()));
+                    left.extend(drain(&mut ring));
+                }
+            }
+            assert_eq!((ring.len(), ring.slots.len()), (800, 1_024));
+            while let Some(token) = tokens.pop_back() {
+                assert!(ring.finish(token));
+            }
+            left.extend(drain(&mut ring));
+            assert_eq!(left, Vec::from_iter(1..=1_000));
+        }
     }
 }

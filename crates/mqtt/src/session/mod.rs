@@ -2,8 +2,8 @@
 //!
 //! A [`Session`] neither waits nor reads a clock: its caller tells it what happened and what time it
 //! is, writes the bytes it offers, and carries out the little it returns. Packets to be sent are
-//! encoded straight into the [`OutboundLog`](crate::OutboundLog) that every call is given, so there
-//! is no queue of packets; rare events come out of [`Session::next_output`].
+//! encoded straight into the [`OutboundLog`] that every call is given, so there is no queue of
+//! packets; rare events come out of [`Session::next_output`].
 //!
 //! ```text
 //!   publish, subscribe, ..  ──►┌─────────┐──► next_chunk, advance     bytes to the transport

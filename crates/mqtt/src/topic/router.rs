@@ -31,9 +31,9 @@ pub struct RouteId {
 /// Maps topic filters to values; several routes may have the same filter.
 ///
 /// Routes are always visited in the order of their insertion. Memory: a trie node for each level of
-/// each filter, and for the caches at most 64 matches, each of a topic
-/// of at most 256 bytes and at most 64 routes. A topic or match beyond that is found by walking the
-/// trie each time. Nothing is allocated before the first insertion or the first message.
+/// each filter, and for the cache at most 64 matches, each of a topic of at most 256 bytes and of at
+/// most 64 routes. A topic or match beyond that is found by walking the trie each time. Nothing is
+/// allocated before the first insertion or the first message.
 pub struct Router<T> {
     trie: Trie,
     cache: MatchCache,

@@ -20,16 +20,20 @@ use crate::socket::Socket;
 /// What a client wants of TLS.
 ///
 /// # Examples
-/// ```no_run
+/// ```
 /// use safe_rt::{ClientTlsOptions, Identity, Trust};
 ///
-/// // On a fiber, so that reading the files stops nobody else.
-/// let tls = ClientTlsOptions::new(Trust::from_file("/etc/broker/ca.pem")?)
-///     .identity(Identity::from_files("device.pem", "device.key")?)
+/// # let made = rcgen::generate_simple_self_signed(vec!["device".to_owned()])?;
+/// # let (authority, chain, key) = (made.cert.pem(), made.cert.pem(), made.signing_key.serialize_pem());
+/// let trust = Trust::from_pem(authority.as_bytes())?;
+/// let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes())?;
+/// let tls = ClientTlsOptions::new(trust)
+///     .identity(identity)
 ///     .alpn(["mqtt"])
 ///     .require_alpn()
 ///     .build()?;
-/// # Ok::<(), safe_rt::TlsConfigError>(())
+/// # drop(tls);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClientTlsOptions {
@@ -138,8 +142,7 @@ impl fmt::Debug for ClientTls {
 impl ClientTls {
     /// Runs the handshake over `transport` without setting a deadline of its own.
     pub(crate) fn handshake(&self, transport: Socket, server_name: &str) -> io::Result<TlsStream> {
-        // A dot at the end stands for the root of the name tree; certificates and SNI leave it out.
-        let name = ServerName::try_from(server_name.strip_suffix('.').unwrap_or(server_name))
+        let name = ServerName::try_from(server_name)
             .map_err(|_| {
                 let text = format!("{server_name:?} is no name a TLS server can have");
                 io::Error::new(io::ErrorKind::InvalidInput, text)

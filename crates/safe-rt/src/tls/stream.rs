@@ -30,9 +30,9 @@ use crate::socket::{Readiness, Socket};
 /// Most plaintext in one TLS record, in bytes (RFC 8446 section 5.1), and so the most that has
 /// been accepted from a writer and is not with the kernel yet.
 pub const RECORD_PLAINTEXT_MAX: usize = 16 * 1024;
-/// Reads from the transport in one read of a TLS socket; a peer that sends records without
-/// content cannot hold the fiber for longer.
-pub const TRANSPORT_READS_MAX: usize = 64;
+/// Reads from the transport in one read of a TLS socket, where five bring the largest record; a
+/// peer that sends records without content cannot hold the fiber for longer.
+pub const TRANSPORT_READS_MAX: usize = 8;
 /// Calls that wait if need be, and did not need to, before the fiber gives up its turn.
 const CALLS_PER_TURN_MAX: u32 = 128;
 /// How long a failed handshake waits for room for the alert that tells the peer why.
@@ -85,7 +85,7 @@ impl TlsStream {
                     let received = state.receive(&self.transport)?;
                     state.check_failed()?;
                     match received {
-                        Received::Some | Received::Short => continue,
+                        Received::Some => continue,
                         Received::Nothing => true,
                         Received::End => {
                             return Err(TlsError::new(TlsErrorKind::ClosedInHandshake).into());
@@ -171,8 +171,6 @@ impl TlsStream {
             reads += 1;
             match state.receive(&self.transport)? {
                 Received::Some | Received::End => {}
-                // A short read took all there was: look at what it brought, but not again.
-                Received::Short => reads = TRANSPORT_READS_MAX,
                 Received::Nothing => return Ok(None),
             }
         }

@@ -9,23 +9,29 @@ use fiber::net::PipeStream;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
-use safe_rt::{ClientTlsOptions, Socket, TlsError, TlsErrorKind};
+use safe_rt::{ClientTlsOptions, Socket, TRANSPORT_READS_MAX, TlsError, TlsErrorKind};
 
 use crate::pki::{SERVER_NAME, authority_and_server};
 use crate::support::{paused, read_text};
 
 /// Connects a client of ours to a bare TLS 1.3 server over a pipe.
 fn meet(capacity: usize) -> (Socket, ServerConnection, PipeStream) {
+    meet_with_tickets(capacity, 0)
+}
+
+/// As [`meet`], with a server that sends so many session tickets after the handshake.
+fn meet_with_tickets(capacity: usize, tickets: usize) -> (Socket, ServerConnection, PipeStream) {
     let (authority, leaf) = authority_and_server();
     let chain = CertificateDer::from_pem_slice(leaf.chain.as_bytes()).expect("a certificate");
     let key = PrivateKeyDer::from_pem_slice(leaf.key.as_bytes()).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("a version that exists")
         .with_no_client_auth()
         .with_single_cert(vec![chain], key)
         .expect("a matching pair");
+    config.send_tls13_tickets = tickets;
     let mut peer = ServerConnection::new(Arc::new(config)).expect("a server");
     let client = ClientTlsOptions::new(authority.trust())
         .build()
@@ -143,5 +149,26 @@ fn bytes_that_can_never_leave_do_not_keep_a_reader_busy() {
         assert_eq!(fiber::cause(&error), Some(fiber::Stopped::TimedOut));
         let error = socket.try_write(b"x").expect_err("nobody reads");
         assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
+fn records_without_content_hold_a_reader_for_a_bounded_time() {
+    paused(|| {
+        let (socket, mut peer, pipe) = meet_with_tickets(64 * 1024, 400);
+        while peer.wants_write() {
+            peer.write_tls(&mut &pipe).expect("room");
+        }
+        peer.writer().write_all(b"content").expect("room");
+        while peer.wants_write() {
+            peer.write_tls(&mut &pipe).expect("room");
+        }
+        let reads = || fiber::stats().reads;
+        let before = reads();
+        assert_eq!(socket.try_read(&mut [0; 64]).expect("no failure"), None);
+        assert_eq!(reads() - before, TRANSPORT_READS_MAX as u64);
+        // There was more, so the wait ends at once, again and again, until the content comes.
+        assert_eq!(read_text(&socket).expect("the text"), "content");
+        assert!(reads() - before > TRANSPORT_READS_MAX as u64);
     });
 }

@@ -1,5 +1,7 @@
 //! Everything that needs no network, or loopback alone: virtual time, pipes, a PKI of one run.
 
+#![forbid(unsafe_code)]
+
 mod bare_peer;
 mod config;
 mod handshake;
@@ -7,6 +9,5 @@ mod listener;
 mod loopback;
 mod pki;
 mod refusal;
-
 mod stream;
 mod support;

@@ -197,6 +197,25 @@ fn growing_keeps_every_entry() {
 }
 
 #[test]
+fn a_dead_entry_is_not_taken_for_a_later_use_of_its_identifier() {
+    let mut table = InFlight::new();
+    let many = 40_000;
+    let ids: Vec<_> = (0..many).map(|n| publish(&mut table, n, 1)).collect();
+    for packet_id in &ids[1..] {
+        table.complete_publish(*packet_id, ALL_SENT).unwrap();
+    }
+    // Behind the first publish the order is dead, and long enough for all identifiers to come round.
+    let mut start = many;
+    while publish(&mut table, start, 1) != ids[1] {
+        start += 1;
+        table.complete_publish(id(start as u16), ALL_SENT).unwrap();
+    }
+    assert!(table.order.len() > usize::from(u16::MAX));
+    table.complete_publish(ids[0], ALL_SENT).unwrap();
+    assert_eq!(table.oldest(), Some(LogOffset(start)));
+}
+
+#[test]
 fn compaction_moves_live_publishes_together_and_tells_the_table() {
     let mut log = OutboundLog::default();
     let mut table = InFlight::new();

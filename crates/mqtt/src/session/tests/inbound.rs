@@ -114,3 +114,16 @@ fn acks_go_on_while_leaving_until_disconnect_is_next() {
     assert_eq!(rig.write(usize::MAX), b"\xe0\x00");
     rig.check_closed(CloseCause::Disconnected);
 }
+
+#[test]
+fn a_small_window_leaves_room_for_other_answers() {
+    let options = SessionOptions {
+        inbound_window: 1,
+        ..Default::default()
+    };
+    let mut rig = Rig::up_with(options, 60);
+    let token = message(&mut rig, 1);
+    rig.session.acknowledge(token);
+    rig.receive(b"\x62\x02\x00\x07").unwrap();
+    assert_eq!(rig.write(usize::MAX), b"\x40\x02\x00\x01\x70\x02\x00\x07");
+}

@@ -66,6 +66,12 @@ impl MatchCache {
         }
     }
 
+    /// Returns how many routes are in the cached matches.
+    #[cfg(test)]
+    pub(super) fn cached_routes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.routes.len()).sum()
+    }
+
     #[inline(never)]
     fn find_by_hash(&mut self, topic: &str, trie: &mut Trie) -> &[RouteId] {
         if topic.len() > CACHED_TOPIC_BYTES_MAX {

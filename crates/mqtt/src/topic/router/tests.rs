@@ -126,6 +126,8 @@ fn topics_and_matches_too_large_for_the_cache_are_found_all_the_same() {
         assert_eq!(matches(&mut router, "one"), ["all"]);
         assert_eq!(matches(&mut router, "many").len(), CACHED_ROUTES_MAX + 2);
     }
+    // What is cached is the match of "one".
+    assert_eq!(router.cache.cached_routes(), 1);
 }
 
 #[test]

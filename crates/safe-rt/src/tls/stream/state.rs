@@ -27,8 +27,6 @@ pub(super) struct State {
 pub(super) enum Received {
     /// Bytes, and there may be more.
     Some,
-    /// Bytes, but fewer than asked for: the transport is drained.
-    Short,
     /// Nothing now.
     Nothing,
     /// The peer closed the transport.
@@ -57,12 +55,10 @@ impl State {
     pub(super) fn receive(&mut self, transport: &Socket) -> io::Result<Received> {
         let mut inlet = Inlet {
             transport,
-            asked: 0,
             nothing: false,
         };
         let received = match self.connection.read_tls(&mut inlet) {
             Ok(0) => Received::End,
-            Ok(len) if len < inlet.asked => Received::Short,
             Ok(_) => Received::Some,
             Err(_) if inlet.nothing => return Ok(Received::Nothing),
             Err(error) => return Err(error),
@@ -145,7 +141,7 @@ impl State {
         let mut reads = 0;
         while closed && self.failed.is_none() && reads < TRANSPORT_READS_MAX {
             match self.receive(transport) {
-                Ok(Received::Some | Received::Short) => reads += 1,
+                Ok(Received::Some) => reads += 1,
                 Ok(Received::Nothing | Received::End) | Err(_) => break,
             }
         }
@@ -200,16 +196,15 @@ impl RecordBudget {
 }
 
 /// What rustls reads records from. It is told "would block" in the words of std, which stay inside
-/// this module: `nothing` says that it was us.
+/// this module: `nothing` says that it was us. After a short read the transport answers so by
+/// itself, without asking the kernel again.
 struct Inlet<'a> {
     transport: &'a Socket,
-    asked: usize,
     nothing: bool,
 }
 
 impl Read for Inlet<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.asked = buf.len();
         match self.transport.try_read(buf)? {
             Some(len) => Ok(len),
             None => {

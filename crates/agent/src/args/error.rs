@@ -1,0 +1,199 @@
+//! What can be wrong with a command line.
+
+use std::error::Error;
+use std::fmt;
+
+use mqtt::EncodeError;
+use mqtt::topic::TopicError;
+use safe_rt::EndpointError;
+
+use super::{KEEP_ALIVE_SECS_MIN, Tool};
+
+/// A command line that was not understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The tool it was for, whose help tells more.
+    pub tool: Tool,
+    /// What is wrong with it.
+    pub error: UsageError,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for Rejected {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// What is wrong with a command line. Names of options are as they were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UsageError {
+    /// There is no command.
+    NoCommand,
+    /// The command is none of those known.
+    UnknownCommand(String),
+    /// The tool does not have this option, or takes no such argument.
+    UnknownOption(String),
+    /// Mosquitto's programs have this option, and this one does not.
+    NotOffered(String),
+    /// The option needs a value and is the last word.
+    MissingValue(String),
+    /// The option takes no value and was given one.
+    UnexpectedValue(String),
+    /// The option's value is not valid UTF-8.
+    NotUnicode(String),
+    /// The port is not a number from 1 to 65 535.
+    Port(String),
+    /// The host is neither a name nor an address.
+    Host {
+        /// What was given.
+        text: String,
+        /// The rule it breaks.
+        error: EndpointError,
+    },
+    /// The quality of service is not a number from 0 to 2.
+    QoS(String),
+    /// QoS 2 is asked for, which is not offered yet.
+    QoS2,
+    /// The keep-alive is not a number from [`KEEP_ALIVE_SECS_MIN`] to 65 535.
+    KeepAlive(String),
+    /// The count of messages is not a number from 1.
+    Count(String),
+    /// The time to receive in is not a number of seconds from 1.
+    Wait(String),
+    /// The time to connect in is not a number of seconds.
+    Timeout(String),
+    /// The client identifier is empty.
+    EmptyClientId,
+    /// The client identifier makes no packet.
+    ClientId(EncodeError),
+    /// The name of the application protocol has this many bytes.
+    Alpn(usize),
+    /// The topic of `pub` is no topic name.
+    Topic {
+        /// What was given.
+        text: String,
+        /// The rule it breaks.
+        error: TopicError,
+    },
+    /// A topic of `sub` is no topic filter.
+    Filter {
+        /// What was given.
+        text: String,
+        /// The rule it breaks.
+        error: TopicError,
+    },
+    /// `pub` was given no topic.
+    NoTopic,
+    /// `pub` was given no message.
+    NoMessage,
+    /// `pub` was given more than one of `-m`, `-f`, `-l` and `-n`.
+    SeveralMessages,
+    /// `sub` was given no topic.
+    NoFilter,
+    /// There is a password and no user name.
+    PasswordWithoutUserName,
+    /// The session is to be kept, and no client identifier says whose it is.
+    KeptSessionWithoutId,
+    /// A certificate is given without its key, or the other way round.
+    CertWithoutKey,
+    /// TLS is asked for, and nothing says which authorities to trust.
+    TlsWithoutCafile,
+}
+
+impl UsageError {
+    /// Takes an error of the word splitter.
+    pub(super) fn from_parser(error: lexopt::Error) -> Self {
+        match error {
+            lexopt::Error::UnexpectedValue { option, .. } => Self::UnexpectedValue(option),
+            lexopt::Error::MissingValue { option } => {
+                Self::MissingValue(option.unwrap_or_default())
+            }
+            other => Self::UnknownOption(other.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCommand => f.write_str("no command given: expected pub or sub"),
+            Self::UnknownCommand(found) => {
+                write!(f, "unknown command {found:?}: expected pub or sub")
+            }
+            Self::UnknownOption(found) => write!(f, "unknown option '{found}'"),
+            Self::NotOffered(found) => write!(f, "option '{found}' is not offered yet"),
+            Self::MissingValue(option) => {
+                write!(f, "{option} argument given but no value specified")
+            }
+            Self::UnexpectedValue(option) => {
+                write!(f, "option '{option}' takes no value and was given one")
+            }
+            Self::NotUnicode(option) => write!(f, "malformed UTF-8 in {option} argument"),
+            Self::Port(found) => {
+                write!(f, "invalid port given: {found:?}, expected 1 to 65535")
+            }
+            Self::Host { text, error } => write!(f, "invalid host given: {text:?}: {error}"),
+            Self::QoS(found) => write!(f, "invalid QoS given: {found:?}, expected 0 or 1"),
+            Self::QoS2 => f.write_str("QoS 2 is not offered yet: expected 0 or 1"),
+            Self::KeepAlive(found) => write!(
+                f,
+                "invalid keepalive given: {found:?}, expected {KEEP_ALIVE_SECS_MIN} to 65535 seconds"
+            ),
+            Self::Count(found) => {
+                write!(f, "invalid message count {found:?}: expected 1 or more")
+            }
+            Self::Wait(found) => {
+                write!(f, "invalid timeout {found:?}: expected 1 or more seconds")
+            }
+            Self::Timeout(found) => write!(
+                f,
+                "invalid connect timeout {found:?}: expected seconds, or 0 for none"
+            ),
+            Self::EmptyClientId => f.write_str("invalid id: expected at least one character"),
+            Self::ClientId(error) => write!(f, "invalid id: {error}"),
+            Self::Alpn(len) => {
+                write!(f, "invalid --tls-alpn of {len} bytes: expected 1 to 255")
+            }
+            Self::Topic { text, error } => write!(f, "invalid publish topic {text:?}: {error}"),
+            Self::Filter { text, error } => {
+                write!(f, "invalid subscription topic {text:?}: {error}")
+            }
+            Self::NoTopic => f.write_str("no topic given: expected -t"),
+            Self::NoMessage => f.write_str("no message given: expected -m, -f, -l or -n"),
+            Self::SeveralMessages => {
+                f.write_str("only one type of message can be sent at once: -m, -f, -l or -n")
+            }
+            Self::NoFilter => f.write_str("no topic to subscribe to given: expected -t"),
+            Self::PasswordWithoutUserName => {
+                f.write_str("a password needs a user name: expected -u with -P")
+            }
+            Self::KeptSessionWithoutId => {
+                f.write_str("a kept session needs a client id: expected -i with -c")
+            }
+            Self::CertWithoutKey => {
+                f.write_str("certificate and key belong together: expected both --cert and --key")
+            }
+            Self::TlsWithoutCafile => {
+                f.write_str("TLS needs to know whom to trust: expected --cafile")
+            }
+        }
+    }
+}
+
+impl Error for UsageError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Host { error, .. } => Some(error),
+            Self::ClientId(error) => Some(error),
+            Self::Topic { error, .. } | Self::Filter { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The exit codes of `agent pub` and `agent sub`.
+//!
+//! They are those of `mosquitto_pub` and `mosquitto_sub`, with two additions: failures of TLS are
+//! always 8, where those programs answer 1, 7 or 8 depending on how fast the network is; and a
+//! subscription that the broker refuses is 76, where they answer 0. Nothing here decides which code
+//! is due; that is [`Failure::exit`](crate::failure::Failure::exit).
+
+use std::process::ExitCode;
+
+use mqtt::ConnectReason;
+
+/// How a tool ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Exit {
+    /// 0: everything that was asked for is done. For `pub -q 1`: the broker acknowledged every
+    /// message. For `sub -C`: every message was printed. For `sub` whose reader closed its end of
+    /// the pipe: nobody wants more.
+    Done,
+    /// 1: the command line is wrong, a file cannot be read or written, or there is no connection:
+    /// unknown name, nobody listens, no answer in time.
+    Failed,
+    /// 1 to 5: the broker refused the connection, with this return code of CONNACK
+    /// (MQTT3-3.2.2.3).
+    Refused(ConnectReason),
+    /// 7: there was a connection and it ended before everything was done.
+    ConnectionLost,
+    /// 8: TLS failed: the certificate of either side, its name or time, the protocol.
+    Tls,
+    /// 27: the seconds of `sub -W` are over, even if messages came.
+    Expired,
+    /// 76: the broker refused every subscription (MQTT3-3.9.3).
+    SubscriptionRefused,
+}
+
+impl Exit {
+    /// Returns the number that the program ends with.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Refused(reason) => reason.code(),
+            Self::ConnectionLost => 7,
+            Self::Tls => 8,
+            Self::Expired => 27,
+            Self::SubscriptionRefused => 76,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codes_are_those_that_scripts_know() {
+        let table = [
+            (Exit::Done, 0),
+            (Exit::Failed, 1),
+            (Exit::Refused(ConnectReason::UnacceptableProtocolVersion), 1),
+            (Exit::Refused(ConnectReason::IdentifierRejected), 2),
+            (Exit::Refused(ConnectReason::ServerUnavailable), 3),
+            (Exit::Refused(ConnectReason::BadUserNameOrPassword), 4),
+            (Exit::Refused(ConnectReason::NotAuthorized), 5),
+            (Exit::ConnectionLost, 7),
+            (Exit::Tls, 8),
+            (Exit::Expired, 27),
+            (Exit::SubscriptionRefused, 76),
+        ];
+        for (exit, code) in table {
+            assert_eq!(exit.code(), code, "{exit:?}");
+        }
+    }
+}

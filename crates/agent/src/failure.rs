@@ -1,0 +1,283 @@
+//! What can go wrong in `agent pub` and `agent sub` once the command line is understood, and which
+//! exit code each failure is.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fiber::{JoinError, RunError, SpawnError, Stopped};
+use mqtt::{EndCause, Outcome, PublishError, WaitCause};
+use safe_rt::{Phase, TlsConfigError, TlsError};
+
+use crate::exit::Exit;
+use crate::publish::LINE_BYTES_MAX;
+
+/// Why a tool did not do all that was asked of it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The runtime could not be started, or a fiber of it panicked.
+    Runtime(RunError),
+    /// No fiber could be started.
+    Spawn(SpawnError),
+    /// A fiber that was waited for ended without a value.
+    Join(JoinError),
+    /// The system has no random bytes for a client identifier.
+    Randomness(io::Error),
+    /// The file that is to be sent cannot be read.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What reading it ended with.
+        source: io::Error,
+    },
+    /// The standard input cannot be read.
+    Input(io::Error),
+    /// A line of the standard input is longer than [`LINE_BYTES_MAX`].
+    LineTooLong {
+        /// Its number, from 1.
+        line: u64,
+    },
+    /// The files given for TLS are not usable.
+    TlsConfig(TlsConfigError),
+    /// There is no connection to the broker.
+    Dial(safe_rt::Error),
+    /// The broker did not accept the connection.
+    Connect(mqtt::Error),
+    /// The broker did not answer in the time that the connection may take.
+    ConnectTimeout {
+        /// That time.
+        timeout: Duration,
+    },
+    /// A message could not be published, or not to the end.
+    Publish(PublishError),
+    /// A message was sent and its acknowledgement did not come.
+    Unacknowledged(WaitCause),
+    /// A message was not delivered, for all that is known.
+    Undelivered(Outcome),
+    /// The subscription could not be made.
+    Subscribe(mqtt::Error),
+    /// The broker refused every subscription.
+    SubscriptionRefused {
+        /// The topic filters.
+        filters: Vec<String>,
+    },
+    /// The connection ended.
+    Lost(Arc<EndCause>),
+    /// What arrived cannot be written to the standard output.
+    Output(io::Error),
+    /// A wait was stopped from outside.
+    Stopped(Stopped),
+    /// The time to receive in is over.
+    Expired,
+}
+
+impl Failure {
+    /// Returns the exit code.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            // Whatever ends a handshake: a peer that speaks no TLS mostly hangs up.
+            Self::Dial(error) if error.phase() == Phase::Tls && !error.is_timeout() => Exit::Tls,
+            Self::Connect(error) | Self::Subscribe(error) => exit_of_error(error),
+            Self::Publish(PublishError::Full(cause)) | Self::Unacknowledged(cause) => {
+                exit_of_wait(cause)
+            }
+            Self::Publish(PublishError::Wait(error)) => exit_of_wait(&error.cause),
+            Self::Lost(cause) => exit_of_end(cause),
+            Self::Undelivered(_) => Exit::ConnectionLost,
+            Self::SubscriptionRefused { .. } => Exit::SubscriptionRefused,
+            Self::Expired => Exit::Expired,
+            Self::Runtime(_)
+            | Self::Spawn(_)
+            | Self::Join(_)
+            | Self::Randomness(_)
+            | Self::File { .. }
+            | Self::Input(_)
+            | Self::LineTooLong { .. }
+            | Self::TlsConfig(_)
+            | Self::Dial(_)
+            | Self::ConnectTimeout { .. }
+            | Self::Publish(_)
+            | Self::Output(_)
+            | Self::Stopped(_) => Exit::Failed,
+        }
+    }
+}
+
+fn exit_of_error(error: &mqtt::Error) -> Exit {
+    match error {
+        mqtt::Error::Refused(reason) => Exit::Refused(*reason),
+        mqtt::Error::SubscribeRefused { .. } => Exit::SubscriptionRefused,
+        mqtt::Error::Wait(cause) => exit_of_wait(cause),
+        _ => Exit::Failed,
+    }
+}
+
+fn exit_of_wait(cause: &WaitCause) -> Exit {
+    match cause {
+        WaitCause::ConnectionLost(end) => exit_of_end(end),
+        _ => Exit::Failed,
+    }
+}
+
+/// The broker may refuse our certificate only after the handshake (RFC 8446 section 4.4.2.4), so
+/// the end of a connection can be a failure of TLS as well.
+fn exit_of_end(end: &EndCause) -> Exit {
+    match end {
+        EndCause::Refused(reason) => Exit::Refused(*reason),
+        EndCause::Transport(error) if TlsError::of(error).is_some() => Exit::Tls,
+        _ => Exit::ConnectionLost,
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Runtime(error) => error.fmt(f),
+            Self::Spawn(error) => error.fmt(f),
+            Self::Join(error) => error.fmt(f),
+            Self::Randomness(error) => write!(f, "no random bytes for a client id: {error}"),
+            Self::File { path, source } => {
+                write!(f, "cannot read the file {}: {source}", path.display())
+            }
+            Self::Input(error) => write!(f, "cannot read the standard input: {error}"),
+            Self::LineTooLong { line } => write!(
+                f,
+                "line {line} of the standard input has more than {LINE_BYTES_MAX} bytes"
+            ),
+            Self::TlsConfig(error) => write!(f, "cannot set up TLS: {error}"),
+            Self::Dial(error) => write!(f, "cannot connect: {error}"),
+            Self::Connect(error) => match error {
+                mqtt::Error::Refused(_) => error.fmt(f),
+                _ => write!(f, "the broker did not accept the connection: {error}"),
+            },
+            Self::ConnectTimeout { timeout } => {
+                write!(f, "no connection after {} s (--timeout)", timeout.as_secs())
+            }
+            Self::Publish(error) => write!(f, "cannot publish: {error}"),
+            Self::Unacknowledged(cause) => {
+                write!(f, "a message was not acknowledged: {cause}")
+            }
+            Self::Undelivered(Outcome::Withdrawn) => {
+                f.write_str("a message was not sent: the connection ended before")
+            }
+            Self::Undelivered(_) => {
+                f.write_str("a message was not acknowledged: the connection ended before")
+            }
+            Self::Subscribe(error) => write!(f, "cannot subscribe: {error}"),
+            Self::SubscriptionRefused { filters } => {
+                write!(
+                    f,
+                    "the broker refused to subscribe to {}",
+                    filters.join(", ")
+                )
+            }
+            Self::Lost(cause) => write!(f, "connection lost: {cause}"),
+            Self::Output(error) => write!(f, "cannot write to the standard output: {error}"),
+            Self::Stopped(stopped) => stopped.fmt(f),
+            Self::Expired => f.write_str("timed out"),
+        }
+    }
+}
+
+impl StdError for Failure {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Runtime(error) => Some(error),
+            Self::Spawn(error) => Some(error),
+            Self::Join(error) => Some(error),
+            Self::Randomness(error) | Self::Input(error) | Self::Output(error) => Some(error),
+            Self::File { source, .. } => Some(source),
+            Self::TlsConfig(error) => Some(error),
+            Self::Dial(error) => Some(error),
+            Self::Connect(error) | Self::Subscribe(error) => Some(error),
+            Self::Publish(error) => Some(error),
+            Self::Unacknowledged(cause) => Some(cause),
+            Self::Lost(cause) => Some(cause),
+            Self::Stopped(stopped) => Some(stopped),
+            Self::LineTooLong { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Undelivered(_)
+            | Self::SubscriptionRefused { .. }
+            | Self::Expired => None,
+        }
+    }
+}
+
+impl From<Stopped> for Failure {
+    fn from(stopped: Stopped) -> Self {
+        Self::Stopped(stopped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mqtt::ConnectReason;
+
+    fn lost(cause: EndCause) -> WaitCause {
+        WaitCause::ConnectionLost(Arc::new(cause))
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_code_wherever_it_is_found() {
+        let reason = ConnectReason::NotAuthorized;
+        let refused = Exit::Refused(reason);
+        let end = EndCause::Refused(reason);
+        assert_eq!(
+            Failure::Connect(mqtt::Error::Refused(reason)).exit(),
+            refused
+        );
+        assert_eq!(
+            Failure::Subscribe(mqtt::Error::Wait(lost(end))).exit(),
+            refused
+        );
+        assert_eq!(
+            Failure::Lost(Arc::new(EndCause::Refused(reason))).exit(),
+            refused
+        );
+    }
+
+    #[test]
+    fn a_lost_connection_is_told_from_a_wait_that_ended() {
+        let closed = || lost(EndCause::ClosedByPeer);
+        assert_eq!(
+            Failure::Unacknowledged(closed()).exit(),
+            Exit::ConnectionLost
+        );
+        assert_eq!(
+            Failure::Publish(PublishError::Full(closed())).exit(),
+            Exit::ConnectionLost
+        );
+        assert_eq!(
+            Failure::Undelivered(Outcome::SessionLost).exit(),
+            Exit::ConnectionLost
+        );
+        let stopped = WaitCause::Stopped(Stopped::TimedOut);
+        assert_eq!(Failure::Unacknowledged(stopped).exit(), Exit::Failed);
+    }
+
+    #[test]
+    fn every_text_is_one_line_without_a_full_stop() {
+        let failures = [
+            Failure::Expired,
+            Failure::LineTooLong { line: 3 },
+            Failure::ConnectTimeout {
+                timeout: Duration::from_secs(30),
+            },
+            Failure::Lost(Arc::new(EndCause::ClosedByPeer)),
+            Failure::SubscriptionRefused {
+                filters: vec!["a/#".to_owned()],
+            },
+            Failure::Undelivered(Outcome::Withdrawn),
+        ];
+        for failure in failures {
+            let text = failure.to_string();
+            assert!(!text.contains('\n') && !text.ends_with('.'), "{text}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The texts of `--help` and `--version`.
+
+use crate::args::Tool;
+
+/// What `--version` prints.
+pub const VERSION: &str = concat!("agent ", env!("CARGO_PKG_VERSION"), "\n");
+
+/// Returns what `--help` prints.
+#[must_use]
+pub const fn text(tool: Tool) -> &'static str {
+    match tool {
+        Tool::Agent => AGENT,
+        Tool::Pub => PUB,
+        Tool::Sub => SUB,
+    }
+}
+
+const AGENT: &str = "\
+Usage: agent pub ...    publish messages, as mosquitto_pub does
+       agent sub ...    subscribe and print what arrives, as mosquitto_sub does
+       agent pub --help
+       agent sub --help
+       agent --version
+";
+
+/// The options that both tools have, in one place.
+macro_rules! connection_options {
+    () => {
+        " -h, --host HOST          broker (default: localhost)
+ -p, --port PORT          port (default: 1883, with TLS 8883)
+ -u, --username NAME      user name
+ -P, --pw PASSWORD        password
+ -i, --id ID              client id (default: a random one)
+ -k, --keepalive SECS     keep-alive, 5 to 65535 (default: 60)
+ -c, --disable-clean-session
+                          keep the session at the broker; needs -i
+     --cafile FILE        trusted authorities, PEM: turns TLS on
+     --cert FILE          own certificate chain, PEM; needs --key
+     --key FILE           own private key, PEM; needs --cert
+     --tls-alpn PROTOCOL  application protocol to offer
+     --timeout SECS       how long the connection may take (default: 30; 0: for ever)
+ -d, --debug              log what happens to the standard error output
+     --help               print this
+     --version            print the version
+"
+    };
+}
+
+const PUB: &str = concat!(
+    "\
+Usage: agent pub [options] -t TOPIC {-m TEXT | -f FILE | -l | -n}
+
+Publishes messages and ends once they are delivered: at QoS 1, once the broker has
+acknowledged each of them.
+
+ -t, --topic TOPIC        where to publish
+ -m, --message TEXT       one message
+ -f, --file FILE          one message with the bytes of a file
+ -l, --stdin-line         one message for each line of the standard input
+ -n, --null-message       one empty message
+ -q, --qos QOS            0 or 1 (default: 0)
+ -r, --retain             ask the broker to keep the message for later subscribers
+",
+    connection_options!(),
+    "
+Exit codes: 0 done; 1 wrong usage, unreadable file or no connection; 1 to 5 the broker
+refused the connection with this code; 7 connection lost; 8 TLS failed.
+"
+);
+
+const SUB: &str = concat!(
+    "\
+Usage: agent sub [options] -t FILTER [-t FILTER ...]
+
+Prints the payload of every message that arrives, and a line end. A message of QoS 1 is
+acknowledged after it was printed.
+
+ -t, --topic FILTER       what to subscribe to; may be repeated
+ -q, --qos QOS            0 or 1 (default: 0)
+ -C COUNT                 end after so many messages
+ -W SECS                  end so long after the connection was made, with code 27
+ -v, --verbose            print the topic before the payload
+",
+    connection_options!(),
+    "
+Exit codes: 0 done; 1 wrong usage, unreadable file or no connection; 1 to 5 the broker
+refused the connection with this code; 7 connection lost; 8 TLS failed; 27 the time of -W
+is over; 76 the broker refused the subscription.
+"
+);
