@@ -176,3 +176,46 @@ fn receiving_qos_0_on_a_handler_fiber_allocates_nothing_in_the_steady_state() {
     );
     assert_eq!(received.get(), 2 * COUNT);
 }
+
+#[test]
+fn receiving_qos_1_on_a_handler_fiber_allocates_nothing_in_the_steady_state() {
+    const BATCHES: u16 = 40;
+    play_connected(
+        options(),
+        |broker| {
+            answer_subscribe(broker, &[]);
+            let batch: Vec<u8> = (1..=50_u16)
+                .flat_map(|id| [&b"\x32\x06\x00\x01a"[..], &id.to_be_bytes(), b"x"].concat())
+                .collect();
+            let mut acks = [0; 4 * 50];
+            for _ in 0..2 {
+                // The client says when with a publish of its own.
+                broker.receive(|packet| assert!(matches!(packet, PacketRef::Publish(_))));
+                for _ in 0..BATCHES {
+                    broker.send_bytes(&batch);
+                    std::io::Read::read_exact(&mut broker.stream(), &mut acks).unwrap();
+                }
+            }
+            expect_disconnect(broker);
+        },
+        |client| {
+            let received = Rc::new(Cell::new(0));
+            let counter = Rc::clone(&received);
+            client
+                .subscribe("a", QoS::AtLeastOnce, move |_, _| {
+                    counter.set(counter.get() + 1);
+                    Ok(())
+                })
+                .unwrap();
+            let receive_all = |goal: u16| {
+                client.publish(Publish::to("go", "")).unwrap();
+                while received.get() < goal {
+                    fiber::sleep(Duration::from_millis(1)).unwrap();
+                }
+            };
+            receive_all(50 * BATCHES);
+            let info = allocation_counter::measure(|| receive_all(2 * 50 * BATCHES));
+            assert_eq!(info.count_total, 0, "{info:?}");
+        },
+    );
+}

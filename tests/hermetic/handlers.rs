@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use mqtt::{Publish, QOS_0_QUEUE_MAX, QoS, Wait};
+use mqtt::{INBOUND_BYTES_MAX, Publish, QOS_0_QUEUE_MAX, QoS, Wait};
 
 use crate::harness::{
-    answer_subscribe, expect_disconnect, expect_qos_1, options, play_connected, puback, qos_0,
-    qos_1,
+    answer_subscribe, expect_disconnect, expect_qos_1, options, play_connected, play_with_fibers,
+    puback, qos_0, qos_1,
 };
 
 #[test]
@@ -270,6 +270,225 @@ fn a_handler_may_subscribe_and_unsubscribe_itself() {
                 .unwrap();
             done.wait().unwrap();
             fiber::yield_now().unwrap();
+        },
+    );
+}
+
+#[test]
+fn a_burst_in_one_read_is_no_more_than_a_handler_that_keeps_up_can_take() {
+    const COUNT: u16 = 5_000;
+    play_connected(
+        options(),
+        |broker| {
+            answer_subscribe(broker, &[]);
+            let of_qos_0 = b"\x30\x03\x00\x01a".repeat(COUNT.into());
+            broker.send_bytes(&of_qos_0);
+            let of_qos_1: Vec<u8> = (1..=COUNT)
+                .flat_map(|id| [&b"\x32\x05\x00\x01a"[..], &id.to_be_bytes()].concat())
+                .collect();
+            broker.send_bytes(&of_qos_1);
+            for number in 1..=COUNT {
+                broker.expect(&puback(number));
+            }
+            expect_disconnect(broker);
+        },
+        |client| {
+            client
+                .subscribe("a", QoS::AtLeastOnce, |_, _| Ok(()))
+                .unwrap();
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+            let stats = client.stats();
+            assert_eq!((stats.received, stats.dropped), (2 * u64::from(COUNT), 0));
+        },
+    );
+}
+
+#[test]
+fn a_message_larger_than_all_unhandled_ones_may_be_is_handled_alone() {
+    let options = options().maximum_packet_size(2 * INBOUND_BYTES_MAX);
+    play_connected(
+        options,
+        |broker| {
+            answer_subscribe(broker, &[]);
+            answer_subscribe(broker, &[]);
+            let payload = vec![b'x'; INBOUND_BYTES_MAX];
+            broker.send(&qos_1("a", &payload, 1));
+            broker.expect(&puback(1));
+            expect_disconnect(broker);
+        },
+        |client| {
+            let handled = Rc::new(Cell::new(0));
+            for filter in ["a", "+"] {
+                let handled = Rc::clone(&handled);
+                let handler = move |_: &_, message: &mqtt::Message| {
+                    handled.set(handled.get() + message.data.len());
+                    Ok(())
+                };
+                client.subscribe(filter, QoS::AtLeastOnce, handler).unwrap();
+            }
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+            assert_eq!(handled.get(), 2 * INBOUND_BYTES_MAX);
+        },
+    );
+}
+
+#[test]
+fn handlers_that_find_no_fiber_run_once_there_is_one_even_after_the_end() {
+    // The main fiber, the broker, the driver, and one more.
+    play_with_fibers(
+        4,
+        options(),
+        |broker| {
+            broker.accept(false, |_| ());
+            answer_subscribe(broker, &[]);
+            answer_subscribe(broker, &[]);
+            broker.send(&qos_1("a", b"", 1));
+            broker.send(&qos_1("b", b"", 2));
+            broker.expect(&puback(1));
+            broker.expect(&puback(2));
+            broker.send(&qos_0("a", b""));
+            broker.send(&qos_0("b", b""));
+            broker.stream().shutdown(fiber::net::Shutdown::Both);
+            // Its fiber is not the one that becomes free.
+            fiber::sleep(Duration::from_secs(10)).unwrap();
+        },
+        |client| {
+            client.connect().unwrap();
+            let handled = Rc::new(RefCell::new(Vec::new()));
+            for filter in ["a", "b"] {
+                let handled = Rc::clone(&handled);
+                let handler = move |_: &_, message: &mqtt::Message| {
+                    fiber::sleep(Duration::from_millis(300))?;
+                    handled.borrow_mut().push(message.topic.to_string());
+                    Ok(())
+                };
+                client.subscribe(filter, QoS::AtLeastOnce, handler).unwrap();
+            }
+            client.ended().unwrap();
+            fiber::sleep(Duration::from_secs(5)).unwrap();
+            let mut handled = handled.take();
+            handled.sort();
+            assert_eq!(handled, ["a", "a", "b", "b"]);
+        },
+    );
+}
+
+/// An error that cannot even say what it is.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("a panic in an error's text, as this test asks for")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+impl Drop for Unspeakable {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("a panic in a drop, as this test asks for")
+        }
+    }
+}
+
+#[test]
+fn nothing_that_a_handler_leaves_behind_ends_its_subscription() {
+    play_connected(
+        options(),
+        |broker| {
+            answer_subscribe(broker, &[]);
+            for number in 1..=3 {
+                broker.send(&qos_1("a", &[number as u8], number));
+                broker.expect(&puback(number));
+            }
+            expect_disconnect(broker);
+        },
+        |client| {
+            client
+                .subscribe("a", QoS::AtLeastOnce, |_, message| match message.data[0] {
+                    1 => Err(Unspeakable.into()),
+                    2 => std::panic::panic_any(Unspeakable),
+                    _ => Ok(()),
+                })
+                .unwrap();
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+            let stats = client.stats();
+            // The error panics as well, when it is dropped.
+            assert_eq!((stats.handler_errors, stats.handler_panics), (1, 2));
+        },
+    );
+}
+
+/// Calls the client when it is dropped.
+struct Farewell(mqtt::Client, &'static str);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        for wait in [Wait::None, Wait::Stored, Wait::Sent, Wait::Ack] {
+            // During unwinding waits fail, and the message is accepted all the same.
+            let publish = Publish::to(self.1, "").qos(QoS::AtLeastOnce);
+            drop(self.0.publish(publish.wait(wait)));
+        }
+        let _ = (self.0.stats(), self.0.is_connected());
+        drop(self.0.unsubscribe("nothing"));
+    }
+}
+
+#[test]
+fn what_a_handler_owns_may_call_the_client_as_it_is_dropped() {
+    play_connected(
+        options().window(1),
+        |broker| {
+            assert_eq!(answer_subscribe(broker, &["refused"]), ["refused"]);
+            answer_subscribe(broker, &[]);
+            broker.send(&qos_1("own", b"", 1));
+            let mut seen = Vec::new();
+            loop {
+                let next = broker.receive(|packet| match packet {
+                    mqtt::packet::PacketRef::Publish(publish) => {
+                        seen.push(publish.topic().to_owned());
+                        Some(puback(publish.packet_id().unwrap().get()))
+                    }
+                    mqtt::packet::PacketRef::Unsubscribe(unsubscribe) => {
+                        let answer = mqtt::packet::UnsubAck::new(unsubscribe.packet_id());
+                        Some(mqtt::packet::PacketRef::UnsubAck(answer))
+                    }
+                    mqtt::packet::PacketRef::PubAck(_) | mqtt::packet::PacketRef::PingReq => {
+                        Some(mqtt::packet::PacketRef::PingResp)
+                    }
+                    mqtt::packet::PacketRef::Disconnect(_) => None,
+                    other => panic!("{other:?}"),
+                });
+                let Some(answer) = next else { break };
+                broker.send(&answer);
+            }
+            for (topic, count) in [("refused", 4), ("own", 4), ("panic", 1)] {
+                let found = seen.iter().filter(|other| *other == topic).count();
+                assert!(found >= count, "{found} of {topic}: {seen:?}");
+            }
+            broker.expect_end();
+        },
+        |client| {
+            let farewell = Farewell(client.clone(), "refused");
+            let refused = client.subscribe("refused", QoS::AtLeastOnce, move |_, _| {
+                let _ = &farewell;
+                Ok(())
+            });
+            assert!(refused.is_err());
+            let farewell = Farewell(client.clone(), "own");
+            client
+                .subscribe("own", QoS::AtLeastOnce, move |client, _| {
+                    let _ = &farewell;
+                    client.unsubscribe("own")?;
+                    fiber::sleep(Duration::from_secs(50))?;
+                    let _unwound = Farewell(client.clone(), "panic");
+                    panic!("a handler's panic, as this test asks for")
+                })
+                .unwrap();
+            fiber::sleep(Duration::from_secs(100)).unwrap();
+            client.close(Duration::from_secs(100)).unwrap();
         },
     );
 }

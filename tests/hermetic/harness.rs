@@ -1,8 +1,11 @@
 //! A client and a scripted broker, joined by a pipe in virtual time.
 
+use fiber::RuntimeBuilder;
 use fiber::net::PipeStream;
 use mqtt::packet::{Delivery, PacketRef, Publish, SubAck, UnsubAck};
 use mqtt::{Client, ClientId, ClientOptions, PacketId, QoS, SubscribeReason, Version};
+use safe_rt::{ClientTlsOptions, Identity, ServerTlsOptions, Socket, Trust};
+use tests::pki::Pki;
 use tests::scripted::ScriptedBroker;
 
 pub(crate) type Broker = ScriptedBroker<PipeStream>;
@@ -24,6 +27,10 @@ pub(crate) fn play(
     play_over(PIPE_BYTES, options, script, body);
 }
 
+fn virtual_time() -> RuntimeBuilder {
+    fiber::Runtime::builder().paused_clock(true)
+}
+
 /// As [`play`], over a pipe with little room.
 #[track_caller]
 pub(crate) fn play_over(
@@ -32,17 +39,69 @@ pub(crate) fn play_over(
     script: impl FnOnce(&mut Broker) + 'static,
     body: impl FnOnce(&Client) + 'static,
 ) {
-    fiber::Runtime::builder()
-        .paused_clock(true)
-        .run(move || {
-            let (ours, theirs) = fiber::net::pipe(pipe_bytes);
-            let mut broker = fiber::spawn(move || script(&mut Broker::new(theirs))).unwrap();
-            let client = Client::over(ours, options);
-            body(&client);
-            drop(client);
-            broker.join().unwrap();
-        })
-        .unwrap();
+    play_in(virtual_time(), pipe_bytes, options, script, body);
+}
+
+/// As [`play_over`], where there are only so many fibers; two are the broker's and the client's.
+#[track_caller]
+pub(crate) fn play_with_fibers(
+    fibers_max: usize,
+    options: ClientOptions,
+    script: impl FnOnce(&mut Broker) + 'static,
+    body: impl FnOnce(&Client) + 'static,
+) {
+    let runtime = virtual_time().fibers_max(fibers_max);
+    play_in(runtime, PIPE_BYTES, options, script, body);
+}
+
+#[track_caller]
+fn play_in(
+    runtime: RuntimeBuilder,
+    pipe_bytes: usize,
+    options: ClientOptions,
+    script: impl FnOnce(&mut Broker) + 'static,
+    body: impl FnOnce(&Client) + 'static,
+) {
+    let main = move || {
+        let (ours, theirs) = fiber::net::pipe(pipe_bytes);
+        let mut broker = fiber::spawn(move || script(&mut Broker::new(theirs))).unwrap();
+        let client = Client::over(ours, options);
+        body(&client);
+        drop(client);
+        broker.join().unwrap();
+    };
+    runtime.run(main).unwrap();
+}
+
+/// As [`play_over`], over TLS and beginning with an accepted connection.
+#[track_caller]
+pub(crate) fn play_tls(
+    pipe_bytes: usize,
+    options: ClientOptions,
+    script: impl FnOnce(&mut ScriptedBroker<Socket>) + 'static,
+    body: impl FnOnce(&Client) + 'static,
+) {
+    let pki = Pki::new();
+    let identity = Identity::from_pem(pki.server.certificate.as_bytes(), pki.server.key.as_bytes());
+    let trust = Trust::from_pem(pki.authority.certificate().as_bytes()).unwrap();
+    let server = ServerTlsOptions::new(identity.unwrap()).build().unwrap();
+    let tls = ClientTlsOptions::new(trust).build().unwrap();
+    let main = move || {
+        let (ours, theirs) = fiber::net::pipe(pipe_bytes);
+        let serve = move || {
+            let mut broker = ScriptedBroker::new(Socket::tls_server(theirs, &server).unwrap());
+            broker.accept(false, |_| ());
+            script(&mut broker);
+        };
+        let mut broker = fiber::spawn(serve).unwrap();
+        let socket = Socket::tls_client(ours, &tls, "localhost").unwrap();
+        let client = Client::over(socket, options);
+        client.connect().unwrap();
+        body(&client);
+        drop(client);
+        broker.join().unwrap();
+    };
+    virtual_time().run(main).unwrap();
 }
 
 /// As [`play`], beginning with an accepted connection.

@@ -214,25 +214,6 @@ fn received_data_does_not_stop_a_client_that_only_receives_from_pinging() {
 }
 
 #[test]
-fn without_keep_alive_nothing_wakes_an_idle_client() {
-    play_connected(
-        options().keep_alive(Duration::ZERO),
-        |broker| {
-            broker.expect_silence(Duration::from_secs(80_000));
-            expect_disconnect(broker);
-        },
-        |client| {
-            // The log's buffer is looked after once.
-            fiber::sleep(Duration::from_secs(60)).unwrap();
-            let resumes = fiber::stats().resumes;
-            fiber::sleep(Duration::from_secs(80_000)).unwrap();
-            assert!(fiber::stats().resumes - resumes <= 2);
-            assert!(client.is_connected());
-        },
-    );
-}
-
-#[test]
 fn packets_may_be_cut_anywhere() {
     play_connected(
         options(),
@@ -360,50 +341,145 @@ fn bytes_that_come_with_the_end_are_handled() {
 }
 
 #[test]
-fn dropping_the_last_handle_sends_what_was_published_and_then_disconnect() {
+fn a_keep_alive_below_a_second_is_not_none() {
+    for (asked, sent) in [(1, 1), (1_000, 1), (1_001, 2), (100_000_000, u16::MAX)] {
+        play(
+            options().keep_alive(Duration::from_millis(asked)),
+            move |broker| {
+                broker.accept(false, |connect| {
+                    assert_eq!(connect.fields().keep_alive_secs, sent)
+                });
+                expect_disconnect(broker);
+            },
+            |client| assert!(!client.connect().unwrap()),
+        );
+    }
+}
+
+#[test]
+fn a_packet_of_the_maximum_size_passes_and_one_byte_more_does_not() {
+    for (size, passes) in [(3 << 20, true), ((3 << 20) + 1, false)] {
+        play_connected(
+            options().maximum_packet_size(3 << 20),
+            move |broker| {
+                answer_subscribe(broker, &[]);
+                let payload = vec![b'x'; size - 8];
+                broker.send(&qos_0("a", &payload));
+                if passes {
+                    crate::harness::answer_unsubscribe(broker);
+                    expect_disconnect(broker);
+                }
+            },
+            move |client| {
+                let mut messages = client.subscribe_iter("a", QoS::AtMostOnce).unwrap();
+                match messages.next() {
+                    Some(message) => {
+                        assert!(passes);
+                        assert_eq!(message.unwrap().data.len(), size - 8);
+                        drop(messages);
+                        fiber::sleep(Duration::from_millis(1)).unwrap();
+                    }
+                    None => {
+                        let cause = client.ended().unwrap();
+                        assert!(
+                            !passes && matches!(*cause, EndCause::Malformed(_)),
+                            "{cause}"
+                        );
+                    }
+                }
+            },
+        );
+    }
+}
+
+#[test]
+fn packets_before_a_bad_one_are_handled() {
     play_connected(
         options(),
         |broker| {
-            broker.expect(&qos_0("last", b"words"));
-            expect_disconnect(broker);
+            answer_subscribe(broker, &[]);
+            let id = expect_qos_1(broker);
+            let [high, low] = id.to_be_bytes();
+            let mut bytes = vec![0x40, 2, high, low];
+            bytes.extend(b"\x30\x04\x00\x01ax");
+            bytes.extend([0x36, 0, 0, 0]);
+            broker.send_bytes(&bytes);
+            broker.expect_end();
         },
         |client| {
-            let other = client.clone();
-            other.publish(Publish::to("last", "words")).unwrap();
+            let mut messages = client.subscribe_iter("a", QoS::AtMostOnce).unwrap();
+            let publish = Publish::to("m", "").qos(QoS::AtLeastOnce);
+            let ticket = client.publish(publish).unwrap();
+            let cause = client.ended().unwrap();
+            assert!(matches!(*cause, EndCause::Malformed(_)), "{cause}");
+            let acked = mqtt::Outcome::Acked { maybe_twice: false };
+            assert_eq!(ticket.poll(), Some(acked));
+            assert_eq!(messages.next().unwrap().unwrap().data, b"x");
         },
     );
 }
 
 #[test]
-fn a_client_that_is_dropped_in_a_hurry_still_says_goodbye() {
-    // The main fiber returns at once: the runtime shuts down with the connection open.
-    let said = std::rc::Rc::new(std::cell::Cell::new(false));
-    let goodbye = std::rc::Rc::clone(&said);
-    fiber::Runtime::builder()
-        .paused_clock(true)
-        .run(move || {
-            let (ours, theirs) = fiber::net::pipe(4096);
-            let client = mqtt::Client::over(ours, options());
-            let mut broker = Broker::new(theirs);
-            fiber::scope(|s| {
-                s.spawn(|| {
-                    broker.accept(false, |_| ());
-                    Ok(())
-                })
-                .unwrap();
-                client.connect().map(drop)
-            })
-            .unwrap();
-            fiber::spawn(move || {
-                // Its waits fail, what is there can be read without waiting.
-                let _ = fiber::yield_now();
-                let _ = fiber::yield_now();
-                let mut buffer = [0; 16];
-                let n = broker.stream().try_read(&mut buffer).unwrap();
-                goodbye.set(n.is_some_and(|n| buffer[..n] == [0xe0, 0]));
-            })
-            .unwrap();
-        })
-        .unwrap();
-    assert!(said.get(), "expected DISCONNECT");
+fn no_debug_output_shows_a_password() {
+    play(
+        options().credentials("meter", Some("secret")),
+        |broker| {
+            let shown = broker.receive(|packet| format!("{packet:?}"));
+            assert!(
+                shown.contains("meter-17") && shown.contains("\"meter\""),
+                "{shown}"
+            );
+            let bytes = format!("{:?}", b"secret");
+            assert!(
+                !shown.contains("secret") && !shown.contains(bytes.as_str()),
+                "{shown}"
+            );
+            broker.send(&PacketRef::ConnAck(ConnAck::accepted(false)));
+            expect_disconnect(broker);
+        },
+        |client| {
+            let shown = format!("{:?}", options().credentials("meter", Some("secret")));
+            assert!(!shown.contains("secret"), "{shown}");
+            client.connect().unwrap();
+        },
+    );
+}
+
+#[test]
+fn errors_cross_threads_and_fit_into_boxes() {
+    fn publish(client: &mqtt::Client) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        client
+            .publish(Publish::to("a/+", ""))
+            .map_err(Error::from)?;
+        Ok(())
+    }
+    fn handle(client: &mqtt::Client) -> Result<(), mqtt::HandlerError> {
+        publish(client)
+            .map_err(|error| mqtt::HandlerError::new(error as Box<dyn std::error::Error>))?;
+        Err(mqtt::HandlerError::new("a text does as well"))
+    }
+    play_connected(options(), expect_disconnect, |client| {
+        let error = publish(client).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(Error::Argument(_))));
+        assert_eq!(handle(client).unwrap_err().to_string(), error.to_string());
+    });
+}
+
+#[test]
+fn last_words_are_heard_though_nothing_can_be_written_any_more() {
+    play_connected(
+        options(),
+        |broker| {
+            answer_subscribe(broker, &[]);
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+            broker.send(&qos_0("a", b"last words"));
+        },
+        |client| {
+            let mut messages = client.subscribe_iter("a", QoS::AtMostOnce).unwrap();
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+            client.publish(Publish::to("m", "")).unwrap();
+            assert!(matches!(*client.ended().unwrap(), EndCause::ClosedByPeer));
+            assert_eq!(messages.next().unwrap().unwrap().data, b"last words");
+        },
+    );
 }

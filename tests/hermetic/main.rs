@@ -3,10 +3,17 @@
 //! No network, no sleep that passes time, no clock of the wall; all of it in a few seconds.
 
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a step that fails ends its test, helpers included"
+)]
 
 mod counting;
 mod handlers;
 mod harness;
+mod leaving;
 mod link;
 mod publishing;
+mod room;
 mod subscribing;
+mod turns;

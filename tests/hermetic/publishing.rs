@@ -1,19 +1,20 @@
-//! Publishing: the four levels of waiting, tickets and their outcomes, back-pressure.
+//! Publishing: the four levels of waiting, tickets and their outcomes.
 
 use std::time::Duration;
 
 use fiber::Stopped;
 use mqtt::packet::PacketRef;
 use mqtt::session::ArgumentError;
-use mqtt::{Client, EndCause, Outcome, Publish, PublishError, QoS, Ticket, Wait, WaitCause};
+use mqtt::{Client, Outcome, Publish, PublishError, QoS, Ticket, Wait, WaitCause};
 
 use crate::harness::{
-    expect_disconnect, expect_qos_1, options, play, play_connected, play_over, puback, qos_0,
+    expect_disconnect, expect_qos_1, options, play, play_connected, play_over, play_tls, puback,
+    qos_0,
 };
 
-const ACKED: Option<Outcome> = Some(Outcome::Acked { maybe_twice: false });
+pub(crate) const ACKED: Option<Outcome> = Some(Outcome::Acked { maybe_twice: false });
 
-fn at_least_once(client: &Client, wait: Wait) -> Result<Ticket, PublishError> {
+pub(crate) fn at_least_once(client: &Client, wait: Wait) -> Result<Ticket, PublishError> {
     client.publish(Publish::to("m", "21.5").qos(QoS::AtLeastOnce).wait(wait))
 }
 
@@ -157,60 +158,6 @@ fn without_a_deadline_the_operation_timeout_ends_the_wait() {
 }
 
 #[test]
-fn a_full_window_is_back_pressure_in_order_of_arrival_and_qos_0_passes_it() {
-    play_connected(
-        options().window(2),
-        |broker| {
-            let mut ids = vec![expect_qos_1(broker), expect_qos_1(broker)];
-            broker.expect(&qos_0("passes", b""));
-            broker.expect_silence(Duration::from_secs(1));
-            for n in 0..3_u8 {
-                broker.send(&puback(ids.remove(0)));
-                let id = broker.receive(|packet| match packet {
-                    PacketRef::Publish(publish) => {
-                        assert_eq!(publish.payload(), [n]);
-                        publish.packet_id().unwrap().get()
-                    }
-                    other => panic!("expected PUBLISH, found {other:?}"),
-                });
-                ids.push(id);
-            }
-            for id in ids {
-                broker.send(&puback(id));
-            }
-            expect_disconnect(broker);
-        },
-        |client| {
-            at_least_once(client, Wait::None).unwrap();
-            at_least_once(client, Wait::None).unwrap();
-            let waiting: Vec<_> = (0..3_u8)
-                .map(|n| {
-                    let client = client.clone();
-                    fiber::spawn(move || {
-                        let payload = [n];
-                        let publish = Publish::to("m", &payload).qos(QoS::AtLeastOnce);
-                        client.publish(publish.wait(Wait::Ack)).unwrap();
-                    })
-                    .unwrap()
-                })
-                .collect();
-            fiber::yield_now().unwrap();
-            let full = fiber::timeout(Duration::from_millis(10), || {
-                at_least_once(client, Wait::None)
-            });
-            assert!(
-                matches!(full, Err(fiber::Elapsed(Err(PublishError::Full(_))))),
-                "{full:?}"
-            );
-            client.publish(Publish::to("passes", "")).unwrap();
-            for mut fiber in waiting {
-                fiber.join().unwrap();
-            }
-        },
-    );
-}
-
-#[test]
 fn a_thousand_fibers_wait_for_their_own_acknowledgement() {
     play_connected(
         options().window(100),
@@ -331,39 +278,27 @@ fn the_end_of_the_connection_settles_every_ticket_and_ends_every_wait() {
 }
 
 #[test]
-fn close_waits_for_acknowledgements_and_says_what_remains() {
-    play_connected(
-        options(),
+fn sent_over_tls_does_not_wait_for_what_was_published_later() {
+    play_tls(
+        20_000,
+        options().keep_alive(Duration::ZERO),
         |broker| {
-            let first = expect_qos_1(broker);
-            expect_qos_1(broker);
-            fiber::sleep(Duration::from_secs(1)).unwrap();
-            broker.send(&puback(first));
-            expect_disconnect(broker);
+            for _ in 0..101 {
+                fiber::sleep(Duration::from_secs(1)).unwrap();
+                broker.receive(|packet| assert!(matches!(packet, PacketRef::Publish(_))));
+            }
+            broker.receive(|packet| assert!(matches!(packet, PacketRef::Disconnect(_))));
         },
         |client| {
-            let first = at_least_once(client, Wait::None).unwrap();
-            let second = at_least_once(client, Wait::None).unwrap();
+            let mut first = client.publish(Publish::to("m", "")).unwrap();
+            for _ in 0..100 {
+                client.publish(Publish::to("m", &[0; 20_000])).unwrap();
+            }
             let began = fiber::Instant::now();
-            let remaining = client.close(Duration::from_secs(5)).unwrap();
-            assert_eq!(began.elapsed(), Duration::from_secs(5));
-            assert_eq!((remaining.unacknowledged, remaining.unsent_bytes), (1, 0));
-            assert_eq!(first.poll(), ACKED);
-            assert_eq!(second.poll(), Some(Outcome::SessionLost));
-            assert!(matches!(*client.ended().unwrap(), EndCause::Closed));
+            first.wait(Wait::Sent).unwrap();
+            let waited = began.elapsed();
+            assert!(waited < Duration::from_secs(5), "{waited:?}");
+            client.close(Duration::from_secs(200)).unwrap();
         },
     );
-}
-
-#[test]
-fn close_with_nothing_open_takes_no_time() {
-    play_connected(options(), expect_disconnect, |client| {
-        let began = fiber::Instant::now();
-        let remaining = client.close(Duration::from_secs(5)).unwrap();
-        assert_eq!(remaining, mqtt::Remaining::default());
-        assert_eq!(began.elapsed(), Duration::ZERO);
-        assert!(!client.is_connected());
-        let refused = at_least_once(client, Wait::None).unwrap_err();
-        assert!(matches!(refused, PublishError::Full(_)));
-    });
 }

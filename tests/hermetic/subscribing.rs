@@ -9,8 +9,8 @@ use mqtt::session::ArgumentError;
 use mqtt::{Client, Error, HandlerError, Message, Publish, QoS, Wait};
 
 use crate::harness::{
-    answer_subscribe, answer_unsubscribe, expect_disconnect, options, play_connected, puback,
-    qos_0, qos_1,
+    answer_subscribe, answer_unsubscribe, expect_disconnect, options, play_connected,
+    play_with_fibers, puback, qos_0, qos_1,
 };
 
 /// What handlers saw, in order.
@@ -268,6 +268,71 @@ fn a_subscription_whose_answer_never_comes_is_over_when_the_wait_is() {
             fiber::sleep(Duration::from_secs(5)).unwrap();
             assert!(seen.take().is_empty());
             assert_eq!(client.stats().unrouted, 1);
+        },
+    );
+}
+
+#[test]
+fn more_requests_than_may_be_open_wait_in_line_without_a_turn() {
+    const COUNT: usize = 100;
+    play_connected(
+        options(),
+        |broker| {
+            fiber::sleep(Duration::from_secs(30)).unwrap();
+            for n in 0..COUNT {
+                assert_eq!(answer_subscribe(broker, &[]), [n.to_string()]);
+            }
+            expect_disconnect(broker);
+        },
+        |client| {
+            let fibers: Vec<_> = (0..COUNT)
+                .map(|n| {
+                    let client = client.clone();
+                    let subscribe = move || {
+                        let nothing = |_: &Client, _: &Message| Ok(());
+                        client
+                            .subscribe(&n.to_string(), QoS::AtMostOnce, nothing)
+                            .unwrap();
+                    };
+                    fiber::spawn(subscribe).unwrap()
+                })
+                .collect();
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+            let resumes = fiber::stats().resumes;
+            fiber::sleep(Duration::from_secs(28)).unwrap();
+            assert!(fiber::stats().resumes - resumes <= 1);
+            for mut fiber in fibers {
+                fiber.join().unwrap();
+            }
+        },
+    );
+}
+
+#[test]
+fn a_refused_subscription_for_which_there_is_no_fiber_owes_no_acknowledgement() {
+    // The main fiber, the broker, the driver, and one that is there for a while.
+    play_with_fibers(
+        4,
+        options(),
+        |broker| {
+            broker.accept(false, |_| ());
+            broker.receive(|packet| assert!(matches!(packet, PacketRef::Subscribe(_))));
+            broker.send(&qos_1("a", b"early", 1));
+            broker.send_bytes(&[0x90, 3, 0, 1, 0x80]);
+            broker.expect(&puback(1));
+            broker.send(&qos_1("other", b"", 2));
+            broker.expect(&puback(2));
+            expect_disconnect(broker);
+        },
+        |client| {
+            client.connect().unwrap();
+            fiber::spawn(|| fiber::sleep(Duration::from_secs(2))).unwrap();
+            let seen = Seen::default();
+            let refused = client.subscribe("a", QoS::AtLeastOnce, seen.handler("h"));
+            assert!(matches!(refused, Err(Error::SubscribeRefused { .. })));
+            fiber::sleep(Duration::from_secs(3)).unwrap();
+            assert!(seen.take().is_empty());
+            assert_eq!(Rc::strong_count(&seen.0), 1, "the handler is gone");
         },
     );
 }

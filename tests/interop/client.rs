@@ -49,12 +49,16 @@ fn dial_host(host: &str, port: u16, tls: Option<ClientTls>) -> Result<Socket, sa
     } else {
         Scheme::Mqtt
     };
-    let endpoint = Endpoint::new(scheme, &format!("{host}:{port}")).unwrap();
+    let endpoint = endpoint(scheme, host, port);
     let options = match tls {
         Some(tls) => DialOptions::new().tls(tls),
         None => DialOptions::new(),
     };
     safe_rt::dial(&endpoint, &options)
+}
+
+fn endpoint(scheme: Scheme, host: &str, port: u16) -> Endpoint {
+    Endpoint::new(scheme, &format!("{host}:{port}")).unwrap()
 }
 
 fn trust(authority: &str) -> Trust {

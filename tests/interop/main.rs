@@ -5,7 +5,12 @@
 //! tests in this binary; a tidy test and `test.sh` compare it.
 
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a step that fails ends its test, helpers included"
+)]
 
+mod agent_cli;
 mod client;
 mod support;
 

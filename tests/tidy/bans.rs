@@ -1,7 +1,7 @@
 //! Calls and crates that have one home, and may be used nowhere else.
 //!
 //! Clippy bans single functions; it cannot ban a module (`clippy.toml`). This rule bans the rest by
-//! the path as written. The tests across modules, below `tests/` and `crates/NAME/tests/`, are free of
+//! the path as written. Tests in files of their own (`tests/`, `crates/NAME/tests/`, `tests.rs`) are free of
 //! it but for printing: they drive servers and peers that are not ours.
 
 use crate::lex::{self, Path, Token};
@@ -125,7 +125,7 @@ fn check_printing(file: &File, tokens: &[Token]) -> Vec<Finding> {
     tokens
         .windows(2)
         .filter(|pair| PRINTING.contains(&pair[0].text.as_str()) && pair[1].is("!"))
-        .filter(|_| file.path != PRINTING_HOME)
+        .filter(|_| file.path != PRINTING_HOME && !is_example(&file.path))
         .map(|pair| {
             let what = format!("`{}!`: only {PRINTING_HOME} prints", pair[0].text);
             Finding::new(&file.path, pair[0].line, what)
@@ -137,10 +137,15 @@ fn check(file: &File) -> Vec<Finding> {
     let tokens = file.tokens();
     let mut findings = check_printing(file, &tokens);
     let drives_peers = file.path.starts_with("tests/") || is_integration_test(&file.path);
-    if !drives_peers {
+    if !drives_peers && !file.is_test_file() {
         findings.extend(check_paths(file, &tokens));
     }
     findings
+}
+
+fn is_example(path: &str) -> bool {
+    let mut folders = path.split('/');
+    folders.next() == Some("crates") && folders.nth(1) == Some("examples")
 }
 
 fn is_integration_test(path: &str) -> bool {

@@ -42,6 +42,12 @@ pub fn run(args: &SubArgs) -> Result<(), Failure> {
     };
     receiver.stop(&outcome);
     connect::leave(link.client());
+    let dropped = link.client().stats().dropped;
+    if dropped > 0 {
+        out::warning(format_args!(
+            "{dropped} messages of QoS 0 came faster than they could be printed and are lost"
+        ));
+    }
     outcome
 }
 

@@ -1,6 +1,8 @@
 //! Prints what the basic moves of the scheduler cost, in nanoseconds: the median of nine runs.
 //!
 //! `cargo run --release -p fiber --example yield_bench`
+
+#![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -26,7 +28,11 @@ fn main() {
 fn report(name: &str, measure: impl Fn() -> f64) {
     let mut figures: Vec<f64> = (0..RUNS).map(|_| measure()).collect();
     figures.sort_by(f64::total_cmp);
-    println!("{name:>26}: {:7.1} ns (least {:.1})", figures[RUNS / 2], figures[0]);
+    println!(
+        "{name:>26}: {:7.1} ns (least {:.1})",
+        figures[RUNS / 2],
+        figures[0]
+    );
 }
 
 fn per_operation(elapsed: Duration, operations: usize) -> f64 {

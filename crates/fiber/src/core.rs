@@ -3,12 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::cancel::Scopes;
 use crate::error::Stopped;
 use crate::park::Waiters;
 use crate::runtime::Settings;
 use crate::scheduler::{Fibers, RunQueue};
+use crate::scope_tree::Scopes;
 use crate::stack::Stacks;
 use crate::stats::Counters;
 use crate::timer::Timers;
@@ -21,13 +22,15 @@ pub(crate) const NO_FIBER: u32 = u32::MAX;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
-    static NEXT_ID: Cell<u64> = const { Cell::new(1) };
 }
+
+/// The next runtime's number. It wraps after 2^32 runtimes of one process.
+static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 
 /// One runtime. Everything is owned by one thread; nothing is borrowed across a switch.
 pub(crate) struct Core {
-    /// Tells runtimes of one thread apart; never zero.
-    pub(crate) id: u64,
+    /// Tells the runtimes of a process apart.
+    pub(crate) id: u32,
     pub(crate) fibers: RefCell<Fibers>,
     pub(crate) ready: RunQueue,
     /// The running fiber, or [`NO_FIBER`].
@@ -47,7 +50,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(settings: &Settings) -> io::Result<Rc<Self>> {
-        let id = NEXT_ID.replace(NEXT_ID.get() + 1);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let reactor = Reactor::new()?;
         let offload = Offload::new(reactor.waker());
         Ok(Rc::new(Self {
@@ -72,7 +75,11 @@ impl Core {
 /// The runtime of this thread, if one runs.
 #[inline(always)]
 pub(crate) fn current() -> Option<Rc<Core>> {
-    CURRENT.with(|current| current.borrow().clone())
+    // A thread that ends drops its thread-locals in any order: values of users that are dropped
+    // after this one find no runtime.
+    CURRENT
+        .try_with(|current| current.borrow().clone())
+        .unwrap_or(None)
 }
 
 /// The runtime of this thread, for a call that needs one.

@@ -11,19 +11,20 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::mem::{self, ManuallyDrop};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
-use crate::stack::FiberStack;
+use crate::stack::{FiberStack, HEAD_BYTES};
 
 /// What a panic leaves behind.
 pub(crate) type PanicPayload = Box<dyn Any + Send + 'static>;
 
-/// Closures that go onto the new stack itself; corosensei takes no more than 1 024 bytes there, and
-/// larger ones are boxed.
+/// Bytes of the closures that go onto the new stack itself, padding included, for an alignment may
+/// be far larger than a size. corosensei takes no more than 1 024 bytes there; larger ones go to
+/// the heap and run from there, so that not even one larger than the stack is copied onto it.
 const CLOSURE_BYTES_MAX: usize = 512;
 
 thread_local! {
@@ -43,9 +44,20 @@ pub(crate) enum Switch {
 }
 
 /// A body on a stack of its own.
+///
+/// ```text
+///  | guard | ...... stack, growing down | head: corosensei's coroutine |
+///                                       ^ base
+/// ```
+///
+/// corosensei's own value, stack included, lies in the head of that very stack, so that this one is
+/// a pointer: it is moved at every switch.
 pub(crate) struct FiberCoroutine {
-    inner: ManuallyDrop<Coroutine<(), (), (), FiberStack>>,
+    /// Invariant: points to a coroutine that nobody else names, until the drop.
+    inner: NonNull<Inner>,
 }
+
+type Inner = Coroutine<(), (), (), FiberStack>;
 
 impl FiberCoroutine {
     /// Prepares `body`, which starts at the first resume; `end` then gets its value or its panic.
@@ -71,45 +83,58 @@ impl FiberCoroutine {
         D: FnOnce(Result<T, PanicPayload>),
     {
         if size_of::<(F, D)>() > CLOSURE_BYTES_MAX {
-            // SAFETY: as for this function; the boxes hold the same closures.
-            return unsafe { Self::start(stack, Box::new(body), Box::new(end)) };
+            let body: Box<dyn FnOnce() -> T + '_> = Box::new(body);
+            // SAFETY: the caller's promise covers the body wherever it lies.
+            return unsafe { Self::new_inline(stack, body, end) };
         }
-        // SAFETY: as for this function.
-        unsafe { Self::start(stack, body, end) }
+        // SAFETY: the caller's promise.
+        unsafe { Self::new_inline(stack, body, end) }
     }
 
-    /// As [`FiberCoroutine::new_unchecked`], for closures of at most [`CLOSURE_BYTES_MAX`].
+    /// As [`FiberCoroutine::new_unchecked`] for closures that are known to fit on the stack.
     ///
     /// # Safety
     ///
     /// As [`FiberCoroutine::new_unchecked`].
-    unsafe fn start<T, F, D>(stack: FiberStack, body: F, end: D) -> Self
+    unsafe fn new_inline<T, F, D>(stack: FiberStack, body: F, end: D) -> Self
     where
         F: FnOnce() -> T,
         D: FnOnce(Result<T, PanicPayload>),
     {
+        const {
+            assert!(
+                size_of::<D>() <= size_of::<usize>() * 2,
+                "what a fiber does at its end holds a pointer or two"
+            );
+        };
         let run = move |yielder: &Yielder<(), ()>, ()| {
             YIELDER.set(ptr::from_ref(yielder));
             let result = catch_unwind(AssertUnwindSafe(body));
-            // `end` may drop the value, and dropping may panic; a second panic while its payload
-            // is dropped has nowhere to go, so the payload is forgotten.
+            // `end` may drop the value, and dropping may panic.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| end(result))) {
-                log::error!("the value of a finished fiber panicked while it was dropped");
-                mem::forget(payload);
+                discard(payload, "while the value of its fiber was dropped");
             }
         };
+        const {
+            assert!(size_of::<Inner>() <= HEAD_BYTES && align_of::<Inner>() <= HEAD_BYTES);
+        };
+        let inner = stack.head().cast::<Inner>();
         // SAFETY: the caller keeps the borrowed data valid; the stack is owned by the coroutine
         // and is freed only when that is done (see Drop).
         let coroutine = unsafe { Coroutine::with_stack_unchecked(stack, run) };
-        Self {
-            inner: ManuallyDrop::new(coroutine),
-        }
+        // SAFETY: the head has room for the coroutine, by size and alignment (asserted), and is
+        // kept for it until its stack is dropped.
+        unsafe { inner.write(coroutine) };
+        Self { inner }
     }
 
     /// Switches to the body until it suspends or ends.
     #[inline(always)]
     pub(crate) fn resume(&mut self) -> Switch {
-        let switch = match self.inner.resume(()) {
+        // SAFETY: points to a coroutine that only this value names, by the invariant; it is borrowed
+        // until control comes back, and what runs meanwhile knows nothing of it.
+        let inner = unsafe { self.inner.as_mut() };
+        let switch = match inner.resume(()) {
             CoroutineResult::Yield(()) => Switch::Suspended,
             CoroutineResult::Return(()) => Switch::Finished,
         };
@@ -120,12 +145,27 @@ impl FiberCoroutine {
 
 impl Drop for FiberCoroutine {
     fn drop(&mut self) {
-        if self.inner.done() || !self.inner.started() {
-            // SAFETY: dropped once, here. Either the body ended, or it never began and corosensei
-            // drops the closure where it lies; both leave nothing on the stack.
-            unsafe { ManuallyDrop::drop(&mut self.inner) };
+        // SAFETY: as for `resume`.
+        let inner = unsafe { self.inner.as_ref() };
+        if inner.done() || !inner.started() {
+            // SAFETY: moved out once, here, before its drop gives back the stack it lies on. Either
+            // the body ended, or it never began and corosensei drops the closure where it lies;
+            // both leave nothing on the stack.
+            drop(unsafe { self.inner.read() });
         }
         // Suspended: others may hold borrows of what lies on the stack, so it stays for ever.
+    }
+}
+
+/// Logs and drops a panic that nobody can be told of. One whose own drop panics is forgotten:
+/// that second panic has nowhere to go.
+pub(crate) fn discard(payload: PanicPayload, when: &str) {
+    let dropped = catch_unwind(AssertUnwindSafe(|| {
+        log::error!("a panic {when} is forgotten");
+        drop(payload);
+    }));
+    if let Err(second) = dropped {
+        mem::forget(second);
     }
 }
 
@@ -143,15 +183,4 @@ pub(crate) fn suspend() {
     // control leaves.
     unsafe { (*yielder).suspend(()) };
     YIELDER.set(yielder);
-}
-
-#[cfg(test)]
-mod tests {
-    /// A closure beyond what corosensei takes onto the new stack.
-    #[test]
-    fn a_body_may_capture_much() {
-        let much = [7_u8; 4000];
-        let sum = crate::run(move || much.iter().map(|byte| u32::from(*byte)).sum::<u32>());
-        assert_eq!(sum.unwrap(), 28_000);
-    }
 }

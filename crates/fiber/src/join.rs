@@ -40,6 +40,20 @@ impl<T> JoinCell<T> {
 }
 
 /// A fiber that was spawned. Dropping the handle lets the fiber run on by itself.
+///
+/// It belongs to its thread, like all of this crate:
+///
+/// ```compile_fail,E0277
+/// fn sent_elsewhere<T: Send>(_: T) {}
+/// sent_elsewhere(fiber::spawn(|| 1).unwrap());
+/// ```
+///
+/// and a fiber of its own may not borrow:
+///
+/// ```compile_fail,E0373
+/// let local = 1;
+/// let handle = fiber::spawn(|| local + 1);
+/// ```
 pub struct JoinHandle<T> {
     cell: Rc<JoinCell<T>>,
     canceller: Canceller,
@@ -65,6 +79,7 @@ impl<T> JoinHandle<T> {
     /// [`JoinError::Panicked`] with what it panicked with; [`JoinError::Stopped`] when this wait
     /// ended early, in which case the handle can be joined again; [`JoinError::Taken`] after a
     /// join that gave the value.
+    #[inline(always)]
     pub fn join(&mut self) -> Result<T, JoinError> {
         while !self.cell.finished.get() {
             let core = core::required().map_err(JoinError::Stopped)?;

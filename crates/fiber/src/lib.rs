@@ -31,7 +31,7 @@
 //!    welcome, but no borrow may be held across a call that waits.
 //! 2. Every wait returns a `Result`. [`Stopped`] says why it ended early; [`cause`] finds it in
 //!    other errors. Nothing is ever unwound by force.
-//! 3. [`timeout`], [`deadline`], [`cancellable`] and [`scope`] nest. Once one is over, every wait
+//! 3. [`timeout`], [`deadline`], [`cancellable`] and [`scope()`] nest. Once one is over, every wait
 //!    below fails until it is left.
 //! 4. A panic ends its fiber and arrives at [`JoinHandle::join`]. While a fiber unwinds its waits
 //!    fail at once.
@@ -52,6 +52,7 @@ mod park;
 mod runtime;
 mod scheduler;
 mod scope;
+mod scope_tree;
 mod stack;
 mod stats;
 pub mod sync;

@@ -12,6 +12,7 @@
 //! list of what they wait for: nothing is allocated to wait.
 
 use std::cell::Cell;
+use std::mem;
 
 use crate::core::{self, Core};
 use crate::coroutine;
@@ -28,7 +29,7 @@ pub enum WaitReason {
     Sleep,
     /// Another fiber's end.
     Join,
-    /// The end of the children of a [`crate::scope`]. Cancellation reaches the children.
+    /// The end of the children of a [`crate::scope()`]. Cancellation reaches the children.
     ScopeEnd,
     /// Room in a channel.
     Send,
@@ -75,6 +76,7 @@ impl WaitReason {
 /// Names one wait of one fiber. Waking with it after that wait is over does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unparker {
+    pub(crate) runtime: u32,
     pub(crate) index: u32,
     pub(crate) generation: u32,
     pub(crate) epoch: u32,
@@ -83,18 +85,19 @@ pub struct Unparker {
 impl Unparker {
     /// Wakes the fiber if that wait is still on. Does not yield.
     ///
-    /// Returns whether it did. Only on the thread of the fiber's runtime; elsewhere nothing
-    /// happens.
+    /// Returns whether it did. Only on the thread of the fiber's runtime while that runs;
+    /// elsewhere nothing happens.
     #[inline]
     pub fn unpark(self) -> bool {
-        core::current().is_some_and(|core| core.unpark(self))
+        core::current().is_some_and(|core| core.id == self.runtime && core.unpark(self))
     }
 }
 
 /// Begins a wait of the running fiber, to be ended by the token's [`Unparker::unpark`].
 ///
 /// For building other things to wait for: hand the token to whoever will wake, then [`park`].
-/// Does not yield. Tokens of earlier waits of the fiber are stale from here on.
+/// Does not yield. Tokens of earlier waits of the fiber are stale from here on, and so is this
+/// one once the fiber waits for anything else; giving up the turn in between is fine.
 ///
 /// # Errors
 ///
@@ -125,6 +128,7 @@ impl Core {
         fiber.epoch = fiber.epoch.wrapping_add(1);
         fiber.notified = false;
         Ok(Unparker {
+            runtime: self.id,
             index,
             generation: fiber.generation,
             epoch: fiber.epoch,
@@ -162,7 +166,7 @@ impl Core {
         coroutine::suspend();
         let wake = self.fibers.borrow()[index].wake;
         match wake {
-            Wake::Ready => Ok(()),
+            Wake::Ready | Wake::Turn => Ok(()),
             Wake::Stopped(over) => Err(self.note_failure(over)),
         }
     }
@@ -186,10 +190,10 @@ impl Core {
                 self.ready.push(&mut fibers, token.index);
                 true
             }
-            State::Running => {
-                let first = !fiber.notified;
-                fiber.notified = true;
-                first
+            // Between prepare and park, where the fiber may have given up its turn.
+            State::Running => !mem::replace(&mut fiber.notified, true),
+            State::Ready if matches!(fiber.wake, Wake::Turn) => {
+                !mem::replace(&mut fiber.notified, true)
             }
             State::Ready | State::Free => false,
         }
@@ -264,7 +268,7 @@ pub(crate) struct WaitList {
     head: Cell<u32>,
     tail: Cell<u32>,
     /// The runtime whose slab the indexes are of; a list may outlive its runtime.
-    runtime: Cell<u64>,
+    runtime: Cell<u32>,
 }
 
 impl WaitList {

@@ -16,6 +16,7 @@ use crate::core::{Core, Installed};
 use crate::error::{RunError, Stopped};
 use crate::join::JoinHandle;
 use crate::scheduler::spawn_on;
+use crate::scope_tree::ScopeRef;
 use crate::timer::Target;
 
 /// Resumptions between two polls of the reactor, at most.
@@ -148,8 +149,7 @@ fn drive<T: 'static>(
     loop {
         run_ready(core);
         if main.is_finished() && end_by.get().is_none() {
-            let root = core.scopes.borrow().root();
-            core.expire(root, Stopped::Cancelled);
+            core.expire(ScopeRef::ROOT, Stopped::Cancelled);
             end_by.set(Some(core.clock.read().saturating_add(nanos(grace))));
         }
         if core.fibers.borrow().live == 0 {
@@ -162,13 +162,16 @@ fn drive<T: 'static>(
             log::error!("leaked at the end of the grace period: {}", describe(core));
             break;
         }
-        if !wait(core, end_by.get()).map_err(RunError::Reactor)? {
+        let waited = wait(core, end_by.get()).map_err(|error| {
+            log::error!("leaked by a broken event loop: {}", describe(core));
+            RunError::Reactor(error)
+        })?;
+        if !waited {
             if deadlock.is_some() {
                 break;
             }
             deadlock = Some(describe(core));
-            let root = core.scopes.borrow().root();
-            core.expire(root, Stopped::Cancelled);
+            core.expire(ScopeRef::ROOT, Stopped::Cancelled);
             end_by.set(Some(core.clock.read().saturating_add(nanos(grace))));
         }
     }

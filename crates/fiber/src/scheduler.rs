@@ -9,15 +9,19 @@ use std::ops::{Index, IndexMut};
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::cancel::{Canceller, Over, ScopeRef};
+use crate::cancel::Canceller;
 use crate::core::{self, Core, NO_FIBER};
 use crate::coroutine::{self, FiberCoroutine, PanicPayload, Switch};
 use crate::error::{SpawnError, Stopped};
 use crate::join::{JoinCell, JoinHandle};
 use crate::park::WaitReason;
+use crate::scope_tree::{Over, ScopeRef};
 use crate::stack::FiberStack;
 
 const NONE: u32 = NO_FIBER;
+
+/// Fibers that a report names one by one.
+const DESCRIBED_MAX: usize = 64;
 
 /// I/O operations without a wait after which a fiber gives up its turn.
 pub(crate) const IO_BUDGET: u32 = 128;
@@ -30,10 +34,14 @@ pub(crate) enum State {
     Parked,
 }
 
-/// Why a parked fiber was made ready.
+/// Why a fiber was made ready.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wake {
+    /// It gave up its turn, without a wait.
+    Turn,
+    /// Its wait was over.
     Ready,
+    /// Its scope was over.
     Stopped(Over),
 }
 
@@ -53,7 +61,9 @@ pub(crate) struct Fiber {
     pub(crate) scope_next: u32,
     /// Why the innermost scope is over, if it is.
     pub(crate) stopped: Option<Over>,
-    /// The fiber's own scope, unless it runs in that of a [`crate::scope`].
+    /// Waits that failed in a row because the scope is over.
+    pub(crate) failures: u32,
+    /// The fiber's own scope, unless it runs in that of a [`crate::scope()`].
     own_scope: Option<ScopeRef>,
     coroutine: Option<FiberCoroutine>,
     name: Cow<'static, str>,
@@ -108,16 +118,20 @@ impl Fibers {
         self.records.get_mut(index as usize)
     }
 
-    /// Those that have not ended, in words.
+    /// The first of those that have not ended, in words, and how many more there are.
     pub(crate) fn describe_live(&self) -> String {
         let mut text = String::new();
-        for (index, fiber) in (0..).zip(&self.records) {
-            if fiber.state != State::Free {
-                if !text.is_empty() {
-                    text.push_str("; ");
-                }
-                text.push_str(&fiber.describe(index));
+        let live = (0..)
+            .zip(&self.records)
+            .filter(|(_, fiber)| fiber.state != State::Free);
+        for (index, fiber) in live.take(DESCRIBED_MAX) {
+            if !text.is_empty() {
+                text.push_str("; ");
             }
+            text.push_str(&fiber.describe(index));
+        }
+        if self.live > DESCRIBED_MAX {
+            text.push_str(&format!("; and {} more", self.live - DESCRIBED_MAX));
         }
         text
     }
@@ -128,7 +142,7 @@ impl Fibers {
             generation: 0,
             epoch: 0,
             state: State::Ready,
-            wake: Wake::Ready,
+            wake: Wake::Turn,
             notified: false,
             reason: WaitReason::Sleep,
             next_ready: NONE,
@@ -136,6 +150,7 @@ impl Fibers {
             scope_previous: NONE,
             scope_next: NONE,
             stopped: None,
+            failures: 0,
             own_scope: None,
             coroutine: None,
             name,
@@ -262,10 +277,40 @@ impl Core {
             let mut fibers = self.fibers.borrow_mut();
             let index = self.current.get();
             fibers[index].state = State::Ready;
-            fibers[index].wake = Wake::Ready;
+            fibers[index].wake = Wake::Turn;
             self.ready.push(&mut fibers, index);
         }
         coroutine::suspend();
+    }
+
+    /// Counts an operation that did not wait.
+    #[inline(always)]
+    pub(crate) fn spend(&self) {
+        self.budget.set(self.budget.get().saturating_sub(1));
+    }
+
+    /// Gives up the turn if the fiber did too many operations without a wait.
+    ///
+    /// A fiber that unwinds keeps its turn, as it may not be switched away from.
+    ///
+    /// # Errors
+    ///
+    /// The scope ended meanwhile.
+    #[inline(always)]
+    pub(crate) fn yield_if_spent(&self) -> Result<(), Stopped> {
+        if self.budget.get() == 0 {
+            return self.yield_spent();
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn yield_spent(&self) -> Result<(), Stopped> {
+        if std::thread::panicking() {
+            return Ok(());
+        }
+        self.give_up_turn();
+        self.check()
     }
 
     /// Removes what is left of a fiber whose body ended.
@@ -310,8 +355,7 @@ impl Core {
         let scope = match scope {
             Some(scope) => scope,
             None => {
-                let root = scopes.root();
-                let own = scopes.add(root.index);
+                let own = scopes.add(ScopeRef::ROOT.index);
                 fibers[index].own_scope = Some(own);
                 own
             }
@@ -395,7 +439,7 @@ where
 /// Starts a fiber that runs `body`, after those that are ready now. Does not yield.
 ///
 /// The fiber is independent of the scopes around this call; it ends by itself, by its handle's
-/// `cancel`, or when the runtime shuts down. For children that borrow, see [`crate::scope`].
+/// `cancel`, or when the runtime shuts down. For children that borrow, see [`crate::scope()`].
 ///
 /// # Errors
 ///
@@ -416,7 +460,7 @@ where
 ///
 /// [`Stopped`] when the scope is over (the turn is given up all the same), outside a fiber, or
 /// while unwinding.
-#[inline]
+#[inline(always)]
 pub fn yield_now() -> Result<(), Stopped> {
     let core = core::required()?;
     if std::thread::panicking() {

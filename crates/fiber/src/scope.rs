@@ -5,7 +5,6 @@
     reason = "children borrow the parent's locals; see docs/unsafe.md"
 )]
 
-use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -14,20 +13,53 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::process;
 use std::rc::Rc;
 
-use crate::cancel::{Entered, ScopeRef};
+use crate::cancel::Entered;
 use crate::core::{self, Core};
-use crate::coroutine::FiberCoroutine;
+use crate::coroutine::{FiberCoroutine, PanicPayload, discard};
 use crate::error::{SpawnError, Stopped};
 use crate::park::{WaitList, WaitReason, wait_on};
+use crate::scope_tree::ScopeRef;
 
-/// Where the children of one [`scope`] are spawned.
+/// Which panics of a scope nobody is told of.
+const SECOND_PANIC: &str = "of a second fiber of one scope";
+
+/// Where the children of one [`scope()`] are spawned.
+///
+/// What a child borrows must outlive the whole scope; a local of the scope's body does not:
+///
+/// ```compile_fail,E0597
+/// fiber::scope(|s| {
+///     let local = 1;
+///     let borrowed = &local;
+///     s.spawn(move || { assert_eq!(*borrowed, 1); Ok(()) }).unwrap();
+///     Ok::<(), ()>(())
+/// }).unwrap();
+/// ```
+///
+/// nor does one that is gone before the scope is left:
+///
+/// ```compile_fail,E0505
+/// let text = String::new();
+/// fiber::scope(|s| {
+///     s.spawn(|| { assert!(text.is_empty()); Ok(()) }).unwrap();
+///     drop(text);
+///     Ok::<(), ()>(())
+/// }).unwrap();
+/// ```
+///
+/// and the way to spawn cannot be carried out of its scope:
+///
+/// ```compile_fail,E0521
+/// let mut kept = None;
+/// fiber::scope(|s| { kept = Some(s); Ok::<(), ()>(()) }).unwrap();
+/// ```
 pub struct Scope<'scope, 'env: 'scope, E> {
     runtime: Option<(Rc<Core>, ScopeRef)>,
     children: Cell<usize>,
     child_ended: WaitList,
     /// The first error that came before the scope was over, and the first that came after.
     errors: RefCell<(Option<E>, Option<E>)>,
-    panic: RefCell<Option<Box<dyn Any + Send>>>,
+    panic: RefCell<Option<PanicPayload>>,
     /// Invariant in both lifetimes, as in std: neither may shrink or grow.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
@@ -59,8 +91,8 @@ impl<'scope, E> Scope<'scope, '_, E> {
         let end = move |result| self.child_done(result);
         // SAFETY: `body` and `end` borrow what outlives 'scope. `scope` below does not return,
         // or unwind, before `children` is back at zero, which is the last thing `end` does; by
-        // then `body` was consumed. A child that never ends keeps `scope` waiting for ever, so
-        // the borrowed data is never freed.
+        // then `body` was consumed and errors and panics of it were kept or dropped. A child
+        // that never ends keeps `scope` waiting for ever, so the borrowed data is never freed.
         let coroutine = unsafe { FiberCoroutine::new_unchecked(stack, body, end) };
         self.children.set(self.children.get() + 1);
         core.add_fiber(coroutine, Some(*scope), Cow::Borrowed(""), location);
@@ -74,31 +106,58 @@ impl<'scope, E> Scope<'scope, '_, E> {
         }
     }
 
-    /// Keeps an error; the first one that is not the consequence of an end cancels the rest.
-    fn record(&self, error: E) {
+    /// Keeps an error if it is the first of its kind, else gives it back to be dropped where that
+    /// is safe. The first one that is not the consequence of an end cancels the rest.
+    fn record(&self, error: E) -> Option<E> {
         let over = match &self.runtime {
             Some((core, scope)) => core.scopes.borrow().is_over(*scope),
             None => false,
         };
         let mut errors = self.errors.borrow_mut();
         let place = if over { &mut errors.1 } else { &mut errors.0 };
-        if place.is_none() {
-            *place = Some(error);
-        }
+        let surplus = match place {
+            Some(_) => Some(error),
+            None => {
+                *place = Some(error);
+                None
+            }
+        };
         drop(errors);
         if !over {
             self.cancel();
         }
+        surplus
     }
 
-    fn child_done(&self, result: Result<Result<(), E>, Box<dyn Any + Send>>) {
-        match result {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.record(error),
-            Err(payload) => {
-                self.panic.borrow_mut().get_or_insert(payload);
-                self.cancel();
+    /// Keeps the first panic and cancels the rest.
+    fn record_panic(&self, payload: PanicPayload) {
+        let mut first = self.panic.borrow_mut();
+        let surplus = match *first {
+            Some(_) => Some(payload),
+            None => {
+                *first = Some(payload);
+                None
             }
+        };
+        drop(first);
+        self.cancel();
+        if let Some(payload) = surplus {
+            discard(payload, SECOND_PANIC);
+        }
+    }
+
+    /// Ends a child. Nothing in here unwinds, and nothing of the child is left after the count.
+    fn child_done(&self, result: Result<Result<(), E>, PanicPayload>) {
+        let panic = match result {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => {
+                // Code of the user runs where a surplus error is dropped.
+                catch_unwind(AssertUnwindSafe(|| drop(self.record(error)))).err()
+            }
+            Err(payload) => Some(payload),
+        };
+        if let Some(payload) = panic {
+            self.record_panic(payload);
         }
         self.children.set(self.children.get() - 1);
         if let Some((core, _)) = &self.runtime {
@@ -117,6 +176,18 @@ impl<'scope, E> Scope<'scope, '_, E> {
                 // spawned a child. To go on would free what the children borrow.
                 process::abort();
             }
+        }
+    }
+}
+
+/// Ends the process if a scope is left by a panic of this file's own while children live: what
+/// they borrow must not be freed under them.
+struct NoChildLeft<'a>(&'a Cell<usize>);
+
+impl Drop for NoChildLeft<'_> {
+    fn drop(&mut self) {
+        if self.0.get() > 0 {
+            process::abort();
         }
     }
 }
@@ -166,11 +237,13 @@ where
         scope: PhantomData,
         env: PhantomData,
     };
+    let no_child_left = NoChildLeft(&scope.children);
+    let mut surplus = None;
     let result = catch_unwind(AssertUnwindSafe(|| body(&scope)));
     let value = match result {
         Ok(Ok(value)) => Some(Ok(value)),
         Ok(Err(error)) => {
-            scope.record(error);
+            surplus = scope.record(error);
             None
         }
         Err(payload) => {
@@ -179,11 +252,18 @@ where
         }
     };
     scope.join_all();
+    drop(no_child_left);
     drop(entered);
-    let child_panic = scope.panic.take();
+    drop(surplus);
     let (before, after) = scope.errors.take();
-    match (value, child_panic) {
-        (Some(Err(payload)), _) | (_, Some(payload)) => resume_unwind(payload),
+    match (value, scope.panic.take()) {
+        (Some(Err(payload)), child_panic) => {
+            if let Some(second) = child_panic {
+                discard(second, SECOND_PANIC);
+            }
+            resume_unwind(payload)
+        }
+        (_, Some(payload)) => resume_unwind(payload),
         (value, None) => match (before.or(after), value) {
             (Some(error), _) => Err(error),
             (None, Some(Ok(value))) => Ok(value),

@@ -3,8 +3,8 @@
 //! Pure: deadlines are nanoseconds of whatever clock the caller keeps. Inserting and cancelling
 //! allocate only when more timers are live than ever before.
 
-use crate::cancel::ScopeRef;
 use crate::park::Unparker;
+use crate::scope_tree::ScopeRef;
 
 /// Children per node of the heap.
 const ARITY: usize = 4;
@@ -178,6 +178,7 @@ mod tests {
     /// A target that can be told from others by its number.
     fn target(number: u32) -> Target {
         Target::Fiber(Unparker {
+            runtime: 0,
             index: number,
             generation: 0,
             epoch: 0,

@@ -18,7 +18,6 @@ use std::rc::Rc;
 use crate::core::Core;
 use crate::error::Stopped;
 use crate::park::{Link, Unparker, WaitReason};
-use crate::scheduler::IO_BUDGET;
 use crate::sync::Source;
 use crate::world::net::{Direction, Readiness as Bits};
 
@@ -67,14 +66,7 @@ fn reason(direction: Direction) -> WaitReason {
 #[inline(always)]
 fn begin_call(core: &Core) -> Result<(), Stopped> {
     core.check()?;
-    let budget = core.budget.get();
-    if budget == 0 {
-        core.give_up_turn();
-        core.budget.set(IO_BUDGET);
-        return core.check();
-    }
-    core.budget.set(budget - 1);
-    Ok(())
+    core.yield_if_spent()
 }
 
 /// Waits for one direction of a descriptor.

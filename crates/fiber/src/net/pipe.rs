@@ -96,6 +96,7 @@ impl PipeStream {
         if buffer.is_empty() {
             return Ok(Some(0));
         }
+        core.spend();
         let way = &self.incoming;
         let n = way.bytes.borrow_mut().read(buffer)?;
         if n == 0 && !way.ended.get() {
@@ -119,6 +120,7 @@ impl PipeStream {
     /// [`Stopped::NoRuntime`] outside a runtime.
     pub fn try_write(&self, data: &[u8]) -> io::Result<Option<usize>> {
         let core = core::required()?;
+        core.spend();
         let way = &self.outgoing;
         if way.abandoned.get() || way.ended.get() {
             return Err(ErrorKind::BrokenPipe.into());

@@ -58,7 +58,7 @@ impl TcpStream {
         }
     }
 
-    pub(super) fn bits(&self) -> &Rc<Bits> {
+    pub(crate) fn bits(&self) -> &Rc<Bits> {
         &self.bits
     }
 
@@ -108,7 +108,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// What the kernel answered.
+    /// What the kernel answered, also when it could not watch the socket.
     #[inline]
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         if buffer.is_empty() {
@@ -122,7 +122,7 @@ impl TcpStream {
         if let Some(n) = read {
             if n > 0 && n < asked {
                 // A short read of a stream took all there was: the next edge tells of more.
-                self.bits.clear(Direction::Read);
+                self.bits.fell_short(Direction::Read);
             }
             self.core.counters.reads.add(1);
             self.core.counters.bytes_read.add(n as u64);
@@ -136,7 +136,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// What the kernel answered.
+    /// What the kernel answered, also when it could not watch the socket.
     #[inline]
     pub fn try_write(&self, data: &[u8]) -> io::Result<Option<usize>> {
         if data.is_empty() {
@@ -148,7 +148,7 @@ impl TcpStream {
         let written = self.attempt(Direction::Write, || (&self.io).write(data))?;
         if let Some(n) = written {
             if n < data.len() {
-                self.bits.clear(Direction::Write);
+                self.bits.fell_short(Direction::Write);
             }
             self.core.counters.writes.add(1);
             self.core.counters.bytes_written.add(n as u64);
@@ -162,11 +162,12 @@ impl TcpStream {
         direction: Direction,
         mut call: impl FnMut() -> io::Result<usize>,
     ) -> io::Result<Option<usize>> {
+        self.core.spend();
         loop {
             match call() {
                 Ok(n) => return Ok(Some(n)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.bits.clear(direction);
+                    self.bits.would_block(&self.core, direction)?;
                     return Ok(None);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -293,12 +294,13 @@ impl TcpListener {
     /// listener stays good after every error.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         begin_call(&self.core)?;
+        self.core.spend();
         loop {
             if self.bits.is_ready(Direction::Read) {
                 match self.io.accept() {
                     Ok((io, address)) => return Ok((TcpStream::accepted(io, &self.core), address)),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        self.bits.clear(Direction::Read);
+                        self.bits.would_block(&self.core, Direction::Read)?;
                     }
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                     Err(error) => return Err(error),

@@ -85,9 +85,15 @@ impl Arena {
             Some(low) => low,
             None => arena.carve()?,
         };
+        let size = arena.slot_bytes;
+        let colour = (low.get() / size) % COLOURS * COLOUR_BYTES;
+        let base = low
+            .checked_add(size - colour)
+            .expect("a mapping ends below the address limit");
         Ok(Slot {
             arena: Rc::clone(arena),
             low,
+            base,
         })
     }
 
@@ -123,16 +129,13 @@ impl Arena {
 pub(crate) struct Slot {
     arena: Rc<Arena>,
     low: NonZeroUsize,
+    base: NonZeroUsize,
 }
 
 impl Slot {
     /// High end, where the stack begins.
     pub(crate) fn base(&self) -> NonZeroUsize {
-        let size = self.arena.slot_bytes;
-        let colour = (self.low.get() / size) % COLOURS * COLOUR_BYTES;
-        self.low
-            .checked_add(size - colour)
-            .expect("a mapping ends below the address limit")
+        self.base
     }
 
     /// Low end, guard included.

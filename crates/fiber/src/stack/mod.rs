@@ -14,6 +14,7 @@ mod arena;
 
 use std::cell::RefCell;
 use std::io;
+use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 use corosensei::stack::{DefaultStack, Stack, StackPointer};
@@ -52,71 +53,104 @@ impl Stacks {
         Self { source }
     }
 
+    /// Stacks that are a mapping each, whatever the kernel can do.
+    #[cfg(test)]
+    pub(crate) fn mapped() -> Self {
+        Self {
+            source: Source::Mapped(Rc::new(RefCell::new(Vec::new()))),
+        }
+    }
+
     /// Takes a stack: the one freed last if there is one.
     pub(crate) fn take(&self) -> io::Result<FiberStack> {
-        let kind = match &self.source {
-            Source::Arena(arena) => Kind::Slot(Arena::take(arena)?),
+        match &self.source {
+            Source::Arena(arena) => {
+                let slot = Arena::take(arena)?;
+                Ok(FiberStack {
+                    base: below_head(slot.base()),
+                    limit: slot.limit(),
+                    _memory: Memory::Slot(slot),
+                })
+            }
             Source::Mapped(spare) => {
                 let stack = match spare.borrow_mut().pop() {
                     Some(stack) => stack,
                     None => DefaultStack::new(STACK_BYTES_DEFAULT)?,
                 };
-                Kind::Mapped {
-                    stack: Some(stack),
-                    spare: Rc::clone(spare),
-                }
+                Ok(FiberStack {
+                    base: below_head(stack.base()),
+                    limit: stack.limit(),
+                    _memory: Memory::Mapped(Pooled {
+                        stack: Some(stack),
+                        spare: Rc::clone(spare),
+                    }),
+                })
             }
-        };
-        Ok(FiberStack { kind })
-    }
-}
-
-/// One fiber's stack. Dropping it gives it back; it must not be dropped while a coroutine lives
-/// on it, which `coroutine.rs` sees to.
-pub(crate) struct FiberStack {
-    kind: Kind,
-}
-
-enum Kind {
-    Slot(Slot),
-    Mapped {
-        stack: Option<DefaultStack>,
-        spare: Rc<RefCell<Vec<DefaultStack>>>,
-    },
-}
-
-impl Drop for FiberStack {
-    fn drop(&mut self) {
-        if let Kind::Mapped { stack, spare } = &mut self.kind
-            && let Some(stack) = stack.take()
-            && spare.borrow().len() < SPARE_STACKS_MAX
-        {
-            spare.borrow_mut().push(stack);
         }
     }
 }
 
-const NOT_TAKEN: &str = "a mapped stack is taken out only by drop";
+/// Bytes above a stack that belong to whoever owns it; a multiple of a cache line.
+pub(crate) const HEAD_BYTES: usize = 128;
+
+/// One fiber's stack. Dropping it gives it back; it must not be dropped while a coroutine lives
+/// on it, which `coroutine.rs` sees to.
+pub(crate) struct FiberStack {
+    /// Where the stack begins; the [`HEAD_BYTES`] above are the owner's.
+    base: StackPointer,
+    limit: StackPointer,
+    /// Keeps the memory between the two.
+    _memory: Memory,
+}
+
+impl FiberStack {
+    /// The bytes above the stack, for its owner's use: [`HEAD_BYTES`] of them, aligned to as many,
+    /// written by nobody else for as long as the stack is not dropped.
+    pub(crate) fn head(&self) -> NonNull<u8> {
+        let address = self.base.get();
+        NonNull::new(ptr::with_exposed_provenance_mut(address)).expect("a base is not zero")
+    }
+}
+
+/// The end of a slot less what is kept for the head.
+fn below_head(end: StackPointer) -> StackPointer {
+    StackPointer::new(end.get() - HEAD_BYTES).expect("a stack is larger than its head")
+}
+
+enum Memory {
+    Slot(#[expect(dead_code, reason = "held for its drop")] Slot),
+    Mapped(#[expect(dead_code, reason = "held for its drop")] Pooled),
+}
+
+/// A mapping of its own that goes back among the spare ones.
+struct Pooled {
+    /// There until the drop.
+    stack: Option<DefaultStack>,
+    spare: Rc<RefCell<Vec<DefaultStack>>>,
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_STACKS_MAX {
+            spare.extend(self.stack.take());
+        }
+    }
+}
 
 // SAFETY: base and limit are the ends of memory that this value keeps mapped for as long as it
 // lives (a slot counts its arena, a DefaultStack owns its mapping), that no other FiberStack
 // shares, that is readable and writable above the guard at its low end, and that is aligned:
 // both ends are multiples of 128.
 unsafe impl Stack for FiberStack {
-    #[inline]
+    #[inline(always)]
     fn base(&self) -> StackPointer {
-        match &self.kind {
-            Kind::Slot(slot) => slot.base(),
-            Kind::Mapped { stack, .. } => stack.as_ref().expect(NOT_TAKEN).base(),
-        }
+        self.base
     }
 
-    #[inline]
+    #[inline(always)]
     fn limit(&self) -> StackPointer {
-        match &self.kind {
-            Kind::Slot(slot) => slot.limit(),
-            Kind::Mapped { stack, .. } => stack.as_ref().expect(NOT_TAKEN).limit(),
-        }
+        self.limit
     }
 }
 
@@ -154,9 +188,7 @@ mod tests {
 
     #[test]
     fn mapped_stacks_are_pooled_too() {
-        let stacks = Stacks {
-            source: Source::Mapped(Rc::new(RefCell::new(Vec::new()))),
-        };
+        let stacks = Stacks::mapped();
         let base = stacks.take().unwrap().base();
         assert_eq!(stacks.take().unwrap().base(), base);
     }

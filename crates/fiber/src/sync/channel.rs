@@ -129,6 +129,7 @@ impl<T> Sender<T> {
     /// # Errors
     ///
     /// [`SendError`] with the value when every receiver is gone or the wait ended early.
+    #[inline]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         let mut value = value;
         loop {
@@ -158,6 +159,7 @@ impl<T> Sender<T> {
     /// # Errors
     ///
     /// [`TrySendError`] with the value.
+    #[inline]
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         if self.0.receivers.get() == 0 {
             return Err(TrySendError::Closed(value));
@@ -200,6 +202,7 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// [`Stopped`] when the wait ended early.
+    #[inline(always)]
     pub fn recv(&self) -> Result<Option<T>, Stopped> {
         loop {
             match self.try_recv() {
@@ -217,6 +220,7 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// [`TryRecvError`].
+    #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         let value = self.0.queue.borrow_mut().pop_front();
         match value {
@@ -242,11 +246,16 @@ impl<T> Clone for Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.0.receivers.set(self.0.receivers.get() - 1);
-        if self.0.receivers.get() == 0
-            && let Some(core) = core::current()
-        {
+        if self.0.receivers.get() > 0 {
+            return;
+        }
+        if let Some(core) = core::current() {
             self.0.waiting_to_send.wake_all(&core);
         }
+        // Nobody will take what is queued: it is dropped now, not with the last sender, for it
+        // may hold what others wait for. The borrow is over before code of the user runs.
+        let queued = self.0.queue.take();
+        drop(queued);
     }
 }
 

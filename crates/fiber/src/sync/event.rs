@@ -71,6 +71,7 @@ impl Event {
     /// # Errors
     ///
     /// [`Stopped`] when the wait ended early.
+    #[inline(always)]
     pub fn wait(&self) -> Result<(), Stopped> {
         if self.is_set() {
             return Ok(());

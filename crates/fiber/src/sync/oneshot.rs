@@ -75,6 +75,7 @@ impl<T> OneshotReceiver<T> {
     /// # Errors
     ///
     /// [`Stopped`] when the wait ended early; the value may still come.
+    #[inline(always)]
     pub fn recv(&mut self) -> Result<Option<T>, Stopped> {
         loop {
             if let Some(value) = self.0.value.borrow_mut().take() {

@@ -37,7 +37,8 @@ pub enum Selected {
 }
 
 /// Waits until one of `sources` is ready or `deadline` passed. Yields unless one is ready at
-/// once. The deadline is this call's own, beside those of the scopes around it.
+/// once, and then too after 128 operations without a wait, so that a loop around this call starves
+/// nobody. The deadline is this call's own, beside those of the scopes around it.
 ///
 /// # Errors
 ///
@@ -54,6 +55,8 @@ pub fn select(sources: &[&dyn Source], deadline: Option<Instant>) -> io::Result<
     );
     let core = core::required()?;
     core.check()?;
+    core.spend();
+    core.yield_if_spent()?;
     loop {
         if let Some(index) = sources.iter().position(|source| source.is_ready()) {
             return Ok(Selected::Ready(index));
@@ -105,12 +108,17 @@ pub(crate) fn sleep(duration: std::time::Duration) -> Result<(), Stopped> {
 
 pub(crate) fn sleep_until(at: Instant) -> Result<(), Stopped> {
     let core = core::required()?;
-    let token = core.prepare()?;
-    let timer = core
-        .timers
-        .borrow_mut()
-        .insert(at.as_nanos(), Target::Fiber(token));
-    let woken = core.park(WaitReason::Sleep);
-    core.timers.borrow_mut().cancel(timer);
-    woken
+    loop {
+        let token = core.prepare()?;
+        let timer = core
+            .timers
+            .borrow_mut()
+            .insert(at.as_nanos(), Target::Fiber(token));
+        let woken = core.park(WaitReason::Sleep);
+        core.timers.borrow_mut().cancel(timer);
+        woken?;
+        if core.clock.now() >= at.as_nanos() {
+            return Ok(());
+        }
+    }
 }

@@ -1,1 +1,136 @@
-//! placeholder
+//! Tests of the crate's behaviour, one file per subject, named by the property they prove.
+//!
+//! All are hermetic: sockets are on loopback, and time is virtual but where the kernel's own
+//! behaviour is the subject.
+
+mod allocation;
+mod cancel;
+mod channel;
+mod fairness;
+mod io;
+mod offload;
+mod order;
+mod panic;
+mod park;
+mod scale;
+mod scope;
+mod second_runtime;
+mod shutdown;
+mod stack;
+mod wait_table;
+
+use std::cell::RefCell;
+use std::fmt::Debug;
+use std::rc::Rc;
+use std::sync::Once;
+use std::time::Duration;
+
+use crate::core;
+use crate::park::WaitReason;
+use crate::scheduler::State;
+use crate::{Instant, Runtime};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Runs a test on virtual time.
+#[track_caller]
+fn paused<T: 'static>(body: impl FnOnce() -> T + 'static) -> T {
+    Runtime::builder().paused_clock(true).run(body).unwrap()
+}
+
+/// Runs a test on real time.
+#[track_caller]
+fn real<T: 'static>(body: impl FnOnce() -> T + 'static) -> T {
+    crate::run(body).unwrap()
+}
+
+/// Spawns a fiber and forgets its handle.
+#[track_caller]
+fn go<T: 'static>(body: impl FnOnce() -> T + 'static) {
+    drop(crate::spawn(body).unwrap());
+}
+
+/// Lets every fiber that can run do so, `turns` times over.
+fn turns(turns: usize) {
+    for _ in 0..turns {
+        crate::yield_now().unwrap();
+    }
+}
+
+/// What the parked fibers wait for, in order of their slots.
+fn parked_reasons() -> Vec<WaitReason> {
+    let core = core::current().unwrap();
+    let fibers = core.fibers.borrow();
+    (0..)
+        .map_while(|index| fibers.get(index))
+        .filter(|fiber| fiber.state == State::Parked)
+        .map(|fiber| fiber.reason)
+        .collect()
+}
+
+/// The time that `body` takes by the runtime's clock.
+fn timed<T>(body: impl FnOnce() -> T) -> (T, Duration) {
+    let began = Instant::now();
+    let value = body();
+    (value, began.elapsed())
+}
+
+/// A list that several fibers write to.
+#[derive(Debug)]
+struct Trace<T>(Rc<RefCell<Vec<T>>>);
+
+impl<T> Clone for Trace<T> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<T: Clone + Debug + PartialEq> Trace<T> {
+    fn new() -> Self {
+        Self(Rc::new(RefCell::new(Vec::new())))
+    }
+
+    fn note(&self, entry: T) {
+        self.0.borrow_mut().push(entry);
+    }
+
+    fn entries(&self) -> Vec<T> {
+        self.0.borrow().clone()
+    }
+
+    #[track_caller]
+    fn expect(&self, expected: impl Into<Vec<T>>) {
+        assert_eq!(self.entries(), expected.into());
+    }
+}
+
+thread_local! {
+    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Capture;
+
+impl log::Log for Capture {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        // The reactor logs too, also when a thread that ends drops its last socket.
+        let _ = LOGGED.try_with(|lines| lines.borrow_mut().push(record.args().to_string()));
+    }
+
+    fn flush(&self) {}
+}
+
+/// What is logged on this thread while `body` runs.
+fn logged(body: impl FnOnce()) -> Vec<String> {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Capture).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+    });
+    LOGGED.take();
+    body();
+    LOGGED.take()
+}

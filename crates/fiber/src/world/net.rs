@@ -1,7 +1,7 @@
 //! The network door: readiness of file descriptors, by mio.
 //!
 //! Edge-triggered: a descriptor is registered once, at the first call that would block, for both
-//! directions. The bits say what the kernel last reported; a call that finds nothing clears its
+//! directions. Until then its bits are guesses that a call may try out. The bits say what the kernel last reported; a call that finds nothing clears its
 //! bit, and the next edge sets it again. `read_closed` is sticky: once the kernel reported the
 //! end of data no further edge is owed, so the readable bit is never cleared again.
 
@@ -15,7 +15,8 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
-use crate::core::Core;
+use crate::core::{Core, NO_FIBER};
+use crate::error::Stopped;
 use crate::park::{Link, Unparker, WaitList};
 
 /// Events taken per call of the kernel's queue; more stay there for the next call.
@@ -74,9 +75,36 @@ impl Readiness {
         }
     }
 
-    /// Notes that a call found nothing to do.
+    /// Notes that a call found nothing to do, and sees to it that an event tells when that
+    /// changes.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel answered when it could not watch the descriptor.
+    #[inline]
+    pub(crate) fn would_block(
+        self: &Rc<Self>,
+        core: &Core,
+        direction: Direction,
+    ) -> io::Result<()> {
+        if self.token.get().is_none() {
+            core.reactor.register(self)?;
+        }
+        self.clear(direction);
+        Ok(())
+    }
+
+    /// Notes that a call did less than it was asked, which for a stream means that nothing is
+    /// left. Only where an event is due: nobody would set the bit again for an unknown descriptor.
     #[inline(always)]
-    pub(crate) fn clear(&self, direction: Direction) {
+    pub(crate) fn fell_short(&self, direction: Direction) {
+        if self.token.get().is_some() {
+            self.clear(direction);
+        }
+    }
+
+    #[inline(always)]
+    fn clear(&self, direction: Direction) {
         match direction {
             Direction::Read => self.readable.set(self.read_closed.get()),
             Direction::Write => self.writable.set(false),
@@ -91,12 +119,20 @@ impl Readiness {
     }
 
     /// Enters a wait for readiness; registers the descriptor first if that is still to be done.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel answered when it could not watch the descriptor; [`Stopped::NoRuntime`]
+    /// when the descriptor's runtime is over: another one's fibers would wait for ever.
     pub(crate) fn link(
         self: &Rc<Self>,
         core: &Core,
         direction: Direction,
         token: Unparker,
     ) -> io::Result<Link> {
+        if core.current.get() == NO_FIBER {
+            return Err(Stopped::NoRuntime.into());
+        }
         if self.token.get().is_none() {
             core.reactor.register(self)?;
         }
@@ -105,6 +141,12 @@ impl Readiness {
 
     pub(crate) fn unlink(&self, core: &Core, direction: Direction, link: Link) {
         self.waiters(direction).unlink(core, link);
+    }
+
+    /// The entry in the reactor's table.
+    #[cfg(test)]
+    pub(crate) fn entry(&self) -> Option<usize> {
+        self.token.get()
     }
 
     /// Forgets the descriptor; it is about to be closed.
@@ -207,8 +249,8 @@ impl Reactor {
                 woken = true;
                 continue;
             }
-            // An event of a descriptor that was closed in this very batch finds an empty entry,
-            // or a new owner: for that one it is a spurious edge, which costs one call.
+            // No descriptor is opened or closed between the kernel's answer and the end of this
+            // loop, for no fiber runs; an empty entry means an event of a duplicate that lives on.
             let source = self
                 .table
                 .borrow()

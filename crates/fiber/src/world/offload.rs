@@ -21,6 +21,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::core::{self, Core};
+use crate::coroutine::discard;
 use crate::error::Stopped;
 use crate::park::{Unparker, WaitReason};
 
@@ -172,10 +173,24 @@ impl Offload {
         }
     }
 
+    /// Queues a job and sees to a thread for it. A job that is refused is dropped, code of the
+    /// user, once the lane is unlocked.
     fn submit(&self, lane: Lane, job: Job) -> Result<(), OffloadError> {
         let shared = &self.lanes[lane as usize];
+        let mut refused = None;
+        let submitted = Self::submit_locked(shared, job, &mut refused);
+        drop(refused);
+        submitted
+    }
+
+    fn submit_locked(
+        shared: &Arc<LaneShared>,
+        job: Job,
+        refused: &mut Option<Job>,
+    ) -> Result<(), OffloadError> {
         let mut state = lock(&shared.state);
         if state.jobs.len() >= OFFLOAD_QUEUE_MAX {
+            *refused = Some(job);
             return Err(OffloadError::Full);
         }
         state.jobs.push_back(job);
@@ -191,7 +206,7 @@ impl Offload {
         match started {
             Ok(_) => state.threads += 1,
             Err(error) if state.threads == 0 => {
-                state.jobs.pop_back();
+                *refused = state.jobs.pop_back();
                 return Err(OffloadError::Thread(error));
             }
             Err(_) => shared.work.notify_one(),
@@ -215,7 +230,11 @@ fn work(lane: &LaneShared) {
     loop {
         if let Some(job) = state.jobs.pop_front() {
             drop(state);
-            job();
+            // The work's own panic is caught in the job; this one comes of dropping what nobody
+            // waits for any more. The thread must live to be counted.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
+                discard(payload, "while the value of offloaded work was dropped");
+            }
             state = lock(&lane.state);
             continue;
         }

@@ -20,15 +20,26 @@ use super::error::EndCause;
 use super::handler;
 use super::message::Message;
 use super::read_buffer::{ReadBuffer, Shared as Bytes};
-use super::shared::{Room, Shared, State, now};
-use super::subscription::{INBOUND_BYTES_MAX, Routed, SubscriptionId};
+use super::room::Room;
+use super::shared::{Shared, State, now};
+use super::subscription::{INBOUND_BYTES_MAX, QOS_0_QUEUE_MAX, Routed, SubscriptionId};
 use super::ticket::Outcome;
+use crate::outbound_log::LogOffset;
 use crate::packet::{self, PacketRef, Version};
 use crate::session::{CloseCause, Effect, Input, Output};
 use crate::time::Time;
 
 /// Bytes written in one turn before the driver looks at what came in.
 const WRITE_BYTES_PER_TURN_MAX: usize = 256 * 1024;
+/// Messages delivered in one turn: no more than a queue holds, so that a handler that keeps up
+/// loses none, however small they are.
+const DELIVERIES_PER_TURN_MAX: u64 = QOS_0_QUEUE_MAX as u64 / 2;
+/// Reads after writing failed.
+const LAST_READS_MAX: u32 = 64;
+/// Bytes that a transport may have accepted and not given to the kernel: one TLS record.
+const UNFLUSHED_BYTES_MAX: u64 = 16 * 1024;
+#[cfg(feature = "tls")]
+const _: () = assert!(safe_rt::RECORD_PLAINTEXT_MAX as u64 <= UNFLUSHED_BYTES_MAX);
 /// How long until another fiber is tried for a handler that got none.
 const STARVED_RETRY: Duration = Duration::from_millis(100);
 /// Time for the end of the transport, TLS included.
@@ -40,6 +51,7 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) {
         shared,
         socket,
         input: ReadBuffer::default(),
+        behind: false,
         left: false,
         unflushed: false,
     };
@@ -48,18 +60,36 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) {
         Err(cause) => cause,
     };
     log::debug!("{}: {cause}", shared.options.client_id.as_str());
-    let orderly = matches!(cause, EndCause::Closed);
-    shared.finish(cause);
-    if orderly {
-        // Its failure changes nothing: DISCONNECT is with the kernel already.
-        let _ = fiber::timeout(CLOSE_TIMEOUT, || driver.socket.close());
+    let Driver { socket, .. } = driver;
+    if matches!(cause, EndCause::Closed) {
+        // The rest of DISCONNECT may still be on its way through TLS. There is nobody to tell of
+        // a failure.
+        let _ = fiber::timeout(CLOSE_TIMEOUT, || socket.close());
+    } else {
+        drop(socket);
     }
+    shared.finish(cause);
+    // What came is handled, also by those for whom there is no fiber yet.
+    while start_starved(shared) && fiber::sleep(STARVED_RETRY).is_ok() {}
+}
+
+/// How far [`Driver::write`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// Nothing is left.
+    All,
+    /// The kernel takes no more.
+    Blocked,
+    /// It has written enough for one turn.
+    Enough,
 }
 
 struct Driver<'a> {
     shared: &'a Rc<Shared>,
     socket: Socket,
     input: ReadBuffer,
+    /// There may be whole packets that were read and not handled.
+    behind: bool,
     /// DISCONNECT was asked for because no handle is left.
     left: bool,
     /// The transport holds bytes that the kernel has not taken: the rest of a TLS record.
@@ -74,18 +104,22 @@ impl Driver<'_> {
         loop {
             self.shared.wake.clear();
             self.leave_if_dropped();
-            let blocked = self.write()?;
+            let written = match self.write() {
+                Ok(written) => written,
+                Err(cause) => return Err(self.last_words(cause)),
+            };
             let more = self.read()?;
             self.tick()?;
-            self.start_starved();
+            start_starved(self.shared);
             self.discard_garbage();
-            if more {
-                // A peer that always has data must not keep the others from running.
+            if more || written == Written::Enough {
+                // A peer that always has data, or takes all, must not keep the others from
+                // running.
                 self.stopped(fiber::yield_now())?;
             } else {
                 // Reading TLS may leave something to send.
                 let flushed = self.socket.try_flush().map_err(EndCause::Transport)?;
-                self.wait(blocked || !flushed)?;
+                self.wait(written == Written::Blocked || !flushed)?;
             }
         }
     }
@@ -101,22 +135,20 @@ impl Driver<'_> {
     }
 
     /// Writes until nothing is left, the kernel takes no more, or the turn has written enough.
-    ///
-    /// Returns whether there is more to write.
-    fn write(&mut self) -> Result<bool, EndCause> {
+    fn write(&mut self) -> Result<Written, EndCause> {
         let mut state = self.shared.state();
         let state = &mut *state;
         let now = now();
         let mut written = 0;
-        let blocked = loop {
-            let chunk = state.session.next_chunk(&state.log);
+        let end = loop {
+            let mut chunk = state.session.next_chunk(&state.log);
             if chunk.is_empty() {
-                break false;
+                break Written::All;
             }
             if written >= WRITE_BYTES_PER_TURN_MAX {
-                self.shared.wake.set();
-                break true;
+                break Written::Enough;
             }
+            chunk = &chunk[..chunk.len().min(WRITE_BYTES_PER_TURN_MAX)];
             match self.socket.try_write(chunk).map_err(EndCause::Transport)? {
                 Some(n) => {
                     state.session.advance(n, now, &mut state.log);
@@ -124,7 +156,7 @@ impl Driver<'_> {
                 }
                 None => {
                     state.session.write_blocked(now);
-                    break true;
+                    break Written::Blocked;
                 }
             }
         };
@@ -136,51 +168,79 @@ impl Driver<'_> {
             state.flushed_to(state.session.sent());
         } else {
             state.session.write_blocked(now);
+            let sent = state.session.sent().0;
+            state.flushed_to(LogOffset(sent.saturating_sub(UNFLUSHED_BYTES_MAX)));
         }
         self.unflushed = !flushed;
-        if written > 0 && state.is_waited_for(Room::Log) {
+        if written > 0 {
             state.wake_for_room(Room::Log);
         }
+        state.check_drained();
         self.outputs(state)?;
-        Ok(blocked || !flushed)
+        Ok(if flushed { end } else { Written::Blocked })
     }
 
-    /// Reads once, if there is something, and handles every whole packet.
+    /// Reads once, if there is something, and handles what is whole of it.
     ///
-    /// Returns whether there may be more to read.
+    /// Returns whether there may be more to read or to handle.
     fn read(&mut self) -> Result<bool, EndCause> {
-        if !self.socket.readable().is_ready() {
-            return Ok(false);
+        if !self.behind {
+            if !self.socket.readable().is_ready() {
+                return Ok(false);
+            }
+            self.fill()?;
         }
+        self.behind = self.handle_packets()?;
+        self.input.release();
+        Ok(self.behind || self.socket.readable().is_ready())
+    }
+
+    /// Handles what the peer still said when writing fails: a peer that goes sends first why, and
+    /// closes. Returns why the connection ends.
+    fn last_words(&mut self, cause: EndCause) -> EndCause {
+        if let EndCause::Transport(_) = cause {
+            for _ in 0..LAST_READS_MAX {
+                match self.read() {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(earlier) => return earlier,
+                }
+            }
+        }
+        cause
+    }
+
+    /// Reads into the buffer.
+    fn fill(&mut self) -> Result<(), EndCause> {
         let max = self.shared.options.maximum_packet_size;
         let wanted = self
             .input
             .unconsumed()
             .and_then(|(bytes, range)| packet::peek_len(bytes.get(&range), max).ok().flatten());
         let space = self.input.space(wanted.unwrap_or(0));
-        let asked = space.len();
-        let n = match self.socket.try_read(space).map_err(EndCause::Transport)? {
+        match self.socket.try_read(space).map_err(EndCause::Transport)? {
             Some(0) => return Err(EndCause::ClosedByPeer),
-            Some(n) => n,
-            None => {
-                self.input.release();
-                return Ok(false);
+            Some(n) => {
+                self.input.filled(n);
+                self.shared.state().session.received(now());
             }
-        };
-        self.input.filled(n);
-        self.handle_packets()?;
-        self.input.release();
-        Ok(n == asked)
+            None => {}
+        }
+        Ok(())
     }
 
-    fn handle_packets(&mut self) -> Result<(), EndCause> {
+    /// Handles whole packets, all or as many as one turn may.
+    ///
+    /// Returns whether there may be more.
+    fn handle_packets(&mut self) -> Result<bool, EndCause> {
         let mut state = self.shared.state();
         let state = &mut *state;
         let now = now();
-        state.session.received(now);
         let Some((bytes, range)) = self.input.unconsumed() else {
-            return Ok(());
+            return Ok(false);
         };
+        let enough = state.stats.received + DELIVERIES_PER_TURN_MAX;
+        let mut behind = false;
         let max = self.shared.options.maximum_packet_size;
         let unread = bytes.get(&range);
         let mut at = 0;
@@ -190,6 +250,10 @@ impl Driver<'_> {
             let place = range.start + at..range.start + at + len;
             handle_packet(self.shared, state, bytes, place, packet, now)?;
             at += len;
+            if state.stats.received >= enough {
+                behind = at < unread.len();
+                break;
+            }
         }
         self.outputs(state)?;
         if !state.session.next_chunk(&state.log).is_empty() {
@@ -197,7 +261,7 @@ impl Driver<'_> {
             self.shared.wake.set();
         }
         self.input.consume(at);
-        Ok(())
+        Ok(behind)
     }
 
     /// Tells the session the time if it waits for that.
@@ -236,23 +300,13 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// Starts fibers for handlers that had to wait for one.
-    fn start_starved(&self) {
-        if !self.shared.state().subscriptions.has_starved() {
-            return;
-        }
-        let starved = self.shared.state().subscriptions.take_starved();
-        for id in starved {
-            if !start_handler(self.shared, id) {
-                self.shared.state().subscriptions.add_starved(id);
-            }
-        }
-    }
-
     /// Lets go of removed subscriptions where nothing is borrowed.
     fn discard_garbage(&self) {
         let garbage = std::mem::take(&mut self.shared.state().garbage);
-        handler::discard(self.shared, garbage);
+        if !garbage.is_empty() {
+            let left = handler::discard(self.shared, garbage);
+            self.shared.state().garbage = left;
+        }
     }
 
     fn wait(&mut self, blocked: bool) -> Result<(), EndCause> {
@@ -262,7 +316,7 @@ impl Driver<'_> {
                 .session
                 .next_deadline()
                 .map(|at| Instant::from_nanos(at.0));
-            if state.subscriptions.has_starved() {
+            if state.subscriptions.has_starved() || !state.garbage.is_empty() {
                 let retry = Instant::recent() + STARVED_RETRY;
                 Some(timer.map_or(retry, |timer| timer.min(retry)))
             } else {
@@ -290,7 +344,7 @@ impl Driver<'_> {
             let State { session, log, .. } = &mut *state;
             session.disconnect(now(), log);
         }
-        self.write()?;
+        while self.write()? == Written::Enough {}
         Err(EndCause::Transport(io::Error::from(stopped)))
     }
 }
@@ -314,9 +368,7 @@ fn handle_packet(
                 .tickets
                 .settle(key, Outcome::Acked { maybe_twice: false });
             state.wake_for_room(Room::Window);
-            if state.is_waited_for(Room::Log) {
-                state.wake_for_room(Room::Log);
-            }
+            state.wake_for_room(Room::Log);
             state.check_drained();
         }
         (Effect::Deliver { ack }, PacketRef::Publish(publish)) => {
@@ -347,15 +399,31 @@ fn handle_packet(
             state
                 .tickets
                 .settle(key, Outcome::Acked { maybe_twice: false });
+            state.wake_for_room(Room::Requests);
         }
         (Effect::UnsubAcked { key }, _) => {
             state
                 .tickets
                 .settle(key, Outcome::Acked { maybe_twice: false });
+            state.wake_for_room(Room::Requests);
         }
         (Effect::Nothing | Effect::Deliver { .. } | Effect::SubAcked { .. }, _) => {}
     }
     Ok(())
+}
+
+/// Starts fibers for handlers that had to wait for one; returns whether some still do.
+fn start_starved(shared: &Rc<Shared>) -> bool {
+    if !shared.state().subscriptions.has_starved() {
+        return false;
+    }
+    let starved = shared.state().subscriptions.take_starved();
+    for id in starved {
+        if !start_handler(shared, id) {
+            shared.state().subscriptions.add_starved(id);
+        }
+    }
+    shared.state().subscriptions.has_starved()
 }
 
 /// Starts a fiber for a subscription's handler; false if none can be had now.

@@ -244,6 +244,13 @@ impl From<io::Error> for Error {
     }
 }
 
+impl From<WaitError> for Error {
+    /// Drops the ticket; the message lives on without one.
+    fn from(error: WaitError) -> Self {
+        Self::Wait(error.cause)
+    }
+}
+
 impl From<PublishError> for Error {
     /// Drops the ticket of a wait that ended early; the message lives on without one.
     fn from(error: PublishError) -> Self {

@@ -1,5 +1,6 @@
 //! The fiber of a handler: started by the first message, ended when there was none for a while.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,8 +26,17 @@ pub(super) fn run(shared: &Rc<Shared>, id: SubscriptionId) {
             None => break,
         }
     }
-    // Dropped here, where nothing is borrowed, if the subscription is gone.
-    let _unwanted = shared.state().subscriptions.return_handler(id, handler);
+    let unwanted = {
+        let mut state = shared.state();
+        if state.end.is_some() {
+            // Nothing more will come: what the handler holds, perhaps this client, is let go.
+            (Some(handler), Some(state.subscriptions.remove(id)))
+        } else {
+            (state.subscriptions.return_handler(id, handler), None)
+        }
+    };
+    // Here nothing is borrowed.
+    drop(unwanted);
 }
 
 /// Waits for the next message; false when none came or none can come.
@@ -52,15 +62,19 @@ fn linger(shared: &Rc<Shared>, id: SubscriptionId) -> bool {
 /// Calls the handler for one message and acknowledges that, whatever came of it.
 fn handle(shared: &Rc<Shared>, client: &Client, handler: &mut Handler, arrived: Arrived) {
     let message = &arrived.message;
-    match catch_unwind(AssertUnwindSafe(|| handler(client, message))) {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
+    // The text of an error and the drop of it are the user's as well.
+    let call = || {
+        if let Err(error) = handler(client, message) {
             shared.state().stats.handler_errors += 1;
             log::warn!("the handler of {:?} failed: {error}", message.topic);
         }
-        Err(_) => {
-            // The panic hook has reported it.
-            shared.state().stats.handler_panics += 1;
+    };
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
+        // The panic hook has reported it.
+        shared.state().stats.handler_panics += 1;
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            // One that panics when it is dropped had its chance.
+            std::mem::forget(payload);
         }
     }
     if let Some(ack) = arrived.ack {
@@ -76,24 +90,29 @@ pub(super) fn acknowledge(shared: &Rc<Shared>, ack: AckToken) {
     }
 }
 
-/// Drops what removed subscriptions left, on a fiber of its own where that is possible: it holds
-/// code of the user, which may call back into the client. Acknowledges what nobody handles now.
-pub(super) fn discard(shared: &Rc<Shared>, removed: Vec<Removed>) {
-    if removed.is_empty() {
-        return;
+/// Acknowledges what nobody handles now, and drops what removed subscriptions left as
+/// [`drop_apart`] does; returns what it could not.
+pub(super) fn discard(shared: &Rc<Shared>, mut removed: Vec<Removed>) -> Vec<Removed> {
+    for ack in removed
+        .iter_mut()
+        .flat_map(|removed| removed.acks.drain(..))
+    {
+        acknowledge_last(shared, ack);
     }
-    let shared = Rc::clone(shared);
-    let discard = move || {
-        for removed in &removed {
-            for ack in &removed.acks {
-                acknowledge_last(&shared, *ack);
-            }
-        }
-        drop(removed);
-    };
-    // Without room for a fiber the closure is dropped where it failed to start.
-    if fiber::spawn(discard).is_err() {
-        log::warn!("no fiber to drop a refused subscription on");
+    drop_apart(removed)
+}
+
+/// Drops what removed subscriptions left on a fiber of its own: it is code of the user, which may
+/// call the client, wait, and panic. Returns it where no fiber can be had.
+pub(super) fn drop_apart(removed: Vec<Removed>) -> Vec<Removed> {
+    if removed.is_empty() {
+        return removed;
+    }
+    let removed = Rc::new(Cell::new(removed));
+    let dropped = Rc::clone(&removed);
+    match fiber::spawn(move || drop(dropped.take())) {
+        Ok(_detached) => Vec::new(),
+        Err(_) => removed.take(),
     }
 }
 

@@ -13,6 +13,7 @@ mod options;
 mod publish;
 mod read_buffer;
 mod request;
+mod room;
 mod shared;
 mod subscribe;
 mod subscription;
@@ -127,12 +128,13 @@ impl Client {
     /// Sends CONNECT and waits for the broker's answer (MQTT3-3.1). Yields until it is there;
     /// the ambient deadline limits that, and the connect timeout in any case.
     ///
-    /// Returns whether the broker had kept a session (MQTT3-3.2.2.2).
+    /// Returns whether the broker had kept a session (MQTT3-3.2.2.2). When the ambient deadline
+    /// ends the wait the client goes on connecting until it is closed or dropped.
     ///
     /// # Errors
     ///
     /// [`Error::Refused`] with the broker's reason, [`Error::Argument`] for settings that make no
-    /// packet, [`Error::AlreadyConnected`] on a second call, [`Error::Spawn`] without room for the
+    /// packet, [`Error::AlreadyConnected`] on a second call or after a close, [`Error::Spawn`] without room for the
     /// driver's fiber, [`Error::Wait`] when the wait ended early or the connection did.
     pub fn connect(&self) -> Result<bool, Error> {
         let options = &self.shared.options;
@@ -213,15 +215,21 @@ impl Client {
     }
 
     /// Leaves in order: takes nothing new, waits up to `timeout` for what was published to be
-    /// acknowledged, then sends DISCONNECT and closes the connection (MQTT3-3.14).
+    /// sent and acknowledged, then sends DISCONNECT and closes the connection (MQTT3-3.14).
     ///
-    /// Yields until the connection is closed. Other handles find the client closed.
+    /// Yields until the connection is closed, which after the `timeout` may take four seconds
+    /// more. Other handles find the client closed, and so do calls that wait for room. Handlers
+    /// are dropped when they have handled what had come.
     ///
     /// # Errors
     ///
     /// [`Stopped`] when an outer scope ended the wait; the client leaves all the same.
     pub fn close(&self, timeout: Duration) -> Result<Remaining, Stopped> {
-        self.shared.state().closing = true;
+        {
+            let mut state = self.shared.state();
+            state.closing = true;
+            state.lines.wake_all();
+        }
         let drained = fiber::timeout(timeout, || self.wait_drained());
         let remaining = {
             let mut state = self.shared.state();
@@ -257,13 +265,15 @@ impl Client {
             let token = fiber::prepare()?;
             {
                 let mut state = self.shared.state();
-                let idle = state.session.unacknowledged() == 0;
-                if idle || state.end.is_some() || !state.is_up() {
+                if state.is_drained() {
                     return Ok(());
                 }
-                state.close_waiter = Some(token);
+                state.close_waiters.push(token);
             }
-            fiber::park()?;
+            let parked = fiber::park();
+            let mut state = self.shared.state();
+            state.close_waiters.retain(|waiter| *waiter != token);
+            parked?;
         }
     }
 }

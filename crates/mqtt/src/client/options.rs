@@ -9,7 +9,7 @@ use crate::packet::{ClientId, QoS};
 pub const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(60);
 /// Time for a call that waits, where no scope sets a limit.
 pub const OPERATION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
-/// Time for CONNECT to be answered, where no scope sets a limit.
+/// Time for CONNECT to be answered.
 pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// QoS 1 messages that may be unacknowledged at once.
 pub const WINDOW_DEFAULT: u16 = 1_000;
@@ -81,8 +81,8 @@ impl ClientOptions {
         self
     }
 
-    /// How long the link may be silent before it is tried; whole seconds up to 65 535, more is
-    /// cut to that. Zero turns it off (MQTT3-3.1.2.10).
+    /// How long the link may be silent before it is tried; rounded up to whole seconds, at most
+    /// 65 535. Zero turns it off (MQTT3-3.1.2.10).
     #[must_use]
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
@@ -116,7 +116,7 @@ impl ClientOptions {
         self
     }
 
-    /// Time for CONNECT to be answered where no scope sets a limit.
+    /// Time for CONNECT to be answered, whatever limit a scope sets beside it.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -138,6 +138,7 @@ impl ClientOptions {
     }
 
     pub(crate) fn keep_alive_secs(&self) -> u16 {
-        u16::try_from(self.keep_alive.as_secs()).unwrap_or(u16::MAX)
+        let part = u64::from(self.keep_alive.subsec_nanos() > 0);
+        u16::try_from(self.keep_alive.as_secs().saturating_add(part)).unwrap_or(u16::MAX)
     }
 }

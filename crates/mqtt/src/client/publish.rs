@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use super::Client;
 use super::error::{PublishError, WaitCause, WaitError};
-use super::shared::{Room, Shared, State};
+use super::room::Room;
+use super::shared::{Shared, State};
 use super::ticket::{Outcome, Ticket, Wait};
 use crate::packet::QoS;
 use crate::session::{NoRoom, Outgoing, Rejected, TicketKey};
@@ -76,9 +77,10 @@ impl Client {
     pub fn publish(&self, publish: Publish<'_>) -> Result<Ticket, PublishError> {
         let mut ticket = match admit(&self.shared, &publish)? {
             Ok(ticket) => ticket,
-            Err(room) => self
-                .shared
-                .limited(|| admit_waiting(&self.shared, &publish, room))?,
+            Err(room) => self.shared.limited(|| {
+                let enter = |state: &mut State| enter(&self.shared, state, &publish);
+                self.shared.enter_in_turn(room, PublishError::Full, enter)
+            })?,
         };
         if publish.wait > Wait::Stored
             && let Err(cause) = ticket.wait(publish.wait)
@@ -93,38 +95,30 @@ impl Client {
 #[inline]
 fn admit(shared: &Rc<Shared>, publish: &Publish<'_>) -> Result<Result<Ticket, Room>, PublishError> {
     let mut state = shared.state();
-    if state.is_waited_for(Room::Log) {
-        return Ok(Err(Room::Log));
+    if state.lines.is_waited_for(Room::Log) {
+        return check(&state, publish).map(|()| Err(Room::Log));
     }
-    if publish.outgoing.qos != QoS::AtMostOnce && state.is_waited_for(Room::Window) {
-        return Ok(Err(Room::Window));
+    if publish.outgoing.qos != QoS::AtMostOnce && state.lines.is_waited_for(Room::Window) {
+        return check(&state, publish).map(|()| Err(Room::Window));
     }
     enter(shared, &mut state, publish)
 }
 
-/// As [`admit`], waiting for room in order of arrival.
+/// Finds out whether it is worth to wait in line.
 #[cold]
-fn admit_waiting(
-    shared: &Rc<Shared>,
-    publish: &Publish<'_>,
-    mut room: Room,
-) -> Result<Ticket, PublishError> {
-    let mut again = false;
-    loop {
-        shared
-            .wait_for_room(room, again)
-            .map_err(PublishError::Full)?;
-        let mut state = shared.state();
-        match enter(shared, &mut state, publish)? {
-            Ok(ticket) => {
-                // There may be room for the next one as well.
-                state.wake_for_room(room);
-                return Ok(ticket);
-            }
-            Err(other) => {
-                again = room == other;
-                room = other;
-            }
+fn check(state: &State, publish: &Publish<'_>) -> Result<(), PublishError> {
+    if let Some(cause) = state.refusal() {
+        return Err(PublishError::Full(cause));
+    }
+    let checked = state.session.check_publish(publish.outgoing, &state.log);
+    checked.map_err(refused)
+}
+
+fn refused(rejected: Rejected) -> PublishError {
+    match rejected {
+        Rejected::Argument(error) => PublishError::Argument(error),
+        Rejected::NoRoom(_) | Rejected::Ended | Rejected::Started | Rejected::NotUp => {
+            PublishError::Full(WaitCause::Closed)
         }
     }
 }
@@ -160,11 +154,7 @@ fn enter(
             match rejected {
                 Rejected::NoRoom(NoRoom::Window { .. }) => Ok(Err(Room::Window)),
                 Rejected::NoRoom(NoRoom::Log(_)) => Ok(Err(Room::Log)),
-                Rejected::Argument(error) => Err(PublishError::Argument(error)),
-                Rejected::NoRoom(NoRoom::Requests { .. })
-                | Rejected::Ended
-                | Rejected::Started
-                | Rejected::NotUp => Err(PublishError::Full(WaitCause::Closed)),
+                rejected => Err(refused(rejected)),
             }
         }
     }

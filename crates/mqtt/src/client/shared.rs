@@ -9,8 +9,10 @@ use std::sync::Arc;
 use fiber::{Event, Instant, Unparker};
 
 use super::error::{EndCause, WaitCause};
+use super::handler;
 use super::options::ClientOptions;
 use super::request::Requests;
+use super::room::Lines;
 use super::subscription::{Removed, Subscriptions};
 use super::ticket::Tickets;
 use crate::outbound_log::{LOG_BYTES_MAX, LogOffset, OutboundLog};
@@ -60,21 +62,14 @@ pub(super) struct State {
     pub(super) end: Option<Arc<EndCause>>,
     /// `close` was called: nothing new is taken.
     pub(super) closing: bool,
-    pub(super) close_waiter: Option<Unparker>,
+    /// Calls of `close` that wait for the last acknowledgement.
+    pub(super) close_waiters: Vec<Unparker>,
     pub(super) stats: ClientStats,
     /// Removed subscriptions: code of the user that must not be dropped while this is borrowed.
     pub(super) garbage: Vec<Removed>,
     /// Who waits for bytes to be sent, by position.
     sent_waiters: VecDeque<(LogOffset, Unparker)>,
-    /// Who waits for room in the window, and who for room in the log, in order of arrival.
-    room_waiters: [VecDeque<Unparker>; 2],
-}
-
-/// What a publish waits for. QoS 0 needs no window and passes a full one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    Window,
-    Log,
+    pub(super) lines: Lines,
 }
 
 impl Shared {
@@ -95,11 +90,11 @@ impl Shared {
                 flushed: LogOffset::default(),
                 end: None,
                 closing: false,
-                close_waiter: None,
+                close_waiters: Vec::new(),
                 stats: ClientStats::default(),
                 garbage: Vec::new(),
                 sent_waiters: VecDeque::new(),
-                room_waiters: [VecDeque::new(), VecDeque::new()],
+                lines: Lines::default(),
             }),
             options,
             wake: Event::new(),
@@ -124,27 +119,10 @@ impl Shared {
         }
     }
 
-    /// Waits for room. `again` says that an earlier wait found none after all.
-    pub(super) fn wait_for_room(&self, room: Room, again: bool) -> Result<(), WaitCause> {
-        let token = fiber::prepare()?;
-        {
-            let waiters = &mut self.state().room_waiters[room as usize];
-            if again {
-                waiters.push_front(token);
-            } else {
-                waiters.push_back(token);
-            }
-        }
-        if let Err(stopped) = fiber::park() {
-            self.state().room_waiters[room as usize].retain(|waiter| *waiter != token);
-            return Err(stopped.into());
-        }
-        Ok(())
-    }
-
     /// Ends the connection: everything that is open is settled, and everyone who waits is told.
+    /// Handlers that have nothing left to handle are let go, with whatever they hold.
     pub(super) fn finish(&self, cause: EndCause) {
-        {
+        let idle = {
             let mut state = self.state();
             if state.end.is_some() {
                 return;
@@ -156,20 +134,19 @@ impl Shared {
             for (_, waiter) in state.sent_waiters.drain(..) {
                 waiter.unpark();
             }
-            for waiter in state
-                .room_waiters
-                .iter_mut()
-                .flat_map(|waiters| waiters.drain(..))
-            {
-                waiter.unpark();
-            }
-            if let Some(waiter) = state.close_waiter.take() {
+            state.lines.wake_all();
+            for waiter in state.close_waiters.drain(..) {
                 waiter.unpark();
             }
             state.subscriptions.wake_all();
-        }
+            let mut idle = std::mem::take(&mut state.garbage);
+            state.subscriptions.remove_idle(&mut idle);
+            idle
+        };
         self.answered.set();
         self.ended.set();
+        // Without a fiber for them they are dropped here: nothing is borrowed.
+        drop(handler::drop_apart(idle));
     }
 }
 
@@ -190,6 +167,9 @@ impl State {
     /// Notes that the kernel accepted everything before `position`.
     #[inline]
     pub(super) fn flushed_to(&mut self, position: LogOffset) {
+        if position <= self.flushed {
+            return;
+        }
         self.flushed = position;
         while let Some((end, waiter)) = self.sent_waiters.front() {
             if *end > position {
@@ -214,21 +194,6 @@ impl State {
         self.sent_waiters.retain(|(_, other)| *other != waiter);
     }
 
-    /// Wakes the first who waits for such room.
-    #[inline]
-    pub(super) fn wake_for_room(&mut self, room: Room) {
-        while let Some(waiter) = self.room_waiters[room as usize].pop_front() {
-            if waiter.unpark() {
-                break;
-            }
-        }
-    }
-
-    #[inline]
-    pub(super) fn is_waited_for(&self, room: Room) -> bool {
-        !self.room_waiters[room as usize].is_empty()
-    }
-
     /// Notes the broker's answer to a SUBSCRIBE; what it refused receives nothing.
     pub(super) fn answer_subscribe(
         &mut self,
@@ -249,14 +214,24 @@ impl State {
         }
     }
 
-    /// Wakes a `close` that waits for the last acknowledgement.
+    /// Whether a `close` has nothing to wait for: everything was sent and acknowledged, or
+    /// nothing will be.
+    pub(super) fn is_drained(&self) -> bool {
+        match self.session.phase() {
+            Phase::Connecting { .. } | Phase::Up { .. } => {
+                self.session.unacknowledged() == 0 && self.flushed >= self.log.tail()
+            }
+            Phase::Idle | Phase::Draining { .. } | Phase::Leaving { .. } | Phase::Closed => true,
+        }
+    }
+
+    /// Wakes each `close` that waits for the last acknowledgement.
     #[inline]
     pub(super) fn check_drained(&mut self) {
-        if self.closing
-            && self.session.unacknowledged() == 0
-            && let Some(waiter) = self.close_waiter.take()
-        {
-            waiter.unpark();
+        if self.closing && self.is_drained() {
+            for waiter in self.close_waiters.drain(..) {
+                waiter.unpark();
+            }
         }
     }
 }

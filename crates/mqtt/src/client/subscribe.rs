@@ -6,6 +6,8 @@ use super::handler;
 use super::message::Message;
 use super::messages::Messages;
 use super::request::Request;
+use super::room::Room;
+use super::shared::State;
 use super::subscription::{Handler, HandlerError, SubscriptionId};
 use super::ticket::{Ticket, Wait};
 use crate::packet::QoS;
@@ -82,11 +84,10 @@ impl Client {
     pub fn unsubscribe(&self, filter: &str) -> Result<(), Error> {
         TopicFilter::new(filter).map_err(|error| ArgumentError::Filter { index: 0, error })?;
         let removed = self.shared.state().subscriptions.remove_filter(filter);
-        for removed in removed {
-            for ack in &removed.acks {
-                handler::acknowledge_last(&self.shared, *ack);
-            }
+        for ack in removed.iter().flat_map(|removed| &removed.acks) {
+            handler::acknowledge_last(&self.shared, *ack);
         }
+        // What the handlers own is dropped last: it is code of the user and may do anything.
         self.shared
             .limited(|| self.ask(Ask::Unsubscribe(&[filter])).map(drop))
     }
@@ -122,11 +123,19 @@ impl Client {
 
     /// Sends a request and waits for its answer; returns the filters that were refused.
     fn ask(&self, ask: Ask<'_>) -> Result<Vec<String>, Error> {
-        let mut ticket = loop {
-            match self.send(ask)? {
-                Some(ticket) => break ticket,
-                // Requests are answered within a round trip: one of them frees its place.
-                None => fiber::sleep(REQUEST_RETRY)?,
+        let entered = {
+            let mut state = self.shared.state();
+            if state.lines.is_waited_for(Room::Requests) {
+                Err(Room::Requests)
+            } else {
+                self.enter(&mut state, ask)?
+            }
+        };
+        let mut ticket = match entered {
+            Ok(ticket) => ticket,
+            Err(room) => {
+                let enter = |state: &mut State| self.enter(state, ask);
+                self.shared.enter_in_turn(room, Error::Wait, enter)?
             }
         };
         let settled = ticket.wait(Wait::Ack);
@@ -137,9 +146,8 @@ impl Client {
         Ok(request.map(|request| request.refused).unwrap_or_default())
     }
 
-    fn send(&self, ask: Ask<'_>) -> Result<Option<Ticket>, Error> {
-        let mut state = self.shared.state();
-        let state = &mut *state;
+    /// Encodes a request into the log if there is room.
+    fn enter(&self, state: &mut State, ask: Ask<'_>) -> Result<Result<Ticket, Room>, Error> {
         if let Some(cause) = state.refusal() {
             return Err(cause.into());
         }
@@ -164,15 +172,15 @@ impl Client {
                     state.requests.insert(key, request);
                 }
                 self.shared.wake.set();
-                return Ok(Some(state.tickets.ticket(&self.shared, key, admitted.end)));
+                return Ok(Ok(state.tickets.ticket(&self.shared, key, admitted.end)));
             }
             Err(rejected) => rejected,
         };
         state.tickets.cancel(key);
         match rejected {
-            Rejected::NoRoom(NoRoom::Requests { .. } | NoRoom::Log(_) | NoRoom::Window { .. }) => {
-                Ok(None)
-            }
+            Rejected::NoRoom(NoRoom::Requests { .. }) => Ok(Err(Room::Requests)),
+            Rejected::NoRoom(NoRoom::Log(_)) => Ok(Err(Room::Log)),
+            Rejected::NoRoom(NoRoom::Window { .. }) => Ok(Err(Room::Window)),
             Rejected::Argument(error) => Err(error.into()),
             Rejected::Ended | Rejected::Started | Rejected::NotUp => Err(WaitCause::Closed.into()),
         }
@@ -182,9 +190,7 @@ impl Client {
     pub(super) fn unsubscribe_unheard(&self, filter: &str) {
         // Without room or connection the broker goes on sending what nobody wants; it is
         // acknowledged and counted.
-        let _ = self.send(Ask::Unsubscribe(&[filter]));
+        let entered = self.enter(&mut self.shared.state(), Ask::Unsubscribe(&[filter]));
+        drop(entered);
     }
 }
-
-/// How long a request waits before it looks for room again.
-const REQUEST_RETRY: std::time::Duration = std::time::Duration::from_millis(5);

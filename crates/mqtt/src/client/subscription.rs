@@ -18,12 +18,23 @@ use crate::topic::{RouteId, Router, TopicFilter};
 pub const QOS_0_QUEUE_MAX: usize = 1_024;
 /// Bytes of unhandled QoS 0 messages of one subscription; more drop the oldest of them.
 pub const QOS_0_QUEUE_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of unhandled QoS 1 messages of one client; more end the connection.
+/// Bytes of unhandled QoS 1 messages of one client, counted for each handler that gets them; more
+/// end the connection, unless it is a single message.
 pub const INBOUND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Why a handler could not handle a message: any error.
+///
+/// `?` makes one of any error type; [`HandlerError::new`] of a text, and of an error in a box.
 #[derive(Debug)]
 pub struct HandlerError(Box<dyn StdError>);
+
+impl HandlerError {
+    /// Makes one of a text, a boxed error, or an error.
+    #[must_use]
+    pub fn new(error: impl Into<Box<dyn StdError>>) -> Self {
+        Self(error.into())
+    }
+}
 
 impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -201,6 +212,20 @@ impl Subscriptions {
         }
     }
 
+    /// Removes all handlers that have nothing to handle: nothing more will come.
+    pub(super) fn remove_idle(&mut self, removed: &mut Vec<Removed>) {
+        for slot in 0..self.slots.len() {
+            let Slot { generation, entry } = &self.slots[slot];
+            let generation = *generation;
+            if let Some(entry) = entry
+                && let Taker::Handler(_) = entry.taker
+                && entry.queue.is_empty()
+            {
+                removed.push(self.remove(SubscriptionId { slot, generation }));
+            }
+        }
+    }
+
     /// Removes one filter wherever it is used, and subscriptions that have no other.
     pub(super) fn remove_filter(&mut self, filter: &str) -> Vec<Removed> {
         let mut removed = Vec::new();
@@ -256,7 +281,9 @@ impl Subscriptions {
             Some((last, others)) => {
                 let message = message();
                 let bytes = message.len() * matches.len();
-                if ack.is_some() && self.held_bytes + bytes > INBOUND_BYTES_MAX {
+                // One is always taken, so that a large one does not end every connection.
+                let held = self.held_bytes;
+                if ack.is_some() && held > 0 && held + bytes > INBOUND_BYTES_MAX {
                     Routed::Overrun
                 } else {
                     if let Some(ack) = ack {

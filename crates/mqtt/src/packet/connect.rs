@@ -1,5 +1,7 @@
 //! CONNECT: who the client is and what it asks for (MQTT3-3.1).
 
+use std::fmt;
+
 use super::client_id;
 use super::error::{DecodeError, EncodeError};
 use super::field::Field;
@@ -31,7 +33,7 @@ pub struct Connect<'a> {
 }
 
 /// What a CONNECT says, in the order of the packet; plain data until [`Connect::new`] checks it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct ConnectFields<'a> {
     /// Whether the session starts anew and, in MQTT 3.1.1, ends with the connection: its Clean
     /// Session flag (MQTT3-3.1.2.4).
@@ -50,6 +52,21 @@ pub struct ConnectFields<'a> {
     pub user_name: Option<&'a str>,
     /// The password, if there is one; only with a user name (MQTT3-3.1.2-22).
     pub password: Option<&'a [u8]>,
+}
+
+impl fmt::Debug for ConnectFields<'_> {
+    /// Tells of the password only how long it is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectFields")
+            .field("clean_start", &self.clean_start)
+            .field("keep_alive_secs", &self.keep_alive_secs)
+            .field("properties", &self.properties)
+            .field("client_id", &self.client_id)
+            .field("will", &self.will)
+            .field("user_name", &self.user_name)
+            .field("password_bytes", &self.password.map(<[u8]>::len))
+            .finish()
+    }
 }
 
 /// A Will Message: what the server publishes when the client goes without a DISCONNECT

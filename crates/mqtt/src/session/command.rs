@@ -121,6 +121,26 @@ impl Session {
         })
     }
 
+    /// Checks all that [`Session::publish`] checks, but for room.
+    ///
+    /// # Errors
+    /// As [`Session::publish`], without [`Rejected::NoRoom`].
+    #[cold]
+    pub fn check_publish(&self, message: Outgoing<'_>, log: &OutboundLog) -> Result<(), Rejected> {
+        let version = self.options.version;
+        let delivery = match message.qos {
+            QoS::AtMostOnce => Delivery::AtMostOnce,
+            QoS::AtLeastOnce => Delivery::AtLeastOnce {
+                packet_id: PacketId::MIN,
+                dup: false,
+            },
+            found @ QoS::ExactlyOnce => return Err(ArgumentError::UnsupportedQoS { found }.into()),
+        };
+        let (topic, payload) = (message.topic, message.payload);
+        let packet = Publish::new(version, topic, payload, delivery, message.retain)?;
+        self.check_admission(packet.encoded_len(version), log)
+    }
+
     /// Subscribes to one or more filters, each with the highest QoS that its messages may have.
     /// `key` comes back in [`Effect::SubAcked`](super::Effect::SubAcked).
     ///

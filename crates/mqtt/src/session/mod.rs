@@ -273,6 +273,13 @@ impl Session {
         self.in_flight.publishes()
     }
 
+    /// Returns how many more publishes the window takes.
+    #[inline]
+    #[must_use]
+    pub fn window_room(&self) -> usize {
+        usize::from(self.options.window).saturating_sub(self.in_flight.publishes())
+    }
+
     /// Returns how many more received messages can be held until they are acknowledged: with none,
     /// no further packet may be handed to [`Session::handle`].
     #[inline]

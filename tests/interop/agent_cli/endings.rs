@@ -1,0 +1,194 @@
+//! How the programs end: exit codes, the same as Mosquitto's where those are certain.
+
+use super::*;
+
+/// Says what the program said at its end.
+#[track_caller]
+fn expect_error(finished: &Finished, code: i32, text: &str) {
+    expect_code(finished, code);
+    assert!(finished.stderr.contains(text), "{}", finished.stderr);
+    assert_eq!(finished.stdout, "");
+}
+
+#[test]
+fn what_goes_wrong_before_a_connection_ends_with_mosquittos_code() {
+    let Some(peers) = peers() else { return };
+    let broker = Options::new(&peers).start().unwrap();
+    let port = broker.port(Listener::Plain);
+    let nobody = {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let cases = [
+        (nobody, &["-t", "a", "-m", "x"][..], "refused"),
+        (port, &["-t", "a", "-f", "/nonexistent"], "/nonexistent"),
+        (
+            port,
+            &["-t", "a", "-m", "x", "--cafile", "/nonexistent"],
+            "/nonexistent",
+        ),
+        (port, &["-t", "a"], "no message"),
+        (port, &["-t", "a/#", "-m", "x"], "topic"),
+        (port, &["-t", "a", "-m", "x", "-n"], "only one"),
+        (port, &["-t", "a", "-m", "x", "-q", "3"], "QoS"),
+        (port, &["-t", "a", "-m", "x", "-v"], "'-v'"),
+        (port, &["-t", "a", "-m", "x", "-P", "x"], "-u"),
+        (port, &["-t", "a", "-m", "x", "-c"], "-i"),
+    ];
+    for (port, args, text) in cases {
+        let theirs = mosquitto_pub(&peers, port, args).unwrap();
+        let ours = run(agent("pub", port, args));
+        assert_eq!(ours.code(), theirs.code(), "{args:?}: {}", ours.stderr);
+        expect_error(&ours, 1, text);
+    }
+    expect_error(&run(agent("sub", nobody, &["-t", "a"])), 1, "refused");
+    let qos_2 = run(agent("sub", port, &["-t", "a", "-q", "2"]));
+    expect_error(&qos_2, 1, "QoS 2 is not offered yet");
+    assert!(qos_2.stderr.contains("Use 'agent sub --help'"));
+}
+
+#[test]
+fn help_and_version_are_printed_and_are_a_success() {
+    let Some(_peers) = peers() else { return };
+    for (args, text) in [
+        (&["--help"][..], "agent pub --help"),
+        (&["pub", "--help"], "--stdin-line"),
+        (&["sub", "--help"], "-C COUNT"),
+        (&["sub", "--version"], "agent 0."),
+    ] {
+        let mut command = Command::new(program());
+        command.args(args);
+        let finished = run(command);
+        expect_success(&finished);
+        assert!(finished.stdout.contains(text), "{}", finished.stdout);
+    }
+}
+
+#[test]
+fn a_refused_connection_ends_with_the_brokers_code() {
+    let Some(peers) = peers() else { return };
+    let broker = Options::new(&peers)
+        .password("meter", "secret")
+        .start()
+        .unwrap();
+    let port = broker.port(Listener::Plain);
+    let attempt = |tool, credentials: &[&str]| {
+        let what = match tool {
+            "pub" => &["-t", "a", "-q", "1", "-m", "x"][..],
+            _ => &["-t", "a", "-W", "1"],
+        };
+        run(agent(tool, port, &[what, credentials].concat()))
+    };
+    let good = ["-u", "meter", "-P", "secret"];
+    expect_success(&attempt("pub", &good));
+    expect_code(&attempt("sub", &good), 27);
+    for credentials in [&["-u", "meter", "-P", "wrong"][..], &["-u", "meter"], &[]] {
+        for tool in ["pub", "sub"] {
+            expect_error(&attempt(tool, credentials), 5, "not authorized");
+        }
+    }
+}
+
+#[test]
+fn a_refused_subscription_ends_with_its_own_code() {
+    let Some(peers) = peers() else { return };
+    let broker = Options::new(&peers)
+        .deny_subscription("forbidden/#")
+        .start()
+        .unwrap();
+    let port = broker.port(Listener::Plain);
+    let refused = run(agent("sub", port, &["-t", "forbidden/#", "-q", "1"]));
+    expect_error(&refused, 76, "forbidden/#");
+    // With another one that is granted it goes on, and says so.
+    let args = ["-t", "forbidden/#", "-t", "allowed", "-C", "1"];
+    let sub = subscribed(&broker, "sub", &args);
+    expect_success(&mosquitto_pub(&peers, port, &["-t", "allowed", "-m", "x"]).unwrap());
+    let finished = sub.finish(PROCESS_TIMEOUT).unwrap();
+    expect_code(&finished, 0);
+    assert_eq!(finished.stdout, "x\n");
+    let warning = "Warning: the broker refused to subscribe to forbidden/#\n";
+    assert_eq!(finished.stderr, warning);
+}
+
+#[test]
+fn time_is_over_even_if_messages_came() {
+    let Some(peers) = peers() else { return };
+    let broker = Options::new(&peers).start().unwrap();
+    let port = broker.port(Listener::Plain);
+    let started = Instant::now();
+    let mut sub = subscribed(&broker, "sub", &["-t", "a", "-W", "2"]);
+    expect_success(&mosquitto_pub(&peers, port, &["-t", "a", "-m", "x"]).unwrap());
+    assert_eq!(sub.next_line(PROCESS_TIMEOUT).unwrap(), "x");
+    let finished = sub.finish(PROCESS_TIMEOUT).unwrap();
+    assert!(started.elapsed() >= Duration::from_secs(2));
+    expect_error(&finished, 27, "Timed out");
+    // It left in order.
+    broker.wait_for_log("Received DISCONNECT from sub");
+}
+
+#[test]
+fn a_lost_connection_is_told_with_its_cause() {
+    let Some(peers) = peers() else { return };
+    let broker = Options::new(&peers).start().unwrap();
+    let port = broker.port(Listener::Plain);
+    let sub = subscribed(&broker, "sub", &["-t", "a"]);
+    // It waits for a line that does not come: a pipe that it holds open itself.
+    let folder = TempDir::new("agent-input");
+    let lines = agent("pub", port, &["-i", "pub", "-t", "a", "-l"]);
+    let script = "mkfifo \"$INPUT\" && exec \"$@\" <>\"$INPUT\"";
+    let mut shell = in_shell(script, &lines);
+    let publisher = Running::start(shell.env("INPUT", folder.path().join("input"))).unwrap();
+    broker.wait_for_log("Sending CONNACK to pub");
+    drop(broker);
+    for running in [sub, publisher] {
+        let finished = running.finish(PROCESS_TIMEOUT).unwrap();
+        expect_error(&finished, 7, "connection lost");
+    }
+}
+
+#[test]
+fn a_connection_that_takes_too_long_is_given_up() {
+    let Some(_peers) = peers() else { return };
+    // The system accepts for it, and nobody answers.
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = silent.local_addr().unwrap().port();
+    for (tool, args) in [
+        ("pub", &["-t", "a", "-n", "--timeout", "1"][..]),
+        ("sub", &["-t", "a", "--timeout", "1"]),
+    ] {
+        let started = Instant::now();
+        let finished = run(agent(tool, port, args));
+        expect_error(&finished, 1, "no connection after 1 s");
+        assert!(started.elapsed() >= Duration::from_secs(1));
+    }
+    // The time to receive in runs from when the transport is there, as with Mosquitto.
+    let finished = run(agent("sub", port, &["-t", "a", "-W", "1"]));
+    expect_error(&finished, 27, "Timed out");
+}
+
+#[test]
+fn a_reader_that_closes_the_output_ends_it_without_an_error() {
+    let Some(peers) = peers() else { return };
+    let broker = Options::new(&peers).start().unwrap();
+    let port = broker.port(Listener::Plain);
+    let sub = agent("sub", port, &["-i", "sub", "-t", "a", "-q", "1"]);
+    let script = "{ \"$@\"; echo \"code $?\" >&2; } | head -n 1";
+    let mut shell = Running::start(&mut in_shell(script, &sub)).unwrap();
+    broker.wait_for_suback("sub");
+    let publish = || {
+        expect_success(&mosquitto_pub(&peers, port, &["-t", "a", "-m", "x", "-q", "1"]).unwrap());
+    };
+    publish();
+    assert_eq!(shell.next_line(PROCESS_TIMEOUT).unwrap(), "x");
+    // `head` may need a moment to go.
+    let deadline = Instant::now() + PROCESS_TIMEOUT;
+    while !broker.log().contains("Received DISCONNECT from sub") {
+        assert!(Instant::now() < deadline, "it goes on:\n{}", broker.log());
+        publish();
+    }
+    let finished = shell.finish(PROCESS_TIMEOUT).unwrap();
+    assert_eq!(
+        (finished.stdout.as_str(), finished.stderr.as_str()),
+        ("", "code 0\n")
+    );
+}
