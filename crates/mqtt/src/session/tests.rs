@@ -20,6 +20,13 @@ fn id(number: u16) -> PacketId {
     PacketId::new(number).unwrap()
 }
 
+const fn completed(key: u32) -> Effect {
+    Effect::Completed {
+        key: TicketKey(key),
+        maybe_twice: false,
+    }
+}
+
 fn connect_packet(clean_start: bool, keep_alive_secs: u16) -> Connect<'static> {
     let fields = ConnectFields {
         clean_start,
