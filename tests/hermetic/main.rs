@@ -4,6 +4,13 @@
 
 #![forbid(unsafe_code)]
 
+mod broker_client;
+mod broker_connect;
+mod broker_delivery;
+mod broker_faults;
+mod broker_harness;
+mod broker_model;
+mod broker_sessions;
 mod counting;
 mod handlers;
 mod harness;
