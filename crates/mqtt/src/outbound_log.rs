@@ -39,6 +39,9 @@ pub const LOG_BYTES_MIN: usize = 16 * 1024;
 /// The default bound of the buffer in bytes.
 pub const LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// By how many bytes at least the buffer grows beyond its bound, for packets that cannot wait.
+const BEYOND_STEP: usize = 4 * 1024;
+
 /// A position in the outbound log: bytes since it was made. Never given to another byte later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogOffset(pub u64);
@@ -132,7 +135,7 @@ impl OutboundLog {
             if self.len() + len <= self.bytes.len() {
                 self.move_down();
             } else {
-                self.rebuild(self.len() + len);
+                self.rebuild(self.len() + len.max(BEYOND_STEP));
             }
         }
         self.append(len)

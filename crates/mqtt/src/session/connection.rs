@@ -147,7 +147,7 @@ impl Connection {
             Some(
                 self.left_out
                     .front()
-                    .map_or(log.tail(), |(start, _)| *start),
+                    .map_or_else(|| log.tail(), |(start, _)| *start),
             )
         } else {
             self.half_sent(log)

@@ -247,7 +247,7 @@ impl Session {
             (Phase::Closed, _) => Ok(Effect::Nothing),
             (Phase::Idle, _) => Err(self.fault(PeerError::BeforeConnect { found })),
             (Phase::Connecting { clean_start, .. }, PacketRef::ConnAck(connack)) => {
-                self.on_connack(clean_start, connack, log)
+                self.on_connack(clean_start, connack, now, log)
             }
             (Phase::Connecting { .. }, _) => Err(self.fault(PeerError::FirstPacket { found })),
             // The answer to what left just before DISCONNECT is welcome, the rest is too late.
@@ -300,6 +300,7 @@ impl Session {
         &mut self,
         clean_start: bool,
         connack: &ConnAck<'_>,
+        now: Time,
         log: &mut OutboundLog,
     ) -> Result<Effect, PeerError> {
         let session_present = connack.session_present();
@@ -312,7 +313,7 @@ impl Session {
             self.connection.phase = Phase::Up { session_present };
             self.outputs
                 .push_back(Output::Connected { session_present });
-            self.resume(session_present, log);
+            self.resume(session_present, now, log);
         }
         Ok(Effect::Nothing)
     }

@@ -13,6 +13,7 @@ use super::phase::Phase;
 use super::{Counters, OnSessionLoss, Session};
 use crate::outbound_log::OutboundLog;
 use crate::packet::PacketId;
+use crate::time::Time;
 
 /// What became of a message that was in flight when the server lost the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ impl Session {
 
     /// Goes on with what is in flight, now that the server has accepted the connection.
     #[cold]
-    pub(super) fn resume(&mut self, session_present: bool, log: &mut OutboundLog) {
+    pub(super) fn resume(&mut self, session_present: bool, now: Time, log: &mut OutboundLog) {
         if !session_present {
             self.adopted = None;
             self.received.clear();
@@ -74,6 +75,7 @@ impl Session {
         self.is_fresh = false;
         let left_out = self.in_flight.left_out();
         self.connection.resume(log.head(), left_out, log);
+        self.release(now, log);
         if self.adopted.is_some() {
             self.clear_stale();
         }

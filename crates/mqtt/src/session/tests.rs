@@ -1,11 +1,16 @@
 //! A session with its log and the wire, for all tests of what a session does.
 
 mod commands;
+mod exactly_once;
 mod inbound;
 mod liveness;
 mod model;
 mod peer_errors;
+mod reconnect;
+mod resume;
+mod server;
 mod transmission;
+mod world;
 
 use super::*;
 use crate::packet::{Connect, ConnectFields, MAX_PACKET_LEN, PacketId, PacketRef, QoS, decode};
