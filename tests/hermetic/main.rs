@@ -8,6 +8,13 @@
     reason = "a step that fails ends its test, helpers included"
 )]
 
+mod broker_client;
+mod broker_connect;
+mod broker_delivery;
+mod broker_faults;
+mod broker_harness;
+mod broker_model;
+mod broker_sessions;
 mod counting;
 mod handlers;
 mod harness;

@@ -40,6 +40,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "broker")]
+mod broker;
 #[cfg(feature = "client")]
 mod client;
 mod control_buffer;
@@ -49,6 +51,8 @@ pub mod session;
 mod time;
 pub mod topic;
 
+#[cfg(feature = "broker")]
+pub use broker::*;
 #[cfg(feature = "client")]
 pub use client::{
     CONNECT_TIMEOUT_DEFAULT, Client, ClientOptions, ClientStats, EndCause, Error, HandlerError,

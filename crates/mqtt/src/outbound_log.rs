@@ -39,6 +39,9 @@ pub const LOG_BYTES_MIN: usize = 16 * 1024;
 /// The default bound of the buffer in bytes.
 pub const LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// By how many bytes at least the buffer grows beyond its bound, for packets that cannot wait.
+const BEYOND_STEP: usize = 4 * 1024;
+
 /// A position in the outbound log: bytes since it was made. Never given to another byte later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogOffset(pub u64);
@@ -75,6 +78,9 @@ pub struct OutboundLog {
     tail: u64,
     minimum: usize,
     bound: usize,
+    /// Packets end before this index; the length of the buffer, but not above the bound, beyond
+    /// which only [`OutboundLog::reserve_beyond`] goes.
+    limit: usize,
 }
 
 impl OutboundLog {
@@ -94,6 +100,7 @@ impl OutboundLog {
             tail: 0,
             minimum,
             bound,
+            limit: 0,
         }
     }
 
@@ -104,12 +111,41 @@ impl OutboundLog {
     /// changed then.
     #[inline]
     pub fn reserve(&mut self, len: usize) -> Result<&mut [u8], LogFull> {
-        if !self.fits(len) {
-            self.make_room(len)?;
+        self.reserve_sparing(len, 0)
+    }
+
+    /// As [`OutboundLog::reserve`], and leaves room for `spare` more bytes behind the packet: no
+    /// append of up to so many bytes will move or enlarge the buffer.
+    ///
+    /// # Errors
+    /// [`LogFull`] when the kept bytes, this packet and the spare do not fit into the bound.
+    #[inline]
+    pub fn reserve_sparing(&mut self, len: usize, spare: usize) -> Result<&mut [u8], LogFull> {
+        if !self.fits(len + spare) {
+            self.make_room(len + spare)?;
         }
+        Ok(self.append(len))
+    }
+
+    /// Appends a packet of exactly `len` bytes that cannot wait and returns them: where they do not
+    /// fit, kept bytes are moved or the buffer grows beyond its bound, whatever that costs. The
+    /// caller bounds what it appends so.
+    pub fn reserve_beyond(&mut self, len: usize) -> &mut [u8] {
+        if len > self.bytes.len() - self.index(self.tail) && self.make_room(len).is_err() {
+            if self.len() + len <= self.bytes.len() {
+                self.move_down();
+            } else {
+                self.rebuild(self.len() + len.max(BEYOND_STEP));
+            }
+        }
+        self.append(len)
+    }
+
+    #[inline]
+    fn append(&mut self, len: usize) -> &mut [u8] {
         let start = self.index(self.tail);
         self.tail += len as u64;
-        Ok(&mut self.bytes[start..start + len])
+        &mut self.bytes[start..start + len]
     }
 
     /// Tells whether `len` bytes fit behind the last packet as the buffer is now. If not, it pays
@@ -118,7 +154,7 @@ impl OutboundLog {
     #[inline]
     #[must_use]
     pub fn fits(&self, len: usize) -> bool {
-        len <= self.bytes.len() - self.index(self.tail)
+        self.index(self.tail) + len <= self.limit
     }
 
     /// Gives up all bytes before `head`. Going back is not possible: a lower value changes nothing.
@@ -155,6 +191,7 @@ impl OutboundLog {
     pub fn trim(&mut self) {
         if self.is_empty() && self.has_grown() {
             self.bytes = Box::default();
+            self.limit = 0;
             self.base = self.tail;
         }
     }
@@ -181,6 +218,20 @@ impl OutboundLog {
             "bytes not in the log"
         );
         &self.bytes[self.index(from.0)..self.index(end.0)]
+    }
+
+    /// Returns the bytes of `[from..end]`, to be changed in place.
+    ///
+    /// # Panics
+    /// If the range is not within the kept bytes.
+    #[must_use]
+    pub fn slice_mut(&mut self, from: LogOffset, end: LogOffset) -> &mut [u8] {
+        assert!(
+            self.head <= from.0 && from <= end && end.0 <= self.tail,
+            "bytes not in the log"
+        );
+        let range = self.index(from.0)..self.index(end.0);
+        &mut self.bytes[range]
     }
 
     /// Returns the first byte of the packet at `at`, where its flags are.
@@ -230,7 +281,8 @@ impl OutboundLog {
         self.bytes.len()
     }
 
-    /// Returns the size in bytes beyond which the buffer never grows: no packet may be longer.
+    /// Returns the size in bytes beyond which the buffer does not grow but for
+    /// [`OutboundLog::reserve_beyond`]: no packet may be longer.
     #[inline]
     #[must_use]
     pub const fn bound(&self) -> usize {
@@ -297,6 +349,7 @@ impl OutboundLog {
         let kept = &self.bytes[self.index(self.head)..self.index(self.tail)];
         bytes[..kept.len()].copy_from_slice(kept);
         self.bytes = bytes;
+        self.limit = len.min(self.bound);
         self.base = self.head;
     }
 }

@@ -295,6 +295,8 @@ impl Driver<'_> {
                 }
                 Output::Closed(CloseCause::Disconnected) => return Err(EndCause::Closed),
                 Output::Closed(cause) => return Err(EndCause::Dead(cause)),
+                // Nothing outlives the connection of this client.
+                Output::RequestLost { .. } | Output::SessionLost { .. } => {}
             }
         }
         Ok(())
@@ -363,10 +365,8 @@ fn handle_packet(
         .handle(Input::Packet(packet), now, &mut state.log)
         .map_err(EndCause::Peer)?;
     match (effect, packet) {
-        (Effect::Completed { key }, _) => {
-            state
-                .tickets
-                .settle(key, Outcome::Acked { maybe_twice: false });
+        (Effect::Completed { key, maybe_twice }, _) => {
+            state.tickets.settle(key, Outcome::Acked { maybe_twice });
             state.wake_for_room(Room::Window);
             state.wake_for_room(Room::Log);
             state.check_drained();

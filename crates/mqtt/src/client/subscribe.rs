@@ -102,6 +102,10 @@ impl Client {
             let filter = TopicFilter::new(*filter);
             parsed.push(filter.map_err(|error| ArgumentError::Filter { index, error })?);
         }
+        if filters.iter().any(|(_, qos)| *qos == QoS::ExactlyOnce) {
+            let found = QoS::ExactlyOnce;
+            return Err(ArgumentError::UnsupportedQoS { found }.into());
+        }
         // Before the request leaves: retained messages may come before its answer.
         let id = self.shared.state().subscriptions.add(parsed, handler);
         match self

@@ -233,3 +233,52 @@ fn offsets_measure_distances() {
     assert_eq!(a.plus(3), LogOffset(8));
     assert_eq!((LogOffset(8).since(a), a.since(LogOffset(8))), (3, 0));
 }
+
+#[test]
+fn spare_room_is_there_without_moving_or_growing() {
+    let mut log = OutboundLog::sized(64, 64);
+    log.reserve_sparing(40, 20).unwrap().fill(b'a');
+    let full = LogFull {
+        kept: 40,
+        wanted: 25,
+        bound: 64,
+    };
+    assert_eq!(log.reserve_sparing(5, 20).map(|_| ()), Err(full));
+    log.reserve_sparing(4, 20).unwrap().fill(b'b');
+    for _ in 0..5 {
+        log.reserve_beyond(4).fill(b'c');
+    }
+    assert_eq!((log.len(), log.capacity()), (64, 64));
+}
+
+#[test]
+fn what_cannot_wait_moves_kept_bytes_or_goes_beyond_the_bound() {
+    let mut log = OutboundLog::sized(64, 64);
+    log.reserve(64).unwrap().fill(b'a');
+    log.release(LogOffset(4));
+    // Too little for moving to pay, but there is no other way.
+    log.reserve_beyond(4).fill(b'b');
+    assert_eq!((log.len(), log.capacity()), (64, 64));
+    log.reserve_beyond(4).fill(b'c');
+    assert_eq!((log.len(), log.capacity()), (68, 64 + BEYOND_STEP));
+    let kept = [[b'a'; 60].as_slice(), b"bbbbcccc"].concat();
+    assert_eq!(log.from(log.head()), kept);
+    // The room beyond the bound is for nothing else.
+    assert!(!log.fits(1) && log.reserve(1).is_err());
+    log.release(log.tail());
+    assert!(log.fits(64) && !log.fits(65));
+    log.trim();
+    assert_eq!(log.capacity(), 0);
+    log.reserve(64).unwrap();
+    assert_eq!(log.capacity(), 64);
+}
+
+#[test]
+fn bytes_can_be_changed_in_place() {
+    let mut log = OutboundLog::default();
+    log.reserve(4).unwrap().fill(b'a');
+    log.reserve(4).unwrap().fill(b'b');
+    log.release(LogOffset(4));
+    log.slice_mut(LogOffset(5), LogOffset(7)).fill(b'c');
+    assert_eq!(log.from(LogOffset(4)), b"bccb");
+}

@@ -5,7 +5,7 @@
 
 use super::connection::Connection;
 use super::error::{ArgumentError, NoRoom, Rejected};
-use super::in_flight::Exchange;
+use super::in_flight::{Exchange, RELEASE_LEN};
 use super::inbound::AckToken;
 use super::keep_alive::KeepAlive;
 use super::phase::{CloseCause, Phase};
@@ -47,7 +47,8 @@ impl Session {
     /// [`Output::Connected`](super::Output::Connected) or [`CloseCause::Refused`].
     ///
     /// # Errors
-    /// [`Rejected::Started`] and [`Rejected::Ended`] for a second CONNECT (MQTT3-3.1.0-2).
+    /// [`Rejected::Started`] and [`Rejected::Ended`] for a second CONNECT (MQTT3-3.1.0-2): the next
+    /// connection begins with [`Session::attach`].
     pub fn connect(&mut self, connect: &Connect<'_>, now: Time) -> Result<(), Rejected> {
         self.connection.check_idle()?;
         let fields = connect.fields();
@@ -62,12 +63,12 @@ impl Session {
     }
 
     /// Publishes a message. It is copied into the log, and leaves after everything before it once
-    /// the connection is up. For QoS 1, `key` comes back in
+    /// the connection is up. For QoS 1 and 2, `key` comes back in
     /// [`Effect::Completed`](super::Effect::Completed).
     ///
     /// # Errors
-    /// [`Rejected::Argument`] for a topic name that is none, a packet that is too long, or QoS 2;
-    /// [`Rejected::Ended`]; [`NoRoom::Window`] for QoS 1, and [`NoRoom::Log`].
+    /// [`Rejected::Argument`] for a topic name that is none or a packet that is too long;
+    /// [`Rejected::Ended`]; [`NoRoom::Window`] for QoS 1 and 2, and [`NoRoom::Log`].
     // Inlined always: as a call of its own it takes half as many instructions more.
     #[inline(always)]
     pub fn publish(
@@ -86,20 +87,26 @@ impl Session {
         let has_window = self.in_flight.publishes() < self.options.window.into();
         let packet_id = match qos {
             QoS::AtMostOnce => None,
-            QoS::AtLeastOnce if has_window => Some(self.in_flight.free_id()),
-            QoS::AtLeastOnce => Some(PacketId::MIN),
-            QoS::ExactlyOnce => return Err(ArgumentError::UnsupportedQoS { found: qos }.into()),
+            QoS::AtLeastOnce | QoS::ExactlyOnce if has_window => Some(self.in_flight.free_id()),
+            QoS::AtLeastOnce | QoS::ExactlyOnce => Some(PacketId::MIN),
         };
-        let delivery = match packet_id {
-            None => Delivery::AtMostOnce,
-            Some(packet_id) => Delivery::AtLeastOnce {
-                packet_id,
-                dup: false,
-            },
+        let dup = false;
+        let (delivery, exchange, spare) = match (packet_id, qos) {
+            (None, _) => (Delivery::AtMostOnce, Exchange::AtLeastOnce, 0),
+            (Some(packet_id), QoS::ExactlyOnce) => (
+                Delivery::ExactlyOnce { packet_id, dup },
+                Exchange::ExactlyOnce,
+                RELEASE_LEN,
+            ),
+            (Some(packet_id), _) => (
+                Delivery::AtLeastOnce { packet_id, dup },
+                Exchange::AtLeastOnce,
+                0,
+            ),
         };
         let packet = Publish::new(version, topic, payload, delivery, retain)?;
         let len = packet.encoded_len(version);
-        self.check_admission(len, log)?;
+        self.check_admission(len, spare, log)?;
         if packet_id.is_some() && !has_window {
             return Err(NoRoom::Window {
                 window: self.options.window,
@@ -107,11 +114,13 @@ impl Session {
             .into());
         }
         let start = log.tail();
-        packet.encode(version, self.reserve(len, log)?);
+        packet.encode(version, self.reserve(len, spare, log)?);
         match packet_id {
             Some(packet_id) => {
-                self.in_flight
-                    .insert(packet_id, Exchange::Publish, start, len, key);
+                self.in_flight.insert(packet_id, exchange, start, len, key);
+                if exchange == Exchange::ExactlyOnce {
+                    self.before_exactly_once(packet_id);
+                }
             }
             None => self.urgent = log.tail(),
         }
@@ -145,8 +154,8 @@ impl Session {
     /// `key` comes back in [`Effect::SubAcked`](super::Effect::SubAcked).
     ///
     /// # Errors
-    /// [`Rejected::Argument`] for no filter, more than [`FILTERS_MAX`] filters, one that is none, or
-    /// QoS 2; [`Rejected::Ended`]; [`NoRoom::Requests`] and [`NoRoom::Log`].
+    /// [`Rejected::Argument`] for no filter, more than [`FILTERS_MAX`] filters, or one that is none;
+    /// [`Rejected::Ended`]; [`NoRoom::Requests`] and [`NoRoom::Log`].
     pub fn subscribe(
         &mut self,
         filters: &[(&str, QoS)],
@@ -154,12 +163,6 @@ impl Session {
         log: &mut OutboundLog,
     ) -> Result<Admitted, Rejected> {
         check_filters(filters.len(), filters.iter().map(|(filter, _)| *filter))?;
-        if filters.iter().any(|(_, qos)| *qos == QoS::ExactlyOnce) {
-            return Err(ArgumentError::UnsupportedQoS {
-                found: QoS::ExactlyOnce,
-            }
-            .into());
-        }
         let version = self.options.version;
         let packet_id = self.request_id();
         let packet = Subscribe::new(version, packet_id, filters)?;
@@ -229,12 +232,22 @@ impl Session {
         }
     }
 
-    /// Notes that a received message was handled: its PUBACK may leave when those of all messages
-    /// before it have (MQTT3-4.6.0-2). Returns `false` if the token stands for nothing any more,
-    /// because it was used before or its connection is over.
+    /// Notes that a received message was handled: its PUBACK or PUBREC may leave when those of all
+    /// messages before it have (MQTT3-4.6.0-2, MQTT3-4.6.0-3). Returns `false` if the token stands
+    /// for nothing any more: it was used before; or its connection is over, at QoS 1, or the session
+    /// that it came with, at QoS 2.
     #[inline]
     pub fn acknowledge(&mut self, token: AckToken) -> bool {
-        self.connection.acknowledge(token)
+        if token.is_exactly_once() {
+            let owed = self.received.handled(token);
+            owed.is_some_and(|owed| {
+                // Without a place in the ring, the server asks for it on this connection or a next.
+                self.connection.acknowledge(owed);
+                true
+            })
+        } else {
+            self.connection.acknowledge(token)
+        }
     }
 
     /// Enters a SUBSCRIBE or UNSUBSCRIBE, whose arguments are good.
@@ -247,7 +260,7 @@ impl Session {
         key: TicketKey,
         log: &mut OutboundLog,
     ) -> Result<Admitted, Rejected> {
-        self.check_admission(len, log)?;
+        self.check_admission(len, 0, log)?;
         if self.in_flight.requests() >= REQUESTS_MAX {
             return Err(NoRoom::Requests {
                 bound: REQUESTS_MAX,
@@ -255,7 +268,7 @@ impl Session {
             .into());
         }
         let start = log.tail();
-        encode(self.reserve(len, log)?);
+        encode(self.reserve(len, 0, log)?);
         self.in_flight.insert(packet_id, exchange, start, len, key);
         self.urgent = log.tail();
         Ok(Admitted {
@@ -273,13 +286,14 @@ impl Session {
         }
     }
 
-    /// Checks what is common to all packets for the log: that it could hold them, and the phase.
+    /// Checks what is common to all packets for the log: that it could hold them with the `spare`
+    /// bytes that they will need later, and the phase.
     #[inline]
-    fn check_admission(&self, len: usize, log: &OutboundLog) -> Result<(), Rejected> {
-        if len > log.bound() {
+    fn check_admission(&self, len: usize, spare: usize, log: &OutboundLog) -> Result<(), Rejected> {
+        if len + spare > log.bound() {
             return Err(ArgumentError::TooLarge {
                 found: len,
-                bound: log.bound(),
+                bound: log.bound() - spare,
             }
             .into());
         }
@@ -290,17 +304,20 @@ impl Session {
         }
     }
 
-    /// Appends a packet to the log.
+    /// Appends a packet to the log, so that there is room for its PUBREL, of `spare` bytes, and for
+    /// those of all messages before it.
     #[inline]
     fn reserve<'l>(
         &mut self,
         len: usize,
+        spare: usize,
         log: &'l mut OutboundLog,
     ) -> Result<&'l mut [u8], NoRoom> {
-        if !log.fits(len) {
+        let spare = spare + self.in_flight.unreleased() * RELEASE_LEN;
+        if !log.fits(len + spare) {
             self.compact(log);
         }
-        log.reserve(len).map_err(NoRoom::Log)
+        log.reserve_sparing(len, spare).map_err(NoRoom::Log)
     }
 
     /// Frees the log of packets that are sent and acknowledged, also behind one that is not, if

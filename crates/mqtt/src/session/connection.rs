@@ -10,20 +10,28 @@
 //!              ▲               ▲           ▲
 //!           boundary          sent        goes before any control byte
 //! ```
+//! After a reconnect, the log may hold packets that must not be sent: `sent` jumps over them.
+
+use std::collections::VecDeque;
 
 use super::Rejected;
-use super::inbound::{AckRing, AckToken};
+use super::inbound::{AckRing, AckToken, Ready};
 use super::keep_alive::KeepAlive;
 use super::phase::Phase;
 use crate::control_buffer::ControlBuffer;
 use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::{
-    self, Connect, Disconnect, MAX_PACKET_LEN, PacketId, PingReq, PubAck, PubComp, Version,
+    self, Connect, Disconnect, MAX_PACKET_LEN, PacketId, PingReq, PubAck, PubComp, PubRec, PubRel,
+    Version,
 };
 use crate::time::Time;
 
 /// The least bound on bytes of acknowledgements that wait to be sent.
 const ACK_BYTES_MIN: usize = 4 * 1024;
+
+/// How many PUBCOMPs may wait for room in the control buffer: one for each identifier. Beyond that
+/// they are not sent, and the server asks again on the next connection.
+const PUBCOMPS_MAX: usize = 65_535;
 
 /// The state of one connection.
 #[derive(Debug)]
@@ -42,6 +50,11 @@ pub(super) struct Connection {
     /// No acknowledgement is encoded that would lengthen the control buffer beyond this; far enough
     /// below its bound for PINGREQ and DISCONNECT.
     ack_bytes_max: usize,
+    /// Begin and end of what is not sent of the log; `sent` is before the first begin.
+    left_out: VecDeque<(LogOffset, LogOffset)>,
+    /// PUBCOMPs that wait for room.
+    pubcomps: VecDeque<PacketId>,
+    number: u32,
 }
 
 /// Where a chunk lies, and how long it is.
@@ -66,6 +79,45 @@ impl Connection {
             chunk: Chunk::Control(0),
             ack_bytes_max: ACK_BYTES_MIN
                 .max(usize::from(inbound_window) * PubAck::new(PacketId::MIN).encoded_len(version)),
+            left_out: VecDeque::new(),
+            pubcomps: VecDeque::new(),
+            number,
+        }
+    }
+
+    /// Makes the connection that follows this one.
+    pub(super) fn successor(&self, inbound_window: u16, sent: LogOffset) -> Self {
+        let number = self.number.wrapping_add(1);
+        Self::new(number, self.version, inbound_window, sent)
+    }
+
+    /// Sends the log from `from` on, the begin of a packet, without these ranges of whole packets.
+    pub(super) fn resume(
+        &mut self,
+        from: LogOffset,
+        left_out: Vec<(LogOffset, LogOffset)>,
+        log: &OutboundLog,
+    ) {
+        self.sent = from;
+        self.boundary = from;
+        self.left_out = left_out.into();
+        self.jump(log);
+    }
+
+    /// Goes on behind what is not sent.
+    #[cold]
+    fn jump(&mut self, log: &OutboundLog) {
+        while let Some(&(start, end)) = self.left_out.front()
+            && start == self.sent
+        {
+            self.left_out.pop_front();
+            self.sent = end;
+            if self.boundary == start {
+                self.boundary = end;
+            }
+        }
+        if self.sent == log.tail() {
+            self.boundary = self.sent;
         }
     }
 
@@ -92,7 +144,11 @@ impl Connection {
         if !self.is_up() {
             None
         } else if self.control.is_empty() {
-            Some(log.tail())
+            Some(
+                self.left_out
+                    .front()
+                    .map_or_else(|| log.tail(), |(start, _)| *start),
+            )
         } else {
             self.half_sent(log)
         }
@@ -109,6 +165,9 @@ impl Connection {
                 assert!(n <= *len, "more bytes taken than given");
                 *len -= n;
                 self.sent = self.sent.plus(n);
+                if !self.left_out.is_empty() {
+                    self.jump(log);
+                }
                 if self.sent == log.tail() {
                     self.boundary = self.sent;
                 }
@@ -211,16 +270,35 @@ impl Connection {
         );
     }
 
-    /// Answers a PUBREL for an identifier that is not known (MQTT3-4.3.3-2), unless the server
-    /// takes no answers: then it asks again on the next connection.
+    /// Answers a PUBREL (MQTT3-4.3.3-2), as soon as there is room.
     pub(super) fn push_pubcomp(&mut self, packet_id: PacketId) {
-        let pubcomp = PubComp::new(packet_id);
-        let len = pubcomp.encoded_len(self.version);
-        if self.control.len() + len <= self.ack_bytes_max
+        if self.pubcomps.len() < PUBCOMPS_MAX {
+            self.pubcomps.push_back(packet_id);
+            self.flush_acks();
+        }
+    }
+
+    /// Answers a PUBREC that came again, unless the server takes no answers: then it asks again on
+    /// the next connection.
+    pub(super) fn push_pubrel(&mut self, packet_id: PacketId) {
+        let pubrel = PubRel::new(packet_id);
+        let len = pubrel.encoded_len(self.version);
+        if self.is_up()
+            && self.control.len() + len <= self.ack_bytes_max
             && let Ok(out) = self.control.reserve(len)
         {
-            pubcomp.encode(self.version, out);
+            pubrel.encode(self.version, out);
         }
+    }
+
+    /// Sends PUBREL ahead of the unsent PUBLISH with the same identifier.
+    pub(super) fn push_pubrel_ahead(&mut self, packet_id: PacketId) {
+        let pubrel = PubRel::new(packet_id);
+        let out = self.control.reserve(pubrel.encoded_len(self.version));
+        pubrel.encode(
+            self.version,
+            out.expect("there is room for a whole window beside the acknowledgements"),
+        );
     }
 
     /// Marks a message as handled and lets the acknowledgements go whose turn it is; `false` if the
@@ -240,18 +318,55 @@ impl Connection {
         if !self.is_up() {
             return;
         }
-        while let Some(packet_id) = self.acks.ready() {
-            let puback = PubAck::new(packet_id);
-            let len = puback.encoded_len(self.version);
-            if self.control.len() + len > self.ack_bytes_max {
+        if !self.pubcomps.is_empty() {
+            self.flush_pubcomps();
+        }
+        let version = self.version;
+        while let Some(ready) = self.acks.ready() {
+            let written = match ready {
+                Ready::PubAck(packet_id) => {
+                    let puback = PubAck::new(packet_id);
+                    self.reserve_ack(puback.encoded_len(version))
+                        .map(|out| puback.encode(version, out))
+                }
+                Ready::PubRec(packet_id) => {
+                    let pubrec = PubRec::new(packet_id);
+                    self.reserve_ack(pubrec.encoded_len(version))
+                        .map(|out| pubrec.encode(version, out))
+                }
+            };
+            if written.is_none() {
                 return;
             }
-            let Ok(out) = self.control.reserve(len) else {
-                return;
-            };
-            puback.encode(self.version, out);
             self.acks.pop();
         }
+    }
+
+    fn flush_pubcomps(&mut self) {
+        let version = self.version;
+        while let Some(packet_id) = self.pubcomps.front() {
+            let pubcomp = PubComp::new(*packet_id);
+            let Some(out) = self.reserve_ack(pubcomp.encoded_len(version)) else {
+                return;
+            };
+            pubcomp.encode(version, out);
+            self.pubcomps.pop_front();
+        }
+    }
+
+    /// Makes room for an acknowledgement, within their share of the buffer.
+    #[inline]
+    fn reserve_ack(&mut self, len: usize) -> Option<&mut [u8]> {
+        if self.control.len() + len > self.ack_bytes_max {
+            return None;
+        }
+        self.control.reserve(len).ok()
+    }
+
+    /// Tells whether acknowledgements wait that may leave as soon as there is room.
+    #[inline]
+    pub(super) fn owes_acks(&self) -> bool {
+        self.acks.ready().is_some() || !self.pubcomps.is_empty()
     }
 
     #[cold]

@@ -84,7 +84,7 @@ pub enum ArgumentError {
         /// How many there are.
         found: usize,
     },
-    /// The session does not carry messages of this QoS.
+    /// The client does not carry messages of this QoS; the session does.
     UnsupportedQoS {
         /// The QoS asked for.
         found: QoS,
@@ -214,11 +214,6 @@ pub enum PeerError {
         /// How many codes came.
         found: usize,
     },
-    /// A message with QoS 2, though no subscription asked for that (MQTT3-3.8.4-6).
-    QoS2NotExpected {
-        /// Its identifier.
-        packet_id: PacketId,
-    },
     /// More messages await their acknowledgement than are held; our bound, not a rule of the
     /// standard.
     InboundWindow {
@@ -255,12 +250,6 @@ impl fmt::Display for PeerError {
                 "expected {expected} return codes in the SUBACK of packet {packet_id}, \
                  found {found}"
             ),
-            Self::QoS2NotExpected { packet_id } => {
-                write!(
-                    f,
-                    "expected no message with QoS 2, found packet {packet_id}"
-                )
-            }
             Self::InboundWindow { window } => {
                 write!(
                     f,

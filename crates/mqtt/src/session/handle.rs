@@ -1,15 +1,18 @@
 //! What comes in: packets of the server, and time.
 
 use super::Session;
-use super::TRIM_AFTER;
 use super::command::TicketKey;
 use super::error::PeerError;
-use super::in_flight::Exchange;
+use super::in_flight::{Completed, Exchange, Recorded};
 use super::inbound::AckToken;
 use super::keep_alive::Silence;
 use super::phase::{CloseCause, Phase};
+use super::resume::Fate;
+use super::{OnSessionLoss, TRIM_AFTER};
 use crate::outbound_log::OutboundLog;
-use crate::packet::{ConnAck, ConnectReason, Delivery, PacketId, PacketRef, Publish, SubAck};
+use crate::packet::{
+    ConnAck, ConnectReason, Delivery, PacketId, PacketRef, PubRel, Publish, SubAck,
+};
 use crate::time::Time;
 
 /// What happened.
@@ -28,10 +31,14 @@ pub enum Input<'a> {
 pub enum Effect {
     /// Nothing.
     Nothing,
-    /// The message published under `key` was acknowledged, and its place in the window is free.
+    /// The message published under `key` was acknowledged, by PUBACK or PUBCOMP, and its place in the
+    /// window is free.
     Completed {
         /// The key given to [`Session::publish`].
         key: TicketKey,
+        /// The server may have taken it for two messages: at QoS 1, because it was sent again after
+        /// a connection was lost; at QoS 2, because the server lost the session.
+        maybe_twice: bool,
     },
     /// The SUBSCRIBE under `key` was answered, with as many codes as it has filters: they are in
     /// the packet.
@@ -51,6 +58,13 @@ pub enum Effect {
     },
 }
 
+impl From<Completed> for Effect {
+    fn from(completed: Completed) -> Self {
+        let Completed { key, maybe_twice } = completed;
+        Self::Completed { key, maybe_twice }
+    }
+}
+
 /// A rare event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -62,6 +76,20 @@ pub enum Output {
     },
     /// The connection is over: close the transport.
     Closed(CloseCause),
+    /// The SUBSCRIBE or UNSUBSCRIBE under `key` was sent on the last connection, and its answer will
+    /// not come: it may have been carried out or not, and must be asked for again if it matters.
+    RequestLost {
+        /// The key given to [`Session::subscribe`] or [`Session::unsubscribe`].
+        key: TicketKey,
+    },
+    /// The server has lost the session in which the message under `key` was in flight. Comes after
+    /// [`Output::Connected`], once for each such message, in the order in which they were published.
+    SessionLost {
+        /// The key given to [`Session::publish`].
+        key: TicketKey,
+        /// What became of the message.
+        fate: Fate,
+    },
 }
 
 impl Session {
@@ -101,9 +129,9 @@ impl Session {
             .in_flight
             .complete_publish(packet_id, self.connection.sent())
         {
-            Some(key) => {
+            Some(completed) => {
                 self.release(now, log);
-                Effect::Completed { key }
+                completed.into()
             }
             None => self.on_unknown_ack(),
         }
@@ -113,16 +141,95 @@ impl Session {
     fn on_publish(&mut self, publish: &Publish<'_>) -> Result<Effect, PeerError> {
         match publish.delivery() {
             Delivery::AtMostOnce => Ok(Effect::Deliver { ack: None }),
-            Delivery::AtLeastOnce { packet_id, .. } => match self.connection.acks.push(packet_id) {
-                ack @ Some(_) => Ok(Effect::Deliver { ack }),
-                None => {
-                    let window = self.connection.acks.len();
-                    Err(self.fault(PeerError::InboundWindow { window }))
+            Delivery::AtLeastOnce { packet_id, .. } => {
+                match self.connection.acks.push(packet_id, false) {
+                    ack @ Some(_) => Ok(Effect::Deliver { ack }),
+                    None => Err(self.inbound_overrun()),
                 }
-            },
-            Delivery::ExactlyOnce { packet_id, .. } => {
-                Err(self.fault(PeerError::QoS2NotExpected { packet_id }))
             }
+            Delivery::ExactlyOnce { packet_id, .. } => self.on_exactly_once(packet_id),
+        }
+    }
+
+    /// Delivers a QoS 2 message the first time, and answers it each time.
+    fn on_exactly_once(&mut self, packet_id: PacketId) -> Result<Effect, PeerError> {
+        let acks = &mut self.connection.acks;
+        match self.received.get_mut(packet_id) {
+            None => {
+                let Some(token) = acks.push(packet_id, true) else {
+                    return Err(self.inbound_overrun());
+                };
+                self.received.insert(packet_id, token);
+                return Ok(Effect::Deliver { ack: Some(token) });
+            }
+            // One answer is enough for what comes twice before it could be given.
+            Some(received) if !received.handled && acks.is_mine(received.owed) => {}
+            Some(received) => {
+                let Some(token) = acks.push(packet_id, true) else {
+                    return Err(self.inbound_overrun());
+                };
+                received.owed = token;
+                if received.handled {
+                    self.connection.acknowledge(token);
+                }
+            }
+        }
+        self.counters.repeated_messages += 1;
+        Ok(Effect::Nothing)
+    }
+
+    #[cold]
+    fn inbound_overrun(&mut self) -> PeerError {
+        let window = self.connection.acks.len();
+        self.fault(PeerError::InboundWindow { window })
+    }
+
+    fn on_pubrel(&mut self, packet_id: PacketId) {
+        match self.received.remove(packet_id) {
+            // The server does not wait for PUBREC, which must not hold back others for ever.
+            Some(received) if !received.handled => {
+                self.connection.acknowledge(received.owed);
+            }
+            Some(_) => {}
+            None => self.counters.unknown_releases += 1,
+        }
+        self.connection.push_pubcomp(packet_id);
+    }
+
+    fn on_pubrec(&mut self, packet_id: PacketId, now: Time, log: &mut OutboundLog) -> Effect {
+        let sent = self.connection.sent();
+        match self.in_flight.recorded(packet_id, sent) {
+            Recorded::First => {
+                let version = self.options.version;
+                let pubrel = PubRel::new(packet_id);
+                let start = log.tail();
+                pubrel.encode(version, log.reserve_beyond(pubrel.encoded_len(version)));
+                let keep = self.options.on_session_loss == OnSessionLoss::Resend;
+                self.in_flight.release(packet_id, start, keep);
+                self.not_stale(packet_id);
+                self.urgent = log.tail();
+                self.release(now, log);
+            }
+            Recorded::Again { end } if end <= sent => self.connection.push_pubrel(packet_id),
+            // It is on its way.
+            Recorded::Again { .. } => {}
+            Recorded::Unknown => {
+                self.on_unknown_ack();
+                self.connection.push_pubrel(packet_id);
+            }
+        }
+        Effect::Nothing
+    }
+
+    fn on_pubcomp(&mut self, packet_id: PacketId, now: Time, log: &mut OutboundLog) -> Effect {
+        let sent = self.connection.sent();
+        match self.in_flight.complete_release(packet_id, sent) {
+            Some(completed) => {
+                self.release(now, log);
+                completed.into()
+            }
+            None if self.not_stale(packet_id) => Effect::Nothing,
+            None => self.on_unknown_ack(),
         }
     }
 
@@ -140,12 +247,18 @@ impl Session {
             (Phase::Closed, _) => Ok(Effect::Nothing),
             (Phase::Idle, _) => Err(self.fault(PeerError::BeforeConnect { found })),
             (Phase::Connecting { clean_start, .. }, PacketRef::ConnAck(connack)) => {
-                self.on_connack(clean_start, connack)
+                self.on_connack(clean_start, connack, now, log)
             }
             (Phase::Connecting { .. }, _) => Err(self.fault(PeerError::FirstPacket { found })),
             // The answer to what left just before DISCONNECT is welcome, the rest is too late.
             (Phase::Leaving { .. }, PacketRef::PubAck(puback)) => {
                 Ok(self.on_puback(puback.packet_id, now, log))
+            }
+            (Phase::Leaving { .. }, PacketRef::PubRec(pubrec)) => {
+                Ok(self.on_pubrec(pubrec.packet_id, now, log))
+            }
+            (Phase::Leaving { .. }, PacketRef::PubComp(pubcomp)) => {
+                Ok(self.on_pubcomp(pubcomp.packet_id, now, log))
             }
             (Phase::Leaving { .. }, _) => Ok(Effect::Nothing),
             (Phase::Up { .. } | Phase::Draining { .. }, packet) => self.on_open(packet, now, log),
@@ -164,11 +277,10 @@ impl Session {
             PacketRef::PubAck(puback) => Ok(self.on_puback(puback.packet_id, now, log)),
             PacketRef::SubAck(suback) => self.on_suback(suback),
             PacketRef::UnsubAck(unsuback) => Ok(self.on_unsuback(unsuback.packet_id)),
-            // There are no QoS 2 exchanges that these could belong to.
-            PacketRef::PubRec(_) | PacketRef::PubComp(_) => Ok(self.on_unknown_ack()),
+            PacketRef::PubRec(pubrec) => Ok(self.on_pubrec(pubrec.packet_id, now, log)),
+            PacketRef::PubComp(pubcomp) => Ok(self.on_pubcomp(pubcomp.packet_id, now, log)),
             PacketRef::PubRel(pubrel) => {
-                self.counters.unknown_releases += 1;
-                self.connection.push_pubcomp(pubrel.packet_id);
+                self.on_pubrel(pubrel.packet_id);
                 Ok(Effect::Nothing)
             }
             // Any received byte has answered the ping.
@@ -188,6 +300,8 @@ impl Session {
         &mut self,
         clean_start: bool,
         connack: &ConnAck<'_>,
+        now: Time,
+        log: &mut OutboundLog,
     ) -> Result<Effect, PeerError> {
         let session_present = connack.session_present();
         let reason = connack.reason();
@@ -199,6 +313,7 @@ impl Session {
             self.connection.phase = Phase::Up { session_present };
             self.outputs
                 .push_back(Output::Connected { session_present });
+            self.resume(session_present, now, log);
         }
         Ok(Effect::Nothing)
     }

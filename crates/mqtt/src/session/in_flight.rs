@@ -10,30 +10,77 @@
 //! So an identifier is never given while it is in use, and is given again as late as possible: an
 //! acknowledgement that comes twice finds nothing, or another identifier, and is ignored.
 //!
-//! Beside the table there is the list of publishes in the order in which they lie in the outbound
-//! log. It is the order of resending, and its front tells how much of the log must be kept. An
-//! entry whose packet was acknowledged is dead; the front is never dead.
+//! Beside the table there is the list of publishes and PUBRELs in the order in which they lie in
+//! the outbound log. It is the order of resending, and its front tells how much of the log must be
+//! kept. An entry whose packet was acknowledged is dead; the front is never dead.
+//!
+//! A QoS 2 message is kept beside its PUBREL where the loss of the session must not lose it, and is
+//! given up at PUBREC otherwise:
+//!
+//! ```text
+//!           PUBLISH             PUBREC                     PUBCOMP
+//!   free ─────────► ExactlyOnce ──────► Release            ──────► free
+//!                   start, len          start, len, release    kept
+//!                                       start = PUBREL, 4      given up
+//! ```
+//! What the end of a connection or of a session means for all this is in `resume`.
+
+mod resume;
 
 use std::collections::VecDeque;
 
 use super::TicketKey;
 use crate::outbound_log::{LogOffset, OutboundLog};
-use crate::packet::PacketId;
+use crate::packet::{PacketId, PubRel, Version};
 
 /// The first number of slots; doubled while more than half of them are taken.
 const SLOTS_MIN: usize = 16;
 /// With so many slots each identifier has its own.
 const SLOTS_MAX: usize = 1 << 16;
 
+/// The length in bytes of a PUBREL without a reason, in every version.
+pub(super) const RELEASE_LEN: usize = PubRel::new(PacketId::MIN).encoded_len(Version::V311);
+/// Where a PUBREL begins that is not there.
+const NOWHERE: LogOffset = LogOffset(u64::MAX);
+
 /// What awaits which acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exchange {
     /// A PUBLISH with QoS 1 awaits PUBACK.
-    Publish,
+    AtLeastOnce,
+    /// A PUBLISH with QoS 2 awaits PUBREC.
+    ExactlyOnce,
+    /// A PUBREL awaits PUBCOMP.
+    Release,
     /// A SUBSCRIBE awaits SUBACK with this many codes.
     Subscribe { filters: u16 },
     /// An UNSUBSCRIBE awaits UNSUBACK.
     Unsubscribe,
+}
+
+impl Exchange {
+    const fn is_request(self) -> bool {
+        matches!(self, Self::Subscribe { .. } | Self::Unsubscribe)
+    }
+}
+
+/// A publish that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Completed {
+    pub(super) key: TicketKey,
+    /// The server may have taken it for two messages.
+    pub(super) maybe_twice: bool,
+}
+
+/// What a PUBREC is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// Nothing that was sent and is in flight.
+    Unknown,
+    /// A message that awaited it.
+    First,
+    /// A message whose PUBREL ends here.
+    Again { end: LogOffset },
 }
 
 /// One packet in flight; a slot of 32 bytes never lies across two cache lines.
@@ -42,10 +89,16 @@ pub(super) enum Exchange {
 struct Entry {
     /// Where the packet begins in the outbound log.
     start: LogOffset,
+    /// Where its PUBREL begins if the message is kept beside it, or [`NOWHERE`].
+    release: LogOffset,
     len: u32,
     key: TicketKey,
     packet_id: PacketId,
     exchange: Exchange,
+    /// The whole PUBLISH has left on an earlier connection of this session.
+    arrived: bool,
+    /// Its content has left under another identifier, or may have been taken for a new message.
+    twice: bool,
 }
 
 const _: () = assert!(size_of::<Option<Entry>>() == 32);
@@ -53,6 +106,26 @@ const _: () = assert!(size_of::<Option<Entry>>() == 32);
 impl Entry {
     const fn end(&self) -> LogOffset {
         self.start.plus(self.len as usize)
+    }
+
+    /// Returns where its PUBREL begins, if it has come so far.
+    fn release_start(&self) -> Option<LogOffset> {
+        match self.exchange {
+            Exchange::Release if self.release == NOWHERE => Some(self.start),
+            Exchange::Release => Some(self.release),
+            _ => None,
+        }
+    }
+
+    /// Tells whether it is a message that is kept beside its PUBREL.
+    fn is_kept(&self) -> bool {
+        self.release != NOWHERE
+    }
+
+    /// Returns how many bytes of the log it needs.
+    fn bytes(&self) -> usize {
+        let release = if self.is_kept() { RELEASE_LEN } else { 0 };
+        self.len as usize + release
     }
 }
 
@@ -65,8 +138,12 @@ pub(super) struct InFlight {
     order: VecDeque<(LogOffset, PacketId)>,
     publishes: usize,
     requests: usize,
-    /// Bytes of all publishes in flight.
+    /// How many of the publishes await PUBREC.
+    unreleased: usize,
+    /// Bytes of all publishes and PUBRELs in flight.
     publish_bytes: usize,
+    /// Begin and end of packets in the unsent part of the log that must not be sent any more.
+    dead: Vec<(LogOffset, LogOffset)>,
 }
 
 impl InFlight {
@@ -77,7 +154,9 @@ impl InFlight {
             order: VecDeque::new(),
             publishes: 0,
             requests: 0,
+            unreleased: 0,
             publish_bytes: 0,
+            dead: Vec::new(),
         }
     }
 
@@ -108,72 +187,132 @@ impl InFlight {
         key: TicketKey,
     ) {
         let len = u32::try_from(len).expect("no packet is longer than 256 MiB");
-        let slot = self.slot(packet_id);
-        debug_assert!(self.slots[slot].is_none());
-        self.slots[slot] = Some(Entry {
+        self.next = successor(packet_id);
+        self.enter(Entry {
             start,
+            release: NOWHERE,
             len,
             key,
             packet_id,
             exchange,
+            arrived: false,
+            twice: false,
         });
-        self.next = successor(packet_id);
-        match exchange {
-            Exchange::Publish => {
+    }
+
+    /// Puts an entry into the slot of its identifier, which is free.
+    #[inline]
+    fn enter(&mut self, entry: Entry) {
+        let slot = self.slot(entry.packet_id);
+        debug_assert!(self.slots[slot].is_none());
+        self.slots[slot] = Some(entry);
+        match entry.exchange {
+            Exchange::AtLeastOnce | Exchange::ExactlyOnce | Exchange::Release => {
                 self.publishes += 1;
-                self.publish_bytes += len as usize;
-                if self.order.len() == self.order.capacity() {
-                    self.make_order_room();
-                }
-                self.order.push_back((start, packet_id));
+                self.publish_bytes += entry.len as usize;
+                self.unreleased += usize::from(entry.exchange == Exchange::ExactlyOnce);
+                self.push_order(entry.start, entry.packet_id);
             }
             Exchange::Subscribe { .. } | Exchange::Unsubscribe => self.requests += 1,
         }
     }
 
-    /// Frees the publish with this identifier, all bytes of which must lie before `sent`, and
-    /// returns its key.
+    /// Frees the QoS 1 publish with this identifier, all bytes of which must lie before `sent`.
     #[inline]
     pub(super) fn complete_publish(
         &mut self,
         packet_id: PacketId,
         sent: LogOffset,
-    ) -> Option<TicketKey> {
+    ) -> Option<Completed> {
         let slot = self.slot(packet_id);
         let entry = self.entry(packet_id, sent)?;
-        if entry.exchange != Exchange::Publish {
+        if entry.exchange != Exchange::AtLeastOnce {
             return None;
         }
         let (key, len) = (entry.key, entry.len as usize);
+        let maybe_twice = entry.arrived | entry.twice;
         self.slots[slot] = None;
         self.publishes -= 1;
         self.publish_bytes -= len;
-        while let Some(&(start, packet_id)) = self.order.front() {
-            if is_live(&self.slots, start, packet_id) {
-                break;
-            }
-            self.order.pop_front();
+        self.drop_dead_front();
+        Some(Completed { key, maybe_twice })
+    }
+
+    /// Finds out what a PUBREC is about.
+    pub(super) fn recorded(&self, packet_id: PacketId, sent: LogOffset) -> Recorded {
+        match self.any_entry(packet_id) {
+            Some(entry) => match entry.release_start() {
+                Some(start) => Recorded::Again {
+                    end: start.plus(RELEASE_LEN),
+                },
+                None if entry.exchange == Exchange::ExactlyOnce && entry.end() <= sent => {
+                    Recorded::First
+                }
+                None => Recorded::Unknown,
+            },
+            None => Recorded::Unknown,
         }
-        Some(key)
+    }
+
+    /// Notes that the QoS 2 publish with this identifier has a PUBREL at `at`, the end of the log,
+    /// and whether the message itself is kept.
+    pub(super) fn release(&mut self, packet_id: PacketId, at: LogOffset, keep: bool) {
+        let slot = self.slot(packet_id);
+        let entry = self.slots[slot].as_mut();
+        let entry = entry.expect("only a publish in flight is released");
+        debug_assert!(entry.exchange == Exchange::ExactlyOnce && entry.packet_id == packet_id);
+        entry.exchange = Exchange::Release;
+        self.publish_bytes += RELEASE_LEN;
+        self.unreleased -= 1;
+        if keep {
+            entry.release = at;
+        } else {
+            self.publish_bytes -= entry.len as usize;
+            entry.start = at;
+            entry.len = RELEASE_LEN as u32;
+        }
+        self.push_order(at, packet_id);
+        self.drop_dead_front();
+    }
+
+    /// Frees the QoS 2 publish with this identifier, whose PUBREL must lie before `sent`.
+    pub(super) fn complete_release(
+        &mut self,
+        packet_id: PacketId,
+        sent: LogOffset,
+    ) -> Option<Completed> {
+        let entry = *self.any_entry(packet_id)?;
+        if entry.release_start()?.plus(RELEASE_LEN) > sent {
+            return None;
+        }
+        let slot = self.slot(packet_id);
+        self.slots[slot] = None;
+        self.publishes -= 1;
+        self.publish_bytes -= entry.bytes();
+        self.drop_dead_front();
+        Some(Completed {
+            key: entry.key,
+            maybe_twice: entry.twice,
+        })
     }
 
     /// Returns what the request with this identifier awaits, if all its bytes lie before `sent`.
     pub(super) fn request(&self, packet_id: PacketId, sent: LogOffset) -> Option<Exchange> {
         let exchange = self.entry(packet_id, sent)?.exchange;
-        (exchange != Exchange::Publish).then_some(exchange)
+        exchange.is_request().then_some(exchange)
     }
 
     /// Frees the SUBSCRIBE or UNSUBSCRIBE with this identifier and returns its key.
     pub(super) fn complete_request(&mut self, packet_id: PacketId) -> Option<TicketKey> {
         let slot = self.slot(packet_id);
         let request =
-            |entry: &mut Entry| entry.packet_id == packet_id && entry.exchange != Exchange::Publish;
+            |entry: &mut Entry| entry.packet_id == packet_id && entry.exchange.is_request();
         let entry = self.slots.get_mut(slot)?.take_if(request)?;
         self.requests -= 1;
         Some(entry.key)
     }
 
-    /// Moves the publishes in flight that begin before `cut`, the end of a packet, together so that
+    /// Moves the publishes and PUBRELs in flight that begin before `cut`, the end of a packet, together so that
     /// they end there, and releases the log up to the first of them.
     pub(super) fn compact(&mut self, log: &mut OutboundLog, cut: LogOffset) {
         self.drop_dead();
@@ -184,21 +323,26 @@ impl InFlight {
         for (start, packet_id) in order.range_mut(..moved).rev() {
             let slot = slots[usize::from(packet_id.get()) & mask].as_mut();
             let entry = slot.expect("only live packets are left in the order");
-            end = log.shift_up(*start, entry.len as usize, end);
-            entry.start = end;
+            if entry.release == *start {
+                end = log.shift_up(*start, RELEASE_LEN, end);
+                entry.release = end;
+            } else {
+                end = log.shift_up(*start, entry.len as usize, end);
+                entry.start = end;
+            }
             *start = end;
         }
         log.release(end);
     }
 
-    /// Returns where the oldest publish in flight begins.
+    /// Returns where the oldest publish or PUBREL in flight begins.
     #[inline]
     pub(super) fn oldest(&self) -> Option<LogOffset> {
         self.order.front().map(|(start, _)| *start)
     }
 
-    /// Returns how many publishes in flight begin at `from` or later; some that were acknowledged
-    /// may be counted.
+    /// Returns how many publishes and PUBRELs in flight begin at `from` or later; some that were
+    /// acknowledged may be counted.
     pub(super) fn publishes_from(&self, from: LogOffset) -> usize {
         self.order.len() - self.order.partition_point(|(start, _)| *start < from)
     }
@@ -215,20 +359,24 @@ impl InFlight {
         self.requests
     }
 
-    /// Returns the length in bytes of all publishes in flight.
+    /// Returns how many publishes await PUBREC, so that their PUBREL will need room.
+    #[inline]
+    pub(super) const fn unreleased(&self) -> usize {
+        self.unreleased
+    }
+
+    /// Returns the length in bytes of all publishes and PUBRELs in flight.
     #[inline]
     pub(super) const fn publish_bytes(&self) -> usize {
         self.publish_bytes
     }
 
-    /// Returns all publishes in flight: identifier, begin and length.
+    /// Returns all messages that are in flight or kept: identifier, begin and length.
     #[cfg(test)]
     pub(super) fn live(&self) -> impl Iterator<Item = (PacketId, LogOffset, usize)> {
-        let publishes = self
-            .slots
-            .iter()
-            .flatten()
-            .filter(|entry| entry.exchange == Exchange::Publish);
+        let publishes = self.slots.iter().flatten().filter(|entry| {
+            !entry.exchange.is_request() && entry.release_start() != Some(entry.start)
+        });
         publishes.map(|entry| (entry.packet_id, entry.start, entry.len as usize))
     }
 
@@ -244,9 +392,33 @@ impl InFlight {
 
     #[inline]
     fn entry(&self, packet_id: PacketId, sent: LogOffset) -> Option<&Entry> {
-        let entry = self.slots.get(self.slot(packet_id))?.as_ref()?;
+        let entry = self.any_entry(packet_id)?;
         // Nobody can acknowledge what was not sent: this is about an earlier use of the identifier.
-        (entry.packet_id == packet_id && entry.end() <= sent).then_some(entry)
+        (entry.end() <= sent).then_some(entry)
+    }
+
+    #[inline]
+    fn any_entry(&self, packet_id: PacketId) -> Option<&Entry> {
+        let entry = self.slots.get(self.slot(packet_id))?.as_ref()?;
+        (entry.packet_id == packet_id).then_some(entry)
+    }
+
+    #[inline]
+    fn push_order(&mut self, start: LogOffset, packet_id: PacketId) {
+        if self.order.len() == self.order.capacity() {
+            self.make_order_room();
+        }
+        self.order.push_back((start, packet_id));
+    }
+
+    #[inline]
+    fn drop_dead_front(&mut self) {
+        while let Some(&(start, packet_id)) = self.order.front() {
+            if is_live(&self.slots, start, packet_id) {
+                break;
+            }
+            self.order.pop_front();
+        }
     }
 
     /// Removes dead entries from the order. One packet that is never acknowledged would otherwise
@@ -279,13 +451,13 @@ impl InFlight {
     }
 }
 
-/// Tells whether an entry of the order is a publish still in flight.
+/// Tells whether an entry of the order is a publish or PUBREL still in flight.
 #[inline]
 fn is_live(slots: &[Option<Entry>], start: LogOffset, packet_id: PacketId) -> bool {
     let entry = &slots[usize::from(packet_id.get()) & (slots.len() - 1)];
-    entry
-        .as_ref()
-        .is_some_and(|entry| entry.packet_id == packet_id && entry.start == start)
+    entry.as_ref().is_some_and(|entry| {
+        entry.packet_id == packet_id && (entry.start == start || entry.release == start)
+    })
 }
 
 /// Returns the identifier after this one, in a circle.

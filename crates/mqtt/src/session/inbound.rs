@@ -1,19 +1,41 @@
 //! Received messages that await their acknowledgement, in order of arrival.
 //!
-//! Handlers finish in any order, PUBACKs leave in the order in which the messages came
-//! (MQTT3-4.6.0-2): the oldest unfinished message holds back all later ones.
+//! Handlers finish in any order, PUBACKs and PUBRECs leave in the order in which the messages came
+//! (MQTT3-4.6.0-2, MQTT3-4.6.0-3): the oldest unfinished message holds back all later ones.
 
 use crate::packet::PacketId;
 
 /// Stands for one received message that is to be acknowledged.
 ///
-/// It is good for the connection on which the message came: later it does nothing, because the
-/// broker sends the message again.
+/// For QoS 1 it is good for the connection on which the message came: later it does nothing, because
+/// the broker sends the message again, and it is delivered again. For QoS 2 it is good as long as
+/// the session: a message that is sent again is not delivered again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AckToken {
     connection: u32,
     /// Counts the messages of the connection; may wrap around.
     number: u32,
+    packet_id: PacketId,
+    exactly_once: bool,
+}
+
+impl AckToken {
+    #[inline]
+    pub(super) const fn packet_id(self) -> PacketId {
+        self.packet_id
+    }
+
+    #[inline]
+    pub(super) const fn is_exactly_once(self) -> bool {
+        self.exactly_once
+    }
+}
+
+/// An acknowledgement whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    PubAck(PacketId),
+    PubRec(PacketId),
 }
 
 /// The acknowledgements that one connection owes: a ring in which a message's number leads to its
@@ -22,8 +44,9 @@ pub struct AckToken {
 pub(super) struct AckRing {
     /// A power of two, or none before the first message; doubled when all are taken.
     slots: Vec<Slot>,
-    /// The token of the oldest message.
-    front: AckToken,
+    connection: u32,
+    /// The number of the oldest message.
+    front: u32,
     /// How many messages are held.
     len: usize,
     /// The bound on `len`.
@@ -33,6 +56,7 @@ pub(super) struct AckRing {
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     packet_id: PacketId,
+    exactly_once: bool,
     finished: bool,
 }
 
@@ -42,46 +66,51 @@ const SLOTS_MIN: usize = 16;
 impl AckRing {
     /// Makes a ring for the connection with this number that holds at most `window` messages.
     pub(super) const fn new(connection: u32, window: usize) -> Self {
-        let front = AckToken {
-            connection,
-            number: 0,
-        };
         Self {
             slots: Vec::new(),
-            front,
+            connection,
+            front: 0,
             len: 0,
             window,
         }
     }
 
-    /// Takes in a message; `None` if there is no room for it.
+    /// Takes in a message of QoS 2 (`exactly_once`) or 1; `None` if there is no room for it.
     #[inline]
-    pub(super) fn push(&mut self, packet_id: PacketId) -> Option<AckToken> {
+    pub(super) fn push(&mut self, packet_id: PacketId, exactly_once: bool) -> Option<AckToken> {
         if self.len == self.window {
             return None;
         }
         if self.len == self.slots.len() {
             self.grow();
         }
-        let number = self.front.number.wrapping_add(self.len as u32);
+        let number = self.front.wrapping_add(self.len as u32);
         let at = self.index(number);
         self.slots[at] = Slot {
             packet_id,
+            exactly_once,
             finished: false,
         };
         self.len += 1;
         Some(AckToken {
+            connection: self.connection,
             number,
-            ..self.front
+            packet_id,
+            exactly_once,
         })
     }
 
-    /// Marks a message as finished; `false` if the token is of another connection, or was used and
-    /// acknowledged before.
+    /// Tells whether a token was given by this ring.
+    #[inline]
+    pub(super) const fn is_mine(&self, token: AckToken) -> bool {
+        token.connection == self.connection
+    }
+
+    /// Marks a message as finished; `false` if it is not held (any more).
     #[inline]
     pub(super) fn finish(&mut self, token: AckToken) -> bool {
-        let place = token.number.wrapping_sub(self.front.number) as usize;
-        if token.connection != self.front.connection || place >= self.len {
+        let place = token.number.wrapping_sub(self.front) as usize;
+        if !self.is_mine(token) || place >= self.len {
             return false;
         }
         let at = self.index(token.number);
@@ -89,14 +118,18 @@ impl AckRing {
         true
     }
 
-    /// Returns the oldest message if it is finished: its acknowledgement may leave.
+    /// Returns the acknowledgement of the oldest message if that is finished: it may leave.
     #[inline]
-    pub(super) fn ready(&self) -> Option<PacketId> {
+    pub(super) fn ready(&self) -> Option<Ready> {
         if self.len == 0 {
             return None;
         }
-        let slot = &self.slots[self.index(self.front.number)];
-        slot.finished.then_some(slot.packet_id)
+        let slot = &self.slots[self.index(self.front)];
+        match (slot.finished, slot.exactly_once) {
+            (false, _) => None,
+            (true, false) => Some(Ready::PubAck(slot.packet_id)),
+            (true, true) => Some(Ready::PubRec(slot.packet_id)),
+        }
     }
 
     /// Removes the oldest message, because its acknowledgement was encoded.
@@ -104,7 +137,7 @@ impl AckRing {
     pub(super) fn pop(&mut self) {
         debug_assert!(self.len > 0);
         self.len -= 1;
-        self.front.number = self.front.number.wrapping_add(1);
+        self.front = self.front.wrapping_add(1);
     }
 
     /// Returns how many more messages there is room for.
@@ -128,12 +161,13 @@ impl AckRing {
     fn grow(&mut self) {
         let unused = Slot {
             packet_id: PacketId::MIN,
+            exactly_once: false,
             finished: false,
         };
         let larger = vec![unused; (self.slots.len() * 2).max(SLOTS_MIN)];
         let old = std::mem::replace(&mut self.slots, larger);
         for place in 0..self.len {
-            let number = self.front.number.wrapping_add(place as u32);
+            let number = self.front.wrapping_add(place as u32);
             let at = self.index(number);
             self.slots[at] = old[number as usize & (old.len() - 1)];
         }
@@ -152,7 +186,9 @@ mod tests {
         let mut left = Vec::new();
         while let Some(packet_id) = ring.ready() {
             ring.pop();
-            left.push(packet_id.get());
+            left.push(match packet_id {
+                Ready::PubAck(packet_id) | Ready::PubRec(packet_id) => packet_id.get(),
+            });
         }
         left
     }
@@ -160,7 +196,9 @@ mod tests {
     #[test]
     fn acknowledgements_leave_in_order_of_arrival() {
         let mut ring = AckRing::new(1, 8);
-        let tokens: Vec<_> = [9, 3, 7, 3].map(|n| ring.push(id(n)).unwrap()).into();
+        let tokens: Vec<_> = [9, 3, 7, 3]
+            .map(|n| ring.push(id(n), false).unwrap())
+            .into();
         assert_eq!(drain(&mut ring), [0; 0]);
         assert!(ring.finish(tokens[2]));
         assert!(ring.finish(tokens[1]));
@@ -175,16 +213,16 @@ mod tests {
     #[test]
     fn a_token_works_once_and_on_its_own_connection_alone() {
         let mut ring = AckRing::new(1, 8);
-        let token = ring.push(id(1)).unwrap();
+        let token = ring.push(id(1), false).unwrap();
         assert!(ring.finish(token));
         assert!(ring.finish(token), "the same message, still held");
         assert_eq!(drain(&mut ring), [1]);
         assert!(!ring.finish(token));
 
-        let old = ring.push(id(2)).unwrap();
+        let old = ring.push(id(2), false).unwrap();
         let mut ring = AckRing::new(2, 8);
-        ring.push(id(2)).unwrap();
-        ring.push(id(3)).unwrap();
+        ring.push(id(2), false).unwrap();
+        ring.push(id(3), false).unwrap();
         assert!(!ring.finish(old));
         assert_eq!(drain(&mut ring), [0; 0]);
     }
@@ -192,38 +230,41 @@ mod tests {
     #[test]
     fn the_window_bounds_what_is_held() {
         let mut ring = AckRing::new(1, 2);
-        let first = ring.push(id(1)).unwrap();
-        ring.push(id(2)).unwrap();
-        assert_eq!((ring.push(id(3)), ring.room(), ring.len()), (None, 0, 2));
+        let first = ring.push(id(1), false).unwrap();
+        ring.push(id(2), false).unwrap();
+        assert_eq!(
+            (ring.push(id(3), false), ring.room(), ring.len()),
+            (None, 0, 2)
+        );
         ring.finish(first);
         assert_eq!(drain(&mut ring), [1]);
         assert_eq!(ring.room(), 1);
-        assert!(ring.push(id(3)).is_some());
+        assert!(ring.push(id(3), false).is_some());
     }
 
     #[test]
     fn numbers_may_wrap_around() {
         let mut ring = AckRing::new(1, 8);
-        ring.front.number = u32::MAX;
-        let tokens = [1, 2, 3].map(|n| ring.push(id(n)).unwrap());
+        ring.front = u32::MAX;
+        let tokens = [1, 2, 3].map(|n| ring.push(id(n), false).unwrap());
         for token in tokens.into_iter().rev() {
             assert!(ring.finish(token));
         }
         assert_eq!(drain(&mut ring), [1, 2, 3]);
-        assert_eq!(ring.front.number, 2);
+        assert_eq!(ring.front, 2);
     }
 
     #[test]
     fn the_ring_grows_with_what_is_held() {
         for first in [0, 5, u32::MAX - 20] {
             let mut ring = AckRing::new(1, 1_000);
-            ring.front.number = first;
+            ring.front = first;
             assert_eq!(ring.slots.len(), 0);
             // The front moves on before the ring grows, so that it is taken apart in the middle.
             let mut tokens = std::collections::VecDeque::new();
             let mut left = Vec::new();
             for number in 1..=1_000 {
-                tokens.push_back(ring.push(id(number)).unwrap());
+                tokens.push_back(ring.push(id(number), false).unwrap());
                 if number % 5 == 0 {
                     assert!(ring.finish(tokens.pop_front().unwrap()));
                     left.extend(drain(&mut ring));

@@ -10,16 +10,17 @@
 //!   handle(packet | timer)  ──►│ Session │──► Effect, next_output     what the caller must do
 //!   received, write_blocked ──►└─────────┘──► next_deadline           when to call with a timer
 //! ```
-//! Two kinds of state are kept apart. The packets in flight, their identifiers and the log outlive
-//! a connection (MQTT3-4.1.0-1). The phase, the control buffer, the position of sending, the clocks
-//! and the acknowledgements owed to the server are those of one connection and die with it.
+//! Two kinds of state are kept apart. The packets in flight, their identifiers, the log and the
+//! identifiers of received QoS 2 messages outlive a connection (MQTT3-4.1.0-1). The phase, the
+//! control buffer, the position of sending, the clocks and the acknowledgements owed to the server
+//! are those of one connection and die with it. After a connection, [`Session::attach`] and
+//! [`Session::connect`] begin the next.
 //!
-//! Offered are QoS 0 and 1 in both directions, over one connection. A QoS 2 message is refused as
-//! an error of the server, because no subscription asks for any. Routing, handlers, tickets and
-//! waiting are not done here.
+//! Routing, handlers, tickets and waiting are not done here.
 //!
-//! Clauses: MQTT3-3.1 to 3.14 as far as they are about order and state, 4.1, 4.3.1, 4.3.2, 4.6.
+//! Clauses: MQTT3-3.1 to 3.14 as far as they are about order and state, 4.1, 4.3, 4.4, 4.6.
 
+mod adopted;
 mod command;
 mod connection;
 mod error;
@@ -28,6 +29,8 @@ mod in_flight;
 mod inbound;
 mod keep_alive;
 mod phase;
+mod received;
+mod resume;
 #[cfg(test)]
 mod tests;
 
@@ -39,12 +42,15 @@ pub use error::{ArgumentError, NoRoom, PeerError, Rejected};
 pub use handle::{Effect, Input, Output};
 pub use inbound::AckToken;
 pub use phase::{CloseCause, Phase};
+pub use resume::Fate;
 
 use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::Version;
 use crate::time::Time;
+use adopted::AdoptedIds;
 use connection::Connection;
 use in_flight::InFlight;
+use received::ReceivedIds;
 
 /// The largest window of unacknowledged publishes: with all requests there are still fewer than
 /// there are packet identifiers.
@@ -62,6 +68,21 @@ pub const HOLD_BYTES_MAX: usize = 16 * 1024;
 
 /// How long nothing must have been sent or received before a grown, empty log is given back.
 pub const TRIM_AFTER: Duration = Duration::from_secs(10);
+
+/// What becomes of QoS 2 messages that were in flight when the server lost the session.
+///
+/// Whether the server had them, nobody can know: it may have passed them on, or lost them with the
+/// session. A message that cannot have come to the server whole is sent again in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnSessionLoss {
+    /// They are sent as new messages: none is lost, some may double. A message stays in the log
+    /// until PUBCOMP.
+    #[default]
+    Resend,
+    /// They are given up: none doubles, some may be lost. A message stays in the log until PUBREC.
+    Finish,
+}
 
 /// What a session is made with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,10 +102,13 @@ pub struct SessionOptions {
     pub connack_timeout: Duration,
     /// How long DISCONNECT may take to leave, with everything that was published before.
     pub disconnect_timeout: Duration,
+    /// What becomes of QoS 2 messages in flight when the server loses the session.
+    pub on_session_loss: OnSessionLoss,
 }
 
 impl Default for SessionOptions {
-    /// Window 1 000, inbound window 1 024, pings by keep-alive, 30 s for CONNACK, 2 s for DISCONNECT.
+    /// Window 1 000, inbound window 1 024, pings by keep-alive, 30 s for CONNACK, 2 s for DISCONNECT,
+    /// QoS 2 messages sent again when the session is lost.
     fn default() -> Self {
         Self {
             version: Version::default(),
@@ -93,6 +117,7 @@ impl Default for SessionOptions {
             ping_after: None,
             connack_timeout: Duration::from_secs(30),
             disconnect_timeout: Duration::from_secs(2),
+            on_session_loss: OnSessionLoss::default(),
         }
     }
 }
@@ -102,13 +127,15 @@ impl Default for SessionOptions {
 #[non_exhaustive]
 pub struct Counters {
     /// PUBACK, PUBREC, PUBCOMP, SUBACK and UNSUBACK for an identifier that awaits no such packet;
-    /// they were ignored.
+    /// they were ignored, a PUBREC answered.
     pub unknown_acks: u64,
     /// PUBREL for an identifier that is not known; it was answered.
     pub unknown_releases: u64,
+    /// QoS 2 messages that came again; they were answered and not delivered.
+    pub repeated_messages: u64,
 }
 
-/// The client's side of an MQTT session and of its present connection.
+/// The client's side of an MQTT session and of its connections, one after the other.
 ///
 /// Every method that takes an [`OutboundLog`] must be given the same one, which was new when the
 /// session was.
@@ -116,6 +143,11 @@ pub struct Counters {
 pub struct Session {
     options: SessionOptions,
     in_flight: InFlight,
+    received: ReceivedIds,
+    /// No server has accepted a connection yet.
+    is_fresh: bool,
+    /// Only where the server kept a session that was not known here.
+    adopted: Option<AdoptedIds>,
     connection: Connection,
     outputs: VecDeque<Output>,
     counters: Counters,
@@ -137,6 +169,9 @@ impl Session {
         } = options;
         Self {
             in_flight: InFlight::new(),
+            received: ReceivedIds::default(),
+            is_fresh: true,
+            adopted: None,
             connection: Connection::new(0, version, inbound_window, LogOffset::default()),
             outputs: VecDeque::new(),
             counters: Counters::default(),
@@ -162,7 +197,7 @@ impl Session {
     #[inline]
     pub fn advance(&mut self, n: usize, now: Time, log: &mut OutboundLog) {
         self.connection.advance(n, now, log);
-        if self.connection.acks.ready().is_some() {
+        if self.connection.owes_acks() {
             self.connection.flush_acks();
         }
         if matches!(
@@ -195,7 +230,7 @@ impl Session {
     }
 
     /// Notes that the transport has ended or failed. There is no output for it: the caller knows
-    /// the cause.
+    /// the cause. Publishes are taken again after [`Session::attach`].
     pub fn connection_lost(&mut self) {
         self.connection.phase = Phase::Closed;
     }
@@ -259,7 +294,8 @@ impl Session {
     }
 
     /// Returns the position in the log before which everything was taken by the transport: a packet
-    /// is sent when its [end](Admitted::end) is not behind it.
+    /// is sent when its [end](Admitted::end) is not behind it. It goes back when a reconnect sends
+    /// packets again; none of those counts as unsent.
     #[inline]
     #[must_use]
     pub const fn sent(&self) -> LogOffset {
@@ -293,12 +329,6 @@ impl Session {
     #[must_use]
     pub fn inbound_held(&self) -> usize {
         self.connection.acks.len()
-    }
-
-    /// Returns the counters.
-    #[must_use]
-    pub const fn counters(&self) -> Counters {
-        self.counters
     }
 
     /// Gives up the part of the log that nobody needs any more.

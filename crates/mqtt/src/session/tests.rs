@@ -1,11 +1,16 @@
 //! A session with its log and the wire, for all tests of what a session does.
 
 mod commands;
+mod exactly_once;
 mod inbound;
 mod liveness;
 mod model;
 mod peer_errors;
+mod reconnect;
+mod resume;
+mod server;
 mod transmission;
+mod world;
 
 use super::*;
 use crate::packet::{Connect, ConnectFields, MAX_PACKET_LEN, PacketId, PacketRef, QoS, decode};
@@ -18,6 +23,13 @@ const fn at(secs: u64) -> Time {
 
 fn id(number: u16) -> PacketId {
     PacketId::new(number).unwrap()
+}
+
+const fn completed(key: u32) -> Effect {
+    Effect::Completed {
+        key: TicketKey(key),
+        maybe_twice: false,
+    }
 }
 
 fn connect_packet(clean_start: bool, keep_alive_secs: u16) -> Connect<'static> {

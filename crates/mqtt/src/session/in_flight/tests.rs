@@ -3,7 +3,15 @@ use std::collections::BTreeMap;
 use super::*;
 
 const KEY: TicketKey = TicketKey(7);
+const DONE: Option<Completed> = Some(done(KEY));
 const ALL_SENT: LogOffset = LogOffset(u64::MAX);
+
+const fn done(key: TicketKey) -> Completed {
+    Completed {
+        key,
+        maybe_twice: false,
+    }
+}
 
 fn id(number: u16) -> PacketId {
     PacketId::new(number).unwrap()
@@ -12,7 +20,7 @@ fn id(number: u16) -> PacketId {
 /// Enters a publish of `len` bytes at `start` and returns its identifier.
 fn publish(table: &mut InFlight, start: u64, len: usize) -> PacketId {
     let packet_id = table.free_id();
-    table.insert(packet_id, Exchange::Publish, LogOffset(start), len, KEY);
+    table.insert(packet_id, Exchange::AtLeastOnce, LogOffset(start), len, KEY);
     packet_id
 }
 
@@ -29,7 +37,7 @@ fn identifiers_go_round_and_skip_those_in_use() {
             }
             let packet_id = publish(&mut table, 10, 10);
             assert_eq!(packet_id, id(number), "round {round}");
-            assert_eq!(table.complete_publish(packet_id, ALL_SENT), Some(KEY));
+            assert_eq!(table.complete_publish(packet_id, ALL_SENT), DONE);
         }
     }
     assert_eq!(table.slots.len(), SLOTS_MIN);
@@ -47,14 +55,14 @@ fn the_window_and_all_requests_leave_identifiers_free() {
             true
         ));
         let exchange = if n < window {
-            Exchange::Publish
+            Exchange::AtLeastOnce
         } else {
             Exchange::Unsubscribe
         };
         table.insert(packet_id, exchange, LogOffset(n as u64), 1, KEY);
     }
     assert_eq!((table.len(), table.slots.len()), (65_535, SLOTS_MAX));
-    assert_eq!(table.complete_publish(id(40_000), ALL_SENT), Some(KEY));
+    assert_eq!(table.complete_publish(id(40_000), ALL_SENT), DONE);
     assert_eq!(table.free_id(), id(40_000));
 }
 
@@ -97,7 +105,7 @@ fn an_acknowledgement_is_good_once_and_for_its_own_kind() {
         Some(Exchange::Unsubscribe)
     );
 
-    assert_eq!(table.complete_publish(message, ALL_SENT), Some(KEY));
+    assert_eq!(table.complete_publish(message, ALL_SENT), DONE);
     assert_eq!(table.complete_publish(message, ALL_SENT), None);
     assert_eq!(table.complete_request(subscribe), Some(TicketKey(8)));
     assert_eq!(table.complete_request(subscribe), None);
@@ -120,7 +128,7 @@ fn nothing_acknowledges_what_was_not_sent_whole() {
         table.request(request, LogOffset(120)),
         Some(Exchange::Unsubscribe)
     );
-    assert_eq!(table.complete_publish(message, LogOffset(110)), Some(KEY));
+    assert_eq!(table.complete_publish(message, LogOffset(110)), DONE);
 }
 
 #[test]
@@ -156,7 +164,7 @@ fn one_lost_acknowledgement_does_not_make_the_order_grow() {
     assert_eq!(table.oldest(), Some(LogOffset(0)));
     assert!(table.order.capacity() <= 512, "{}", table.order.capacity());
     assert_eq!(table.slots.len(), 256);
-    assert_eq!(table.complete_publish(stuck, ALL_SENT), Some(KEY));
+    assert_eq!(table.complete_publish(stuck, ALL_SENT), DONE);
     assert!(table.oldest() > Some(LogOffset(0)));
 }
 
@@ -187,12 +195,18 @@ fn growing_keeps_every_entry() {
     for n in 0..5_000_u32 {
         let packet_id = table.free_id();
         let key = TicketKey(n);
-        table.insert(packet_id, Exchange::Publish, LogOffset(n.into()), 1, key);
+        table.insert(
+            packet_id,
+            Exchange::AtLeastOnce,
+            LogOffset(n.into()),
+            1,
+            key,
+        );
         assert_eq!(model.insert(packet_id, key), None);
         assert!(table.slots.len() >= 2 * table.len());
     }
     for (packet_id, key) in model {
-        assert_eq!(table.complete_publish(packet_id, ALL_SENT), Some(key));
+        assert_eq!(table.complete_publish(packet_id, ALL_SENT), Some(done(key)));
     }
 }
 
@@ -237,13 +251,13 @@ fn compaction_moves_live_publishes_together_and_tells_the_table() {
     assert_eq!(table.oldest(), Some(LogOffset(27)));
     assert_eq!(table.order.len(), 3);
 
-    assert_eq!(table.complete_publish(ids[1], cut), Some(KEY));
+    assert_eq!(table.complete_publish(ids[1], cut), DONE);
     assert_eq!(table.oldest(), Some(LogOffset(31)));
     let tail = log.tail();
     table.compact(&mut log, tail);
     assert_eq!(log.from(log.head()), b"ddddffff");
-    assert_eq!(table.complete_publish(ids[3], tail), Some(KEY));
-    assert_eq!(table.complete_publish(ids[5], tail), Some(KEY));
+    assert_eq!(table.complete_publish(ids[3], tail), DONE);
+    assert_eq!(table.complete_publish(ids[5], tail), DONE);
     table.compact(&mut log, tail);
     assert!(log.is_empty());
 }

@@ -65,10 +65,7 @@ fn inbound_identifiers_are_independent_of_ours() {
     );
     rig.write(usize::MAX);
     let token = message(&mut rig, 1);
-    assert_eq!(
-        rig.receive(b"\x40\x02\x00\x01"),
-        Ok(Effect::Completed { key: TicketKey(1) })
-    );
+    assert_eq!(rig.receive(b"\x40\x02\x00\x01"), Ok(completed(1)));
     rig.session.acknowledge(token);
     assert_eq!(rig.write(usize::MAX), pubacks(&[1]));
 }

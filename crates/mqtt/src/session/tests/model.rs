@@ -239,7 +239,7 @@ impl Model {
         let key = TicketKey(key);
         let [high, low] = packet_id.get().to_be_bytes();
         let (bytes, effect) = match promise {
-            Promise::Publish(_) => (vec![0x40, 2, high, low], Effect::Completed { key }),
+            Promise::Publish(_) => (vec![0x40, 2, high, low], completed(key.0)),
             Promise::Subscribe => (vec![0x90, 3, high, low, 1], Effect::SubAcked { key }),
             Promise::Unsubscribe => (vec![0xb0, 2, high, low], Effect::UnsubAcked { key }),
         };

@@ -1,0 +1,190 @@
+//! What the broker does with each packet of a client.
+//!
+//! CONNECT aside, which [`Core::connect`] answers.
+
+use std::rc::Rc;
+
+use super::core::{ConnectionId, Core, Stage, Target};
+use super::error::Violation;
+use super::message::BrokerMessage;
+use super::options::BROKER_SUBSCRIPTIONS_MAX;
+use super::outgoing::Outgoing;
+use super::session::Session;
+use crate::packet::{PacketId, PacketRef, Publish, QoS, Subscribe, SubscribeReason, Unsubscribe};
+use crate::time::Time;
+use crate::topic::TopicFilter;
+
+impl Core {
+    /// Handles a packet that `id` received and that is no CONNECT. `allowed` says for each filter
+    /// of a SUBSCRIBE whether the client may have it.
+    ///
+    /// # Errors
+    ///
+    /// What ends the connection; nothing of the packet took effect then.
+    pub(super) fn handle(
+        &mut self,
+        id: ConnectionId,
+        packet: &PacketRef<'_>,
+        allowed: &[bool],
+        now: Time,
+    ) -> Result<(), Violation> {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return Ok(());
+        };
+        let client = match &connection.stage {
+            Stage::Open(open) => Rc::clone(&open.client),
+            Stage::Closing => return Ok(()),
+            Stage::Fresh => return Err(Violation::NotConnected(packet.packet_type())),
+        };
+        connection.last_packet = now;
+        match packet {
+            PacketRef::Publish(publish) => self.published(id, &client, publish),
+            PacketRef::PubAck(ack) => {
+                self.answered(id, &client, ack.packet_id, Session::acknowledged)?;
+            }
+            PacketRef::PubRec(ack) => {
+                self.answered(id, &client, ack.packet_id, Session::recorded)?;
+                self.answer(id, Outgoing::PubRel(ack.packet_id));
+            }
+            PacketRef::PubComp(ack) => {
+                self.answered(id, &client, ack.packet_id, Session::completed)?;
+            }
+            PacketRef::PubRel(ack) => {
+                if let Some(client) = self.clients.get_mut(&client) {
+                    client.session.release(ack.packet_id);
+                }
+                self.answer(id, Outgoing::PubComp(ack.packet_id));
+            }
+            PacketRef::Subscribe(subscribe) => self.subscribe(id, &client, subscribe, allowed)?,
+            PacketRef::Unsubscribe(unsubscribe) => self.unsubscribe(id, &client, unsubscribe),
+            PacketRef::PingReq => self.answer(id, Outgoing::PingResp),
+            PacketRef::Disconnect(_) => self.end(id, true),
+            PacketRef::Connect(_) => return Err(Violation::SecondConnect),
+            PacketRef::ConnAck(_)
+            | PacketRef::SubAck(_)
+            | PacketRef::UnsubAck(_)
+            | PacketRef::PingResp => {
+                return Err(Violation::ServerPacket(packet.packet_type()));
+            }
+        }
+        Ok(())
+    }
+
+    /// A message of a client (MQTT3-3.3.4-1): passed on, then answered as its QoS asks. Of QoS 2 the
+    /// first copy is passed on at once, and the identifier remembered (MQTT3-4.3.3-2).
+    fn published(&mut self, id: ConnectionId, client: &str, publish: &Publish<'_>) {
+        let qos = publish.qos();
+        let Some(packet_id) = publish.packet_id() else {
+            return self.publish_packet(publish);
+        };
+        if qos == QoS::AtLeastOnce {
+            self.publish_packet(publish);
+            return self.answer(id, Outgoing::PubAck(packet_id));
+        }
+        let entry = self.clients.get_mut(client);
+        if entry.is_some_and(|client| client.session.receive(packet_id)) {
+            self.publish_packet(publish);
+        }
+        self.answer(id, Outgoing::PubRec(packet_id));
+    }
+
+    fn publish_packet(&mut self, publish: &Publish<'_>) {
+        let (topic, payload) = (publish.topic(), publish.payload());
+        let message = BrokerMessage::new(topic, payload, publish.qos(), publish.retain());
+        self.publish(&message);
+    }
+
+    /// An answer to one of the broker's messages; what was answered is not sent once more.
+    fn answered(
+        &mut self,
+        id: ConnectionId,
+        client: &str,
+        packet_id: PacketId,
+        step: impl FnOnce(&mut Session, PacketId) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        if let Some(client) = self.clients.get_mut(client) {
+            step(&mut client.session, packet_id)?;
+        }
+        if let Some(Stage::Open(open)) = self.connections.get_mut(&id).map(|c| &mut c.stage) {
+            open.resend.retain(|waiting| *waiting != packet_id);
+        }
+        Ok(())
+    }
+
+    /// SUBSCRIBE (MQTT3-3.8.4): one filter after the other, each as if it came alone. A filter that
+    /// is there already is replaced (MQTT3-3.8.4-3); retained messages are sent in any case.
+    fn subscribe(
+        &mut self,
+        id: ConnectionId,
+        client: &Rc<str>,
+        subscribe: &Subscribe<'_>,
+        allowed: &[bool],
+    ) -> Result<(), Violation> {
+        let mut filters = Vec::new();
+        for (filter, qos) in &subscribe.filters() {
+            let filter = TopicFilter::new(filter).map_err(Violation::TopicFilter)?;
+            filters.push((filter, qos));
+        }
+        let mut reasons = Vec::with_capacity(filters.len());
+        let mut granted = Vec::with_capacity(filters.len());
+        for (place, (filter, qos)) in filters.into_iter().enumerate() {
+            let may = allowed.get(place).copied().unwrap_or(true);
+            if may && self.add_subscription(client, &filter, qos) {
+                reasons.push(SubscribeReason::Granted(qos));
+                granted.push((filter, qos));
+            } else {
+                reasons.push(SubscribeReason::Failure);
+            }
+        }
+        self.answer(id, Outgoing::SubAck(subscribe.packet_id(), reasons));
+        for (filter, qos) in granted {
+            let retained = self.retained.matching(&filter);
+            let messages: Vec<_> = retained.map(|m| m.delivered(qos, true)).collect();
+            for message in messages {
+                self.enqueue(client, message);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds or replaces one subscription; `false` at the bound of their number.
+    fn add_subscription(&mut self, client: &Rc<str>, filter: &TopicFilter, granted: QoS) -> bool {
+        let Some(entry) = self.clients.get_mut(client) else {
+            return false;
+        };
+        let subscriptions = &mut entry.session.subscriptions;
+        let old = subscriptions.remove(filter.as_str());
+        if old.is_none() && subscriptions.len() >= BROKER_SUBSCRIPTIONS_MAX {
+            return false;
+        }
+        if let Some(route) = old {
+            self.router.remove(route);
+        }
+        let target = Target::Session {
+            client: Rc::clone(client),
+            granted,
+        };
+        let route = self.router.insert(filter.clone(), target);
+        subscriptions.insert(filter.as_str().to_owned(), route);
+        true
+    }
+
+    /// UNSUBSCRIBE, which is answered whether there was such a subscription or not (MQTT3-3.10.4-5).
+    /// What is queued already is still delivered (MQTT3-3.10.4-3).
+    fn unsubscribe(&mut self, id: ConnectionId, client: &str, unsubscribe: &Unsubscribe<'_>) {
+        if let Some(entry) = self.clients.get_mut(client) {
+            for filter in &unsubscribe.filters() {
+                if let Some(route) = entry.session.subscriptions.remove(filter) {
+                    self.router.remove(route);
+                }
+            }
+        }
+        self.answer(id, Outgoing::UnsubAck(unsubscribe.packet_id()));
+    }
+
+    fn answer(&mut self, id: ConnectionId, packet: Outgoing) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.control.push_back(packet);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! An embedded broker: for demonstrations, for tests and for programs on one device.
+//!
+//! It speaks MQTT 3.1.1 with QoS 0, 1 and 2, retained messages, wills and kept sessions, over any
+//! socket of this project, and does to single clients what bad networks do ([`Faults`]). It keeps
+//! everything in memory, has no bridges and no clusters, and is no broker for production.
+//!
+//! ```text
+//!  socket ◄─► connection ─┐                ┌─ session ─ queue
+//!  socket ◄─► connection ─┼─► core ─ router┼─ session ─ queue
+//!  program ◄─► handle ────┘     └ retained └─ local subscription
+//! ```
+//! `core` and below it are pure: no fiber, socket, clock or randomness. A message is queued for each
+//! session it is for; the connection's fiber takes it from there when its socket has room.
+
+mod connection;
+mod core;
+mod error;
+mod faults;
+mod handle;
+mod local;
+mod message;
+mod options;
+mod outgoing;
+mod queue;
+mod retained;
+mod session;
+mod shared;
+
+use std::fmt;
+use std::rc::Rc;
+
+use fiber::{FiberBuilder, SpawnError};
+use safe_rt::{Listener, Socket};
+
+pub use error::BrokerError;
+pub use faults::{DropAcks, FAULTS_MAX, Faults};
+pub use local::LocalSubscription;
+pub use message::BrokerMessage;
+pub use options::{
+    BROKER_CONNECT_TIMEOUT, BROKER_CONNECTIONS_MAX, BROKER_PACKET_BYTES_DEFAULT,
+    BROKER_QUEUE_BYTES_DEFAULT, BROKER_QUEUE_DEFAULT, BROKER_RETAINED_BYTES_DEFAULT,
+    BROKER_RETAINED_DEFAULT, BROKER_SESSIONS_DEFAULT, BROKER_SUBSCRIPTIONS_MAX,
+    BROKER_WINDOW_DEFAULT, BrokerOptions, LOCAL_QUEUE_MAX, LOCAL_SUBSCRIPTIONS_MAX,
+};
+
+use self::core::Woken;
+use crate::packet::QoS;
+use crate::topic::{TopicFilter, check_topic_name};
+use shared::Shared;
+
+/// An MQTT broker on the runtime of this thread.
+///
+/// A clone is another handle of the same broker. Dropping handles stops nothing: connections go on
+/// until they end, [`Broker::stop`] is called or the runtime ends.
+///
+/// # Examples
+///
+/// A client over a pipe, and the program's own side:
+/// ```
+/// use mqtt::{Broker, BrokerOptions, Client, ClientId, ClientOptions, Publish, QoS, Wait};
+///
+/// # fn main_fiber() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = Broker::new(BrokerOptions::new());
+/// let meters = broker.subscribe("meter/+")?;
+///
+/// let (ours, theirs) = fiber::net::pipe(4096);
+/// broker.attach(theirs)?;
+/// let client = Client::over(ours, ClientOptions::new(ClientId::new("meter-17")?));
+/// client.connect()?;
+/// client.publish(Publish::to("meter/17", "21.5").qos(QoS::AtLeastOnce).wait(Wait::Ack))?;
+///
+/// assert_eq!(meters.recv()?.payload(), b"21.5");
+/// # Ok(())
+/// # }
+/// # fiber::run(main_fiber).unwrap().unwrap();
+/// ```
+/// And a client over TCP:
+/// ```
+/// use mqtt::{Broker, BrokerOptions, Client, ClientId, ClientOptions};
+///
+/// # fn main_fiber() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = Broker::new(BrokerOptions::new());
+/// let listener = safe_rt::Listener::bind(([127, 0, 0, 1], 0).into())?;
+/// let address = listener.local_addr()?;
+/// broker.serve(listener)?;
+///
+/// let socket = fiber::net::TcpStream::connect(address)?;
+/// let client = Client::over(socket, ClientOptions::new(ClientId::new("meter-17")?));
+/// client.connect()?;
+/// assert_eq!(broker.stats().connections, 1);
+/// broker.stop();
+/// # Ok(())
+/// # }
+/// # fiber::run(main_fiber).unwrap().unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Broker {
+    shared: Rc<Shared>,
+}
+
+/// How much a broker holds, and what it had to let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BrokerStats {
+    /// Connections, those included that are in a handshake or have sent no CONNECT.
+    pub connections: usize,
+    /// Sessions, kept and connected.
+    pub sessions: usize,
+    /// Messages queued in them and not sent yet.
+    pub queued: usize,
+    /// Retained messages.
+    pub retained: usize,
+    /// Messages dropped at the bound of a queue, so far.
+    pub dropped: u64,
+    /// Messages not retained for want of room, so far.
+    pub not_retained: u64,
+}
+
+impl Broker {
+    /// Makes a broker without connections. Does not yield.
+    #[must_use]
+    pub fn new(options: BrokerOptions) -> Self {
+        let shared = Shared::new(options);
+        Self { shared }
+    }
+
+    /// Serves the connections that `listener` accepts, each on a fiber of its own from the TLS
+    /// handshake on, until [`Broker::stop`] is called or the listener fails, which is logged. Does
+    /// not yield.
+    ///
+    /// # Errors
+    ///
+    /// No fiber could be had.
+    pub fn serve(&self, listener: Listener) -> Result<(), SpawnError> {
+        let broker = self.clone();
+        let accept = move || {
+            loop {
+                match listener.accept() {
+                    Ok(incoming) => {
+                        let handshake = move || incoming.handshake();
+                        if let Err(error) = broker.connection(handshake) {
+                            log::warn!("broker: a connection is closed: {error}");
+                        }
+                    }
+                    Err(error) => return log::debug!("broker: no longer listening: {error}"),
+                }
+            }
+        };
+        let fiber = FiberBuilder::new().name("broker listener").spawn(accept)?;
+        let mut listeners = self.shared.listeners.borrow_mut();
+        listeners.retain(|listener| !listener.is_finished());
+        listeners.push(fiber);
+        Ok(())
+    }
+
+    /// Serves a client over this socket, on a fiber of its own: a TCP stream, TLS, or one end of a
+    /// [`fiber::net::pipe`]. Does not yield. Beyond [`BROKER_CONNECTIONS_MAX`] the socket is closed.
+    ///
+    /// # Errors
+    ///
+    /// No fiber could be had.
+    pub fn attach(&self, socket: impl Into<Socket>) -> Result<(), SpawnError> {
+        let socket = socket.into();
+        self.connection(move || Ok(socket))
+    }
+
+    fn connection(
+        &self,
+        handshake: impl FnOnce() -> Result<Socket, safe_rt::Error> + 'static,
+    ) -> Result<(), SpawnError> {
+        let Some(place) = self.shared.place() else {
+            return Ok(());
+        };
+        let serve = move || match handshake() {
+            Ok(socket) => {
+                if let Some(entry) = place.enter() {
+                    connection::serve(entry, socket);
+                }
+            }
+            Err(error) => log::debug!("broker: {error}"),
+        };
+        FiberBuilder::new().name("broker connection").spawn(serve)?;
+        Ok(())
+    }
+
+    /// Closes every listener and connection; wills are published, as for connections that are lost.
+    /// Sessions, retained messages and local subscriptions stay, and the broker can be served and
+    /// attached to anew: the restart of a broker that keeps its state. Does not yield.
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+
+    /// Publishes a message as a client would. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Topic`] for what is no topic name, [`BrokerError::MessageTooLarge`].
+    pub fn publish(
+        &self,
+        topic: &str,
+        payload: impl AsRef<[u8]>,
+        qos: QoS,
+        retain: bool,
+    ) -> Result<(), BrokerError> {
+        check_topic_name(topic)?;
+        let message = BrokerMessage::new(topic, payload.as_ref(), qos, retain);
+        self.shared.with(|core| {
+            let (max, found) = (core.limits.maximum_packet_size, message.len());
+            if found > max {
+                return Err(BrokerError::MessageTooLarge { max, found });
+            }
+            core.publish(&message);
+            Ok(())
+        })
+    }
+
+    /// Subscribes without a socket, beginning with the retained messages. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Topic`] for what is no topic filter, [`BrokerError::TooManySubscriptions`].
+    pub fn subscribe(&self, filter: &str) -> Result<LocalSubscription, BrokerError> {
+        let filter = TopicFilter::new(filter)?;
+        let id = self.shared.with(|core| core.subscribe_local(filter))?;
+        Ok(LocalSubscription::new(Rc::clone(&self.shared), id))
+    }
+
+    /// Sets what goes wrong for the client with this identifier, now if it is connected, and on its
+    /// later connections; [`Faults::default`] ends it. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::TooManyFaults`].
+    pub fn set_faults(&self, client_id: &str, faults: Faults) -> Result<(), BrokerError> {
+        self.shared.faults.borrow_mut().set(client_id, faults)?;
+        self.shared.with(|core| {
+            if let Some(id) = core.connection_of(client_id) {
+                core.woken.insert(Woken::Connection(id));
+            }
+        });
+        Ok(())
+    }
+
+    /// Returns the faults of a client, without what was used up.
+    #[must_use]
+    pub fn faults(&self, client_id: &str) -> Faults {
+        self.shared.faults.borrow().get(client_id)
+    }
+
+    /// Returns how much the broker holds. Does not yield.
+    #[must_use]
+    pub fn stats(&self) -> BrokerStats {
+        let connections = self.shared.connections();
+        self.shared.with(|core| BrokerStats {
+            connections,
+            sessions: core.clients.len(),
+            queued: core
+                .clients
+                .values()
+                .map(|client| client.session.queue.len())
+                .sum(),
+            retained: core.retained.len(),
+            dropped: core.dropped,
+            not_retained: core.not_retained,
+        })
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,105 @@
+//! Received QoS 2 messages, remembered by identifier from PUBLISH until PUBREL (MQTT3-4.3.3-2).
+//!
+//! A message is delivered at its first PUBLISH; while its identifier is remembered, a PUBLISH with
+//! it is the same message again, on whatever connection it comes. This is what outlives a
+//! connection: the place in the ring of acknowledgements does not.
+//!
+//! ```text
+//!            PUBLISH             handled            PUBREL
+//!   unknown ─────────► Delivered ───────► Handled ─────────► unknown
+//!            delivered           PUBREC            PUBCOMP
+//! ```
+//! A PUBLISH again is answered when the handler is done, by whatever connection there is then.
+
+use std::collections::VecDeque;
+
+use super::inbound::AckToken;
+use crate::packet::PacketId;
+
+/// A larger list is given back when it is empty.
+const RECEIVED_KEPT: usize = 1_024;
+
+/// One remembered message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Received {
+    packet_id: PacketId,
+    /// The token with which it was delivered.
+    delivered: AckToken,
+    /// The token of the latest PUBLISH: its PUBREC is owed.
+    pub(super) owed: AckToken,
+    pub(super) handled: bool,
+}
+
+/// The remembered messages, in order of their identifiers; at most one for each identifier there is.
+///
+/// Servers give identifiers in a circle, so additions and removals are near the ends.
+#[derive(Debug, Default)]
+pub(super) struct ReceivedIds(VecDeque<Received>);
+
+impl ReceivedIds {
+    /// Returns the message with this identifier.
+    #[inline]
+    pub(super) fn get_mut(&mut self, packet_id: PacketId) -> Option<&mut Received> {
+        let at = self.find(packet_id).ok()?;
+        self.0.get_mut(at)
+    }
+
+    /// Remembers a message that is delivered with this token, unless its identifier is remembered.
+    #[inline]
+    pub(super) fn insert(&mut self, packet_id: PacketId, token: AckToken) {
+        if let Err(at) = self.find(packet_id) {
+            let received = Received {
+                packet_id,
+                delivered: token,
+                owed: token,
+                handled: false,
+            };
+            self.0.insert(at, received);
+        }
+    }
+
+    /// Marks the message that was delivered with this token as handled; `None` if it was before, or
+    /// is not remembered. Returns the token of the PUBREC that is owed for it.
+    #[inline]
+    pub(super) fn handled(&mut self, token: AckToken) -> Option<AckToken> {
+        let received = self.get_mut(token.packet_id())?;
+        if received.handled || received.delivered != token {
+            return None;
+        }
+        received.handled = true;
+        Some(received.owed)
+    }
+
+    /// Forgets the message with this identifier and returns what was known of it.
+    #[inline]
+    pub(super) fn remove(&mut self, packet_id: PacketId) -> Option<Received> {
+        let at = self.find(packet_id).ok()?;
+        let received = self.0.remove(at);
+        if self.0.is_empty() && self.0.capacity() > RECEIVED_KEPT {
+            self.0 = VecDeque::new();
+        }
+        received
+    }
+
+    /// Forgets everything, because the server has lost the session.
+    pub(super) fn clear(&mut self) {
+        self.0 = VecDeque::new();
+    }
+
+    /// Returns how many messages are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline]
+    fn find(&self, packet_id: PacketId) -> Result<usize, usize> {
+        // The next in the circle comes last.
+        match self.0.back() {
+            Some(last) if last.packet_id < packet_id => Err(self.0.len()),
+            Some(_) => self
+                .0
+                .binary_search_by_key(&packet_id, |received| received.packet_id),
+            None => Err(0),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! From one connection to the next: what a session takes with it.
+//!
+//! When a connection begins with the session still present, everything in flight is sent again in
+//! its original order, and after it what never left (MQTT3-4.4.0-1, 4.6.0-1). When the server has
+//! lost the session, what was in flight becomes new messages, as [`OnSessionLoss`] says. When the
+//! server has kept a session that this client does not know, stale QoS 2 state of the server is
+//! cleared before identifiers are used.
+
+use super::adopted::AdoptedIds;
+use super::error::Rejected;
+use super::handle::Output;
+use super::phase::Phase;
+use super::{Counters, OnSessionLoss, Session};
+use crate::outbound_log::OutboundLog;
+use crate::packet::PacketId;
+use crate::time::Time;
+
+/// What became of a message that was in flight when the server lost the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fate {
+    /// It is sent as a new message; [`Effect::Completed`](super::Effect::Completed) follows and says
+    /// whether the server may have had it before.
+    SentAgain,
+    /// It is given up, because [`OnSessionLoss::Finish`] says so: the server may or may not have
+    /// had it. Its place in the window is free.
+    GivenUp,
+}
+
+impl Session {
+    /// Lays the last connection to rest and gets ready for the next: the phase is
+    /// [`Phase::Idle`] again, publishes and requests are taken and wait.
+    ///
+    /// SUBSCRIBEs and UNSUBSCRIBEs that were sent and not answered are in flight no more; each is
+    /// an [`Output::RequestLost`]. A packet that was half sent counts as unsent and will be sent
+    /// again whole, QoS 0 too: the server cannot have taken a part of it for a message.
+    ///
+    /// # Errors
+    /// [`Rejected::Started`] while the last connection is not over. In phase [`Phase::Idle`] there
+    /// is nothing to do.
+    pub fn attach(&mut self, log: &mut OutboundLog) -> Result<(), Rejected> {
+        match self.connection.phase {
+            Phase::Idle => return Ok(()),
+            Phase::Closed => {}
+            Phase::Connecting { .. }
+            | Phase::Up { .. }
+            | Phase::Draining { .. }
+            | Phase::Leaving { .. } => return Err(Rejected::Started),
+        }
+        let sent = self.connection.sent();
+        let cut = self.connection.unsent_packet(log);
+        for key in self.in_flight.connection_over(log, sent, cut) {
+            self.outputs.push_back(Output::RequestLost { key });
+        }
+        let inbound_window = self.options.inbound_window;
+        self.connection = self.connection.successor(inbound_window, cut);
+        self.urgent = log.tail();
+        Ok(())
+    }
+
+    /// Goes on with what is in flight, now that the server has accepted the connection.
+    #[cold]
+    pub(super) fn resume(&mut self, session_present: bool, now: Time, log: &mut OutboundLog) {
+        if !session_present {
+            self.adopted = None;
+            self.received.clear();
+            let outputs = &mut self.outputs;
+            self.in_flight
+                .session_lost(log, self.options.on_session_loss, |key, fate| {
+                    outputs.push_back(Output::SessionLost { key, fate });
+                });
+        } else if self.is_fresh {
+            self.adopted = Some(AdoptedIds::all());
+        }
+        self.is_fresh = false;
+        let left_out = self.in_flight.left_out();
+        self.connection.resume(log.head(), left_out, log);
+        self.release(now, log);
+        if self.adopted.is_some() {
+            self.clear_stale();
+        }
+    }
+
+    /// Sends PUBREL ahead of every QoS 2 message whose identifier may mean another to the server.
+    fn clear_stale(&mut self) {
+        let Some(adopted) = &self.adopted else { return };
+        let stale: Vec<_> = self
+            .in_flight
+            .unrecorded()
+            .filter(|(packet_id, _)| adopted.contains(*packet_id))
+            .collect();
+        for (packet_id, arrived) in stale {
+            // The server may hold either message: one may be lost, or the other doubled.
+            if arrived && self.options.on_session_loss == OnSessionLoss::Finish {
+                continue;
+            }
+            if arrived {
+                self.in_flight.may_be_doubled(packet_id);
+            }
+            self.connection.push_pubrel_ahead(packet_id);
+        }
+    }
+
+    /// Sees to it that the server does not take a new QoS 2 message for one that it holds.
+    #[inline]
+    pub(super) fn before_exactly_once(&mut self, packet_id: PacketId) {
+        if let Some(adopted) = &self.adopted
+            && adopted.contains(packet_id)
+            && matches!(self.connection.phase, Phase::Up { .. })
+        {
+            self.connection.push_pubrel_ahead(packet_id);
+        }
+    }
+
+    /// Returns how many received QoS 2 messages are remembered until the server releases them: at
+    /// most one for each identifier there is.
+    #[must_use]
+    pub fn inbound_remembered(&self) -> usize {
+        self.received.len()
+    }
+
+    /// Notes that the server holds no other message under this identifier; `false` if that was
+    /// known.
+    pub(super) fn not_stale(&mut self, packet_id: PacketId) -> bool {
+        self.adopted
+            .as_mut()
+            .is_some_and(|adopted| adopted.remove(packet_id))
+    }
+
+    /// Returns the counters.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+}

@@ -1,0 +1,255 @@
+//! Reconnects: random histories with cuts at every byte, and all histories of small worlds.
+
+use super::world::World;
+use super::*;
+
+/// A small generator of numbers (splitmix64), so that a failing seed can be run again.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ z >> 31) % bound as u64) as usize
+    }
+}
+
+const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+
+fn step(world: &mut World, random: &mut Random, with_faults: bool) {
+    match random.below(24) {
+        0..=4 => {
+            let len = if random.below(20) == 0 {
+                2_000
+            } else {
+                random.below(40)
+            };
+            world.publish(QOS[random.below(3)], len);
+        }
+        5 => world.request(),
+        6..=8 => {
+            let n = random.below(60);
+            world.write(n);
+        }
+        9 => {
+            world.write(usize::MAX);
+        }
+        10..=12 => {
+            world.arrive();
+        }
+        13..=16 => {
+            world.receive();
+        }
+        17 => world.publish_inbound(random.below(3) as u8),
+        18..=20 if !world.handlers.is_empty() => {
+            let at = random.below(world.handlers.len());
+            world.finish_handler(at);
+        }
+        21 if world.phase() == Phase::Idle => world.connect(),
+        22 if random.below(4) == 0 => {
+            let packets = random.below(4);
+            world.cut(packets, random.below(4) > 0);
+        }
+        23 if with_faults => {
+            // Only answers: PUBACK, PUBREC and PUBCOMP.
+            let at = world
+                .down
+                .iter()
+                .position(|packet| matches!(packet[0], 0x40 | 0x50 | 0x70));
+            if let Some(at) = at {
+                if random.below(2) == 0 {
+                    world.down.remove(at);
+                } else {
+                    world.down.insert(at, world.down[at].clone());
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn any_history_of_cut_connections_keeps_what_was_promised() {
+    let mut published = 0;
+    for seed in 0..4_000 {
+        let policy = [OnSessionLoss::Resend, OnSessionLoss::Finish][seed as usize % 2];
+        let late = seed / 2 % 2 == 0;
+        let window = [3, 20, 200][seed as usize / 4 % 3];
+        let mut random = Random(seed);
+        let mut world = World::new(policy, late, window);
+        let with_faults = seed % 5 == 0;
+        // A lost PUBREC lets later messages overtake, where they are passed on at PUBREL.
+        world.in_order = !(with_faults && late);
+        for _ in 0..800 {
+            step(&mut world, &mut random, with_faults);
+        }
+        finish(&mut world);
+        published += world.messages.len();
+    }
+    assert!(published > 200_000, "{published}");
+}
+
+/// Lets everything come to its end; what was dropped on the way comes with a reconnect.
+fn finish(world: &mut World) {
+    world.settle_all();
+    world.cut(0, true);
+    world.settle_all();
+    world.check_end();
+}
+
+/// A small world: what either side publishes, and how.
+#[derive(Clone, Copy, Debug)]
+struct Small<'a> {
+    outbound: &'a [QoS],
+    inbound: &'a [u8],
+    policy: OnSessionLoss,
+    late: bool,
+    /// Handlers end only when nothing else moves.
+    slow: bool,
+    /// The server has a session that the client does not know, with QoS 2 identifiers held.
+    stale: bool,
+}
+
+/// A cut: after how many packets that came to either side, whether everything on its way to the
+/// server comes there, and whether the server keeps the session.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    after: usize,
+    arrives: bool,
+    keep: bool,
+}
+
+/// Runs a small world with these cuts; `false` if it came to its end before the last of them.
+fn run(small: Small<'_>, cuts: &[Cut]) -> bool {
+    let mut world = World::new(small.policy, small.late, 10);
+    if small.stale {
+        world.is_adopted = true;
+        // Clearing what is stale may release a message that is not, ahead of others.
+        world.in_order = !small.late;
+        world.server.has_session = true;
+        world.server.held = (1..4).map(|id| (id, None)).collect();
+    }
+    // One message waits for the connection, the other comes later.
+    let (early, later) = small.outbound.split_at(small.outbound.len() / 2);
+    for qos in early {
+        world.publish(*qos, 0);
+    }
+    world.connect();
+    world.settle_connack();
+    for qos in later {
+        world.publish(*qos, 0);
+    }
+    for qos in small.inbound {
+        world.publish_inbound(*qos);
+    }
+    for cut in cuts {
+        if !events(&mut world, small.slow, cut.after) {
+            return false;
+        }
+        world.cut(if cut.arrives { usize::MAX } else { 0 }, cut.keep);
+        world.connect();
+    }
+    world.settle_all();
+    if small.stale {
+        world.server.held.clear();
+        for message in &mut world.messages {
+            message.lossy = true;
+        }
+    }
+    world.check_end();
+    true
+}
+
+/// Lets so many packets come to either side; `false` if nothing moves before.
+fn events(world: &mut World, slow: bool, count: usize) -> bool {
+    for _ in 0..count {
+        loop {
+            world.write(usize::MAX);
+            if !slow && !world.handlers.is_empty() {
+                world.finish_handler(0);
+            } else if world.arrive() || world.receive() {
+                break;
+            } else if !world.handlers.is_empty() {
+                world.finish_handler(0);
+            } else {
+                return false;
+            }
+        }
+    }
+    world.write(usize::MAX);
+    true
+}
+
+/// Runs a small world with every cut, and every two cuts where `twice` says so.
+fn search(small: Small<'_>, twice: bool) -> usize {
+    let cuts = |after| {
+        [(false, true), (true, true), (false, false), (true, false)].map(|(arrives, keep)| Cut {
+            after,
+            arrives,
+            keep,
+        })
+    };
+    let mut runs = 0;
+    let mut try_run = |cuts: &[Cut]| {
+        runs += 1;
+        let outcome = std::panic::catch_unwind(|| run(small, cuts));
+        outcome.unwrap_or_else(|_| panic!("{small:?} with {cuts:?}"))
+    };
+    try_run(&[]);
+    for first in (0..).map(cuts) {
+        if !try_run(&[first[0]]) {
+            break;
+        }
+        for first in first {
+            try_run(&[first]);
+            for second in (0..).map(cuts).take_while(|_| twice) {
+                if !try_run(&[first, second[0]]) {
+                    break;
+                }
+                for second in &second[1..] {
+                    try_run(&[first, *second]);
+                }
+            }
+        }
+    }
+    runs
+}
+
+#[test]
+fn all_histories_of_small_worlds_keep_what_was_promised() {
+    let lists: Vec<Vec<usize>> = (0..13)
+        .map(|n| match n {
+            0 => vec![],
+            1..4 => vec![n - 1],
+            _ => vec![(n - 4) / 3, (n - 4) % 3],
+        })
+        .collect();
+    let mut runs = 0;
+    for (outbound, inbound) in lists.iter().flat_map(|a| lists.iter().map(move |b| (a, b))) {
+        let outbound: Vec<_> = outbound.iter().map(|n| QOS[*n]).collect();
+        let inbound: Vec<_> = inbound.iter().map(|n| *n as u8).collect();
+        for n in 0..8 {
+            let small = Small {
+                outbound: &outbound,
+                inbound: &inbound,
+                policy: [OnSessionLoss::Resend, OnSessionLoss::Finish][n & 1],
+                late: n & 2 > 0,
+                slow: n & 4 > 0,
+                stale: false,
+            };
+            runs += search(small, outbound.len() + inbound.len() <= 2);
+            if small.policy == OnSessionLoss::Resend && inbound.is_empty() {
+                runs += search(
+                    Small {
+                        stale: true,
+                        ..small
+                    },
+                    true,
+                );
+            }
+        }
+    }
+    assert!(runs > 100_000, "{runs}");
+}
