@@ -140,7 +140,7 @@ pub(crate) fn qos_1<'a>(topic: &'a str, payload: &'a [u8], number: u16) -> Packe
     )
 }
 
-fn publish<'a>(topic: &'a str, payload: &'a [u8], delivery: Delivery) -> PacketRef<'a> {
+pub(crate) fn publish<'a>(topic: &'a str, payload: &'a [u8], delivery: Delivery) -> PacketRef<'a> {
     PacketRef::Publish(Publish::new(Version::V311, topic, payload, delivery, false).unwrap())
 }
 

@@ -16,6 +16,7 @@ mod broker_harness;
 mod broker_model;
 mod broker_sessions;
 mod counting;
+mod exactly_once;
 mod handlers;
 mod harness;
 mod leaving;

@@ -21,6 +21,13 @@ use crate::peers;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// Every QoS, as mosquitto's clients name it.
+const LEVELS: [(QoS, &str); 3] = [
+    (QoS::AtMostOnce, "0"),
+    (QoS::AtLeastOnce, "1"),
+    (QoS::ExactlyOnce, "2"),
+];
+
 /// Sizes of payloads that pass every buffer's edge: none, one byte, a page, many reads.
 const PAYLOADS: [usize; 4] = [0, 1, 4 * 1024, 1024 * 1024];
 
@@ -82,22 +89,22 @@ fn foreign_publish(peers: &Peers, port: u16, args: Vec<String>) {
     assert!(finished.status.success(), "{}", finished.stderr);
 }
 
-/// Sends every payload at QoS 0 and 1 to `mosquitto_sub` and compares what that printed.
+/// Sends every payload at every QoS to `mosquitto_sub` and compares what that printed.
 fn publish_to_foreign(peers: &Peers, broker: &Mosquitto, client: &Client, sub: &[&str]) {
     let port = broker.port(if sub.contains(&"--cafile") {
         Listener::Tls
     } else {
         Listener::Plain
     });
-    let count = (2 * PAYLOADS.len()).to_string();
+    let count = (LEVELS.len() * PAYLOADS.len()).to_string();
     let mut args = vec![
-        "-i", "foreign", "-t", "up/#", "-q", "1", "-C", &count, "-F", "%t %q %l",
+        "-i", "foreign", "-t", "up/#", "-q", "2", "-C", &count, "-F", "%t %q %l",
     ];
     args.extend(sub);
     let sub = mosquitto_sub(peers, port, &args).unwrap();
     broker.wait_for_suback("foreign");
     let mut expected = Vec::new();
-    for (qos, number) in [(QoS::AtMostOnce, 0), (QoS::AtLeastOnce, 1)] {
+    for (qos, number) in LEVELS {
         for len in PAYLOADS {
             let topic = format!("up/{len}");
             let payload = vec![b'x'; len];
@@ -114,23 +121,23 @@ fn publish_to_foreign(peers: &Peers, broker: &Mosquitto, client: &Client, sub: &
     let finished = fiber::offload(move || sub.finish(PROCESS_TIMEOUT).unwrap()).unwrap();
     assert!(finished.status.success(), "{}", finished.stderr);
     let mut printed: Vec<_> = finished.stdout.lines().map(str::to_owned).collect();
-    // QoS 0 and 1 need not keep order among each other.
+    // The levels need not keep order among each other.
     printed.sort();
     expected.sort();
     assert_eq!(printed, expected);
 }
 
-/// Receives every payload at QoS 0 and 1 from `mosquitto_pub`.
+/// Receives every payload at every QoS from `mosquitto_pub`.
 fn receive_from_foreign(peers: &Peers, port: u16, client: &Client, arguments: &[&str]) {
     let received = Rc::new(RefCell::new(Vec::new()));
     let (log, all) = (Rc::clone(&received), fiber::Event::new());
     let say_all = all.clone();
     client
-        .subscribe("down/#", QoS::AtLeastOnce, move |_, message| {
+        .subscribe("down/#", QoS::ExactlyOnce, move |_, message| {
             assert!(message.data.iter().all(|byte| *byte == b'y'));
             let mut log = log.borrow_mut();
             log.push((message.topic.to_string(), message.qos, message.data.len()));
-            if log.len() == 2 * PAYLOADS.len() {
+            if log.len() == LEVELS.len() * PAYLOADS.len() {
                 say_all.set();
             }
             Ok(())
@@ -138,7 +145,7 @@ fn receive_from_foreign(peers: &Peers, port: u16, client: &Client, arguments: &[
         .unwrap();
     let folder = tests::temp_dir::TempDir::new("payloads");
     let mut expected = Vec::new();
-    for (qos, number) in [(QoS::AtMostOnce, "0"), (QoS::AtLeastOnce, "1")] {
+    for (qos, number) in LEVELS {
         for len in PAYLOADS {
             let file = folder.write(&len.to_string(), vec![b'y'; len]);
             let topic = format!("down/{len}");

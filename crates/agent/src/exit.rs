@@ -13,7 +13,7 @@ use mqtt::ConnectReason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Exit {
-    /// 0: everything that was asked for is done. For `pub -q 1`: the broker acknowledged every
+    /// 0: everything that was asked for is done. For `pub -q 1` and 2: the broker acknowledged every
     /// message. For `sub -C`: every message was printed. For `sub` whose reader closed its end of
     /// the pipe: nobody wants more.
     Done,

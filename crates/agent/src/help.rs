@@ -50,7 +50,7 @@ const PUB: &str = concat!(
     "\
 Usage: agent pub [options] -t TOPIC {-m TEXT | -f FILE | -l | -n}
 
-Publishes messages and ends once they are delivered: at QoS 1, once the broker has
+Publishes messages and ends once they are delivered: at QoS 1 and 2, once the broker has
 acknowledged each of them.
 
  -t, --topic TOPIC        where to publish
@@ -58,7 +58,7 @@ acknowledged each of them.
  -f, --file FILE          one message with the bytes of a file
  -l, --stdin-line         one message for each line of the standard input
  -n, --null-message       one empty message
- -q, --qos QOS            0 or 1 (default: 0)
+ -q, --qos QOS            0, 1 or 2 (default: 0)
  -r, --retain             ask the broker to keep the message for later subscribers
 ",
     connection_options!(),
@@ -72,11 +72,11 @@ const SUB: &str = concat!(
     "\
 Usage: agent sub [options] -t FILTER [-t FILTER ...]
 
-Prints the payload of every message that arrives, and a line end. A message of QoS 1 is
-acknowledged after it was printed.
+Prints the payload of every message that arrives, and a line end. A message of QoS 1 or 2
+is acknowledged after it was printed.
 
  -t, --topic FILTER       what to subscribe to; may be repeated
- -q, --qos QOS            0 or 1 (default: 0)
+ -q, --qos QOS            0, 1 or 2 (default: 0)
  -C COUNT                 end after so many messages
  -W SECS                  end so long after the connection was made, with code 27
  -v, --verbose            print the topic before the payload

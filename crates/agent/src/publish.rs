@@ -1,6 +1,6 @@
 //! `agent pub`: one message, or one for each line of the standard input.
 //!
-//! At QoS 0 it ends once every byte is with the operating system, at QoS 1 once the broker has
+//! At QoS 0 it ends once every byte is with the operating system, at QoS 1 and 2 once the broker has
 //! acknowledged every message (MQTT3-4.3.2). It does not connect again: what is not delivered when
 //! the link ends is an error.
 

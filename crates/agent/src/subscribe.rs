@@ -1,6 +1,6 @@
 //! `agent sub`: prints what arrives.
 //!
-//! A QoS 1 message is acknowledged after it was printed (MQTT3-4.3.2), and what comes after the last
+//! A QoS 1 or 2 message is acknowledged after it was printed, and what comes after the last
 //! message wanted is neither printed nor acknowledged, so that a kept session loses nothing. The
 //! subscription is registered before CONNECT is sent, because the broker may send what it kept
 //! right after accepting the connection. It does not connect again when the link ends.

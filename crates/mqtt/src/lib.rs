@@ -36,7 +36,7 @@
 //! clock, draws no random number and starts no thread; time is an argument ([`Time`]). It is all
 //! that is left without the feature `client`, and then the crate has no dependency.
 //!
-//! Spoken is MQTT 3.1.1 with QoS 0 and 1, over one connection.
+//! Spoken is MQTT 3.1.1 with QoS 0, 1 and 2, over one connection.
 
 #![forbid(unsafe_code)]
 

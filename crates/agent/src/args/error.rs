@@ -59,8 +59,6 @@ pub enum UsageError {
     },
     /// The quality of service is not a number from 0 to 2.
     QoS(String),
-    /// QoS 2 is asked for, which is not offered yet.
-    QoS2,
     /// The keep-alive is not a number from [`KEEP_ALIVE_SECS_MIN`] to 65 535.
     KeepAlive(String),
     /// The count of messages is not a number from 1.
@@ -140,8 +138,7 @@ impl fmt::Display for UsageError {
                 write!(f, "invalid port given: {found:?}, expected 1 to 65535")
             }
             Self::Host { text, error } => write!(f, "invalid host given: {text:?}: {error}"),
-            Self::QoS(found) => write!(f, "invalid QoS given: {found:?}, expected 0 or 1"),
-            Self::QoS2 => f.write_str("QoS 2 is not offered yet: expected 0 or 1"),
+            Self::QoS(found) => write!(f, "invalid QoS given: {found:?}, expected 0, 1 or 2"),
             Self::KeepAlive(found) => write!(
                 f,
                 "invalid keepalive given: {found:?}, expected {KEEP_ALIVE_SECS_MIN} to 65535 seconds"

@@ -288,7 +288,7 @@ fn qos(value: &mut Value<'_>) -> Result<QoS, UsageError> {
     match value.number(UsageError::QoS)? {
         0_u8 => Ok(QoS::AtMostOnce),
         1 => Ok(QoS::AtLeastOnce),
-        2 => Err(UsageError::QoS2),
+        2 => Ok(QoS::ExactlyOnce),
         other => Err(UsageError::QoS(other.to_string())),
     }
 }

@@ -16,7 +16,7 @@ use crate::session::AckToken;
 ///
 /// `next` yields until a message is there. It gives `None` once the filter was unsubscribed or
 /// the connection has ended and every message was given, and an error when the wait ended early.
-/// A QoS 1 message is acknowledged when the next one is asked for. Dropping the iterator
+/// A QoS 1 or 2 message is acknowledged when the next one is asked for. Dropping the iterator
 /// unsubscribes without waiting for the broker.
 pub struct Messages {
     shared: Rc<Shared>,

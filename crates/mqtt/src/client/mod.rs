@@ -50,7 +50,7 @@ use crate::session::Phase;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Remaining {
-    /// QoS 1 messages that the broker had not acknowledged. They are lost to this client; the
+    /// QoS 1 and 2 messages that the broker had not acknowledged. They are lost to this client; the
     /// broker may have them.
     pub unacknowledged: usize,
     /// Bytes that never left.

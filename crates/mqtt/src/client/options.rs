@@ -11,7 +11,7 @@ pub const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(60);
 pub const OPERATION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 /// Time for CONNECT to be answered.
 pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
-/// QoS 1 messages that may be unacknowledged at once.
+/// QoS 1 and 2 messages that may be unacknowledged at once.
 pub const WINDOW_DEFAULT: u16 = 1_000;
 /// Largest packet that is accepted from the broker, in bytes.
 pub const MAXIMUM_PACKET_SIZE_DEFAULT: usize = 2 * 1024 * 1024;
@@ -123,7 +123,7 @@ impl ClientOptions {
         self
     }
 
-    /// QoS 1 messages that may be unacknowledged at once (at least 1); further ones wait.
+    /// QoS 1 and 2 messages that may be unacknowledged at once (at least 1); further ones wait.
     #[must_use]
     pub fn window(mut self, window: u16) -> Self {
         self.window = window.max(1);

@@ -8,7 +8,7 @@ use super::room::Room;
 use super::shared::{Shared, State};
 use super::ticket::{Outcome, Ticket, Wait};
 use crate::packet::QoS;
-use crate::session::{ArgumentError, NoRoom, Outgoing, Rejected, TicketKey};
+use crate::session::{NoRoom, Outgoing, Rejected, TicketKey};
 
 /// A message to be published.
 ///
@@ -75,11 +75,6 @@ impl Client {
     /// [`PublishError::Full`]: the message was not accepted. [`PublishError::Wait`]: it was, and
     /// its ticket is in the error.
     pub fn publish(&self, publish: Publish<'_>) -> Result<Ticket, PublishError> {
-        let qos = publish.outgoing.qos;
-        if qos == QoS::ExactlyOnce {
-            let error = ArgumentError::UnsupportedQoS { found: qos };
-            return Err(PublishError::Argument(error));
-        }
         let mut ticket = match admit(&self.shared, &publish)? {
             Ok(ticket) => ticket,
             Err(room) => self.shared.limited(|| {

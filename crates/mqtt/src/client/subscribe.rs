@@ -26,7 +26,7 @@ impl Client {
     /// (MQTT3-3.8).
     ///
     /// The handler runs on a fiber of its own, one message after the other, and may call the
-    /// client and wait. A QoS 1 message is acknowledged when it returns, in order of arrival; an
+    /// client and wait. A QoS 1 or 2 message is acknowledged when it returns, in order of arrival; an
     /// error or a panic is counted, and the message acknowledged all the same.
     ///
     /// Yields until the broker answered; the ambient deadline limits that, else the client's
@@ -35,7 +35,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::SubscribeRefused`] when the broker refused it: the connection goes on.
-    /// [`Error::Argument`] for what is no topic filter, or QoS 2. [`Error::Wait`] when the wait
+    /// [`Error::Argument`] for what is no topic filter, [`Error::Wait`] when the wait
     /// ended early. After any of them the handler is not called any more.
     pub fn subscribe(
         &self,
@@ -101,10 +101,6 @@ impl Client {
         for (index, (filter, _)) in filters.iter().enumerate() {
             let filter = TopicFilter::new(*filter);
             parsed.push(filter.map_err(|error| ArgumentError::Filter { index, error })?);
-        }
-        if filters.iter().any(|(_, qos)| *qos == QoS::ExactlyOnce) {
-            let found = QoS::ExactlyOnce;
-            return Err(ArgumentError::UnsupportedQoS { found }.into());
         }
         // Before the request leaves: retained messages may come before its answer.
         let id = self.shared.state().subscriptions.add(parsed, handler);

@@ -18,7 +18,7 @@ use crate::topic::{RouteId, Router, TopicFilter};
 pub const QOS_0_QUEUE_MAX: usize = 1_024;
 /// Bytes of unhandled QoS 0 messages of one subscription; more drop the oldest of them.
 pub const QOS_0_QUEUE_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of unhandled QoS 1 messages of one client, counted for each handler that gets them; more
+/// Bytes of unhandled QoS 1 and 2 messages of one client, counted for each handler that gets them; more
 /// end the connection, unless it is a single message.
 pub const INBOUND_BYTES_MAX: usize = 4 * 1024 * 1024;
 

@@ -137,17 +137,15 @@ impl Session {
     #[cold]
     pub fn check_publish(&self, message: Outgoing<'_>, log: &OutboundLog) -> Result<(), Rejected> {
         let version = self.options.version;
-        let delivery = match message.qos {
-            QoS::AtMostOnce => Delivery::AtMostOnce,
-            QoS::AtLeastOnce => Delivery::AtLeastOnce {
-                packet_id: PacketId::MIN,
-                dup: false,
-            },
-            found @ QoS::ExactlyOnce => return Err(ArgumentError::UnsupportedQoS { found }.into()),
+        let (packet_id, dup) = (PacketId::MIN, false);
+        let (delivery, spare) = match message.qos {
+            QoS::AtMostOnce => (Delivery::AtMostOnce, 0),
+            QoS::AtLeastOnce => (Delivery::AtLeastOnce { packet_id, dup }, 0),
+            QoS::ExactlyOnce => (Delivery::ExactlyOnce { packet_id, dup }, RELEASE_LEN),
         };
         let (topic, payload) = (message.topic, message.payload);
         let packet = Publish::new(version, topic, payload, delivery, message.retain)?;
-        self.check_admission(packet.encoded_len(version), log)
+        self.check_admission(packet.encoded_len(version), spare, log)
     }
 
     /// Subscribes to one or more filters, each with the highest QoS that its messages may have.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::FILTERS_MAX;
 use crate::outbound_log::LogFull;
-use crate::packet::{EncodeError, PacketId, PacketType, QoS};
+use crate::packet::{EncodeError, PacketId, PacketType};
 use crate::topic::TopicError;
 
 /// A command was not carried out; nothing has changed and the connection is as before.
@@ -84,11 +84,6 @@ pub enum ArgumentError {
         /// How many there are.
         found: usize,
     },
-    /// The client does not carry messages of this QoS; the session does.
-    UnsupportedQoS {
-        /// The QoS asked for.
-        found: QoS,
-    },
     /// The packet is longer than the outbound log can ever hold.
     TooLarge {
         /// Its length in bytes.
@@ -109,7 +104,6 @@ impl fmt::Display for ArgumentError {
                     "expected at most {FILTERS_MAX} topic filters, found {found}"
                 )
             }
-            Self::UnsupportedQoS { found } => write!(f, "expected QoS 0 or QoS 1, found {found}"),
             Self::TooLarge { found, bound } => {
                 write!(
                     f,
@@ -125,9 +119,7 @@ impl Error for ArgumentError {
         match self {
             Self::Packet(error) => Some(error),
             Self::Filter { error, .. } => Some(error),
-            Self::TooManyFilters { .. } | Self::UnsupportedQoS { .. } | Self::TooLarge { .. } => {
-                None
-            }
+            Self::TooManyFilters { .. } | Self::TooLarge { .. } => None,
         }
     }
 }

@@ -323,13 +323,6 @@ fn every_rejection_says_what_was_expected_and_found() {
             "expected at most 1024 topic filters, found 2000",
         ),
         (
-            ArgumentError::UnsupportedQoS {
-                found: QoS::ExactlyOnce,
-            }
-            .into(),
-            "expected QoS 0 or QoS 1, found QoS 2",
-        ),
-        (
             ArgumentError::TooLarge { found: 9, bound: 8 }.into(),
             "expected a packet of at most 8 bytes, found 9",
         ),
