@@ -293,6 +293,15 @@ fn a_kept_session_loses_nothing_that_was_not_printed() {
     for n in ["1", "2", "3", "4", "5"] {
         expect_success(&run(agent("pub", port, &["-t", "a", "-q", "1", "-m", n])));
     }
+    // What cannot be printed is not acknowledged either.
+    if cfg!(target_os = "linux") {
+        let full = run(in_shell(
+            "exec \"$@\" >/dev/full",
+            &agent("sub", port, &session),
+        ));
+        expect_code(&full, 1);
+        assert!(full.stderr.contains("standard output"), "{}", full.stderr);
+    }
     let first = receive(&["-C", "3"]);
     expect_success(&first);
     assert_eq!(first.stdout, "1\n2\n3\n");

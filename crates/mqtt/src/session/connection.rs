@@ -292,13 +292,14 @@ impl Connection {
     }
 
     /// Sends PUBREL ahead of the unsent PUBLISH with the same identifier.
+    ///
+    /// There is room for a whole window of them beside the acknowledgements, unless the server has
+    /// answered a very long CONNECT that it has not read; such a server gets none.
     pub(super) fn push_pubrel_ahead(&mut self, packet_id: PacketId) {
         let pubrel = PubRel::new(packet_id);
-        let out = self.control.reserve(pubrel.encoded_len(self.version));
-        pubrel.encode(
-            self.version,
-            out.expect("there is room for a whole window beside the acknowledgements"),
-        );
+        if let Ok(out) = self.control.reserve(pubrel.encoded_len(self.version)) {
+            pubrel.encode(self.version, out);
+        }
     }
 
     /// Marks a message as handled and lets the acknowledgements go whose turn it is; `false` if the

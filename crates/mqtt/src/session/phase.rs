@@ -15,6 +15,8 @@ use crate::time::Time;
 ///     └────────┐         │ refused, late,  │ lost, late, fault    │ late            │
 ///              ▼         ▼                 ▼                      ▼                 ▼
 ///            ────────────────────────────── Closed ──────────────────────────────────
+///                                              │ attach
+///                                              └───────► Idle, of the next connection
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -5,6 +5,9 @@
 //! lost the session, what was in flight becomes new messages, as [`OnSessionLoss`] says. When the
 //! server has kept a session that this client does not know, stale QoS 2 state of the server is
 //! cleared before identifiers are used.
+//!
+//! MQTT 3.1.1 leaves one gap: a server that has lost the session says so in one CONNACK. If that is
+//! lost on its way, the next one speaks of a session that is present and empty, and nobody can tell.
 
 use super::adopted::AdoptedIds;
 use super::error::Rejected;
