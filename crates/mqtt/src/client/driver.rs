@@ -21,12 +21,12 @@ use super::handler;
 use super::message::Message;
 use super::read_buffer::{ReadBuffer, Shared as Bytes};
 use super::room::Room;
-use super::shared::{Shared, State, now};
+use super::shared::{EndOnPanic, Shared, State, now};
 use super::subscription::{INBOUND_BYTES_MAX, QOS_0_QUEUE_MAX, Routed, SubscriptionId};
 use super::ticket::Outcome;
 use crate::outbound_log::LogOffset;
 use crate::packet::{self, PacketRef, Version};
-use crate::session::{CloseCause, Effect, Input, Output};
+use crate::session::{CloseCause, Effect, Input, Output, PeerError};
 use crate::time::Time;
 
 /// Bytes written in one turn before the driver looks at what came in.
@@ -42,16 +42,21 @@ const UNFLUSHED_BYTES_MAX: u64 = 16 * 1024;
 const _: () = assert!(safe_rt::RECORD_PLAINTEXT_MAX as u64 <= UNFLUSHED_BYTES_MAX);
 /// How long until another fiber is tried for a handler that got none.
 const STARVED_RETRY: Duration = Duration::from_millis(100);
+/// How long the handlers may take to make room when the broker has as many unacknowledged messages
+/// under way as the client holds.
+const OVERRUN_GRACE: Duration = Duration::from_secs(10);
 /// Time for the end of the transport, TLS included.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The body of the driver fiber.
 pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) {
+    let _guard = EndOnPanic(shared);
     let mut driver = Driver {
         shared,
         socket,
         input: ReadBuffer::default(),
         behind: false,
+        overrun: None,
         left: false,
         unflushed: false,
     };
@@ -90,6 +95,9 @@ struct Driver<'a> {
     input: ReadBuffer,
     /// There may be whole packets that were read and not handled.
     behind: bool,
+    /// The next message finds no room among those that await their acknowledgement by us: nothing
+    /// is read until there is, and the connection ends at this time if there is none.
+    overrun: Option<Time>,
     /// DISCONNECT was asked for because no handle is left.
     left: bool,
     /// The transport holds bytes that the kernel has not taken: the rest of a TLS record.
@@ -184,7 +192,17 @@ impl Driver<'_> {
     ///
     /// Returns whether there may be more to read or to handle.
     fn read(&mut self) -> Result<bool, EndCause> {
-        if !self.behind {
+        if let Some(until) = self.overrun {
+            let held = {
+                let session = &self.shared.state().session;
+                (session.inbound_room() == 0).then(|| session.inbound_held())
+            };
+            match held {
+                Some(_) if now() < until => return Ok(false),
+                Some(window) => return Err(EndCause::Peer(PeerError::InboundWindow { window })),
+                None => self.overrun = None,
+            }
+        } else if !self.behind {
             if !self.socket.readable().is_ready() {
                 return Ok(false);
             }
@@ -192,7 +210,8 @@ impl Driver<'_> {
         }
         self.behind = self.handle_packets()?;
         self.input.release();
-        Ok(self.behind || self.socket.readable().is_ready())
+        let more = self.behind || self.socket.readable().is_ready();
+        Ok(more && self.overrun.is_none())
     }
 
     /// Handles what the peer still said when writing fails: a peer that goes sends first why, and
@@ -244,9 +263,18 @@ impl Driver<'_> {
         let max = self.shared.options.maximum_packet_size;
         let unread = bytes.get(&range);
         let mut at = 0;
-        while let Some((packet, len)) =
-            packet::decode(&unread[at..], Version::V311, max).map_err(EndCause::Malformed)?
-        {
+        loop {
+            let needs_room = unread
+                .get(at)
+                .is_some_and(|first| packet::is_acknowledged(*first));
+            if needs_room && state.session.inbound_room() == 0 {
+                self.overrun = Some(now + OVERRUN_GRACE);
+                break;
+            }
+            let decoded = packet::decode(&unread[at..], Version::V311, max);
+            let Some((packet, len)) = decoded.map_err(EndCause::Malformed)? else {
+                break;
+            };
             let place = range.start + at..range.start + at + len;
             handle_packet(self.shared, state, bytes, place, packet, now)?;
             at += len;
@@ -318,17 +346,18 @@ impl Driver<'_> {
                 .session
                 .next_deadline()
                 .map(|at| Instant::from_nanos(at.0));
-            if state.subscriptions.has_starved() || !state.garbage.is_empty() {
-                let retry = Instant::recent() + STARVED_RETRY;
-                Some(timer.map_or(retry, |timer| timer.min(retry)))
-            } else {
-                timer
-            }
+            let starved = state.subscriptions.has_starved() || !state.garbage.is_empty();
+            let retry = starved.then(|| Instant::recent() + STARVED_RETRY);
+            let overrun = self.overrun.map(|until| Instant::from_nanos(until.0));
+            [timer, retry, overrun].into_iter().flatten().min()
         };
         let readable = self.socket.readable();
         let writable = self.socket.writable();
+        // What must be watched stands in the middle.
         let sources: [&dyn Source; 3] = [&readable, &self.shared.wake, &writable];
-        let waited = fiber::select(&sources[..if blocked { 3 } else { 2 }], deadline);
+        let from = usize::from(self.overrun.is_some());
+        let to = if blocked { 3 } else { 2 };
+        let waited = fiber::select(&sources[from..to], deadline);
         match waited {
             Ok(Selected::Ready(_) | Selected::Deadline) => Ok(()),
             Err(error) => match fiber::cause(&error) {

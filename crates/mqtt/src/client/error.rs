@@ -29,6 +29,8 @@ pub enum EndCause {
     Peer(PeerError),
     /// The link was found dead.
     Dead(CloseCause),
+    /// The fiber that serves the connection panicked, which is a fault of this crate.
+    Panicked,
     /// Unhandled messages hold more bytes than they may.
     Overrun {
         /// The bound.
@@ -46,6 +48,7 @@ impl fmt::Display for EndCause {
             Self::Malformed(error) => write!(f, "the broker sent a malformed packet: {error}"),
             Self::Peer(error) => write!(f, "the broker broke the protocol: {error}"),
             Self::Dead(cause) => write!(f, "the connection is dead: {cause}"),
+            Self::Panicked => f.write_str("the fiber that serves the connection panicked"),
             Self::Overrun { bytes_max } => {
                 write!(f, "unhandled messages hold more than {bytes_max} bytes")
             }
@@ -63,6 +66,7 @@ impl StdError for EndCause {
             | Self::Refused(_)
             | Self::ClosedByPeer
             | Self::Dead(_)
+            | Self::Panicked
             | Self::Overrun { .. } => None,
         }
     }

@@ -150,6 +150,17 @@ impl Shared {
     }
 }
 
+/// Tells everyone who waits, should the driver panic: nobody else would.
+pub(super) struct EndOnPanic<'a>(pub(super) &'a Shared);
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.finish(EndCause::Panicked);
+        }
+    }
+}
+
 impl State {
     /// Why nothing new can be taken, if that is so.
     pub(super) fn refusal(&self) -> Option<WaitCause> {
@@ -240,4 +251,30 @@ impl State {
 #[inline]
 pub(super) fn now() -> Time {
     Time(Instant::recent().as_nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::packet::ClientId;
+
+    #[test]
+    fn a_panic_of_the_driver_is_told_to_everyone_who_waits() {
+        let end = fiber::run(|| {
+            let id = ClientId::new("meter").unwrap();
+            let shared = Rc::new(Shared::new(ClientOptions::new(id)));
+            let driver = Rc::clone(&shared);
+            let panics = move || {
+                let _guard = EndOnPanic(&driver);
+                panic!("a panic of the driver, as this test asks for");
+            };
+            fiber::spawn(panics).unwrap();
+            shared.ended.wait().unwrap();
+            shared.state().end.as_ref().map(ToString::to_string)
+        });
+        let text = "the fiber that serves the connection panicked";
+        assert_eq!(end.unwrap().as_deref(), Some(text));
+    }
 }

@@ -212,6 +212,14 @@ pub fn decode(
     Ok(Some((packet, header.packet_len)))
 }
 
+/// Tells whether a packet with this first byte is a PUBLISH that its receiver acknowledges, at QoS
+/// 1 or 2 (MQTT3-3.3.1.2).
+#[cfg(feature = "client")]
+#[inline]
+pub(crate) const fn is_acknowledged(first: u8) -> bool {
+    first >> 4 == PacketType::Publish.first_byte() >> 4 && first & fixed_header::QOS_MASK != 0
+}
+
 /// Returns the length in bytes of the packet at the start of `buf`; `None` while its fixed header
 /// is not complete. What follows the header is not looked at.
 ///
