@@ -90,7 +90,7 @@ fn a_pubrec_that_comes_again_is_answered_again() {
 #[test]
 fn a_hundred_fibers_publish_at_qos_2_within_the_window() {
     play_connected(
-        options().window(10),
+        options().window(10).exactly_once_window(10),
         |broker| {
             let mut done = 0;
             while done < 100 {
@@ -167,6 +167,49 @@ fn a_message_is_handled_once_however_often_it_comes_before_its_release() {
             fiber::sleep(Duration::from_secs(5)).unwrap();
             assert_eq!(calls.get(), 2);
             assert_eq!(client.stats().handler_panics, 0);
+        },
+    );
+}
+
+#[test]
+fn qos_2_has_a_window_of_its_own_that_qos_1_passes() {
+    play_connected(
+        options().exactly_once_window(2),
+        |broker| {
+            let mut under_way = vec![expect_qos_2(broker), expect_qos_2(broker)];
+            let passing = crate::harness::expect_qos_1(broker);
+            broker.send(&crate::harness::puback(passing));
+            broker.expect_silence(Duration::from_secs(1));
+            for _ in 0..3 {
+                // Not the PUBREC but the PUBCOMP makes room.
+                let number = under_way.remove(0);
+                broker.send(&pubrec(number));
+                broker.expect(&pubrel(number));
+                broker.expect_silence(Duration::from_secs(1));
+                broker.send(&pubcomp(number));
+                under_way.push(expect_qos_2(broker));
+            }
+            for number in under_way {
+                broker.send(&pubrec(number));
+                broker.expect(&pubrel(number));
+                broker.send(&pubcomp(number));
+            }
+            expect_disconnect(broker);
+        },
+        |client| {
+            let fibers: Vec<_> = (0..5)
+                .map(|_| {
+                    let client = client.clone();
+                    fiber::spawn(move || exactly_once(&client, Wait::Ack).poll()).unwrap()
+                })
+                .collect();
+            fiber::yield_now().unwrap();
+            let publish = Publish::to("m", "passes").qos(QoS::AtLeastOnce);
+            client.publish(publish.wait(Wait::Ack)).unwrap();
+            for mut fiber in fibers {
+                let outcome = fiber.join().unwrap();
+                assert_eq!(outcome, Some(Outcome::Acked { maybe_twice: false }));
+            }
         },
     );
 }

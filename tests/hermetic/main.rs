@@ -19,6 +19,7 @@ mod counting;
 mod exactly_once;
 mod handlers;
 mod harness;
+mod inbound_window;
 mod leaving;
 mod link;
 mod publishing;

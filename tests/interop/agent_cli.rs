@@ -152,7 +152,7 @@ fn one_message_of_each_kind_arrives() {
     let port = broker.port(Listener::Plain);
     let folder = TempDir::new("agent-pub");
     let file = folder.write("file", "from a file");
-    for qos in ["0", "1"] {
+    for qos in ["0", "1", "2"] {
         let id = format!("sub-{qos}");
         let args = ["-i", &id, "-t", "a", "-q", qos, "-C", "4", "-F", "%q %x"];
         let sub = mosquitto_sub(&peers, port, &args).unwrap();
@@ -190,7 +190,7 @@ fn a_file_of_a_mebibyte_arrives_byte_for_byte() {
         ("bytes", folder.write("bytes", &bytes)),
         ("text", folder.write("text", &text)),
     ];
-    for qos in ["0", "1"] {
+    for qos in ["0", "1", "2"] {
         let id = format!("theirs-{qos}");
         let args = ["-i", &id, "-t", "text", "-q", qos, "-C", "1"];
         let mut theirs = mosquitto_sub(&peers, port, &args).unwrap();
@@ -217,7 +217,7 @@ fn every_line_of_the_standard_input_is_a_message() {
     let Some(peers) = peers() else { return };
     let broker = Options::new(&peers).start().unwrap();
     let port = broker.port(Listener::Plain);
-    for qos in ["0", "1"] {
+    for qos in ["0", "1", "2"] {
         let id = format!("sub-{qos}");
         let args = ["-i", &id, "-t", "a", "-q", qos, "-C", "2004", "-v"];
         let sub = mosquitto_sub(&peers, port, &args).unwrap();

@@ -55,11 +55,11 @@ pub mod topic;
 pub use broker::*;
 #[cfg(feature = "client")]
 pub use client::{
-    CONNECT_TIMEOUT_DEFAULT, Client, ClientOptions, ClientStats, EndCause, Error, HandlerError,
-    INBOUND_BYTES_MAX, KEEP_ALIVE_DEFAULT, MAXIMUM_PACKET_SIZE_DEFAULT, Message, Messages,
-    OPERATION_TIMEOUT_DEFAULT, Outcome, Payload, Publish, PublishError, QOS_0_QUEUE_BYTES_MAX,
-    QOS_0_QUEUE_MAX, Remaining, SubscriptionId, Ticket, Topic, WINDOW_DEFAULT, Wait, WaitCause,
-    WaitError, Will,
+    CONNECT_TIMEOUT_DEFAULT, Client, ClientOptions, ClientStats, EXACTLY_ONCE_WINDOW_DEFAULT,
+    EndCause, Error, HandlerError, INBOUND_BYTES_MAX, KEEP_ALIVE_DEFAULT,
+    MAXIMUM_PACKET_SIZE_DEFAULT, Message, Messages, OPERATION_TIMEOUT_DEFAULT, Outcome, Payload,
+    Publish, PublishError, QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX, Remaining, SubscriptionId,
+    Ticket, Topic, WINDOW_DEFAULT, Wait, WaitCause, WaitError, Will,
 };
 pub use control_buffer::{CONTROL_BYTES_MAX, ControlBuffer};
 pub use outbound_log::{LOG_BYTES_MAX, LOG_BYTES_MIN, LogFull, LogOffset, OutboundLog};

@@ -44,7 +44,7 @@ fn what_goes_wrong_before_a_connection_ends_with_mosquittos_code() {
     expect_error(&run(agent("sub", nobody, &["-t", "a"])), 1, "refused");
     let qos_3 = run(agent("sub", port, &["-t", "a", "-q", "3"]));
     expect_error(&qos_3, 1, "expected 0, 1 or 2");
-    assert!(qos_2.stderr.contains("Use 'agent sub --help'"));
+    assert!(qos_3.stderr.contains("Use 'agent sub --help'"));
 }
 
 #[test]

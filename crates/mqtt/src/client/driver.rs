@@ -397,6 +397,7 @@ fn handle_packet(
         (Effect::Completed { key, maybe_twice }, _) => {
             state.tickets.settle(key, Outcome::Acked { maybe_twice });
             state.wake_for_room(Room::Window);
+            state.wake_for_room(Room::ExactlyOnce);
             state.wake_for_room(Room::Log);
             state.check_drained();
         }

@@ -32,8 +32,8 @@ pub use self::error::{EndCause, Error, PublishError, WaitCause, WaitError};
 pub use self::message::{Message, Payload, Topic};
 pub use self::messages::Messages;
 pub use self::options::{
-    CONNECT_TIMEOUT_DEFAULT, ClientOptions, KEEP_ALIVE_DEFAULT, MAXIMUM_PACKET_SIZE_DEFAULT,
-    OPERATION_TIMEOUT_DEFAULT, WINDOW_DEFAULT, Will,
+    CONNECT_TIMEOUT_DEFAULT, ClientOptions, EXACTLY_ONCE_WINDOW_DEFAULT, KEEP_ALIVE_DEFAULT,
+    MAXIMUM_PACKET_SIZE_DEFAULT, OPERATION_TIMEOUT_DEFAULT, WINDOW_DEFAULT, Will,
 };
 pub use self::publish::Publish;
 pub use self::shared::ClientStats;

@@ -13,6 +13,9 @@ pub const OPERATION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// QoS 1 and 2 messages that may be unacknowledged at once.
 pub const WINDOW_DEFAULT: u16 = 1_000;
+/// QoS 2 messages that may be under way at once. Mosquitto, as it is configured when installed,
+/// acknowledges the 21st and then forgets it.
+pub const EXACTLY_ONCE_WINDOW_DEFAULT: u16 = 20;
 /// Largest packet that is accepted from the broker, in bytes.
 pub const MAXIMUM_PACKET_SIZE_DEFAULT: usize = 2 * 1024 * 1024;
 
@@ -41,6 +44,7 @@ pub struct ClientOptions {
     pub(crate) operation_timeout: Option<Duration>,
     pub(crate) connect_timeout: Duration,
     pub(crate) window: u16,
+    pub(crate) exactly_once_window: u16,
     pub(crate) maximum_packet_size: usize,
 }
 
@@ -70,6 +74,7 @@ impl ClientOptions {
             operation_timeout: Some(OPERATION_TIMEOUT_DEFAULT),
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
             window: WINDOW_DEFAULT,
+            exactly_once_window: EXACTLY_ONCE_WINDOW_DEFAULT,
             maximum_packet_size: MAXIMUM_PACKET_SIZE_DEFAULT,
         }
     }
@@ -127,6 +132,17 @@ impl ClientOptions {
     #[must_use]
     pub fn window(mut self, window: u16) -> Self {
         self.window = window.max(1);
+        self
+    }
+
+    /// QoS 2 messages that may be under way at once (at least 1), within the window; further ones
+    /// wait, while those of QoS 1 pass.
+    ///
+    /// The default is what Mosquitto keeps of them unless its `max_inflight_messages` says more:
+    /// it acknowledges what is beyond, and loses it.
+    #[must_use]
+    pub fn exactly_once_window(mut self, window: u16) -> Self {
+        self.exactly_once_window = window.max(1);
         self
     }
 

@@ -98,7 +98,11 @@ fn admit(shared: &Rc<Shared>, publish: &Publish<'_>) -> Result<Result<Ticket, Ro
     if state.lines.is_waited_for(Room::Log) {
         return check(&state, publish).map(|()| Err(Room::Log));
     }
-    if publish.outgoing.qos != QoS::AtMostOnce && state.lines.is_waited_for(Room::Window) {
+    let qos = publish.outgoing.qos;
+    if qos == QoS::ExactlyOnce && state.lines.is_waited_for(Room::ExactlyOnce) {
+        return check(&state, publish).map(|()| Err(Room::ExactlyOnce));
+    }
+    if qos != QoS::AtMostOnce && state.lines.is_waited_for(Room::Window) {
         return check(&state, publish).map(|()| Err(Room::Window));
     }
     enter(shared, &mut state, publish)
@@ -132,9 +136,13 @@ fn enter(
     if let Some(cause) = state.refusal() {
         return Err(PublishError::Full(cause));
     }
-    let acknowledged = publish.outgoing.qos != QoS::AtMostOnce;
+    let qos = publish.outgoing.qos;
+    if qos == QoS::ExactlyOnce && state.exactly_once_room() == 0 {
+        return check(state, publish).map(|()| Err(Room::ExactlyOnce));
+    }
+    let acknowledged = qos != QoS::AtMostOnce;
     let key = if acknowledged {
-        state.tickets.open()
+        state.tickets.open(qos == QoS::ExactlyOnce)
     } else {
         TicketKey::default()
     };

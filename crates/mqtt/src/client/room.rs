@@ -20,11 +20,13 @@ pub(super) enum Room {
     Log,
     /// A place among the unanswered requests.
     Requests,
+    /// A place among the QoS 2 messages under way.
+    ExactlyOnce,
 }
 
 /// The lines of those who wait, one for each [`Room`].
 #[derive(Debug, Default)]
-pub(super) struct Lines([Line; 3]);
+pub(super) struct Lines([Line; 4]);
 
 #[derive(Debug, Default)]
 struct Line {
@@ -56,7 +58,7 @@ impl Lines {
 
     /// Wakes everyone, because there will be no room at all.
     pub(super) fn wake_all(&mut self) {
-        for room in [Room::Window, Room::Log, Room::Requests] {
+        for room in [Room::Window, Room::Log, Room::Requests, Room::ExactlyOnce] {
             self.wake(room, usize::MAX);
         }
     }
@@ -68,6 +70,7 @@ impl State {
     pub(super) fn wake_for_room(&mut self, room: Room) {
         let places = match room {
             Room::Window => self.session.window_room(),
+            Room::ExactlyOnce => self.exactly_once_room(),
             // How much each needs shows when it tries: one after the other.
             Room::Log | Room::Requests => 1,
         };

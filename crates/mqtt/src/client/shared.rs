@@ -54,6 +54,8 @@ pub(super) struct State {
     pub(super) session: Session,
     pub(super) log: OutboundLog,
     pub(super) tickets: Tickets,
+    /// QoS 2 messages that may be under way.
+    pub(super) exactly_once_window: usize,
     pub(super) requests: Requests,
     pub(super) subscriptions: Subscriptions,
     /// Everything before this was accepted by the kernel.
@@ -85,6 +87,7 @@ impl Shared {
                 session,
                 log: OutboundLog::new(LOG_BYTES_MAX),
                 tickets: Tickets::default(),
+                exactly_once_window: options.exactly_once_window.into(),
                 requests: Requests::default(),
                 subscriptions: Subscriptions::default(),
                 flushed: LogOffset::default(),
@@ -162,6 +165,13 @@ impl Drop for EndOnPanic<'_> {
 }
 
 impl State {
+    /// How many more QoS 2 messages may be under way.
+    #[inline]
+    pub(super) const fn exactly_once_room(&self) -> usize {
+        self.exactly_once_window
+            .saturating_sub(self.tickets.exactly_once())
+    }
+
     /// Why nothing new can be taken, if that is so.
     pub(super) fn refusal(&self) -> Option<WaitCause> {
         match &self.end {

@@ -151,7 +151,7 @@ impl Client {
         if let Some(cause) = state.refusal() {
             return Err(cause.into());
         }
-        let key = state.tickets.open();
+        let key = state.tickets.open(false);
         let log = &mut state.log;
         let admitted = match ask {
             Ask::Subscribe(_, filters) => state.session.subscribe(filters, key, log),

@@ -180,6 +180,8 @@ impl Drop for Ticket {
 pub(super) struct Tickets {
     slots: Vec<Slot>,
     free: Option<u32>,
+    /// Open slots of QoS 2 messages.
+    exactly_once: usize,
 }
 
 #[derive(Debug)]
@@ -187,6 +189,8 @@ struct Slot {
     generation: u32,
     /// A [`Ticket`] or a waiting call holds it.
     held: bool,
+    /// It is counted among the QoS 2 messages under way while it is open.
+    exactly_once: bool,
     /// The session will settle it.
     open: bool,
     /// Where its packet ends in the log.
@@ -199,13 +203,15 @@ struct Slot {
 impl Tickets {
     /// Opens a slot that is held and that the session will settle.
     #[inline]
-    pub(super) fn open(&mut self) -> TicketKey {
+    pub(super) fn open(&mut self, exactly_once: bool) -> TicketKey {
+        self.exactly_once += usize::from(exactly_once);
         let index = match self.free {
             Some(index) => {
                 let slot = &mut self.slots[index as usize];
                 self.free = slot.next_free;
                 slot.generation = slot.generation.wrapping_add(1);
                 slot.held = true;
+                slot.exactly_once = exactly_once;
                 slot.open = true;
                 slot.outcome = None;
                 index
@@ -214,6 +220,7 @@ impl Tickets {
                 self.slots.push(Slot {
                     generation: 0,
                     held: true,
+                    exactly_once,
                     open: true,
                     end: LogOffset::default(),
                     outcome: None,
@@ -240,8 +247,16 @@ impl Tickets {
 
     /// Takes back a slot that was opened for a packet that was then not accepted.
     pub(super) fn cancel(&mut self, key: TicketKey) {
-        self.slots[key.0 as usize].held = false;
+        let slot = &mut self.slots[key.0 as usize];
+        slot.held = false;
+        self.exactly_once -= usize::from(slot.exactly_once);
         self.free_slot(key.0);
+    }
+
+    /// How many QoS 2 messages are under way.
+    #[inline]
+    pub(super) const fn exactly_once(&self) -> usize {
+        self.exactly_once
     }
 
     /// Settles a slot and wakes who waits for it.
@@ -250,6 +265,7 @@ impl Tickets {
         let slot = &mut self.slots[key.0 as usize];
         slot.open = false;
         slot.outcome = Some(outcome);
+        self.exactly_once -= usize::from(slot.exactly_once);
         if !slot.held {
             self.free_slot(key.0);
         } else if let Some(waiter) = slot.waiter.take() {
@@ -312,20 +328,20 @@ mod tests {
     #[test]
     fn a_slot_is_used_again_only_when_neither_held_nor_open() {
         let mut tickets = Tickets::default();
-        let first = tickets.open();
+        let first = tickets.open(false);
         tickets.drop_handle(first.0, 0);
-        let second = tickets.open();
+        let second = tickets.open(false);
         assert_ne!(first, second, "the first is still open");
         tickets.settle(first, Outcome::Acked { maybe_twice: false });
-        assert_eq!(tickets.open(), first);
+        assert_eq!(tickets.open(false), first);
         tickets.settle(second, Outcome::Sent);
-        assert_ne!(tickets.open(), second, "the second is still held");
+        assert_ne!(tickets.open(false), second, "the second is still held");
     }
 
     #[test]
     fn every_open_slot_is_settled_at_the_end() {
         let mut tickets = Tickets::default();
-        let keys: Vec<_> = (0..3).map(|_| tickets.open()).collect();
+        let keys: Vec<_> = (0..3).map(|_| tickets.open(false)).collect();
         for (key, end) in keys.iter().zip([10, 20, 30]) {
             tickets.slots[key.0 as usize].end = LogOffset(end);
         }

@@ -1,0 +1,73 @@
+//! A broker with more unacknowledged messages under way than the client holds.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use mqtt::session::PeerError;
+use mqtt::{EndCause, QoS};
+
+use crate::harness::{answer_subscribe, expect_disconnect, options, play_connected, puback, qos_1};
+
+/// What the client holds of messages that await their acknowledgement.
+const INBOUND_WINDOW: u16 = 1_024;
+
+#[test]
+fn a_broker_with_a_larger_window_waits_until_handlers_make_room() {
+    const COUNT: u16 = 3 * INBOUND_WINDOW;
+    play_connected(
+        options(),
+        |broker| {
+            answer_subscribe(broker, &[]);
+            for number in 1..=COUNT {
+                broker.send(&qos_1("a", b"", number));
+            }
+            for number in 1..=COUNT {
+                broker.expect(&puback(number));
+            }
+            expect_disconnect(broker);
+        },
+        |client| {
+            let handled = Rc::new(Cell::new(0));
+            let counter = Rc::clone(&handled);
+            client
+                .subscribe("a", QoS::AtLeastOnce, move |_, _| {
+                    counter.set(counter.get() + 1);
+                    Ok(fiber::sleep(Duration::from_millis(5))?)
+                })
+                .unwrap();
+            fiber::sleep(Duration::from_secs(60)).unwrap();
+            assert_eq!(handled.get(), COUNT);
+            assert!(client.is_connected());
+        },
+    );
+}
+
+#[test]
+fn handlers_that_never_make_room_end_the_connection_after_the_grace() {
+    play_connected(
+        options(),
+        |broker| {
+            answer_subscribe(broker, &[]);
+            for number in 1..=INBOUND_WINDOW + 1 {
+                broker.send(&qos_1("a", b"", number));
+            }
+            broker.expect_end();
+        },
+        |client| {
+            let never = fiber::Event::new();
+            client
+                .subscribe("a", QoS::AtLeastOnce, move |_, _| Ok(never.wait()?))
+                .unwrap();
+            let (began, resumes) = (fiber::Instant::now(), fiber::stats().resumes);
+            let cause = client.ended().unwrap();
+            let window = usize::from(INBOUND_WINDOW);
+            let EndCause::Peer(PeerError::InboundWindow { window: found }) = *cause else {
+                panic!("{cause}");
+            };
+            assert_eq!(found, window);
+            assert_eq!(began.elapsed(), Duration::from_secs(10));
+            assert!(fiber::stats().resumes - resumes < 100, "it does not spin");
+        },
+    );
+}
