@@ -21,6 +21,7 @@ mod manifest;
 mod maps;
 mod markdown;
 mod purity;
+mod readme;
 mod tree;
 mod unsafety;
 mod workplace;
