@@ -13,6 +13,7 @@ mod broker_connect;
 mod broker_delivery;
 mod broker_faults;
 mod broker_harness;
+mod broker_listener;
 mod broker_model;
 mod broker_sessions;
 mod counting;
