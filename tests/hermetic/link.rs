@@ -447,6 +447,12 @@ fn no_debug_output_shows_a_password() {
 
 #[test]
 fn errors_cross_threads_and_fit_into_boxes() {
+    fn dial(endpoint: &safe_rt::Endpoint) -> Result<safe_rt::Socket, Error> {
+        let dialled = fiber::timeout(Duration::from_secs(5), || {
+            safe_rt::dial(endpoint, &safe_rt::DialOptions::new())
+        });
+        Ok(dialled.unwrap_or_else(|elapsed| elapsed.0)?)
+    }
     fn publish(client: &mqtt::Client) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         client
             .publish(Publish::to("a/+", ""))
@@ -459,6 +465,10 @@ fn errors_cross_threads_and_fit_into_boxes() {
         Err(mqtt::HandlerError::new("a text does as well"))
     }
     play_connected(options(), expect_disconnect, |client| {
+        // Nobody listens there.
+        let endpoint = "mqtt://127.0.0.1:1".parse().unwrap();
+        let refused = dial(&endpoint).map(drop).unwrap_err();
+        assert!(matches!(&refused, Error::Dial(error) if error.phase() == safe_rt::Phase::Connect));
         let error = publish(client).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(Error::Argument(_))));
         assert_eq!(handle(client).unwrap_err().to_string(), error.to_string());

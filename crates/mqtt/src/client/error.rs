@@ -176,6 +176,8 @@ pub enum Error {
     AlreadyConnected,
     /// No fiber could be started for the connection.
     Spawn(SpawnError),
+    /// The connection could not be made; a program that dials returns it by `?`.
+    Dial(safe_rt::Error),
     /// Reading a clock, a file or the like failed.
     Io(io::Error),
 }
@@ -195,6 +197,7 @@ impl fmt::Display for Error {
             Self::Wait(cause) => cause.fmt(f),
             Self::AlreadyConnected => f.write_str("the client already had its connection"),
             Self::Spawn(_) => f.write_str("no fiber could be started for the connection"),
+            Self::Dial(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -206,6 +209,7 @@ impl StdError for Error {
             Self::Argument(error) => Some(error),
             Self::Wait(cause) => Some(cause),
             Self::Spawn(error) => Some(error),
+            Self::Dial(error) => Some(error),
             Self::Io(error) => Some(error),
             Self::Refused(_) | Self::SubscribeRefused { .. } | Self::AlreadyConnected => None,
         }
@@ -233,6 +237,12 @@ impl From<WaitCause> for Error {
 impl From<Stopped> for Error {
     fn from(stopped: Stopped) -> Self {
         Self::Wait(WaitCause::Stopped(stopped))
+    }
+}
+
+impl From<safe_rt::Error> for Error {
+    fn from(error: safe_rt::Error) -> Self {
+        Self::Dial(error)
     }
 }
 
