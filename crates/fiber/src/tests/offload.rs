@@ -231,6 +231,18 @@ fn a_file_is_read_off_the_thread() {
 }
 
 #[test]
+fn a_file_without_an_end_is_an_error_and_not_all_of_the_memory() {
+    real(|| {
+        let error = crate::fs::read("/dev/zero").unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::FileTooLarge);
+        assert_eq!(
+            error.to_string(),
+            "expected a file of at most 67108864 bytes, found more"
+        );
+    });
+}
+
+#[test]
 fn random_bytes_differ() {
     let mut buffers = [[0; 700]; 2];
     for buffer in &mut buffers {
