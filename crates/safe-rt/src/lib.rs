@@ -6,6 +6,7 @@
 //!
 //! - [`Socket`]: one connected byte stream over TCP, TLS or an in-memory pipe.
 //! - [`dial`]: from an [`Endpoint`] to a socket: name, addresses, TCP, TLS, under one deadline.
+//! - [`Backoff`]: how long to wait before dialling again.
 //! - [`Listener`]: the server side.
 //! - `ClientTls` and `ServerTls` (feature `tls`, on by default): TLS 1.2 and 1.3.
 //!
@@ -36,7 +37,7 @@
 //!
 //! # What it does not do
 //!
-//! It does not reconnect, and it knows nothing of MQTT beyond the two schemes and their ports.
+//! It does not reconnect by itself, and it knows nothing of MQTT beyond the two schemes and their ports.
 
 #![forbid(unsafe_code)]
 
@@ -44,6 +45,7 @@
 #[cfg(test)]
 extern crate self as safe_rt;
 
+mod backoff;
 mod dial;
 mod dns;
 mod endpoint;
@@ -57,6 +59,11 @@ mod tls;
 #[path = "no_tls.rs"]
 mod tls;
 
+pub use backoff::{
+    BACKOFF_BASE_DEFAULT, BACKOFF_CAP_DEFAULT, BACKOFF_FLAP_WINDOW, BACKOFF_FLAPS_MAX,
+    BACKOFF_FLOOR_DEFAULT, BACKOFF_LONG_BASE_DEFAULT, BACKOFF_LONG_CAP_DEFAULT,
+    BACKOFF_STABLE_AFTER_DEFAULT, Backoff, BackoffOptions, Class,
+};
 pub use dial::{DIAL_TIMEOUT_DEFAULT, DialOptions, HANDSHAKE_TIMEOUT_DEFAULT, dial};
 pub use dns::{ADDRESSES_MAX, resolve};
 pub use endpoint::{Endpoint, EndpointError, HOST_LEN_MAX, LABEL_LEN_MAX, PlannedScheme, Scheme};
