@@ -259,12 +259,7 @@ impl Session {
         log: &mut OutboundLog,
     ) -> Result<Admitted, Rejected> {
         self.check_admission(len, 0, log)?;
-        if self.in_flight.requests() >= REQUESTS_MAX {
-            return Err(NoRoom::Requests {
-                bound: REQUESTS_MAX,
-            }
-            .into());
-        }
+        self.check_request_room()?;
         let start = log.tail();
         encode(self.reserve(len, 0, log)?);
         self.in_flight.insert(packet_id, exchange, start, len, key);
@@ -275,8 +270,18 @@ impl Session {
         })
     }
 
+    /// Checks that one more request may be unanswered.
+    pub(super) fn check_request_room(&self) -> Result<(), NoRoom> {
+        if self.in_flight.requests() >= REQUESTS_MAX {
+            return Err(NoRoom::Requests {
+                bound: REQUESTS_MAX,
+            });
+        }
+        Ok(())
+    }
+
     /// Returns the identifier of the next request, or any where no request can be entered.
-    fn request_id(&mut self) -> PacketId {
+    pub(super) fn request_id(&mut self) -> PacketId {
         if self.in_flight.requests() < REQUESTS_MAX {
             self.in_flight.free_id()
         } else {
@@ -332,7 +337,7 @@ impl Session {
     }
 }
 
-fn check_filters<'a>(
+pub(super) fn check_filters<'a>(
     len: usize,
     filters: impl Iterator<Item = &'a str>,
 ) -> Result<(), ArgumentError> {

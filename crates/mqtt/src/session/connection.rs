@@ -15,6 +15,7 @@
 use std::collections::VecDeque;
 
 use super::Rejected;
+use super::ahead::AHEAD_BYTES_MAX;
 use super::inbound::{AckRing, AckToken, Ready};
 use super::keep_alive::KeepAlive;
 use super::phase::Phase;
@@ -359,6 +360,14 @@ impl Connection {
     #[inline]
     fn reserve_ack(&mut self, len: usize) -> Option<&mut [u8]> {
         if self.control.len() + len > self.ack_bytes_max {
+            return None;
+        }
+        self.control.reserve(len).ok()
+    }
+
+    /// Makes room for a request that goes ahead of the log, where little else waits.
+    pub(super) fn reserve_ahead(&mut self, len: usize) -> Option<&mut [u8]> {
+        if self.control.len() + len > AHEAD_BYTES_MAX {
             return None;
         }
         self.control.reserve(len).ok()

@@ -143,6 +143,11 @@ pub enum NoRoom {
     },
     /// The outbound log is full: wait until bytes were sent or acknowledged.
     Log(LogFull),
+    /// Other control packets wait to be sent: wait until they have left.
+    Control {
+        /// The bound in bytes.
+        bound: usize,
+    },
 }
 
 impl fmt::Display for NoRoom {
@@ -161,6 +166,12 @@ impl fmt::Display for NoRoom {
                 )
             }
             Self::Log(error) => error.fmt(f),
+            Self::Control { bound } => {
+                write!(
+                    f,
+                    "expected at most {bound} bytes of control packets, found more"
+                )
+            }
         }
     }
 }
@@ -169,7 +180,7 @@ impl Error for NoRoom {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Log(error) => Some(error),
-            Self::Window { .. } | Self::Requests { .. } => None,
+            Self::Window { .. } | Self::Requests { .. } | Self::Control { .. } => None,
         }
     }
 }

@@ -21,6 +21,7 @@
 //! Clauses: MQTT3-3.1 to 3.14 as far as they are about order and state, 4.1, 4.3, 4.4, 4.6.
 
 mod adopted;
+mod ahead;
 mod command;
 mod connection;
 mod error;
@@ -37,6 +38,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+pub use ahead::AHEAD_BYTES_MAX;
 pub use command::{Admitted, Outgoing, TicketKey};
 pub use error::{ArgumentError, NoRoom, PeerError, Rejected};
 pub use handle::{Effect, Input, Output};

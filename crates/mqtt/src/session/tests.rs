@@ -1,5 +1,6 @@
 //! A session with its log and the wire, for all tests of what a session does.
 
+mod ahead;
 mod commands;
 mod exactly_once;
 mod inbound;

@@ -1,0 +1,83 @@
+//! Requests that go ahead of the outbound log.
+//!
+//! What a client has subscribed to is asked for again when the server has lost the session, and
+//! before anything that waits in the log may leave: an answer to a message must find its
+//! subscription. Such a request belongs to its connection, like an acknowledgement: it lies in the
+//! control buffer and dies with that, and its end is an [`Output::RequestLost`](super::Output).
+
+use super::Session;
+use super::command::TicketKey;
+use super::error::{NoRoom, Rejected};
+use super::in_flight::Exchange;
+use crate::packet::{PacketId, QoS, Subscribe, Unsubscribe};
+
+/// Bytes that may wait in the control buffer when such a request is added, with it. Longer ones go
+/// through the log.
+pub const AHEAD_BYTES_MAX: usize = 64 * 1024;
+
+impl Session {
+    /// Subscribes ahead of everything that waits in the log, on this connection alone; otherwise as
+    /// [`Session::subscribe`].
+    ///
+    /// # Errors
+    /// As [`Session::subscribe`]; [`Rejected::NotUp`]; [`NoRoom::Control`] until the control packets
+    /// before it have left, and for ever where the request is longer than [`AHEAD_BYTES_MAX`].
+    pub fn subscribe_ahead(
+        &mut self,
+        filters: &[(&str, QoS)],
+        key: TicketKey,
+    ) -> Result<PacketId, Rejected> {
+        super::command::check_filters(filters.len(), filters.iter().map(|(filter, _)| *filter))?;
+        let version = self.options.version;
+        let packet_id = self.request_id();
+        let packet = Subscribe::new(version, packet_id, filters)?;
+        let exchange = Exchange::Subscribe {
+            filters: filters.len() as u16,
+        };
+        let len = packet.encoded_len(version);
+        let encode = |out: &mut [u8]| packet.encode(version, out);
+        self.request_ahead(packet_id, exchange, len, encode, key)
+    }
+
+    /// Ends subscriptions ahead of everything that waits in the log, on this connection alone;
+    /// otherwise as [`Session::unsubscribe`].
+    ///
+    /// # Errors
+    /// As [`Session::subscribe_ahead`].
+    pub fn unsubscribe_ahead(
+        &mut self,
+        filters: &[&str],
+        key: TicketKey,
+    ) -> Result<PacketId, Rejected> {
+        super::command::check_filters(filters.len(), filters.iter().copied())?;
+        let version = self.options.version;
+        let packet_id = self.request_id();
+        let packet = Unsubscribe::new(version, packet_id, filters)?;
+        let len = packet.encoded_len(version);
+        let encode = |out: &mut [u8]| packet.encode(version, out);
+        self.request_ahead(packet_id, Exchange::Unsubscribe, len, encode, key)
+    }
+
+    fn request_ahead(
+        &mut self,
+        packet_id: PacketId,
+        exchange: Exchange,
+        len: usize,
+        encode: impl FnOnce(&mut [u8]) -> usize,
+        key: TicketKey,
+    ) -> Result<PacketId, Rejected> {
+        self.connection.check_up()?;
+        self.check_request_room()?;
+        let Some(out) = self.connection.reserve_ahead(len) else {
+            return Err(NoRoom::Control {
+                bound: AHEAD_BYTES_MAX,
+            }
+            .into());
+        };
+        encode(out);
+        // It lies nowhere in the log. Whatever ends the connection finds it before what was sent.
+        let nowhere = self.connection.boundary();
+        self.in_flight.insert(packet_id, exchange, nowhere, 0, key);
+        Ok(packet_id)
+    }
+}
