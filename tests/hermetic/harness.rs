@@ -1,9 +1,12 @@
 //! A client and a scripted broker, joined by a pipe in virtual time.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use fiber::RuntimeBuilder;
 use fiber::net::PipeStream;
 use mqtt::packet::{Delivery, PacketRef, Publish, SubAck, UnsubAck};
-use mqtt::{Client, ClientId, ClientOptions, PacketId, QoS, SubscribeReason, Version};
+use mqtt::{Client, ClientId, ClientOptions, Event, PacketId, QoS, SubscribeReason, Version};
 use safe_rt::{ClientTlsOptions, Identity, ServerTlsOptions, Socket, Trust};
 use tests::pki::Pki;
 use tests::scripted::ScriptedBroker;
@@ -205,4 +208,73 @@ pub(crate) fn answer_unsubscribe(broker: &mut Broker) -> Vec<String> {
 pub(crate) fn expect_disconnect(broker: &mut Broker) {
     broker.receive(|packet| assert!(matches!(packet, PacketRef::Disconnect(_)), "{packet:?}"));
     broker.expect_end();
+}
+
+/// The connections that a client makes, one after the other.
+pub(crate) struct Links(fiber::Receiver<PipeStream>);
+
+impl Links {
+    /// Waits for the next one.
+    #[track_caller]
+    pub(crate) fn next(&self) -> Broker {
+        Broker::new(self.0.recv().unwrap().expect("the client still dials"))
+    }
+
+    /// Waits for the next one and accepts it.
+    #[track_caller]
+    pub(crate) fn accept(&self, session_present: bool) -> Broker {
+        let mut broker = self.next();
+        broker.accept(session_present, |_| ());
+        broker
+    }
+}
+
+/// As [`play`], with a client that makes its connections itself.
+#[track_caller]
+pub(crate) fn play_open(
+    options: ClientOptions,
+    script: impl FnOnce(&Links) + 'static,
+    body: impl FnOnce(&Client) + 'static,
+) {
+    let main = move || {
+        let (sender, receiver) = fiber::channel(100);
+        let links = Links(receiver);
+        let mut broker = fiber::spawn(move || script(&links)).unwrap();
+        let dial = move || {
+            let (ours, theirs) = fiber::net::pipe(PIPE_BYTES);
+            let sent = sender.send(theirs);
+            sent.map(|()| ours.into()).map_err(|_| unreachable_broker())
+        };
+        let client = Client::open_by(dial, options).unwrap();
+        body(&client);
+        drop(client);
+        broker.join().unwrap();
+    };
+    virtual_time().run(main).unwrap();
+}
+
+/// What a dial fails with where nobody listens.
+pub(crate) fn unreachable_broker() -> safe_rt::Error {
+    let refused = std::io::ErrorKind::ConnectionRefused;
+    safe_rt::Error::new(safe_rt::Phase::Connect, "broker", refused.into())
+}
+
+/// Notes what the client tells of its connections.
+pub(crate) fn note(client: &Client) -> Rc<RefCell<Vec<String>>> {
+    let events = Rc::new(RefCell::new(Vec::new()));
+    let noted = Rc::clone(&events);
+    client.on_event(move |_, event| {
+        noted.borrow_mut().push(match event {
+            Event::Connected { session_present } => format!("connected, kept: {session_present}"),
+            Event::Disconnected { cause, retry_in } => {
+                format!("disconnected, {cause}, again: {}", retry_in.is_some())
+            }
+            Event::ConnectFailed { cause, retry_in } => {
+                format!("failed, {cause}, again: {}", retry_in.is_some())
+            }
+            Event::SubscribeRefused { filters } => format!("refused {filters:?}"),
+            other => panic!("{other:?}"),
+        });
+    });
+    events
 }

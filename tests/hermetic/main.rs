@@ -24,6 +24,8 @@ mod inbound_window;
 mod leaving;
 mod link;
 mod publishing;
+mod reconnect;
+mod resubscribing;
 mod room;
 mod subscribing;
 mod turns;

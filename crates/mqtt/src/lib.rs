@@ -36,7 +36,8 @@
 //! clock, draws no random number and starts no thread; time is an argument ([`Time`]). It is all
 //! that is left without the feature `client`, and then the crate has no dependency.
 //!
-//! Spoken is MQTT 3.1.1 with QoS 0, 1 and 2, over one connection.
+//! Spoken is MQTT 3.1.1 with QoS 0, 1 and 2. [`Client::open`] makes its connections itself and stays
+//! connected; [`Client::over`] uses one that the program has.
 
 #![forbid(unsafe_code)]
 
@@ -55,10 +56,11 @@ pub mod topic;
 pub use broker::*;
 #[cfg(feature = "client")]
 pub use client::{
-    CONNECT_TIMEOUT_DEFAULT, Client, ClientOptions, ClientStats, EXACTLY_ONCE_WINDOW_DEFAULT,
-    EndCause, Error, HandlerError, INBOUND_BYTES_MAX, KEEP_ALIVE_DEFAULT,
-    MAXIMUM_PACKET_SIZE_DEFAULT, Message, Messages, OPERATION_TIMEOUT_DEFAULT, Outcome, Payload,
-    Publish, PublishError, QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX, Remaining, SubscriptionId,
+    CONNECT_TIMEOUT_DEFAULT, Client, ClientOptions, ClientStats, EARLY_BYTES_MAX,
+    EARLY_MESSAGES_MAX, EARLY_WINDOW, EVENTS_MAX, EXACTLY_ONCE_WINDOW_DEFAULT, EndCause, Error,
+    Event, HandlerError, INBOUND_BYTES_MAX, KEEP_ALIVE_DEFAULT, MAXIMUM_PACKET_SIZE_DEFAULT,
+    Message, Messages, OPERATION_TIMEOUT_DEFAULT, Outcome, Payload, Publish, PublishError,
+    QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX, Remaining, Resubscribe, Subscribe, SubscriptionId,
     Ticket, Topic, WINDOW_DEFAULT, Wait, WaitCause, WaitError, Will,
 };
 pub use control_buffer::{CONTROL_BYTES_MAX, ControlBuffer};

@@ -62,8 +62,9 @@ pub struct Error {
 }
 
 impl Error {
-    /// Builds an error of `phase` for `address`.
-    pub(crate) fn new(phase: Phase, address: impl Into<String>, source: io::Error) -> Self {
+    /// Builds an error of `phase` for `address`, as a program does that makes connections by means
+    /// of its own.
+    pub fn new(phase: Phase, address: impl Into<String>, source: io::Error) -> Self {
         Self {
             phase,
             address: address.into(),

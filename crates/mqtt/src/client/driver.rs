@@ -13,20 +13,21 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{FiberBuilder, Instant, Selected, Source, Stopped};
+use fiber::{Instant, Selected, Source, Stopped};
 use safe_rt::Socket;
 
 use super::error::EndCause;
-use super::handler;
-use super::message::Message;
-use super::read_buffer::{ReadBuffer, Shared as Bytes};
+use super::event::Event;
+use super::link::{STARVED_RETRY, run_user_code};
+use super::options::Resubscribe;
+use super::read_buffer::ReadBuffer;
+use super::receive::handle_packet;
 use super::room::Room;
-use super::shared::{EndOnPanic, Shared, State, now};
-use super::subscription::{INBOUND_BYTES_MAX, QOS_0_QUEUE_MAX, Routed, SubscriptionId};
-use super::ticket::Outcome;
+use super::shared::{Shared, State, now};
+use super::subscription::QOS_0_QUEUE_MAX;
 use crate::outbound_log::LogOffset;
-use crate::packet::{self, PacketRef, Version};
-use crate::session::{CloseCause, Effect, Input, Output, PeerError};
+use crate::packet::{self, Version};
+use crate::session::{Input, Output, PeerError};
 use crate::time::Time;
 
 /// Bytes written in one turn before the driver looks at what came in.
@@ -40,17 +41,35 @@ const LAST_READS_MAX: u32 = 64;
 const UNFLUSHED_BYTES_MAX: u64 = 16 * 1024;
 #[cfg(feature = "tls")]
 const _: () = assert!(safe_rt::RECORD_PLAINTEXT_MAX as u64 <= UNFLUSHED_BYTES_MAX);
-/// How long until another fiber is tried for a handler that got none.
-const STARVED_RETRY: Duration = Duration::from_millis(100);
 /// How long the handlers may take to make room when the broker has as many unacknowledged messages
 /// under way as the client holds.
 const OVERRUN_GRACE: Duration = Duration::from_secs(10);
 /// Time for the end of the transport, TLS included.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The body of the driver fiber.
-pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) {
-    let _guard = EndOnPanic(shared);
+/// What became of one connection.
+pub(super) struct Served {
+    /// Why it ended.
+    pub(super) cause: EndCause,
+    /// When the broker accepted it, if it did.
+    pub(super) up: Option<Instant>,
+    /// The broker said something after it had accepted it.
+    pub(super) answered: bool,
+}
+
+impl Served {
+    /// A connection that did not come about.
+    pub(super) const fn failed(cause: EndCause) -> Self {
+        Self {
+            cause,
+            up: None,
+            answered: false,
+        }
+    }
+}
+
+/// Serves a connection for which CONNECT was entered until it ends, and closes it.
+pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
     let mut driver = Driver {
         shared,
         socket,
@@ -59,13 +78,20 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) {
         overrun: None,
         left: false,
         unflushed: false,
+        up: None,
+        answered: false,
     };
     let cause = match driver.run() {
         Ok(never) => match never {},
         Err(cause) => cause,
     };
     log::debug!("{}: {cause}", shared.options.client_id.as_str());
-    let Driver { socket, .. } = driver;
+    let Driver {
+        socket,
+        up,
+        answered,
+        ..
+    } = driver;
     if matches!(cause, EndCause::Closed) {
         // The rest of DISCONNECT may still be on its way through TLS. There is nobody to tell of
         // a failure.
@@ -73,9 +99,11 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) {
     } else {
         drop(socket);
     }
-    shared.finish(cause);
-    // What came is handled, also by those for whom there is no fiber yet.
-    while start_starved(shared) && fiber::sleep(STARVED_RETRY).is_ok() {}
+    Served {
+        cause,
+        up,
+        answered,
+    }
 }
 
 /// How far [`Driver::write`] came.
@@ -102,6 +130,10 @@ struct Driver<'a> {
     left: bool,
     /// The transport holds bytes that the kernel has not taken: the rest of a TLS record.
     unflushed: bool,
+    /// When the broker accepted the connection.
+    up: Option<Instant>,
+    /// Bytes came after that.
+    answered: bool,
 }
 
 /// A driver runs until there is a reason to end.
@@ -111,15 +143,14 @@ impl Driver<'_> {
     fn run(&mut self) -> Result<Never, EndCause> {
         loop {
             self.shared.wake.clear();
-            self.leave_if_dropped();
+            self.leave_if_asked();
             let written = match self.write() {
                 Ok(written) => written,
                 Err(cause) => return Err(self.last_words(cause)),
             };
             let more = self.read()?;
             self.tick()?;
-            start_starved(self.shared);
-            self.discard_garbage();
+            let starved = run_user_code(self.shared);
             if more || written == Written::Enough {
                 // A peer that always has data, or takes all, must not keep the others from
                 // running.
@@ -127,14 +158,14 @@ impl Driver<'_> {
             } else {
                 // Reading TLS may leave something to send.
                 let flushed = self.socket.try_flush().map_err(EndCause::Transport)?;
-                self.wait(written == Written::Blocked || !flushed)?;
+                self.wait(written == Written::Blocked || !flushed, starved)?;
             }
         }
     }
 
-    /// Sends DISCONNECT once the program has let go of the client.
-    fn leave_if_dropped(&mut self) {
-        if self.shared.handles.get() == 0 && !self.left {
+    /// Sends DISCONNECT once the program has let go of the client, or wants to leave.
+    fn leave_if_asked(&mut self) {
+        if !self.left && self.shared.is_leaving() {
             self.left = true;
             let mut state = self.shared.state();
             let State { session, log, .. } = &mut *state;
@@ -149,6 +180,9 @@ impl Driver<'_> {
         let now = now();
         let mut written = 0;
         let end = loop {
+            if !state.asks.is_empty() {
+                state.send_asks();
+            }
             let mut chunk = state.session.next_chunk(&state.log);
             if chunk.is_empty() {
                 break Written::All;
@@ -174,6 +208,10 @@ impl Driver<'_> {
                 state.session.progressed(now);
             }
             state.flushed_to(state.session.sent());
+            if end == Written::All && !state.introduced {
+                state.introduced = true;
+                state.onlookers.wake_all();
+            }
         } else {
             state.session.write_blocked(now);
             let sent = state.session.sent().0;
@@ -184,7 +222,7 @@ impl Driver<'_> {
             state.wake_for_room(Room::Log);
         }
         state.check_drained();
-        self.outputs(state)?;
+        outputs(self.shared, &mut self.up, state)?;
         Ok(if flushed { end } else { Written::Blocked })
     }
 
@@ -241,6 +279,7 @@ impl Driver<'_> {
             Some(0) => return Err(EndCause::ClosedByPeer),
             Some(n) => {
                 self.input.filled(n);
+                self.answered = self.up.is_some();
                 self.shared.state().session.received(now());
             }
             None => {}
@@ -277,14 +316,18 @@ impl Driver<'_> {
             };
             let place = range.start + at..range.start + at + len;
             handle_packet(self.shared, state, bytes, place, packet, now)?;
+            if self.up.is_none() {
+                // Messages may come right behind CONNACK.
+                outputs(self.shared, &mut self.up, state)?;
+            }
             at += len;
             if state.stats.received >= enough {
                 behind = at < unread.len();
                 break;
             }
         }
-        self.outputs(state)?;
-        if !state.session.next_chunk(&state.log).is_empty() {
+        outputs(self.shared, &mut self.up, state)?;
+        if !state.session.next_chunk(&state.log).is_empty() || !state.asks.is_empty() {
             // An answer, or what waited for CONNACK.
             self.shared.wake.set();
         }
@@ -293,10 +336,11 @@ impl Driver<'_> {
     }
 
     /// Tells the session the time if it waits for that.
-    fn tick(&self) -> Result<(), EndCause> {
+    fn tick(&mut self) -> Result<(), EndCause> {
         let mut state = self.shared.state();
         let state = &mut *state;
         let now = now();
+        state.release_early(self.shared, now, false);
         if state
             .session
             .next_deadline()
@@ -306,50 +350,25 @@ impl Driver<'_> {
                 .session
                 .handle(Input::Timer, now, &mut state.log)
                 .map_err(EndCause::Peer)?;
-            self.outputs(state)?;
+            outputs(self.shared, &mut self.up, state)?;
             // What the timer asked for is written before the next wait.
             self.shared.wake.set();
         }
         Ok(())
     }
 
-    /// Acts on the session's rare events.
-    fn outputs(&self, state: &mut State) -> Result<(), EndCause> {
-        while let Some(output) = state.session.next_output() {
-            match output {
-                Output::Connected { .. } => self.shared.answered.set(),
-                Output::Closed(CloseCause::Refused(reason)) => {
-                    return Err(EndCause::Refused(reason));
-                }
-                Output::Closed(CloseCause::Disconnected) => return Err(EndCause::Closed),
-                Output::Closed(cause) => return Err(EndCause::Dead(cause)),
-                // Nothing outlives the connection of this client.
-                Output::RequestLost { .. } | Output::SessionLost { .. } => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets go of removed subscriptions where nothing is borrowed.
-    fn discard_garbage(&self) {
-        let garbage = std::mem::take(&mut self.shared.state().garbage);
-        if !garbage.is_empty() {
-            let left = handler::discard(self.shared, garbage);
-            self.shared.state().garbage = left;
-        }
-    }
-
-    fn wait(&mut self, blocked: bool) -> Result<(), EndCause> {
+    fn wait(&mut self, blocked: bool, starved: bool) -> Result<(), EndCause> {
         let deadline = {
             let state = self.shared.state();
-            let timer = state
-                .session
-                .next_deadline()
-                .map(|at| Instant::from_nanos(at.0));
-            let starved = state.subscriptions.has_starved() || !state.garbage.is_empty();
+            let times = [
+                state.session.next_deadline(),
+                state.early.deadline(),
+                self.overrun,
+            ];
+            let times = times.into_iter().flatten();
             let retry = starved.then(|| Instant::recent() + STARVED_RETRY);
-            let overrun = self.overrun.map(|until| Instant::from_nanos(until.0));
-            [timer, retry, overrun].into_iter().flatten().min()
+            let times = times.map(|at| Instant::from_nanos(at.0));
+            times.chain(retry).min()
         };
         let readable = self.socket.readable();
         let writable = self.socket.writable();
@@ -380,87 +399,25 @@ impl Driver<'_> {
     }
 }
 
-#[inline]
-fn handle_packet(
-    shared: &Rc<Shared>,
-    state: &mut State,
-    bytes: &Bytes,
-    place: std::ops::Range<usize>,
-    packet: PacketRef<'_>,
-    now: Time,
-) -> Result<(), EndCause> {
-    let effect = state
-        .session
-        .handle(Input::Packet(packet), now, &mut state.log)
-        .map_err(EndCause::Peer)?;
-    match (effect, packet) {
-        (Effect::Completed { key, maybe_twice }, _) => {
-            state.tickets.settle(key, Outcome::Acked { maybe_twice });
-            state.wake_for_room(Room::Window);
-            state.wake_for_room(Room::ExactlyOnce);
-            state.wake_for_room(Room::Log);
-            state.check_drained();
-        }
-        (Effect::Deliver { ack }, PacketRef::Publish(publish)) => {
-            state.stats.received += 1;
-            let message = || Message::hold(bytes, place, &publish);
-            let start = |id| start_handler(shared, id);
-            match state
-                .subscriptions
-                .deliver(publish.topic(), message, ack, start)
-            {
-                Routed::Queued { dropped } => state.stats.dropped += dropped,
-                Routed::Unwanted => {
-                    state.stats.unrouted += 1;
-                    if let Some(ack) = ack {
-                        state.session.acknowledge(ack);
-                        shared.wake.set();
-                    }
+/// Acts on the session's rare events; notes in `up` when the broker accepted the connection.
+fn outputs(shared: &Shared, up: &mut Option<Instant>, state: &mut State) -> Result<(), EndCause> {
+    while let Some(output) = state.session.next_output() {
+        match output {
+            Output::Connected { session_present } => {
+                *up = Some(Instant::recent());
+                if session_present {
+                    // It sends what it kept before the program may be ready.
+                    state.early.begin(now());
                 }
-                Routed::Overrun => {
-                    return Err(EndCause::Overrun {
-                        bytes_max: INBOUND_BYTES_MAX,
-                    });
+                if !session_present || shared.options.resubscribe == Resubscribe::Always {
+                    state.ask_for_all();
                 }
+                state.events.push(Event::Connected { session_present });
+                state.onlookers.wake_all();
             }
+            Output::Closed(cause) => return Err(EndCause::of_close(cause)),
+            output => state.carry_over(output),
         }
-        (Effect::SubAcked { key }, PacketRef::SubAck(suback)) => {
-            state.answer_subscribe(key, suback.reasons().iter());
-            state
-                .tickets
-                .settle(key, Outcome::Acked { maybe_twice: false });
-            state.wake_for_room(Room::Requests);
-        }
-        (Effect::UnsubAcked { key }, _) => {
-            state
-                .tickets
-                .settle(key, Outcome::Acked { maybe_twice: false });
-            state.wake_for_room(Room::Requests);
-        }
-        (Effect::Nothing | Effect::Deliver { .. } | Effect::SubAcked { .. }, _) => {}
     }
     Ok(())
-}
-
-/// Starts fibers for handlers that had to wait for one; returns whether some still do.
-fn start_starved(shared: &Rc<Shared>) -> bool {
-    if !shared.state().subscriptions.has_starved() {
-        return false;
-    }
-    let starved = shared.state().subscriptions.take_starved();
-    for id in starved {
-        if !start_handler(shared, id) {
-            shared.state().subscriptions.add_starved(id);
-        }
-    }
-    shared.state().subscriptions.has_starved()
-}
-
-/// Starts a fiber for a subscription's handler; false if none can be had now.
-fn start_handler(shared: &Rc<Shared>, id: SubscriptionId) -> bool {
-    let shared = Rc::clone(shared);
-    FiberBuilder::new()
-        .name("mqtt-handler")
-        .spawn(move || handler::run(&shared, id))
-        .is_ok()
 }

@@ -17,6 +17,10 @@ use crate::session::{ArgumentError, CloseCause, PeerError};
 pub enum EndCause {
     /// It was closed from this side.
     Closed,
+    /// It could not be made.
+    Dial(safe_rt::Error),
+    /// The settings make no CONNECT.
+    Argument(ArgumentError),
     /// The broker refused it (MQTT3-3.2.2.3).
     Refused(ConnectReason),
     /// The broker closed it without a word.
@@ -42,6 +46,8 @@ impl fmt::Display for EndCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("the connection was closed from this side"),
+            Self::Dial(error) => write!(f, "no connection: {error}"),
+            Self::Argument(error) => write!(f, "the settings make no CONNECT: {error}"),
             Self::Refused(reason) => write!(f, "the broker refused the connection: {reason}"),
             Self::ClosedByPeer => f.write_str("the broker closed the connection"),
             Self::Transport(error) => write!(f, "the connection failed: {error}"),
@@ -62,6 +68,8 @@ impl StdError for EndCause {
             Self::Transport(error) => Some(error),
             Self::Malformed(error) => Some(error),
             Self::Peer(error) => Some(error),
+            Self::Dial(error) => Some(error),
+            Self::Argument(error) => Some(error),
             Self::Closed
             | Self::Refused(_)
             | Self::ClosedByPeer

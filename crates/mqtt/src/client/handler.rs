@@ -1,14 +1,48 @@
 //! The fiber of a handler: started by the first message, ended when there was none for a while.
 
 use std::cell::Cell;
+use std::error::Error as StdError;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use fiber::FiberBuilder;
+
 use super::Client;
+use super::message::Message;
 use super::shared::Shared;
-use super::subscription::{Arrived, Handler, Removed, SubscriptionId};
+use super::subscription::{Arrived, Removed, SubscriptionId};
 use crate::session::AckToken;
+
+/// Why a handler could not handle a message: any error.
+///
+/// `?` makes one of any error type; [`HandlerError::new`] of a text, and of an error in a box.
+#[derive(Debug)]
+pub struct HandlerError(Box<dyn StdError>);
+
+impl HandlerError {
+    /// Makes one of a text, a boxed error, or an error.
+    #[must_use]
+    pub fn new(error: impl Into<Box<dyn StdError>>) -> Self {
+        Self(error.into())
+    }
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<E: StdError + 'static> From<E> for HandlerError {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+/// What a handler is.
+pub(super) type Handler = Box<dyn FnMut(&Client, &Message) -> Result<(), HandlerError>>;
 
 /// How long a handler's fiber stays when there is nothing to handle.
 const HANDLER_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -28,7 +62,7 @@ pub(super) fn run(shared: &Rc<Shared>, id: SubscriptionId) {
     }
     let unwanted = {
         let mut state = shared.state();
-        if state.end.is_some() {
+        if state.over {
             // Nothing more will come: what the handler holds, perhaps this client, is let go.
             (Some(handler), Some(state.subscriptions.remove(id)))
         } else {
@@ -47,7 +81,7 @@ fn linger(shared: &Rc<Shared>, id: SubscriptionId) -> bool {
     if !shared.state().subscriptions.wait(id, Some(token)) {
         return false;
     }
-    if shared.state().end.is_some() {
+    if shared.state().over {
         shared.state().subscriptions.wait(id, None);
         return false;
     }
@@ -99,21 +133,45 @@ pub(super) fn discard(shared: &Rc<Shared>, mut removed: Vec<Removed>) -> Vec<Rem
     {
         acknowledge_last(shared, ack);
     }
-    drop_apart(removed)
+    if removed.is_empty() {
+        removed
+    } else {
+        drop_apart(removed)
+    }
 }
 
-/// Drops what removed subscriptions left on a fiber of its own: it is code of the user, which may
-/// call the client, wait, and panic. Returns it where no fiber can be had.
-pub(super) fn drop_apart(removed: Vec<Removed>) -> Vec<Removed> {
-    if removed.is_empty() {
-        return removed;
-    }
-    let removed = Rc::new(Cell::new(removed));
-    let dropped = Rc::clone(&removed);
+/// Drops what the user's code left on a fiber of its own: it may call the client, wait, and panic.
+/// Returns it where no fiber can be had.
+pub(super) fn drop_apart<T: Default + 'static>(unwanted: T) -> T {
+    let unwanted = Rc::new(Cell::new(unwanted));
+    let dropped = Rc::clone(&unwanted);
     match fiber::spawn(move || drop(dropped.take())) {
-        Ok(_detached) => Vec::new(),
-        Err(_) => removed.take(),
+        Ok(_detached) => T::default(),
+        Err(_) => unwanted.take(),
     }
+}
+
+/// Starts fibers for handlers that had to wait for one; returns whether some still do.
+pub(super) fn start_starved(shared: &Rc<Shared>) -> bool {
+    if !shared.state().subscriptions.has_starved() {
+        return false;
+    }
+    let starved = shared.state().subscriptions.take_starved();
+    for id in starved {
+        if !start(shared, id) {
+            shared.state().subscriptions.add_starved(id);
+        }
+    }
+    shared.state().subscriptions.has_starved()
+}
+
+/// Starts a fiber for a subscription's handler; false if none can be had now.
+pub(super) fn start(shared: &Rc<Shared>, id: SubscriptionId) -> bool {
+    let shared = Rc::clone(shared);
+    FiberBuilder::new()
+        .name("mqtt-handler")
+        .spawn(move || run(&shared, id))
+        .is_ok()
 }
 
 /// Acknowledges a message that has no taker left.

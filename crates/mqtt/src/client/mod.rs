@@ -4,14 +4,20 @@
 //! it shares with the handles, and is never borrowed while a fiber waits; so a publish from
 //! inside a handler is a publish like any other.
 
+mod asks;
 mod driver;
+mod early;
 mod error;
+mod event;
 mod handler;
+mod link;
+mod login;
 mod message;
 mod messages;
 mod options;
 mod publish;
 mod read_buffer;
+mod receive;
 mod request;
 mod room;
 mod shared;
@@ -19,32 +25,35 @@ mod subscribe;
 mod subscription;
 mod ticket;
 
-use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fiber::{FiberBuilder, Stopped};
-use safe_rt::Socket;
+use safe_rt::{Endpoint, Socket};
 
+pub use self::early::{EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EARLY_WINDOW};
 pub use self::error::{EndCause, Error, PublishError, WaitCause, WaitError};
+pub use self::event::{EVENTS_MAX, Event};
+pub use self::handler::HandlerError;
 pub use self::message::{Message, Payload, Topic};
 pub use self::messages::Messages;
 pub use self::options::{
     CONNECT_TIMEOUT_DEFAULT, ClientOptions, EXACTLY_ONCE_WINDOW_DEFAULT, KEEP_ALIVE_DEFAULT,
-    MAXIMUM_PACKET_SIZE_DEFAULT, OPERATION_TIMEOUT_DEFAULT, WINDOW_DEFAULT, Will,
+    MAXIMUM_PACKET_SIZE_DEFAULT, OPERATION_TIMEOUT_DEFAULT, Resubscribe, WINDOW_DEFAULT, Will,
 };
 pub use self::publish::Publish;
 pub use self::shared::ClientStats;
+pub use self::subscribe::Subscribe;
 pub use self::subscription::{
-    HandlerError, INBOUND_BYTES_MAX, QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX, SubscriptionId,
+    INBOUND_BYTES_MAX, QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX, SubscriptionId,
 };
 pub use self::ticket::{Outcome, Ticket, Wait};
 
 use self::shared::{Shared, State, now};
-use crate::packet::{self, Connect, ConnectFields, Properties, Version};
-use crate::session::Phase;
+use crate::packet::ClientId;
+use crate::session::{ArgumentError, Phase};
 
 /// What a [`Client::close`] left undone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,16 +66,19 @@ pub struct Remaining {
     pub unsent_bytes: usize,
 }
 
-/// A client of one broker, over one connection.
+/// A client of one broker.
 ///
-/// Clones share it. When the last one is dropped the client leaves in order: what was published
-/// is sent, then DISCONNECT, within two seconds (MQTT3-3.14). A handler is given the client; one
-/// that captures a clone of its own keeps the connection open.
+/// [`Client::open`] makes one that connects by itself and stays connected; [`Client::over`] makes
+/// one over a connection that the program has. Its session, what is under way and what it has
+/// subscribed to, lives in memory and outlives each connection.
+///
+/// Clones share the client. When the last one is dropped the client leaves in order: what was
+/// published is sent, then DISCONNECT, within two seconds (MQTT3-3.14). A handler is given the
+/// client; one that captures a clone of its own keeps the client alive until [`Client::close`].
 pub struct Client {
     shared: Rc<Shared>,
     /// The program holds it: it keeps the connection open.
     counted: bool,
-    socket: Rc<RefCell<Option<Socket>>>,
 }
 
 impl fmt::Debug for Client {
@@ -84,7 +96,6 @@ impl Clone for Client {
         Self {
             shared: Rc::clone(&self.shared),
             counted: true,
-            socket: Rc::clone(&self.socket),
         }
     }
 }
@@ -95,24 +106,94 @@ impl Drop for Client {
             let left = self.shared.handles.get() - 1;
             self.shared.handles.set(left);
             if left == 0 {
-                self.shared.wake.set();
-                self.end_unconnected();
+                self.leave();
             }
         }
     }
 }
 
 impl Client {
+    /// A client that connects to `endpoint` by itself, stays connected and never gives up: after
+    /// the end of a connection, whatever the cause, it makes another one, later and later while that
+    /// fails ([`ClientOptions::backoff`]). Messages may be published, and subscriptions declared, at
+    /// once; they go out when there is a connection. Does not yield.
+    ///
+    /// The broker is asked to keep the session unless [`ClientOptions::clean_start`] says otherwise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqtt::{Client, ClientId, ClientOptions, Publish, QoS, Subscribe, Wait};
+    ///
+    /// fn meter() -> Result<(), mqtt::Error> {
+    ///     let endpoint = "mqtt://127.0.0.1:1".parse().expect("an endpoint");
+    ///     let client = Client::open(&endpoint, ClientOptions::new(ClientId::new("meter-17")?))?;
+    ///     let valve = Subscribe::to("valve", QoS::AtLeastOnce).wait(Wait::None);
+    ///     client.subscribe_as(valve, |_client, message| {
+    ///         println!("{} says {:?}", message.topic, message.data);
+    ///         Ok(())
+    ///     })?;
+    ///     client.publish(Publish::to("meter", "21.5").qos(QoS::AtLeastOnce))?;
+    ///     // Nobody listens there, so that nothing comes of it.
+    ///     let remaining = client.close(std::time::Duration::from_millis(10))?;
+    ///     assert_eq!(remaining.unacknowledged, 1);
+    ///     Ok(())
+    /// }
+    /// fiber::run(meter).unwrap().unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for settings that make no CONNECT, [`Error::Spawn`] without room for a
+    /// fiber, [`Error::Wait`] outside a runtime.
+    pub fn open(endpoint: &Endpoint, options: ClientOptions) -> Result<Self, Error> {
+        let (endpoint, dial) = (endpoint.clone(), options.dial.clone());
+        Self::open_by(move || safe_rt::dial(&endpoint, &dial), options)
+    }
+
+    /// As [`Client::open`], with connections made by a function of the program: over a transport of
+    /// its own, or in memory. It is called on a fiber of the client for each attempt, may wait, and
+    /// is cancelled when the client is closed or let go. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::open`].
+    pub fn open_by(
+        connect: impl FnMut() -> Result<Socket, safe_rt::Error> + 'static,
+        options: ClientOptions,
+    ) -> Result<Self, Error> {
+        options.login.connect(&options.client_id, false)?;
+        let client = Self::new(options);
+        client.shared.state().served = true;
+        let shared = Rc::clone(&client.shared);
+        let served = FiberBuilder::new()
+            .name("mqtt-driver")
+            .spawn(move || link::serve(&shared, connect));
+        if let Err(error) = served {
+            client.shared.state().served = false;
+            return Err(Error::Spawn(error));
+        }
+        Ok(client)
+    }
+
     /// A client over a connection that is there already. Nothing is sent before
     /// [`Client::connect`]. Does not yield.
+    ///
+    /// When the connection ends, waits end with [`WaitCause::ConnectionLost`] and nothing new is
+    /// taken until [`Client::attach`] gives it another.
     #[must_use]
     pub fn over(socket: impl Into<Socket>, options: ClientOptions) -> Self {
+        let client = Self::new(options);
+        client.shared.state().socket = Some(socket.into());
+        client
+    }
+
+    fn new(options: ClientOptions) -> Self {
         let shared = Rc::new(Shared::new(options));
         shared.handles.set(1);
         Self {
             shared,
             counted: true,
-            socket: Rc::new(RefCell::new(Some(socket.into()))),
         }
     }
 
@@ -121,8 +202,27 @@ impl Client {
         Self {
             shared: Rc::clone(shared),
             counted: false,
-            socket: Rc::default(),
         }
+    }
+
+    /// Gives a client of [`Client::over`] whose connection has ended another one. The session goes
+    /// on: with [`Client::connect`] what was under way is sent again. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyConnected`] while it has one or makes its own; [`Error::Wait`] after a close.
+    pub fn attach(&self, socket: impl Into<Socket>) -> Result<(), Error> {
+        let socket = socket.into();
+        let mut state = self.shared.state();
+        if state.over || state.closing {
+            return Err(Error::Wait(WaitCause::Closed));
+        }
+        if state.served || state.socket.is_some() {
+            return Err(Error::AlreadyConnected);
+        }
+        state.end = None;
+        state.socket = Some(socket);
+        Ok(())
     }
 
     /// Sends CONNECT and waits for the broker's answer (MQTT3-3.1). Yields until it is there;
@@ -134,58 +234,88 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Refused`] with the broker's reason, [`Error::Argument`] for settings that make no
-    /// packet, [`Error::AlreadyConnected`] on a second call or after a close, [`Error::Spawn`] without room for the
-    /// driver's fiber, [`Error::Wait`] when the wait ended early or the connection did.
+    /// packet, [`Error::AlreadyConnected`] on a second call for one connection, on a client that
+    /// connects by itself, or after a close, [`Error::Spawn`] without room for the driver's fiber,
+    /// [`Error::Wait`] when the wait ended early or the connection did.
     pub fn connect(&self) -> Result<bool, Error> {
-        let options = &self.shared.options;
-        let will = options.will.as_ref().map(|will| packet::Will {
-            topic: &will.topic,
-            payload: &will.payload,
-            qos: will.qos,
-            retain: will.retain,
-            properties: Properties::EMPTY,
-        });
-        let connect = Connect::new(
-            Version::V311,
-            ConnectFields {
-                client_id: options.client_id.as_str(),
-                clean_start: options.clean_start,
-                keep_alive_secs: options.keep_alive_secs(),
-                will,
-                user_name: options.user_name.as_deref(),
-                password: options.password.as_deref(),
-                ..ConnectFields::default()
-            },
-        )?;
-        let socket = self
-            .socket
-            .borrow_mut()
-            .take()
-            .ok_or(Error::AlreadyConnected)?;
-        {
+        self.start()?;
+        self.wait_connected()
+    }
+
+    /// Sends CONNECT and waits up to `wait`: for nothing, until its bytes were accepted by the
+    /// kernel, or for the broker's answer; otherwise as [`Client::connect`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`], as far as it waits.
+    pub fn connect_as(&self, wait: Wait) -> Result<(), Error> {
+        self.start()?;
+        match wait {
+            Wait::None | Wait::Stored => Ok(()),
+            Wait::Sent => self.wait_introduced(),
+            Wait::Ack => self.wait_connected().map(drop),
+        }
+    }
+
+    fn start(&self) -> Result<(), Error> {
+        let socket = {
             let mut state = self.shared.state();
-            if state.session.connect(&connect, now()).is_err() {
+            state.login.connect(&self.shared.options.client_id, true)?;
+            let socket = state.socket.take().ok_or(Error::AlreadyConnected)?;
+            if state.begin(&self.shared.options.client_id, true).is_err() {
                 return Err(Error::AlreadyConnected);
             }
-        }
+            state.served = true;
+            socket
+        };
         let shared = Rc::clone(&self.shared);
         let driver = FiberBuilder::new()
             .name("mqtt-driver")
-            .spawn(move || driver::drive(&shared, socket));
+            .spawn(move || link::serve_one(&shared, socket));
         if let Err(error) = driver {
-            self.shared.finish(EndCause::Closed);
+            link::finish(&self.shared, Arc::new(EndCause::Closed));
             return Err(Error::Spawn(error));
         }
-        self.shared.answered.wait()?;
-        let state = self.shared.state();
-        match (&state.end, state.session.phase()) {
-            (Some(end), _) => match **end {
-                EndCause::Refused(reason) => Err(Error::Refused(reason)),
-                _ => Err(Error::Wait(WaitCause::ConnectionLost(Arc::clone(end)))),
-            },
-            (None, Phase::Up { session_present }) => Ok(session_present),
-            (None, _) => Err(Error::Wait(WaitCause::Closed)),
-        }
+        Ok(())
+    }
+
+    /// Waits until the broker has accepted a connection; returns whether it had kept a session
+    /// (MQTT3-3.2.2.2). Yields until then; the ambient deadline limits that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] and [`Error::Wait`] when there is no connection and none will come: only a
+    /// close ends the trying of a client that connects by itself.
+    pub fn wait_connected(&self) -> Result<bool, Error> {
+        self.shared.look_until(|state| {
+            match (&state.end, state.session.phase()) {
+                (Some(end), _) => Some(Err(match **end {
+                    EndCause::Refused(reason) => Error::Refused(reason),
+                    _ => Error::Wait(WaitCause::ConnectionLost(Arc::clone(end))),
+                })),
+                (None, Phase::Up { session_present }) => Some(Ok(session_present)),
+                // It was up, and is being left.
+                (None, Phase::Draining { .. } | Phase::Leaving { .. }) => {
+                    Some(Err(Error::Wait(WaitCause::Closed)))
+                }
+                (None, _) => None,
+            }
+        })?
+    }
+
+    /// Waits until CONNECT was accepted by the kernel.
+    fn wait_introduced(&self) -> Result<(), Error> {
+        self.shared.look_until(|state| match &state.end {
+            Some(end) => Some(Err(Error::Wait(WaitCause::ConnectionLost(Arc::clone(end))))),
+            None if state.introduced => Some(Ok(())),
+            None => None,
+        })?
+    }
+
+    /// Tries to connect now, if the client is waiting to do so; see [`Client::open`]. Does not yield.
+    pub fn retry_now(&self) {
+        self.shared.state().retry_now = true;
+        self.shared.wake.set();
     }
 
     /// Whether the broker accepted the connection and it has not ended. Does not yield.
@@ -194,18 +324,14 @@ impl Client {
         self.shared.state().is_up()
     }
 
-    /// Waits for the end of the connection and tells why it ended. Yields until then.
+    /// Waits for the end of the connection and tells why it ended. Yields until then. A client that
+    /// connects by itself ends when it is closed.
     ///
     /// # Errors
     ///
     /// [`Stopped`] when the wait ended early.
     pub fn ended(&self) -> Result<Arc<EndCause>, Stopped> {
-        loop {
-            if let Some(end) = &self.shared.state().end {
-                return Ok(Arc::clone(end));
-            }
-            self.shared.ended.wait()?;
-        }
+        self.shared.look_until(|state| state.end.clone())
     }
 
     /// What the client did so far. Does not yield.
@@ -217,9 +343,10 @@ impl Client {
     /// Leaves in order: takes nothing new, waits up to `timeout` for what was published to be
     /// sent and acknowledged, then sends DISCONNECT and closes the connection (MQTT3-3.14).
     ///
-    /// Yields until the connection is closed, which after the `timeout` may take four seconds
-    /// more. Other handles find the client closed, and so do calls that wait for room. Handlers
-    /// are dropped when they have handled what had come.
+    /// A client that connects by itself goes on doing so for the time of the `timeout`. Yields until
+    /// the connection is closed, which after the `timeout` may take four seconds more. Other handles
+    /// find the client closed, and so do calls that wait for room. Handlers are dropped when they
+    /// have handled what had come.
     ///
     /// # Errors
     ///
@@ -230,50 +357,56 @@ impl Client {
             state.closing = true;
             state.lines.wake_all();
         }
-        let drained = fiber::timeout(timeout, || self.wait_drained());
+        let drained = || {
+            let drained = |state: &mut State| state.is_drained().then_some(());
+            self.shared.look_until(drained)
+        };
+        let drained = fiber::timeout(timeout, drained);
         let remaining = {
             let mut state = self.shared.state();
             let remaining = Remaining {
                 unacknowledged: state.session.unacknowledged(),
                 unsent_bytes: state.log.tail().since(state.flushed.max(state.log.head())),
             };
-            let State { session, log, .. } = &mut *state;
-            session.disconnect(now(), log);
+            state.leaving = true;
             remaining
         };
-        self.shared.wake.set();
-        self.end_unconnected();
+        self.leave();
         match drained {
             Ok(Err(stopped)) => Err(stopped),
             Ok(Ok(())) | Err(_) => {
-                self.shared.ended.wait()?;
+                let over = |state: &mut State| state.over.then_some(());
+                self.shared.look_until(over)?;
                 Ok(remaining)
             }
         }
     }
 
-    /// Ends a client that never connected: there is no driver to do it.
-    fn end_unconnected(&self) {
-        let socket = self.socket.borrow_mut().take();
-        if socket.is_some() {
-            self.shared.finish(EndCause::Closed);
+    /// Ends the client, by the fiber that serves it if there is one.
+    fn leave(&self) {
+        let served = {
+            let mut state = self.shared.state();
+            state.socket = None;
+            if let Some(dialling) = &state.dialling {
+                dialling.cancel();
+            }
+            state.served
+        };
+        if served {
+            self.shared.wake.set();
+        } else {
+            link::finish(&self.shared, Arc::new(EndCause::Closed));
         }
     }
+}
 
-    fn wait_drained(&self) -> Result<(), Stopped> {
-        loop {
-            let token = fiber::prepare()?;
-            {
-                let mut state = self.shared.state();
-                if state.is_drained() {
-                    return Ok(());
-                }
-                state.close_waiters.push(token);
-            }
-            let parked = fiber::park();
-            let mut state = self.shared.state();
-            state.close_waiters.retain(|waiter| *waiter != token);
-            parked?;
-        }
+impl State {
+    /// Enters CONNECT for the next connection.
+    fn begin(&mut self, client_id: &ClientId, clean_start: bool) -> Result<(), EndCause> {
+        let Self { session, login, .. } = self;
+        let connect = login.connect(client_id, clean_start);
+        let connect = connect.map_err(|error| EndCause::Argument(ArgumentError::Packet(error)))?;
+        let begun = session.connect(&connect, now());
+        begun.map_err(|_| EndCause::Closed)
     }
 }

@@ -3,7 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use safe_rt::{BackoffOptions, DialOptions};
+
+use super::login::Login;
 use crate::packet::{ClientId, QoS};
+use crate::session::OnSessionLoss;
 
 /// Keep-alive unless set otherwise (MQTT3-3.1.2.10).
 pub const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(60);
@@ -32,20 +36,31 @@ pub struct Will {
     pub retain: bool,
 }
 
+/// When subscriptions are asked for again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resubscribe {
+    /// When the broker does not have the session any more (MQTT3-3.2.2-3).
+    #[default]
+    WhenNew,
+    /// On every connection, which makes the broker send retained messages again.
+    Always,
+}
+
 /// Settings of a [`super::Client`].
 #[derive(Clone)]
 pub struct ClientOptions {
     pub(crate) client_id: ClientId,
-    pub(crate) clean_start: bool,
-    pub(crate) keep_alive: Duration,
-    pub(crate) user_name: Option<String>,
-    pub(crate) password: Option<Vec<u8>>,
-    pub(crate) will: Option<Will>,
+    pub(super) login: Login,
     pub(crate) operation_timeout: Option<Duration>,
     pub(crate) connect_timeout: Duration,
     pub(crate) window: u16,
     pub(crate) exactly_once_window: u16,
     pub(crate) maximum_packet_size: usize,
+    pub(crate) on_session_loss: OnSessionLoss,
+    pub(crate) resubscribe: Resubscribe,
+    pub(crate) dial: DialOptions,
+    pub(crate) backoff: BackoffOptions,
 }
 
 impl fmt::Debug for ClientOptions {
@@ -53,36 +68,40 @@ impl fmt::Debug for ClientOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientOptions")
             .field("client_id", &self.client_id)
-            .field("clean_start", &self.clean_start)
-            .field("keep_alive", &self.keep_alive)
-            .field("user_name", &self.user_name)
+            .field("clean_start", &self.login.clean_start)
+            .field("keep_alive", &self.login.keep_alive)
+            .field("user_name", &self.login.user_name)
             .finish_non_exhaustive()
     }
 }
 
 impl ClientOptions {
-    /// The defaults for a client identifier: a clean start, a keep-alive of 60 s, no credentials.
+    /// The defaults for a client identifier: a keep-alive of 60 s, no credentials.
     #[must_use]
     pub fn new(client_id: ClientId) -> Self {
         Self {
             client_id,
-            clean_start: true,
-            keep_alive: KEEP_ALIVE_DEFAULT,
-            user_name: None,
-            password: None,
-            will: None,
+            login: Login::default(),
             operation_timeout: Some(OPERATION_TIMEOUT_DEFAULT),
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
             window: WINDOW_DEFAULT,
             exactly_once_window: EXACTLY_ONCE_WINDOW_DEFAULT,
             maximum_packet_size: MAXIMUM_PACKET_SIZE_DEFAULT,
+            on_session_loss: OnSessionLoss::default(),
+            resubscribe: Resubscribe::default(),
+            dial: DialOptions::default(),
+            backoff: BackoffOptions::new(),
         }
     }
 
-    /// Whether the broker drops what it kept for this client identifier (MQTT3-3.1.2.4).
+    /// Whether the broker drops what it kept for this client identifier, at each connection
+    /// (MQTT3-3.1.2.4).
+    ///
+    /// Unless said otherwise, a client over one connection starts clean, and one that makes its
+    /// connections itself keeps its session.
     #[must_use]
     pub fn clean_start(mut self, clean_start: bool) -> Self {
-        self.clean_start = clean_start;
+        self.login.clean_start = Some(clean_start);
         self
     }
 
@@ -90,7 +109,7 @@ impl ClientOptions {
     /// 65 535. Zero turns it off (MQTT3-3.1.2.10).
     #[must_use]
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
-        self.keep_alive = keep_alive;
+        self.login.keep_alive = keep_alive;
         self
     }
 
@@ -102,15 +121,15 @@ impl ClientOptions {
         user_name: impl Into<String>,
         password: Option<impl Into<Vec<u8>>>,
     ) -> Self {
-        self.user_name = Some(user_name.into());
-        self.password = password.map(Into::into);
+        self.login.user_name = Some(user_name.into());
+        self.login.password = password.map(Into::into);
         self
     }
 
     /// A message for the case that the connection breaks.
     #[must_use]
     pub fn will(mut self, will: Will) -> Self {
-        self.will = Some(will);
+        self.login.will = Some(will);
         self
     }
 
@@ -153,8 +172,31 @@ impl ClientOptions {
         self
     }
 
-    pub(crate) fn keep_alive_secs(&self) -> u16 {
-        let part = u64::from(self.keep_alive.subsec_nanos() > 0);
-        u16::try_from(self.keep_alive.as_secs().saturating_add(part)).unwrap_or(u16::MAX)
+    /// What becomes of QoS 2 messages that were under way when the broker lost the session.
+    #[must_use]
+    pub fn on_session_loss(mut self, on_session_loss: OnSessionLoss) -> Self {
+        self.on_session_loss = on_session_loss;
+        self
+    }
+
+    /// When subscriptions are asked for again.
+    #[must_use]
+    pub fn resubscribe(mut self, resubscribe: Resubscribe) -> Self {
+        self.resubscribe = resubscribe;
+        self
+    }
+
+    /// How connections are made, TLS included; for [`super::Client::open`] alone.
+    #[must_use]
+    pub fn dial(mut self, dial: DialOptions) -> Self {
+        self.dial = dial;
+        self
+    }
+
+    /// How long to wait before the next attempt to connect; for [`super::Client::open`] alone.
+    #[must_use]
+    pub fn backoff(mut self, backoff: BackoffOptions) -> Self {
+        self.backoff = backoff;
+        self
     }
 }

@@ -65,6 +65,13 @@ impl Lines {
 }
 
 impl State {
+    /// Wakes those for whom there may be room of any kind for a message.
+    pub(super) fn wake_for_all_room(&mut self) {
+        for room in [Room::Window, Room::ExactlyOnce, Room::Log] {
+            self.wake_for_room(room);
+        }
+    }
+
     /// Wakes those for whom there may be such room.
     #[inline]
     pub(super) fn wake_for_room(&mut self, room: Room) {

@@ -6,12 +6,16 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use fiber::{Event, Instant, Unparker};
+use fiber::{Canceller, Instant, Stopped, Unparker};
+use safe_rt::Socket;
 
+use super::asks::Asks;
+use super::early::Early;
 use super::error::{EndCause, WaitCause};
-use super::handler;
+use super::event::{Event, Events};
+use super::login::Login;
 use super::options::ClientOptions;
-use super::request::Requests;
+use super::request::{Requests, Wanted};
 use super::room::Lines;
 use super::subscription::{Removed, Subscriptions};
 use super::ticket::Tickets;
@@ -41,37 +45,69 @@ pub(super) struct Shared {
     state: RefCell<State>,
     pub(super) options: ClientOptions,
     /// Set when the driver has something to do that no socket or timer tells it.
-    pub(super) wake: Event,
-    /// Set when the broker answered CONNECT, or the connection ended.
-    pub(super) answered: Event,
-    /// Set when the connection ended.
-    pub(super) ended: Event,
+    pub(super) wake: fiber::Event,
     /// [`super::Client`]s that the program holds.
     pub(super) handles: Cell<usize>,
 }
 
 pub(super) struct State {
+    // What the program wants, and what it and the broker have promised each other: for as long as
+    // there is the client.
     pub(super) session: Session,
     pub(super) log: OutboundLog,
+    pub(super) login: Login,
     pub(super) tickets: Tickets,
     /// QoS 2 messages that may be under way.
     pub(super) exactly_once_window: usize,
     pub(super) requests: Requests,
+    pub(super) asks: Asks,
     pub(super) subscriptions: Subscriptions,
-    /// Everything before this was accepted by the kernel.
-    pub(super) flushed: LogOffset,
-    /// Why the connection ended, once it did.
-    pub(super) end: Option<Arc<EndCause>>,
-    /// `close` was called: nothing new is taken.
-    pub(super) closing: bool,
-    /// Calls of `close` that wait for the last acknowledgement.
-    pub(super) close_waiters: Vec<Unparker>,
+    pub(super) early: Early,
+    pub(super) events: Events,
     pub(super) stats: ClientStats,
     /// Removed subscriptions: code of the user that must not be dropped while this is borrowed.
     pub(super) garbage: Vec<Removed>,
-    /// Who waits for bytes to be sent, by position.
+    /// Everything before this was accepted by the kernel once, on this connection or an earlier one.
+    pub(super) flushed: LogOffset,
+
+    // Where the client stands.
+    /// A connection that was given and is not used yet.
+    pub(super) socket: Option<Socket>,
+    /// A fiber serves the client: there is a connection, or it is working on one.
+    pub(super) served: bool,
+    /// Ends a dial.
+    pub(super) dialling: Option<Canceller>,
+    /// The next connection is to be tried at once.
+    pub(super) retry_now: bool,
+    /// CONNECT of this connection was accepted by the kernel.
+    pub(super) introduced: bool,
+    /// Why there is no connection, and none will come unless one is given.
+    pub(super) end: Option<Arc<EndCause>>,
+    /// `close` was called: nothing new is taken.
+    pub(super) closing: bool,
+    /// `close` has waited long enough: the connection is to be left.
+    pub(super) leaving: bool,
+    /// The client is over: everything is settled, and no connection will follow.
+    pub(super) over: bool,
+
+    // Who waits.
+    /// For a change of where the client stands.
+    pub(super) onlookers: Waiters,
+    /// For bytes to be sent, by position.
     sent_waiters: VecDeque<(LogOffset, Unparker)>,
     pub(super) lines: Lines,
+}
+
+/// Fibers that look again when they are woken.
+#[derive(Debug, Default)]
+pub(super) struct Waiters(Vec<Unparker>);
+
+impl Waiters {
+    pub(super) fn wake_all(&mut self) {
+        for waiter in self.0.drain(..) {
+            waiter.unpark();
+        }
+    }
 }
 
 impl Shared {
@@ -80,29 +116,39 @@ impl Shared {
             version: Version::V311,
             window: options.window,
             connack_timeout: options.connect_timeout,
+            on_session_loss: options.on_session_loss,
             ..SessionOptions::default()
         });
         Self {
             state: RefCell::new(State {
                 session,
                 log: OutboundLog::new(LOG_BYTES_MAX),
+                login: options.login.clone(),
                 tickets: Tickets::default(),
                 exactly_once_window: options.exactly_once_window.into(),
                 requests: Requests::default(),
+                asks: Asks::default(),
                 subscriptions: Subscriptions::default(),
-                flushed: LogOffset::default(),
-                end: None,
-                closing: false,
-                close_waiters: Vec::new(),
+                early: Early::default(),
+                events: Events::default(),
                 stats: ClientStats::default(),
                 garbage: Vec::new(),
+                flushed: LogOffset::default(),
+                socket: None,
+                served: false,
+                dialling: None,
+                retry_now: false,
+                introduced: false,
+                end: None,
+                closing: false,
+                leaving: false,
+                over: false,
+                onlookers: Waiters::default(),
                 sent_waiters: VecDeque::new(),
                 lines: Lines::default(),
             }),
             options,
-            wake: Event::new(),
-            answered: Event::new(),
-            ended: Event::new(),
+            wake: fiber::Event::new(),
             handles: Cell::new(0),
         }
     }
@@ -122,45 +168,30 @@ impl Shared {
         }
     }
 
-    /// Ends the connection: everything that is open is settled, and everyone who waits is told.
-    /// Handlers that have nothing left to handle are let go, with whatever they hold.
-    pub(super) fn finish(&self, cause: EndCause) {
-        let idle = {
-            let mut state = self.state();
-            if state.end.is_some() {
-                return;
+    /// Waits until `look` finds something; it is asked again after each change of where the client
+    /// stands.
+    pub(super) fn look_until<T>(
+        &self,
+        mut look: impl FnMut(&mut State) -> Option<T>,
+    ) -> Result<T, Stopped> {
+        loop {
+            let token = fiber::prepare()?;
+            {
+                let mut state = self.state();
+                if let Some(found) = look(&mut state) {
+                    return Ok(found);
+                }
+                state.onlookers.0.push(token);
             }
-            state.session.connection_lost();
-            state.end = Some(Arc::new(cause));
-            let flushed = state.flushed;
-            state.tickets.settle_all(flushed);
-            for (_, waiter) in state.sent_waiters.drain(..) {
-                waiter.unpark();
-            }
-            state.lines.wake_all();
-            for waiter in state.close_waiters.drain(..) {
-                waiter.unpark();
-            }
-            state.subscriptions.wake_all();
-            let mut idle = std::mem::take(&mut state.garbage);
-            state.subscriptions.remove_idle(&mut idle);
-            idle
-        };
-        self.answered.set();
-        self.ended.set();
-        // Without a fiber for them they are dropped here: nothing is borrowed.
-        drop(handler::drop_apart(idle));
-    }
-}
-
-/// Tells everyone who waits, should the driver panic: nobody else would.
-pub(super) struct EndOnPanic<'a>(pub(super) &'a Shared);
-
-impl Drop for EndOnPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.finish(EndCause::Panicked);
+            let parked = fiber::park();
+            self.state().onlookers.0.retain(|waiter| *waiter != token);
+            parked?;
         }
+    }
+
+    /// Whether the program has let go of the client, or `close` is through with waiting.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.handles.get() == 0 || self.state().leaving
     }
 }
 
@@ -201,6 +232,17 @@ impl State {
         }
     }
 
+    /// Wakes everyone who waits for something that only a connection can bring.
+    pub(super) fn wake_all(&mut self) {
+        for (_, waiter) in self.sent_waiters.drain(..) {
+            waiter.unpark();
+        }
+        self.tickets.wake_all();
+        self.lines.wake_all();
+        self.subscriptions.wake_all();
+        self.onlookers.wake_all();
+    }
+
     pub(super) fn wait_for_sent(&mut self, end: LogOffset, waiter: Unparker) {
         // Nearly always the last: positions only grow.
         let at = self
@@ -215,8 +257,9 @@ impl State {
         self.sent_waiters.retain(|(_, other)| *other != waiter);
     }
 
-    /// Notes the broker's answer to a SUBSCRIBE; what it refused receives nothing.
-    pub(super) fn answer_subscribe(
+    /// Notes the broker's answer to a request. What it refused of a new subscription receives
+    /// nothing; what it had granted before is asked for again on the next connection.
+    pub(super) fn answer_request(
         &mut self,
         key: TicketKey,
         reasons: impl Iterator<Item = SubscribeReason>,
@@ -224,13 +267,22 @@ impl State {
         let Some(request) = self.requests.answer(key, reasons) else {
             return;
         };
-        for filter in &request.refused {
-            let removed = self
-                .subscriptions
-                .remove_filter_of(request.subscription, filter);
-            self.garbage.extend(removed);
+        let refused = &request.refused;
+        if let Wanted::Subscribe(id, filters) = &request.wanted {
+            for (filter, _) in filters {
+                if refused.contains(filter) {
+                    let removed = self.subscriptions.remove_filter_of(*id, filter);
+                    self.garbage.extend(removed);
+                } else {
+                    self.subscriptions.grant(*id, filter);
+                }
+            }
         }
         if !self.tickets.is_held(key) {
+            if !refused.is_empty() {
+                let filters = refused.clone();
+                self.events.push(Event::SubscribeRefused { filters });
+            }
             self.requests.take(key);
         }
     }
@@ -239,10 +291,11 @@ impl State {
     /// nothing will be.
     pub(super) fn is_drained(&self) -> bool {
         match self.session.phase() {
-            Phase::Connecting { .. } | Phase::Up { .. } => {
-                self.session.unacknowledged() == 0 && self.flushed >= self.log.tail()
+            Phase::Idle | Phase::Connecting { .. } | Phase::Up { .. } => {
+                !self.served
+                    || (self.session.unacknowledged() == 0 && self.flushed >= self.log.tail())
             }
-            Phase::Idle | Phase::Draining { .. } | Phase::Leaving { .. } | Phase::Closed => true,
+            Phase::Draining { .. } | Phase::Leaving { .. } | Phase::Closed => true,
         }
     }
 
@@ -250,9 +303,7 @@ impl State {
     #[inline]
     pub(super) fn check_drained(&mut self) {
         if self.closing && self.is_drained() {
-            for waiter in self.close_waiters.drain(..) {
-                waiter.unpark();
-            }
+            self.onlookers.wake_all();
         }
     }
 }
@@ -261,30 +312,4 @@ impl State {
 #[inline]
 pub(super) fn now() -> Time {
     Time(Instant::recent().as_nanos())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::rc::Rc;
-
-    use super::*;
-    use crate::packet::ClientId;
-
-    #[test]
-    fn a_panic_of_the_driver_is_told_to_everyone_who_waits() {
-        let end = fiber::run(|| {
-            let id = ClientId::new("meter").unwrap();
-            let shared = Rc::new(Shared::new(ClientOptions::new(id)));
-            let driver = Rc::clone(&shared);
-            let panics = move || {
-                let _guard = EndOnPanic(&driver);
-                panic!("a panic of the driver, as this test asks for");
-            };
-            fiber::spawn(panics).unwrap();
-            shared.ended.wait().unwrap();
-            shared.state().end.as_ref().map(ToString::to_string)
-        });
-        let text = "the fiber that serves the connection panicked";
-        assert_eq!(end.unwrap().as_deref(), Some(text));
-    }
 }

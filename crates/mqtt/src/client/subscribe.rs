@@ -2,17 +2,59 @@
 
 use super::Client;
 use super::error::{Error, WaitCause};
-use super::handler;
+use super::handler::{self, Handler, HandlerError};
 use super::message::Message;
 use super::messages::Messages;
-use super::request::Request;
+use super::request::{Request, Wanted};
 use super::room::Room;
 use super::shared::State;
-use super::subscription::{Handler, HandlerError, SubscriptionId};
+use super::subscription::SubscriptionId;
 use super::ticket::{Ticket, Wait};
 use crate::packet::QoS;
 use crate::session::{ArgumentError, NoRoom, Rejected};
 use crate::topic::TopicFilter;
+
+/// A subscription to be made.
+///
+/// # Examples
+///
+/// ```
+/// use mqtt::{QoS, Subscribe, Wait};
+/// // Declared, and not waited for: legal before there is a connection.
+/// let valve = Subscribe::to("valve", QoS::AtLeastOnce).wait(Wait::None);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Subscribe<'a> {
+    filters: Vec<(&'a str, QoS)>,
+    wait: Wait,
+}
+
+impl<'a> Subscribe<'a> {
+    /// To one topic filter, with the highest quality of service that its messages may have; waits
+    /// for the broker's answer (MQTT3-3.8).
+    #[must_use]
+    pub fn to(filter: &'a str, qos: QoS) -> Self {
+        Self::to_all(&[(filter, qos)])
+    }
+
+    /// To several topic filters with one handler, which is called once for each message however
+    /// many of them match.
+    #[must_use]
+    pub fn to_all(filters: &[(&'a str, QoS)]) -> Self {
+        Self {
+            filters: filters.to_vec(),
+            wait: Wait::Ack,
+        }
+    }
+
+    /// How far the call waits. With less than [`Wait::Ack`], what the broker refuses is told by
+    /// [`super::Event::SubscribeRefused`].
+    #[must_use]
+    pub fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+}
 
 /// What is sent of a request: a SUBSCRIBE for one subscription, or an UNSUBSCRIBE.
 #[derive(Clone, Copy)]
@@ -28,6 +70,8 @@ impl Client {
     /// The handler runs on a fiber of its own, one message after the other, and may call the
     /// client and wait. A QoS 1 or 2 message is acknowledged when it returns, in order of arrival; an
     /// error or a panic is counted, and the message acknowledged all the same.
+    ///
+    /// The subscription outlives the connection: where the broker has lost it, it is made again.
     ///
     /// Yields until the broker answered; the ambient deadline limits that, else the client's
     /// operation timeout.
@@ -58,7 +102,45 @@ impl Client {
         filters: &[(&str, QoS)],
         handler: impl FnMut(&Self, &Message) -> Result<(), HandlerError> + 'static,
     ) -> Result<SubscriptionId, Error> {
-        self.subscribe_with(filters, Some(Box::new(handler)))
+        self.subscribe_as(Subscribe::to_all(filters), handler)
+    }
+
+    /// Subscribes as `subscribe` says; otherwise as [`Client::subscribe`]. Yields until the level
+    /// asked for with [`Subscribe::wait`] holds, and while there is no room for the request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::subscribe_all`]; what the broker refuses only where its answer is waited for.
+    pub fn subscribe_as(
+        &self,
+        subscribe: Subscribe<'_>,
+        handler: impl FnMut(&Self, &Message) -> Result<(), HandlerError> + 'static,
+    ) -> Result<SubscriptionId, Error> {
+        let Subscribe { filters, wait } = subscribe;
+        self.subscribe_with(&filters, wait, Some(Box::new(handler)))
+    }
+
+    /// Sets the handler of messages that no subscription wants, in place of an earlier one: a
+    /// broker that kept the session may send some, and there are brokers that answer where nobody
+    /// has subscribed. Without one they are acknowledged and counted. Does not yield.
+    ///
+    /// Early messages are held for a later subscription first: for [`super::EARLY_WINDOW`] from the
+    /// beginning of the connection.
+    pub fn on_unwanted(
+        &self,
+        handler: impl FnMut(&Self, &Message) -> Result<(), HandlerError> + 'static,
+    ) {
+        let earlier = {
+            let mut state = self.shared.state();
+            let id = state.subscriptions.add([], Some(Box::new(handler)));
+            let earlier = state.subscriptions.set_default(id);
+            earlier.map(|id| state.subscriptions.remove(id))
+        };
+        if let Some(earlier) = earlier {
+            for ack in &earlier.acks {
+                handler::acknowledge_last(&self.shared, *ack);
+            }
+        }
     }
 
     /// Subscribes to a topic filter and returns its messages one by one, for a `for` loop;
@@ -68,7 +150,7 @@ impl Client {
     ///
     /// As [`Client::subscribe`].
     pub fn subscribe_iter(&self, filter: &str, qos: QoS) -> Result<Messages, Error> {
-        let id = self.subscribe_with(&[(filter, qos)], None)?;
+        let id = self.subscribe_with(&[(filter, qos)], Wait::Ack, None)?;
         Ok(Messages::new(&self.shared, id, filter))
     }
 
@@ -82,6 +164,16 @@ impl Client {
     /// [`Error::Argument`] for what is no topic filter; [`Error::Wait`] when the wait ended
     /// early: the handlers are gone, the broker may go on sending.
     pub fn unsubscribe(&self, filter: &str) -> Result<(), Error> {
+        self.unsubscribe_as(filter, Wait::Ack)
+    }
+
+    /// Ends the subscription to a topic filter and waits up to `wait`; otherwise as
+    /// [`Client::unsubscribe`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::unsubscribe`].
+    pub fn unsubscribe_as(&self, filter: &str, wait: Wait) -> Result<(), Error> {
         TopicFilter::new(filter).map_err(|error| ArgumentError::Filter { index: 0, error })?;
         let removed = self.shared.state().subscriptions.remove_filter(filter);
         for ack in removed.iter().flat_map(|removed| &removed.acks) {
@@ -89,24 +181,31 @@ impl Client {
         }
         // What the handlers own is dropped last: it is code of the user and may do anything.
         self.shared
-            .limited(|| self.ask(Ask::Unsubscribe(&[filter])).map(drop))
+            .limited(|| self.ask(Ask::Unsubscribe(&[filter]), wait).map(drop))
     }
 
     fn subscribe_with(
         &self,
         filters: &[(&str, QoS)],
+        wait: Wait,
         handler: Option<Handler>,
     ) -> Result<SubscriptionId, Error> {
         let mut parsed = Vec::with_capacity(filters.len());
-        for (index, (filter, _)) in filters.iter().enumerate() {
+        for (index, (filter, qos)) in filters.iter().enumerate() {
             let filter = TopicFilter::new(*filter);
-            parsed.push(filter.map_err(|error| ArgumentError::Filter { index, error })?);
+            let filter = filter.map_err(|error| ArgumentError::Filter { index, error })?;
+            parsed.push((filter, *qos));
         }
         // Before the request leaves: retained messages may come before its answer.
-        let id = self.shared.state().subscriptions.add(parsed, handler);
+        let id = {
+            let mut state = self.shared.state();
+            let id = state.subscriptions.add(parsed, handler);
+            state.deliver_early(&self.shared);
+            id
+        };
         match self
             .shared
-            .limited(|| self.ask(Ask::Subscribe(id, filters)))
+            .limited(|| self.ask(Ask::Subscribe(id, filters), wait))
         {
             Ok(refused) if refused.is_empty() => Ok(id),
             // What was refused is removed already.
@@ -121,8 +220,8 @@ impl Client {
         }
     }
 
-    /// Sends a request and waits for its answer; returns the filters that were refused.
-    fn ask(&self, ask: Ask<'_>) -> Result<Vec<String>, Error> {
+    /// Sends a request and waits up to `wait`; returns the filters that were refused by then.
+    fn ask(&self, ask: Ask<'_>, wait: Wait) -> Result<Vec<String>, Error> {
         let entered = {
             let mut state = self.shared.state();
             if state.lines.is_waited_for(Room::Requests) {
@@ -138,11 +237,18 @@ impl Client {
                 self.shared.enter_in_turn(room, Error::Wait, enter)?
             }
         };
-        let settled = ticket.wait(Wait::Ack);
+        if wait < Wait::Sent {
+            return Ok(Vec::new());
+        }
+        let reached = ticket.wait(wait);
+        if let Ok(None) = reached {
+            // Its answer is for nobody.
+            return Ok(Vec::new());
+        }
         let request = ticket
             .key()
             .and_then(|key| self.shared.state().requests.take(key));
-        settled?;
+        reached?;
         Ok(request.map(|request| request.refused).unwrap_or_default())
     }
 
@@ -159,18 +265,18 @@ impl Client {
         };
         let rejected = match admitted {
             Ok(admitted) => {
-                if let Ask::Subscribe(subscription, filters) = ask {
-                    let filters = filters
-                        .iter()
-                        .map(|(filter, _)| (*filter).to_owned())
-                        .collect();
-                    let request = Request {
-                        subscription,
-                        filters,
-                        refused: Vec::new(),
-                    };
-                    state.requests.insert(key, request);
-                }
+                let wanted = match ask {
+                    Ask::Subscribe(id, filters) => {
+                        let filters = filters.iter();
+                        let filters = filters.map(|(filter, qos)| ((*filter).to_owned(), *qos));
+                        Wanted::Subscribe(id, filters.collect())
+                    }
+                    Ask::Unsubscribe(filters) => {
+                        let filters = filters.iter().map(|filter| (*filter).to_owned());
+                        Wanted::Unsubscribe(filters.collect())
+                    }
+                };
+                state.requests.insert(key, Request::new(wanted));
                 self.shared.wake.set();
                 return Ok(Ok(state.tickets.ticket(&self.shared, key, admitted.end)));
             }
@@ -179,7 +285,7 @@ impl Client {
         state.tickets.cancel(key);
         match rejected {
             Rejected::NoRoom(NoRoom::Requests { .. }) => Ok(Err(Room::Requests)),
-            Rejected::NoRoom(NoRoom::Log(_)) => Ok(Err(Room::Log)),
+            Rejected::NoRoom(NoRoom::Log(_) | NoRoom::Control { .. }) => Ok(Err(Room::Log)),
             Rejected::NoRoom(NoRoom::Window { .. }) => Ok(Err(Room::Window)),
             Rejected::Argument(error) => Err(error.into()),
             Rejected::Ended | Rejected::Started | Rejected::NotUp => Err(WaitCause::Closed.into()),

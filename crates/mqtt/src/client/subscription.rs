@@ -3,14 +3,13 @@
 //! One subscription has one or more topic filters, a queue, and either a handler, which runs on
 //! a fiber of its own while there is something to handle, or an iterator. Nothing here waits.
 
-use std::collections::VecDeque;
-use std::error::Error as StdError;
-use std::fmt;
+use std::collections::{BTreeMap, VecDeque};
 
 use fiber::Unparker;
 
-use super::Client;
+use super::handler::Handler;
 use super::message::Message;
+use crate::packet::QoS;
 use crate::session::AckToken;
 use crate::topic::{RouteId, Router, TopicFilter};
 
@@ -21,35 +20,6 @@ pub const QOS_0_QUEUE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of unhandled QoS 1 and 2 messages of one client, counted for each handler that gets them; more
 /// end the connection, unless it is a single message.
 pub const INBOUND_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Why a handler could not handle a message: any error.
-///
-/// `?` makes one of any error type; [`HandlerError::new`] of a text, and of an error in a box.
-#[derive(Debug)]
-pub struct HandlerError(Box<dyn StdError>);
-
-impl HandlerError {
-    /// Makes one of a text, a boxed error, or an error.
-    #[must_use]
-    pub fn new(error: impl Into<Box<dyn StdError>>) -> Self {
-        Self(error.into())
-    }
-}
-
-impl fmt::Display for HandlerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<E: StdError + 'static> From<E> for HandlerError {
-    fn from(error: E) -> Self {
-        Self(Box::new(error))
-    }
-}
-
-/// What a handler is.
-pub(super) type Handler = Box<dyn FnMut(&Client, &Message) -> Result<(), HandlerError>>;
 
 /// Names a subscription; never given twice by one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,8 +45,16 @@ pub(super) struct Arrived {
     pub(super) ack: Option<AckToken>,
 }
 
+/// One topic filter of a subscription.
+struct Route {
+    id: RouteId,
+    qos: QoS,
+    /// The broker has granted it, now or on an earlier connection.
+    granted: bool,
+}
+
 struct Entry {
-    routes: Vec<RouteId>,
+    routes: Vec<Route>,
     taker: Taker,
     /// A fiber for the handler is on its way.
     starting: bool,
@@ -113,6 +91,8 @@ pub(super) struct Subscriptions {
     held_bytes: usize,
     /// Subscriptions with messages for which no fiber could be started.
     starved: Vec<SubscriptionId>,
+    /// Who gets the messages that nobody else wants.
+    default: Option<SubscriptionId>,
 }
 
 /// What happened to a message that arrived.
@@ -130,7 +110,7 @@ impl Subscriptions {
     /// Adds a subscription; no handler means an iterator.
     pub(super) fn add(
         &mut self,
-        filters: impl IntoIterator<Item = TopicFilter>,
+        filters: impl IntoIterator<Item = (TopicFilter, QoS)>,
         handler: Option<Handler>,
     ) -> SubscriptionId {
         let slot = match self.slots.iter().position(|slot| slot.entry.is_none()) {
@@ -149,7 +129,11 @@ impl Subscriptions {
         };
         let routes = filters
             .into_iter()
-            .map(|filter| self.router.insert(filter, id))
+            .map(|(filter, qos)| Route {
+                id: self.router.insert(filter, id),
+                qos,
+                granted: false,
+            })
             .collect();
         self.slots[slot].entry = Some(Entry {
             routes,
@@ -193,7 +177,7 @@ impl Subscriptions {
         if let Some(entry) = &entry {
             self.slots[id.slot].generation = id.generation.wrapping_add(1);
             for route in &entry.routes {
-                self.router.remove(*route);
+                self.router.remove(route.id);
             }
             for arrived in &entry.queue {
                 if arrived.ack.is_some() {
@@ -249,14 +233,66 @@ impl Subscriptions {
         let router = &mut self.router;
         entry.routes.retain(|route| {
             let same = router
-                .filter(*route)
+                .filter(route.id)
                 .is_some_and(|other| other.as_str() == filter);
             if same {
-                router.remove(*route);
+                router.remove(route.id);
             }
             !same
         });
         entry.routes.is_empty().then(|| self.remove(id))
+    }
+
+    /// Notes that the broker has granted a filter of a subscription.
+    pub(super) fn grant(&mut self, id: SubscriptionId, filter: &str) {
+        let slot = self.slots.get_mut(id.slot);
+        let entry = slot.filter(|slot| slot.generation == id.generation);
+        let routes = entry.and_then(|slot| slot.entry.as_mut());
+        for route in routes.into_iter().flat_map(|entry| &mut entry.routes) {
+            let other = self.router.filter(route.id);
+            route.granted |= other.is_some_and(|other| other.as_str() == filter);
+        }
+    }
+
+    /// Every filter that the broker has granted, once and with its highest quality of service, in
+    /// their order.
+    pub(super) fn granted(&self) -> BTreeMap<String, QoS> {
+        let mut granted = BTreeMap::new();
+        let entries = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
+        for route in entries.flat_map(|entry| &entry.routes) {
+            if let Some(filter) = self.router.filter(route.id)
+                && route.granted
+            {
+                let qos = granted.entry(filter.as_str().to_owned()).or_default();
+                *qos = route.qos.max(*qos);
+            }
+        }
+        granted
+    }
+
+    /// Sets who gets messages that nobody else wants.
+    pub(super) fn set_default(&mut self, id: SubscriptionId) -> Option<SubscriptionId> {
+        self.default.replace(id)
+    }
+
+    /// Queues a message that nobody else wants for the default handler, if there is one.
+    pub(super) fn deliver_unwanted(
+        &mut self,
+        arrived: Arrived,
+        mut start: impl FnMut(SubscriptionId) -> bool,
+    ) -> Result<u64, Arrived> {
+        let Some(id) = self.default else {
+            return Err(arrived);
+        };
+        let held = arrived.ack.is_some();
+        let bytes = arrived.message.len();
+        if held && self.held_bytes > 0 && self.held_bytes + bytes > INBOUND_BYTES_MAX {
+            return Err(arrived);
+        }
+        if held {
+            self.held_bytes += bytes;
+        }
+        Ok(self.queue(id, arrived, &mut start))
     }
 
     /// Queues a message for every subscription that wants it.

@@ -37,10 +37,13 @@ pub enum Outcome {
     },
     /// QoS 0: every byte was accepted by the kernel. Whether it arrived nobody tells.
     Sent,
-    /// The connection ended after it was sent and before it was acknowledged, and with it what
-    /// the client knew of it.
+    /// It was sent and will not be acknowledged: the client ended before, or the broker lost the
+    /// session and the message was given up, as [`OnSessionLoss::Finish`] says. The broker may have
+    /// it or not.
+    ///
+    /// [`OnSessionLoss::Finish`]: crate::session::OnSessionLoss::Finish
     SessionLost,
-    /// The connection ended before it was sent: the broker never saw all of it.
+    /// The client ended before it was sent: the broker never saw all of it.
     Withdrawn,
 }
 
@@ -82,7 +85,7 @@ impl Ticket {
         }
         if state.flushed >= self.end {
             Some(Outcome::Sent)
-        } else if state.end.is_some() {
+        } else if state.over {
             Some(Outcome::Withdrawn)
         } else {
             None
@@ -97,8 +100,9 @@ impl Ticket {
     /// # Errors
     ///
     /// [`WaitCause`]: the wait was stopped, in which case the ticket can be asked again, or the
-    /// connection ended before `level` was reached, in which case [`Ticket::poll`] tells the
-    /// outcome.
+    /// connection ended before `level` was reached and the client does not make another by itself:
+    /// the ticket can be asked again when it was given one, and [`Ticket::poll`] tells the outcome
+    /// once the client is over.
     pub fn wait(&mut self, level: Wait) -> Result<Option<Outcome>, WaitCause> {
         let shared = Rc::clone(&self.shared);
         match level {
@@ -118,12 +122,12 @@ impl Ticket {
         loop {
             let token = {
                 let mut state = self.shared.state();
-                let acked = self.slot != NO_SLOT
+                let settled = self.slot != NO_SLOT
                     && matches!(
                         state.tickets.outcome(self.slot, self.generation),
-                        Some(Outcome::Acked { .. })
+                        Some(Outcome::Acked { .. } | Outcome::SessionLost)
                     );
-                if state.flushed >= self.end || acked {
+                if state.flushed >= self.end || settled {
                     return Ok(());
                 }
                 if let Some(end) = &state.end {
@@ -144,15 +148,13 @@ impl Ticket {
         loop {
             {
                 let mut state = self.shared.state();
-                match state.tickets.outcome(self.slot, self.generation) {
-                    Some(Outcome::Acked { .. } | Outcome::Sent) => return Ok(()),
-                    Some(Outcome::SessionLost | Outcome::Withdrawn) => {
-                        return Err(match &state.end {
-                            Some(end) => WaitCause::ConnectionLost(end.clone()),
-                            None => WaitCause::Closed,
-                        });
-                    }
-                    None => {}
+                let outcome = state.tickets.outcome(self.slot, self.generation);
+                match (outcome, &state.end) {
+                    (Some(Outcome::Acked { .. } | Outcome::Sent), _) => return Ok(()),
+                    // Given up for ever or, without an outcome, until there is a connection.
+                    (_, Some(end)) => return Err(WaitCause::ConnectionLost(end.clone())),
+                    (Some(_), None) => return Ok(()),
+                    (None, None) => {}
                 }
                 let token = fiber::prepare()?;
                 state.tickets.slots[self.slot as usize].waiter = Some(token);
@@ -233,6 +235,13 @@ impl Tickets {
         TicketKey(index)
     }
 
+    /// Opens a slot that nobody holds and that the session will settle.
+    pub(super) fn open_unheard(&mut self) -> TicketKey {
+        let key = self.open(false);
+        self.slots[key.0 as usize].held = false;
+        key
+    }
+
     /// Makes the ticket of a slot whose packet was accepted.
     pub(super) fn ticket(&mut self, shared: &Rc<Shared>, key: TicketKey, end: LogOffset) -> Ticket {
         let slot = &mut self.slots[key.0 as usize];
@@ -273,7 +282,16 @@ impl Tickets {
         }
     }
 
-    /// Settles every open slot at the end of the connection; `flushed` is what was sent.
+    /// Wakes everyone who waits for an outcome.
+    pub(super) fn wake_all(&mut self) {
+        for slot in &mut self.slots {
+            if let Some(waiter) = slot.waiter.take() {
+                waiter.unpark();
+            }
+        }
+    }
+
+    /// Settles every open slot at the end of the client; `flushed` is what was sent.
     pub(super) fn settle_all(&mut self, flushed: LogOffset) {
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];

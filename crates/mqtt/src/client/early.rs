@@ -1,0 +1,76 @@
+//! Messages that come before their subscription.
+//!
+//! A broker that kept the session sends what it holds right after CONNACK, perhaps before the
+//! program has said what it wants to handle. Such messages are held for a short time, in order, and
+//! given to the subscription that comes. What is left is for the default handler, or is
+//! acknowledged and counted.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::subscription::Arrived;
+use crate::time::Time;
+
+/// How long after the beginning of a connection messages are held for a later subscription.
+pub const EARLY_WINDOW: Duration = Duration::from_secs(5);
+/// Messages that are held; one more lets the oldest go.
+pub const EARLY_MESSAGES_MAX: usize = 64;
+/// Bytes of messages that are held; more let the oldest go.
+pub const EARLY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The messages that are held.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    /// Messages are held until then.
+    until: Option<Time>,
+    held: VecDeque<Arrived>,
+    bytes: usize,
+}
+
+impl Early {
+    /// Begins to hold messages.
+    pub(super) fn begin(&mut self, now: Time) {
+        self.until = Some(now + EARLY_WINDOW);
+    }
+
+    /// Whether messages are held now.
+    pub(super) fn is_open(&self, now: Time) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// When those that are held are to be let go.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        if self.held.is_empty() {
+            None
+        } else {
+            self.until
+        }
+    }
+
+    /// Holds a message; returns an older one that has to go for it, if one has to.
+    ///
+    /// To be called until it gives `None`, from the second time on without a message.
+    pub(super) fn hold(&mut self, arrived: Option<Arrived>) -> Option<Arrived> {
+        if let Some(arrived) = arrived {
+            self.bytes += arrived.message.len();
+            self.held.push_back(arrived);
+        }
+        if self.held.len() > EARLY_MESSAGES_MAX || self.bytes > EARLY_BYTES_MAX {
+            self.pop()
+        } else {
+            None
+        }
+    }
+
+    /// Takes the oldest one.
+    pub(super) fn pop(&mut self) -> Option<Arrived> {
+        let arrived = self.held.pop_front()?;
+        self.bytes -= arrived.message.len();
+        Some(arrived)
+    }
+
+    /// How many are held.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+}

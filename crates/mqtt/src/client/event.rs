@@ -1,0 +1,167 @@
+//! What happens to the connection, told to the program.
+//!
+//! Events are queued and handed to the program's function on a fiber of its own, one after the
+//! other, so that it may wait and call the client like a handler.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fiber::FiberBuilder;
+
+use super::Client;
+use super::error::EndCause;
+use super::shared::Shared;
+
+/// Events that wait for the program's function; one more drops the oldest.
+pub const EVENTS_MAX: usize = 64;
+
+/// What happened to the connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The broker accepted the connection (MQTT3-3.2).
+    Connected {
+        /// The broker had kept the session (MQTT3-3.2.2.2).
+        session_present: bool,
+    },
+    /// A connection that the broker had accepted is over.
+    Disconnected {
+        /// Why.
+        cause: Arc<EndCause>,
+        /// When the next one is tried; `None` if the client does not do that by itself.
+        retry_in: Option<Duration>,
+    },
+    /// A connection could not be made, or the broker refused it.
+    ConnectFailed {
+        /// Why.
+        cause: Arc<EndCause>,
+        /// When it is tried again; `None` if the client does not do that by itself.
+        retry_in: Option<Duration>,
+    },
+    /// The broker refused filters of a subscription that nobody waits for: one that was declared
+    /// without waiting, or one it had granted before. The former is gone; the latter is asked for
+    /// again on the next connection.
+    SubscribeRefused {
+        /// The topic filters it refused.
+        filters: Vec<String>,
+    },
+}
+
+/// The program's function.
+pub(super) type Callback = Box<dyn FnMut(&Client, &Event)>;
+
+/// Events on their way to the program.
+#[derive(Default)]
+pub(super) struct Events {
+    callback: Option<Callback>,
+    /// The program wants to be told.
+    wanted: bool,
+    /// A fiber tells.
+    telling: bool,
+    queue: VecDeque<Event>,
+}
+
+impl Events {
+    /// Queues an event.
+    pub(super) fn push(&mut self, event: Event) {
+        if self.wanted {
+            if self.queue.len() == EVENTS_MAX {
+                self.queue.pop_front();
+            }
+            self.queue.push_back(event);
+        }
+    }
+
+    /// Whether a fiber should be started.
+    pub(super) fn is_due(&self) -> bool {
+        !self.telling && !self.queue.is_empty()
+    }
+
+    /// Takes the program's function back at the end of the client, unless a fiber has it.
+    pub(super) fn end(&mut self) -> Option<Callback> {
+        if self.telling || !self.queue.is_empty() {
+            return None;
+        }
+        self.wanted = false;
+        self.callback.take()
+    }
+}
+
+impl Client {
+    /// Sets the function that is told what happens to the connection, in place of an earlier one.
+    /// It runs on a fiber of its own, and may wait and call the client. Does not yield.
+    pub fn on_event(&self, callback: impl FnMut(&Self, &Event) + 'static) {
+        let earlier = {
+            let mut state = self.shared.state();
+            state.events.wanted = true;
+            state.events.callback.replace(Box::new(callback))
+        };
+        // Code of the user is dropped where nothing is borrowed.
+        drop(earlier);
+    }
+}
+
+/// Starts a fiber that tells of the events, if there are any; false if none can be had now.
+pub(super) fn tell(shared: &Rc<Shared>) -> bool {
+    if !shared.state().events.is_due() {
+        return true;
+    }
+    shared.state().events.telling = true;
+    let told = Rc::clone(shared);
+    let started = FiberBuilder::new()
+        .name("mqtt-events")
+        .spawn(move || run(&told))
+        .is_ok();
+    if !started {
+        shared.state().events.telling = false;
+    }
+    started
+}
+
+/// The body of that fiber.
+fn run(shared: &Rc<Shared>) {
+    let client = Client::inside(shared);
+    loop {
+        let next = {
+            let mut state = shared.state();
+            let events = &mut state.events;
+            match (events.queue.pop_front(), events.callback.take()) {
+                (Some(event), Some(callback)) => Some((event, callback)),
+                (_, callback) => {
+                    events.callback = callback;
+                    events.telling = false;
+                    None
+                }
+            }
+        };
+        let Some((event, mut callback)) = next else {
+            break;
+        };
+        let call = AssertUnwindSafe(|| callback(&client, &event));
+        if let Err(payload) = catch_unwind(call) {
+            // The panic hook has reported it. One that panics when it is dropped had its chance.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                std::mem::forget(payload);
+            }
+        }
+        let unwanted = {
+            let events = &mut shared.state().events;
+            // The program may have set another one meanwhile.
+            if events.callback.is_none() {
+                events.callback = Some(callback);
+                None
+            } else {
+                Some(callback)
+            }
+        };
+        drop(unwanted);
+    }
+    let unwanted = {
+        let mut state = shared.state();
+        if state.over { state.events.end() } else { None }
+    };
+    drop(unwanted);
+}

@@ -1,0 +1,318 @@
+//! From one connection to the next: who dials, when, and what the end of a connection means.
+//!
+//! ```text
+//!                 ┌──────────── pause (backoff) ◄──────────────┐
+//!   open ──► dial ─► CONNECT ─► driver until the connection ends ─► attach
+//!   over ─────────► CONNECT ─► driver until the connection ends ─► end, until a connection is given
+//! ```
+//! The client of [`Client::open`] never gives up: no error ends its trying, only being closed or
+//! let go, or the end of the runtime.
+
+use std::error::Error as StdError;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fiber::{Instant, Selected};
+use safe_rt::{Backoff, Class, Socket};
+
+use super::driver::{self, Served};
+use super::error::EndCause;
+use super::event::{self, Event};
+use super::handler;
+use super::shared::{Shared, State, now};
+use super::ticket::Outcome;
+use crate::packet::ConnectReason;
+use crate::session::{CloseCause, Fate, Output};
+
+/// How long until another fiber is tried for user code that got none.
+pub(super) const STARVED_RETRY: Duration = Duration::from_millis(100);
+
+/// The body of the fiber of a client over one connection.
+pub(super) fn serve_one(shared: &Rc<Shared>, socket: Socket) {
+    let _guard = EndOnPanic(shared);
+    let Served { cause, up, .. } = driver::drive(shared, socket);
+    let cause = Arc::new(cause);
+    if up.is_some() || !matches!(*cause, EndCause::Closed) {
+        tell_of_end(shared, up.is_some(), &cause, None);
+    }
+    // Nobody can give a connection to a client that is being closed.
+    if shared.state().closing || is_final(shared, &cause) {
+        finish(shared, cause);
+    } else {
+        between_connections(shared, Some(cause));
+    }
+    let _told = event::tell(shared);
+    handle_the_rest(shared);
+}
+
+/// The body of the fiber of a client that makes its connections itself.
+pub(super) fn serve(shared: &Rc<Shared>, mut dial: impl FnMut() -> Result<Socket, safe_rt::Error>) {
+    let _guard = EndOnPanic(shared);
+    let mut backoff = Backoff::new(shared.options.backoff);
+    let mut pause_for = backoff.first_delay(random());
+    let cause = loop {
+        if let Err(cause) = pause(shared, pause_for) {
+            break Arc::new(cause);
+        }
+        let began = Instant::now();
+        let served = connect(shared, &mut dial);
+        let cause = Arc::new(served.cause);
+        if is_final(shared, &cause) {
+            if served.up.is_some() {
+                tell_of_end(shared, true, &cause, None);
+                break cause;
+            }
+            // What became of the attempt does not matter.
+            break Arc::new(EndCause::Closed);
+        }
+        if let Some(since) = served.up {
+            backoff.connection_ended(since.elapsed(), served.answered);
+        }
+        pause_for = backoff.next_delay(class(&cause), began.elapsed(), random());
+        tell_of_end(shared, served.up.is_some(), &cause, Some(pause_for));
+        between_connections(shared, None);
+    };
+    finish(shared, cause);
+    handle_the_rest(shared);
+}
+
+/// Makes one connection and serves it until it ends.
+fn connect(
+    shared: &Rc<Shared>,
+    dial: &mut impl FnMut() -> Result<Socket, safe_rt::Error>,
+) -> Served {
+    let dialled = fiber::cancellable(|canceller| {
+        shared.state().dialling = Some(canceller.clone());
+        dial()
+    });
+    shared.state().dialling = None;
+    let socket = match dialled {
+        Ok(Ok(socket)) | Err(fiber::Cancelled(Ok(socket))) => socket,
+        Ok(Err(error)) | Err(fiber::Cancelled(Err(error))) => {
+            return Served::failed(EndCause::Dial(error));
+        }
+    };
+    if shared.is_leaving() {
+        return Served::failed(EndCause::Closed);
+    }
+    let begun = shared.state().begin(&shared.options.client_id, false);
+    match begun {
+        Ok(()) => driver::drive(shared, socket),
+        Err(cause) => Served::failed(cause),
+    }
+}
+
+/// Waits until the next connection is due; the cause if there will be none.
+fn pause(shared: &Rc<Shared>, pause: Duration) -> Result<(), EndCause> {
+    let until = Instant::now() + pause;
+    loop {
+        shared.wake.clear();
+        if shared.is_leaving() {
+            return Err(EndCause::Closed);
+        }
+        let starved = run_user_code(shared);
+        let retry_now = std::mem::take(&mut shared.state().retry_now);
+        if retry_now || Instant::now() >= until {
+            return Ok(());
+        }
+        let retry = starved.then(|| Instant::now() + STARVED_RETRY);
+        let deadline = retry.map_or(until, |retry| retry.min(until));
+        match fiber::select(&[&shared.wake], Some(deadline)) {
+            Ok(Selected::Ready(_) | Selected::Deadline) => {}
+            Err(error) => return Err(EndCause::Transport(error)),
+        }
+    }
+}
+
+/// Starts the fibers that user code waits for; returns whether some still does.
+pub(super) fn run_user_code(shared: &Rc<Shared>) -> bool {
+    let starved = handler::start_starved(shared);
+    let garbage = std::mem::take(&mut shared.state().garbage);
+    let kept = if garbage.is_empty() {
+        false
+    } else {
+        let left = handler::discard(shared, garbage);
+        let kept = !left.is_empty();
+        shared.state().garbage.extend(left);
+        kept
+    };
+    !event::tell(shared) || starved || kept
+}
+
+/// What came is handled, also by those for whom there is no fiber yet.
+fn handle_the_rest(shared: &Rc<Shared>) {
+    while run_user_code(shared) && fiber::sleep(STARVED_RETRY).is_ok() {}
+}
+
+/// A random number for the pause; where there is none, the pause is as long as it may be.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    match fiber::random::fill(&mut bytes) {
+        Ok(()) => u64::from_ne_bytes(bytes),
+        Err(_) => u64::MAX,
+    }
+}
+
+/// Whether the end of this connection is the end of the client.
+fn is_final(shared: &Rc<Shared>, cause: &EndCause) -> bool {
+    let stopped = match cause {
+        EndCause::Transport(error) => fiber::cause(error).is_some(),
+        _ => false,
+    };
+    stopped || shared.is_leaving()
+}
+
+/// How the next attempt is paced: soon, unless nothing suggests that it would end otherwise.
+fn class(cause: &EndCause) -> Class {
+    match cause {
+        EndCause::Refused(ConnectReason::ServerUnavailable) => Class::Short,
+        EndCause::Refused(_) => Class::Long,
+        EndCause::Dial(error) if is_lasting(error) => Class::Long,
+        EndCause::Transport(error) if is_lasting(error) => Class::Long,
+        _ => Class::Short,
+    }
+}
+
+/// Whether the two sides do not fit together, which no further attempt changes by itself.
+#[cfg(feature = "tls")]
+fn is_lasting(error: &(dyn StdError + 'static)) -> bool {
+    use safe_rt::{TlsError, TlsErrorKind as Kind};
+    TlsError::of(error).is_some_and(|error| {
+        !matches!(
+            error.kind(),
+            Kind::Protocol | Kind::ClosedInHandshake | Kind::Truncated | Kind::KeysUsedUp
+        )
+    })
+}
+
+#[cfg(not(feature = "tls"))]
+fn is_lasting(_: &(dyn StdError + 'static)) -> bool {
+    false
+}
+
+fn tell_of_end(
+    shared: &Rc<Shared>,
+    was_up: bool,
+    cause: &Arc<EndCause>,
+    retry_in: Option<Duration>,
+) {
+    let cause = Arc::clone(cause);
+    shared.state().events.push(if was_up {
+        Event::Disconnected { cause, retry_in }
+    } else {
+        Event::ConnectFailed { cause, retry_in }
+    });
+}
+
+/// Lays the connection to rest; what was not done goes on with the next one. With an `end` none
+/// comes by itself, and everyone who waits for one is told.
+fn between_connections(shared: &Rc<Shared>, end: Option<Arc<EndCause>>) {
+    let mut state = shared.state();
+    let state = &mut *state;
+    state.session.connection_lost();
+    state
+        .session
+        .attach(&mut state.log)
+        .expect("a connection that is lost can be followed by another");
+    state.introduced = false;
+    while let Some(output) = state.session.next_output() {
+        state.carry_over(output);
+    }
+    if end.is_some() {
+        state.served = false;
+        state.end = end;
+        state.wake_all();
+    }
+}
+
+impl State {
+    /// Acts on what the session says of one connection to the next.
+    pub(super) fn carry_over(&mut self, output: Output) {
+        match output {
+            Output::RequestLost { key } => self.ask_again(key),
+            Output::SessionLost {
+                key,
+                fate: Fate::GivenUp,
+            } => {
+                self.tickets.settle(key, Outcome::SessionLost);
+                self.wake_for_all_room();
+                self.check_drained();
+            }
+            Output::SessionLost { .. } | Output::Connected { .. } | Output::Closed(_) => {}
+        }
+    }
+}
+
+/// Ends the client: everything that is open is settled, and everyone who waits is told. Handlers
+/// that have nothing left to handle are let go, with whatever they hold.
+pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
+    let (idle, callback) = {
+        let mut state = shared.state();
+        if state.over {
+            return;
+        }
+        state.session.connection_lost();
+        state.over = true;
+        state.served = false;
+        if state.end.is_none() {
+            state.end = Some(cause);
+        }
+        let flushed = state.flushed;
+        state.tickets.settle_all(flushed);
+        state.wake_all();
+        state.release_early(shared, now(), true);
+        let mut idle = std::mem::take(&mut state.garbage);
+        state.subscriptions.remove_idle(&mut idle);
+        (idle, state.events.end())
+    };
+    // Without a fiber for them they are dropped here: nothing is borrowed.
+    drop(handler::drop_apart((idle, callback)));
+}
+
+/// Tells everyone who waits, should the fiber that serves the client panic: nobody else would.
+pub(super) struct EndOnPanic<'a>(pub(super) &'a Rc<Shared>);
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            finish(self.0, Arc::new(EndCause::Panicked));
+        }
+    }
+}
+
+impl EndCause {
+    /// What the session's reason to close means.
+    pub(super) fn of_close(cause: CloseCause) -> Self {
+        match cause {
+            CloseCause::Refused(reason) => Self::Refused(reason),
+            CloseCause::Disconnected => Self::Closed,
+            cause => Self::Dead(cause),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::options::ClientOptions;
+    use super::*;
+    use crate::packet::ClientId;
+
+    #[test]
+    fn a_panic_of_the_driver_is_told_to_everyone_who_waits() {
+        let end = fiber::run(|| {
+            let id = ClientId::new("meter").unwrap();
+            let shared = Rc::new(Shared::new(ClientOptions::new(id)));
+            let driver = Rc::clone(&shared);
+            let panics = move || {
+                let _guard = EndOnPanic(&driver);
+                panic!("a panic of the driver, as this test asks for");
+            };
+            fiber::spawn(panics).unwrap();
+            let end = shared.look_until(|state| state.end.clone()).unwrap();
+            end.to_string()
+        });
+        let text = "the fiber that serves the connection panicked";
+        assert_eq!(end.unwrap(), text);
+    }
+}

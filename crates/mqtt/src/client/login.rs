@@ -1,0 +1,96 @@
+//! How the client introduces itself: what CONNECT says beside the client identifier.
+//!
+//! Every connection sends what is set when it begins, so credentials may be changed while the
+//! client is connected and count from the next connection on.
+
+use std::time::Duration;
+
+use super::Client;
+use super::options::{KEEP_ALIVE_DEFAULT, Will};
+use crate::packet::{self, ClientId, Connect, ConnectFields, EncodeError, Properties, Version};
+
+/// What may change from one connection to the next.
+#[derive(Clone, Debug)]
+pub(super) struct Login {
+    /// Whether the broker drops what it kept; `None` where nobody has said.
+    pub(super) clean_start: Option<bool>,
+    pub(super) keep_alive: Duration,
+    pub(super) user_name: Option<String>,
+    pub(super) password: Option<Vec<u8>>,
+    pub(super) will: Option<Will>,
+}
+
+impl Default for Login {
+    fn default() -> Self {
+        Self {
+            clean_start: None,
+            keep_alive: KEEP_ALIVE_DEFAULT,
+            user_name: None,
+            password: None,
+            will: None,
+        }
+    }
+}
+
+impl Login {
+    /// Makes the packet; `clean_start` is for the case that nobody has said.
+    pub(super) fn connect<'a>(
+        &'a self,
+        client_id: &'a ClientId,
+        clean_start: bool,
+    ) -> Result<Connect<'a>, EncodeError> {
+        let will = self.will.as_ref().map(|will| packet::Will {
+            topic: &will.topic,
+            payload: &will.payload,
+            qos: will.qos,
+            retain: will.retain,
+            properties: Properties::EMPTY,
+        });
+        Connect::new(
+            Version::V311,
+            ConnectFields {
+                client_id: client_id.as_str(),
+                clean_start: self.clean_start.unwrap_or(clean_start),
+                keep_alive_secs: self.keep_alive_secs(),
+                will,
+                user_name: self.user_name.as_deref(),
+                password: self.password.as_deref(),
+                ..ConnectFields::default()
+            },
+        )
+    }
+
+    fn keep_alive_secs(&self) -> u16 {
+        let part = u64::from(self.keep_alive.subsec_nanos() > 0);
+        u16::try_from(self.keep_alive.as_secs().saturating_add(part)).unwrap_or(u16::MAX)
+    }
+}
+
+/// What is set here counts from the next CONNECT on. None of it yields.
+impl Client {
+    /// Sets the credentials for the broker; see [`super::ClientOptions::credentials`].
+    pub fn set_credentials(
+        &self,
+        user_name: impl Into<String>,
+        password: Option<impl Into<Vec<u8>>>,
+    ) {
+        let login = &mut self.shared.state().login;
+        login.user_name = Some(user_name.into());
+        login.password = password.map(Into::into);
+    }
+
+    /// Sets the message for the case that the connection breaks, or none.
+    pub fn set_will(&self, will: Option<Will>) {
+        self.shared.state().login.will = will;
+    }
+
+    /// Sets how long the link may be silent; see [`super::ClientOptions::keep_alive`].
+    pub fn set_keep_alive(&self, keep_alive: Duration) {
+        self.shared.state().login.keep_alive = keep_alive;
+    }
+
+    /// Sets whether the broker drops what it kept for this client identifier (MQTT3-3.1.2.4).
+    pub fn set_clean_start(&self, clean_start: bool) {
+        self.shared.state().login.clean_start = Some(clean_start);
+    }
+}

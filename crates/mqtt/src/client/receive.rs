@@ -1,0 +1,138 @@
+//! What a packet from the broker brings about: tickets settled, messages queued.
+
+use std::rc::Rc;
+
+use super::error::EndCause;
+use super::handler;
+use super::message::Message;
+use super::read_buffer::Shared as Bytes;
+use super::room::Room;
+use super::shared::{Shared, State};
+use super::subscription::{Arrived, INBOUND_BYTES_MAX, Routed};
+use super::ticket::Outcome;
+use crate::packet::PacketRef;
+use crate::session::{Effect, Input};
+use crate::time::Time;
+
+/// Hands a packet to the session and acts on what it says.
+#[inline]
+pub(super) fn handle_packet(
+    shared: &Rc<Shared>,
+    state: &mut State,
+    bytes: &Bytes,
+    place: std::ops::Range<usize>,
+    packet: PacketRef<'_>,
+    now: Time,
+) -> Result<(), EndCause> {
+    let effect = state
+        .session
+        .handle(Input::Packet(packet), now, &mut state.log)
+        .map_err(EndCause::Peer)?;
+    match (effect, packet) {
+        (Effect::Completed { key, maybe_twice }, _) => {
+            state.tickets.settle(key, Outcome::Acked { maybe_twice });
+            state.wake_for_room(Room::Window);
+            state.wake_for_room(Room::ExactlyOnce);
+            state.wake_for_room(Room::Log);
+            state.check_drained();
+        }
+        (Effect::Deliver { ack }, PacketRef::Publish(publish)) => {
+            state.stats.received += 1;
+            let held = place.clone();
+            let message = || Message::hold(bytes, held, &publish);
+            let start = |id| handler::start(shared, id);
+            match state
+                .subscriptions
+                .deliver(publish.topic(), message, ack, start)
+            {
+                Routed::Queued { dropped } => state.stats.dropped += dropped,
+                Routed::Unwanted => {
+                    let message = Message::hold(bytes, place, &publish);
+                    state.receive_unwanted(shared, Arrived { message, ack }, now);
+                }
+                Routed::Overrun => {
+                    return Err(EndCause::Overrun {
+                        bytes_max: INBOUND_BYTES_MAX,
+                    });
+                }
+            }
+        }
+        (Effect::SubAcked { key }, PacketRef::SubAck(suback)) => {
+            state.answer_request(key, suback.reasons().iter());
+            state
+                .tickets
+                .settle(key, Outcome::Acked { maybe_twice: false });
+            state.wake_for_room(Room::Requests);
+        }
+        (Effect::UnsubAcked { key }, _) => {
+            state.answer_request(key, std::iter::empty());
+            state
+                .tickets
+                .settle(key, Outcome::Acked { maybe_twice: false });
+            state.wake_for_room(Room::Requests);
+        }
+        (Effect::Nothing | Effect::Deliver { .. } | Effect::SubAcked { .. }, _) => {}
+    }
+    Ok(())
+}
+
+impl State {
+    /// Holds a message that nobody wants while a subscription may still come, or lets it go.
+    #[cold]
+    fn receive_unwanted(&mut self, shared: &Rc<Shared>, arrived: Arrived, now: Time) {
+        if !self.early.is_open(now) {
+            self.let_go(shared, arrived);
+            return;
+        }
+        let mut next = self.early.hold(Some(arrived));
+        while let Some(oldest) = next {
+            self.let_go(shared, oldest);
+            next = self.early.hold(None);
+        }
+    }
+
+    /// Gives a message that nobody wants to the default handler, or acknowledges and counts it.
+    fn let_go(&mut self, shared: &Rc<Shared>, arrived: Arrived) {
+        let start = |id| handler::start(shared, id);
+        match self.subscriptions.deliver_unwanted(arrived, start) {
+            Ok(dropped) => self.stats.dropped += dropped,
+            Err(arrived) => {
+                self.stats.unrouted += 1;
+                if let Some(ack) = arrived.ack
+                    && self.session.acknowledge(ack)
+                {
+                    shared.wake.set();
+                }
+            }
+        }
+    }
+
+    /// Gives the messages that came early to the subscriptions that want them now.
+    pub(super) fn deliver_early(&mut self, shared: &Rc<Shared>) {
+        for _ in 0..self.early.len() {
+            let Some(Arrived { message, ack }) = self.early.pop() else {
+                return;
+            };
+            let topic = message.topic.clone();
+            let copy = || message.clone();
+            let start = |id| handler::start(shared, id);
+            match self.subscriptions.deliver(&topic, copy, ack, start) {
+                Routed::Queued { dropped } => self.stats.dropped += dropped,
+                Routed::Unwanted | Routed::Overrun => {
+                    // It stays, behind those that came before it.
+                    let _ = self.early.hold(Some(Arrived { message, ack }));
+                }
+            }
+        }
+    }
+
+    /// Lets go of the messages that came early when their time is over, or of `all`.
+    pub(super) fn release_early(&mut self, shared: &Rc<Shared>, now: Time, all: bool) {
+        if !all && self.early.deadline().is_none_or(|until| now < until) {
+            return;
+        }
+        while let Some(arrived) = self.early.pop() {
+            self.let_go(shared, arrived);
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The client that makes its connections itself: what outlives one, and when the next comes.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use fiber::Instant;
+use mqtt::packet::{ConnAck, Delivery, PacketRef};
+use mqtt::{
+    Client, ConnectReason, EndCause, Error, Outcome, Publish, QoS, Remaining, Wait, WaitCause,
+};
+
+use crate::harness::{
+    Broker, answer_subscribe, expect_disconnect, expect_qos_1, id, note, options, play, play_open,
+    puback, publish, qos_0, unreachable_broker,
+};
+
+const ACKED_TWICE: Option<Outcome> = Some(Outcome::Acked { maybe_twice: true });
+const ACKED: Option<Outcome> = Some(Outcome::Acked { maybe_twice: false });
+
+#[test]
+fn what_is_published_before_there_is_a_connection_is_sent_once_there_is() {
+    play_open(
+        options(),
+        |links| {
+            let mut broker = links.accept(false);
+            broker.expect(&qos_0("m", b"early"));
+            let number = expect_qos_1(&mut broker);
+            broker.send(&puback(number));
+            expect_disconnect(&mut broker);
+        },
+        |client| {
+            client.publish(Publish::to("m", "early")).unwrap();
+            let publish = Publish::to("m", "late").qos(QoS::AtLeastOnce);
+            let ticket = client.publish(publish.wait(Wait::Ack)).unwrap();
+            assert_eq!(ticket.poll(), ACKED);
+        },
+    );
+}
+
+#[test]
+fn waits_go_on_across_connections_and_say_what_may_have_come_twice() {
+    play_open(
+        options(),
+        |links| {
+            let mut first = links.accept(false);
+            assert_eq!(expect_qos_1(&mut first), 1);
+            first.receive(|packet| assert!(matches!(packet, PacketRef::Publish(_))));
+            drop(first);
+            let mut second = links.accept(true);
+            let dup = true;
+            let again = Delivery::AtLeastOnce {
+                packet_id: id(1),
+                dup,
+            };
+            second.expect(&publish("m", b"one", again));
+            let again = Delivery::ExactlyOnce {
+                packet_id: id(2),
+                dup,
+            };
+            second.expect(&publish("m", b"two", again));
+            second.send(&puback(1));
+            second.send(&PacketRef::PubRec(mqtt::packet::PubRec::new(id(2))));
+            second.receive(|packet| assert!(matches!(packet, PacketRef::PubRel(_))));
+            drop(second);
+            let mut third = links.accept(true);
+            third.receive(|packet| assert!(matches!(packet, PacketRef::PubRel(_)), "{packet:?}"));
+            third.send(&PacketRef::PubComp(mqtt::packet::PubComp::new(id(2))));
+            expect_disconnect(&mut third);
+        },
+        |client| {
+            let publish = Publish::to("m", "one").qos(QoS::AtLeastOnce);
+            let one = client.publish(publish.wait(Wait::Sent)).unwrap();
+            let publish = Publish::to("m", "two").qos(QoS::ExactlyOnce);
+            let two = client.publish(publish.wait(Wait::Ack)).unwrap();
+            assert_eq!((one.poll(), two.poll()), (ACKED_TWICE, ACKED));
+        },
+    );
+}
+
+#[test]
+fn trying_never_stops_and_is_spread_over_time() {
+    let main = || {
+        let attempts = Rc::new(RefCell::new(Vec::new()));
+        let times = Rc::clone(&attempts);
+        let dial = move || -> Result<safe_rt::Socket, safe_rt::Error> {
+            times.borrow_mut().push(Instant::now());
+            Err(unreachable_broker())
+        };
+        let client = Client::open_by(dial, options()).unwrap();
+        let publish = Publish::to("m", "1").qos(QoS::AtLeastOnce);
+        let ticket = client.publish(publish).unwrap();
+        fiber::sleep(Duration::from_secs(24 * 3_600)).unwrap();
+        let attempts = attempts.take();
+        assert!(attempts.len() > 24 * 30, "{} attempts", attempts.len());
+        let pauses: Vec<_> = attempts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        for pause in &pauses {
+            assert!(*pause >= Duration::from_secs(1), "{pause:?}");
+            assert!(*pause <= Duration::from_secs(121), "{pause:?}");
+        }
+        let later = &pauses[20..];
+        let mean = later.iter().sum::<Duration>() / later.len() as u32;
+        assert!((45..75).contains(&mean.as_secs()), "{mean:?}");
+        assert_eq!(ticket.poll(), None);
+        let remaining = client.close(Duration::from_secs(1)).unwrap();
+        assert_eq!(remaining.unacknowledged, 1);
+        assert_eq!(ticket.poll(), Some(Outcome::Withdrawn));
+    };
+    let runtime = fiber::Runtime::builder().paused_clock(true);
+    runtime.run(main).unwrap();
+}
+
+#[test]
+fn a_refusal_is_told_and_makes_the_next_attempt_later() {
+    play_open(
+        options(),
+        |links| {
+            let refuse = |reason| {
+                let mut broker = links.next();
+                broker.receive(|packet| assert!(matches!(packet, PacketRef::Connect(_))));
+                broker.send(&PacketRef::ConnAck(ConnAck::refused(reason)));
+                broker.expect_end();
+            };
+            for _ in 0..20 {
+                refuse(ConnectReason::NotAuthorized);
+            }
+            expect_disconnect(&mut links.accept(false));
+        },
+        |client| {
+            let events = note(client);
+            let began = Instant::now();
+            client.wait_connected().unwrap();
+            assert!(began.elapsed() > Duration::from_secs(20 * 60));
+            fiber::yield_now().unwrap();
+            fiber::yield_now().unwrap();
+            let events = events.take();
+            let refused = "failed, the broker refused the connection: not authorized, again: true";
+            assert_eq!(events.len(), 21);
+            assert!(
+                events[..20].iter().all(|event| event == refused),
+                "{events:?}"
+            );
+        },
+    );
+}
+
+#[test]
+fn retry_now_ends_the_pause() {
+    let main = || {
+        let attempts = Rc::new(Cell::new(0));
+        let count = Rc::clone(&attempts);
+        let dial = move || -> Result<safe_rt::Socket, safe_rt::Error> {
+            count.set(count.get() + 1);
+            Err(unreachable_broker())
+        };
+        let client = Client::open_by(dial, options()).unwrap();
+        fiber::sleep(Duration::from_secs(3_600)).unwrap();
+        for _ in 0..100 {
+            let before = attempts.get();
+            client.retry_now();
+            fiber::yield_now().unwrap();
+            fiber::yield_now().unwrap();
+            assert_eq!(attempts.get(), before + 1);
+        }
+    };
+    let runtime = fiber::Runtime::builder().paused_clock(true);
+    runtime.run(main).unwrap();
+}
+
+#[test]
+fn closing_and_letting_go_end_a_dial_that_hangs_and_a_pause() {
+    for (hangs, closes) in [(false, false), (false, true), (true, false), (true, true)] {
+        let main = move || {
+            let held = Rc::new(());
+            let dial = {
+                let held = Rc::clone(&held);
+                move || -> Result<safe_rt::Socket, safe_rt::Error> {
+                    let _held = &held;
+                    if hangs {
+                        let hang = fiber::sleep(Duration::from_secs(3_600)).unwrap_err();
+                        let phase = safe_rt::Phase::Connect;
+                        return Err(safe_rt::Error::new(phase, "broker", hang.into()));
+                    }
+                    Err(unreachable_broker())
+                }
+            };
+            let client = Client::open_by(dial, options()).unwrap();
+            fiber::sleep(Duration::from_secs(600)).unwrap();
+            let began = Instant::now();
+            if closes {
+                let remaining = client.close(Duration::from_secs(60)).unwrap();
+                assert_eq!(remaining, Remaining::default());
+                assert!(matches!(*client.ended().unwrap(), EndCause::Closed));
+                let refused = client.publish(Publish::to("m", "")).unwrap_err();
+                assert!(matches!(Error::from(refused), Error::Wait(_)));
+            } else {
+                drop(client);
+                fiber::yield_now().unwrap();
+                fiber::yield_now().unwrap();
+            }
+            assert_eq!(began.elapsed(), Duration::ZERO);
+            assert_eq!(Rc::strong_count(&held), 1, "hangs {hangs}, closes {closes}");
+        };
+        let runtime = fiber::Runtime::builder().paused_clock(true);
+        runtime.run(main).unwrap();
+    }
+}
+
+#[test]
+fn close_waits_for_the_next_connection_and_for_what_is_unacknowledged() {
+    play_open(
+        options(),
+        |links| {
+            let mut first = links.accept(false);
+            expect_qos_1(&mut first);
+            drop(first);
+            let mut second = links.accept(true);
+            let number = expect_qos_1(&mut second);
+            second.send(&puback(number));
+            expect_disconnect(&mut second);
+        },
+        |client| {
+            let publish = Publish::to("m", "1").qos(QoS::AtLeastOnce);
+            let ticket = client.publish(publish.wait(Wait::Sent)).unwrap();
+            let remaining = client.close(Duration::from_secs(60)).unwrap();
+            assert_eq!(remaining, Remaining::default());
+            assert_eq!(ticket.poll(), ACKED_TWICE);
+        },
+    );
+}
+
+#[test]
+fn another_connection_may_be_given_to_a_client_and_its_session_goes_on() {
+    play(
+        options().clean_start(false),
+        |first| {
+            first.accept(false, |_| ());
+            answer_subscribe(first, &[]);
+            expect_qos_1(first);
+        },
+        |client| {
+            client.connect().unwrap();
+            let messages = client.subscribe_iter("a", QoS::AtLeastOnce).unwrap();
+            let attached = client.attach(fiber::net::pipe(10).0);
+            assert!(matches!(attached, Err(Error::AlreadyConnected)));
+            let publish = Publish::to("m", "1").qos(QoS::AtLeastOnce);
+            let lost = client.publish(publish.wait(Wait::Ack)).unwrap_err();
+            let mqtt::PublishError::Wait(lost) = lost else {
+                panic!("{lost:?}")
+            };
+            assert!(matches!(lost.cause, WaitCause::ConnectionLost(_)));
+            let mut messages = messages;
+            assert!(messages.next().is_none(), "the connection is over");
+
+            let (ours, theirs) = fiber::net::pipe(10_000);
+            let second = move || {
+                let mut second = Broker::new(theirs);
+                second.accept(true, |_| ());
+                let number = expect_qos_1(&mut second);
+                second.send(&puback(number));
+                second.send(&qos_0("a", b"2"));
+                expect_disconnect(&mut second);
+            };
+            let mut second = fiber::spawn(second).unwrap();
+            client.attach(ours).unwrap();
+            assert!(client.connect().unwrap());
+            let mut ticket = lost.ticket;
+            assert_eq!(ticket.outcome().ok(), ACKED_TWICE);
+            assert_eq!(&*messages.next().unwrap().unwrap().data, b"2");
+            client.close(Duration::from_secs(1)).unwrap();
+            let attached = client.attach(fiber::net::pipe(10).0);
+            assert!(matches!(attached, Err(Error::Wait(WaitCause::Closed))));
+            second.join().unwrap();
+        },
+    );
+}
+
+#[test]
+fn credentials_set_while_connected_count_from_the_next_connection_on() {
+    play_open(
+        options().credentials("meter", Some("old")),
+        |links| {
+            for password in [&b"old"[..], b"new"] {
+                let mut broker = links.next();
+                broker.receive(|packet| match packet {
+                    PacketRef::Connect(connect) => {
+                        assert_eq!(connect.fields().password, Some(password));
+                        assert!(!connect.fields().clean_start);
+                    }
+                    other => panic!("{other:?}"),
+                });
+                broker.send(&PacketRef::ConnAck(ConnAck::accepted(password == b"new")));
+                fiber::sleep(Duration::from_secs(1)).unwrap();
+            }
+        },
+        |client| {
+            client.wait_connected().unwrap();
+            client.set_credentials("meter", Some("new"));
+            while !client.wait_connected().unwrap() {
+                fiber::sleep(Duration::from_millis(100)).unwrap();
+            }
+        },
+    );
+}
