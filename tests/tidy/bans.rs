@@ -20,7 +20,7 @@ struct Ban {
 /// The doors to the outside world and the raw system calls.
 const DOORS: &[&str] = &["crates/fiber/src/world/", "crates/fiber/src/sys.rs"];
 
-const BANS: [Ban; 9] = [
+const BANS: [Ban; 10] = [
     Ban {
         path: "std::fs",
         harmless: &[],
@@ -81,8 +81,18 @@ const BANS: [Ban; 9] = [
     Ban {
         path: "mio",
         harmless: &[],
-        homes: &["crates/fiber/src/world/", "crates/fiber/src/net/"],
+        homes: &[
+            "crates/fiber/src/world/",
+            "crates/fiber/src/net/",
+            "crates/fiber/src/signal.rs",
+        ],
         instead: "sockets and their reactor have one home: `fiber::net`",
+    },
+    Ban {
+        path: "signal_hook",
+        harmless: &[],
+        homes: &["crates/fiber/src/signal.rs"],
+        instead: "signals come in through `fiber::signal`",
     },
 ];
 

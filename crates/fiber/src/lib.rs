@@ -36,7 +36,8 @@
 //! 4. A panic ends its fiber and arrives at [`JoinHandle::join`]. While a fiber unwinds its waits
 //!    fail at once.
 //! 5. Calls that would stop the thread (names, files, long work) go through the doors:
-//!    [`resolve`], [`fs`], [`offload`], [`wall_time`], [`random`].
+//!    [`resolve`], [`fs`], [`offload`], [`wall_time`], [`random`]. Signals of the operating system
+//!    come in through [`signal`].
 //! 6. A value that a library keeps in a thread-local while it calls your closure is shared by
 //!    all fibers: do not wait inside such a closure.
 
@@ -53,6 +54,7 @@ mod runtime;
 mod scheduler;
 mod scope;
 mod scope_tree;
+pub mod signal;
 mod stack;
 mod stats;
 pub mod sync;

@@ -43,6 +43,8 @@ pub enum WaitReason {
     Readable,
     /// Room for data.
     Writable,
+    /// A signal of the operating system.
+    Signal,
     /// Work on another thread.
     Offload,
     /// The first of several things.
@@ -66,6 +68,7 @@ impl WaitReason {
             | Self::Event
             | Self::Readable
             | Self::Writable
+            | Self::Signal
             | Self::Offload
             | Self::Select
             | Self::Unpark => false,

@@ -16,6 +16,7 @@ mod scale;
 mod scope;
 mod second_runtime;
 mod shutdown;
+mod signal;
 mod stack;
 mod wait_table;
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::{MILLISECOND, Trace, go, logged, parked_reasons, paused, real, timed, turns};
 use crate::net::pipe;
+use crate::signal::{Signal, Signals};
 use crate::{
     Event, OffloadError, Stopped, WaitReason, cause, channel, offload, oneshot, park, prepare,
     scope, select, sleep, spawn, timeout, yield_now,
@@ -132,6 +133,18 @@ fn table(reason: WaitReason) -> Option<Row> {
                 move || assert_eq!(right.try_read(&mut [0]).unwrap(), Some(1)),
             )
         }
+        WaitReason::Signal => {
+            let signals = Rc::new(Signals::listen(&[Signal::User1]).unwrap());
+            let waited = Rc::clone(&signals);
+            row(
+                move || {
+                    waited
+                        .recv()
+                        .map(|signal| assert_eq!(signal, Signal::User1))
+                },
+                move || signals.inject(Signal::User1),
+            )
+        }
         WaitReason::Offload => {
             let (go_on, held) = std::sync::mpsc::channel::<()>();
             Some(Row {
@@ -187,7 +200,8 @@ fn after(reason: WaitReason) -> Option<WaitReason> {
         WaitReason::Oneshot => Some(WaitReason::Event),
         WaitReason::Event => Some(WaitReason::Readable),
         WaitReason::Readable => Some(WaitReason::Writable),
-        WaitReason::Writable => Some(WaitReason::Offload),
+        WaitReason::Writable => Some(WaitReason::Signal),
+        WaitReason::Signal => Some(WaitReason::Offload),
         WaitReason::Offload => Some(WaitReason::Select),
         WaitReason::Select => Some(WaitReason::Unpark),
         WaitReason::Unpark => Some(WaitReason::Penalty),
@@ -213,7 +227,7 @@ fn for_each_row(check: fn(WaitReason, Row)) {
         rows += 1;
         next = after(reason);
     }
-    assert_eq!(rows, 13);
+    assert_eq!(rows, 14);
 }
 
 #[test]
