@@ -49,6 +49,8 @@ mod control_buffer;
 mod outbound_log;
 pub mod packet;
 pub mod session;
+#[cfg(test)]
+mod tests;
 mod time;
 pub mod topic;
 

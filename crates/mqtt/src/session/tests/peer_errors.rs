@@ -1,7 +1,26 @@
 //! One row for each rule that a server can break, and what it may do that is no fault.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::packet::{ConnectReason, PacketType};
+use crate::tests::{expect_all, variants};
+
+variants!(PeerError {
+    BeforeConnect,
+    FirstPacket,
+    SecondConnAck,
+    SessionPresentAfterCleanStart,
+    ClientPacket,
+    SubAckCodes,
+    InboundWindow,
+});
+
+thread_local! {
+    /// The faults that [`check`] was shown on this thread, which is that of one test.
+    static SHOWN: RefCell<BTreeSet<&'static str>> = const { RefCell::new(BTreeSet::new()) };
+}
 
 /// Hands `bytes` to the session and expects this fault with this text.
 #[track_caller]
@@ -14,6 +33,23 @@ fn check(mut rig: Rig, bytes: &[u8], error: PeerError, text: &str) {
     assert_eq!(rig.receive(bytes), Ok(Effect::Nothing));
     assert_eq!(rig.write(usize::MAX), b"");
     assert_eq!(rig.publish("a", QoS::AtMostOnce, 0), Err(Rejected::Ended));
+    SHOWN.with_borrow_mut(|shown| shown.insert(variant(&error)));
+}
+
+#[test]
+fn every_fault_of_a_server_has_its_packets_and_its_text() {
+    for test in [
+        a_packet_before_connect,
+        a_first_packet_other_than_connack,
+        a_second_connack,
+        a_session_present_after_a_clean_start,
+        packets_that_only_clients_send,
+        a_suback_with_another_number_of_codes_than_filters,
+        more_unacknowledged_messages_than_are_held,
+    ] {
+        test();
+    }
+    SHOWN.with_borrow(|shown| expect_all(VARIANTS, shown));
 }
 
 fn connecting() -> Rig {
