@@ -8,6 +8,7 @@
     reason = "a step that fails ends its test, helpers included"
 )]
 
+mod bad_server;
 mod broker_client;
 mod broker_connect;
 mod broker_delivery;
