@@ -28,7 +28,7 @@ fn echo(client: &Socket, server: &Socket) {
 }
 
 #[track_caller]
-fn kind(error: &Error) -> Option<TlsErrorKind> {
+pub(crate) fn kind(error: &Error) -> Option<TlsErrorKind> {
     assert_eq!(error.phase(), Phase::Tls);
     TlsError::of(error).map(TlsError::kind)
 }

@@ -4,6 +4,7 @@
 
 mod bare_peer;
 mod config;
+mod garbage;
 mod handshake;
 mod listener;
 mod loopback;
