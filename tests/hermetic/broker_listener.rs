@@ -1,16 +1,21 @@
 //! The embedded broker behind a TLS listener on the loopback interface, as the device's cloud would
-//! be: client certificates and ALPN demanded. Sockets of the system take real time, so the clock
+//! be: client certificates and ALPN demanded, and strangers that speak no TLS. Sockets of the system take real time, so the clock
 //! here is not paused.
 
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
+
+use fiber::net::{TcpListener, TcpStream};
 
 use mqtt::{Broker, BrokerOptions, Client, ClientId, ClientOptions, Publish, QoS, Wait};
 use safe_rt::{
-    ClientTlsOptions, DialOptions, Endpoint, Identity, Listener, Scheme, ServerTlsOptions, Trust,
+    ClientTlsOptions, DialOptions, Endpoint, Identity, Listener, Phase, Scheme, ServerTls,
+    ServerTlsOptions, TlsError, TlsErrorKind, Trust,
 };
 use tests::pki::{self, Pki};
 
 const ALPN: &str = "x-amzn-mqtt-ca";
+const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn identity(of: &pki::Identity) -> Identity {
@@ -27,19 +32,32 @@ fn options(pki: &Pki, client: &pki::Identity) -> DialOptions {
     DialOptions::new().tls(tls.unwrap())
 }
 
+fn server_tls(pki: &Pki) -> ServerTls {
+    let trust = Trust::from_pem(pki.authority.certificate().as_bytes()).unwrap();
+    ServerTlsOptions::new(identity(&pki.server))
+        .require_client_certificate(trust)
+        .alpn([ALPN])
+        .build()
+        .unwrap()
+}
+
+fn endpoint(address: std::net::SocketAddr) -> Endpoint {
+    Endpoint::new(Scheme::Mqtts, &address.to_string()).unwrap()
+}
+
+#[track_caller]
+fn run(body: impl FnOnce() + 'static) {
+    fiber::run(move || fiber::timeout(LIMIT, body))
+        .unwrap()
+        .unwrap();
+}
+
 #[test]
 fn devices_with_a_certificate_talk_through_a_tls_listener_and_others_do_not() {
-    let body = || {
+    run(|| {
         let pki = Pki::new();
-        let trust = Trust::from_pem(pki.authority.certificate().as_bytes()).unwrap();
-        let tls = ServerTlsOptions::new(identity(&pki.server))
-            .require_client_certificate(trust)
-            .alpn([ALPN])
-            .build()
-            .unwrap();
-        let listener = Listener::bind_tls(([127, 0, 0, 1], 0).into(), tls).unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let endpoint = Endpoint::new(Scheme::Mqtts, &address).unwrap();
+        let listener = Listener::bind_tls(ANY_PORT.into(), server_tls(&pki)).unwrap();
+        let endpoint = endpoint(listener.local_addr().unwrap());
         let broker = Broker::new(BrokerOptions::default());
         broker.serve(listener).unwrap();
         let cloud = broker.subscribe("meter/#").unwrap();
@@ -72,8 +90,114 @@ fn devices_with_a_certificate_talk_through_a_tls_listener_and_others_do_not() {
         assert!(!matches!(stranger, Ok(Ok(_))), "{stranger:?}");
         assert!(device.is_connected());
         broker.stop();
-    };
-    fiber::run(move || fiber::timeout(LIMIT, body))
-        .unwrap()
-        .unwrap();
+    });
+}
+
+#[test]
+fn a_tls_listener_goes_on_serving_whatever_strangers_send() {
+    run(|| {
+        let pki = Pki::new();
+        let listener = Listener::bind_tls(ANY_PORT.into(), server_tls(&pki)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let broker = Broker::new(BrokerOptions::default());
+        broker.serve(listener).unwrap();
+        let cloud = broker.subscribe("meter").unwrap();
+        let strangers: [&[u8]; 6] = [
+            b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02ab",
+            b"GET / HTTP/1.1\r\n\r\n",
+            &[0; 1000],
+            &[0xa5; 1000],
+            b"\x16\x03\x01\xff\xff",
+            b"\x16",
+        ];
+        // Those that say nothing, or not enough, stay while the others come.
+        let silent = TcpStream::connect(address).unwrap();
+        let mut waiting = vec![silent];
+        for (number, bytes) in strangers.into_iter().enumerate() {
+            let mut stranger = TcpStream::connect(address).unwrap();
+            stranger.write_all(bytes).unwrap();
+            if bytes.len() == 1 {
+                waiting.push(stranger);
+            } else {
+                // An alert may come first, and a reset is an end as well.
+                let _ = stranger.read_to_end(&mut Vec::new());
+            }
+            drop(TcpStream::connect(address).unwrap());
+            let socket = safe_rt::dial(&endpoint(address), &options(&pki, &pki.client)).unwrap();
+            let id = ClientId::new(format!("meter-{number}")).unwrap();
+            let device = Client::over(socket, ClientOptions::new(id));
+            device.connect().unwrap();
+            let publish = Publish::to("meter", "21.5").qos(QoS::AtLeastOnce);
+            device.publish(publish.wait(Wait::Ack)).unwrap();
+            assert_eq!(cloud.recv().unwrap().payload(), b"21.5");
+            device.close(LIMIT).unwrap();
+        }
+        // In its handshake still.
+        assert!(broker.stats().connections >= waiting.len());
+        broker.stop();
+    });
+}
+
+/// A server that sends this to each client, then closes or waits for the client to.
+fn serve_bytes(bytes: &'static [u8], closes: bool) -> std::net::SocketAddr {
+    let listener = TcpListener::bind(ANY_PORT.into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    fiber::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(bytes).unwrap();
+        if !closes {
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    })
+    .unwrap();
+    address
+}
+
+#[test]
+fn a_device_that_finds_no_tls_at_its_broker_is_told_so() {
+    run(|| {
+        let pki = Pki::new();
+        // What the broker itself says to a ClientHello: nothing.
+        let plain = Listener::bind(ANY_PORT.into()).unwrap();
+        let plain_address = plain.local_addr().unwrap();
+        let broker = Broker::new(BrokerOptions::default());
+        broker.serve(plain).unwrap();
+        let no_tls = "the peer does not speak TLS: expected a TLS record, found other bytes";
+        let (not_tls, closed) = (TlsErrorKind::NotTls, TlsErrorKind::ClosedInHandshake);
+        let cases = [
+            (serve_bytes(b"\x20\x02\x00\x00", false), not_tls, no_tls),
+            (
+                serve_bytes(b"HTTP/1.1 400 Bad Request\r\n\r\n", false),
+                not_tls,
+                no_tls,
+            ),
+            (serve_bytes(&[0xa5; 1000], false), not_tls, no_tls),
+            (
+                serve_bytes(b"\x16\x03\x03\xff\xff", false),
+                TlsErrorKind::Protocol,
+                "the peer broke the rules of TLS",
+            ),
+            (
+                plain_address,
+                closed,
+                "the peer closed the connection in the middle of the TLS handshake",
+            ),
+        ];
+        for (address, expected, text) in cases {
+            let dialled = safe_rt::dial(&endpoint(address), &options(&pki, &pki.client));
+            let error = dialled.map(drop).unwrap_err();
+            assert_eq!(error.phase(), Phase::Tls, "{error}");
+            let kind = TlsError::of(&error).map(TlsError::kind);
+            assert_eq!(kind, Some(expected), "{error}");
+            let text = format!("TLS handshake with {address}: {text}");
+            assert!(error.to_string().starts_with(&text), "{error}");
+        }
+        // The plain broker still serves those who speak plainly.
+        let socket = TcpStream::connect(plain_address).unwrap();
+        let id = ClientId::new("meter").unwrap();
+        Client::over(socket, ClientOptions::new(id))
+            .connect()
+            .unwrap();
+        broker.stop();
+    });
 }
