@@ -1,6 +1,6 @@
 //! The embedded broker behind a TLS listener on the loopback interface, as the device's cloud would
-//! be: client certificates and ALPN demanded, and strangers that speak no TLS. Sockets of the system take real time, so the clock
-//! here is not paused.
+//! be: client certificates and ALPN demanded, and strangers that speak no TLS. Sockets of the system
+//! take real time, so the clock here is not paused.
 
 use std::io::{Read as _, Write as _};
 use std::time::Duration;

@@ -19,6 +19,7 @@ mod broker_model;
 mod broker_sessions;
 mod counting;
 mod exactly_once;
+mod flood;
 mod handlers;
 mod harness;
 mod inbound_window;
