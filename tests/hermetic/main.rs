@@ -20,6 +20,7 @@ mod broker_sessions;
 mod counting;
 mod exactly_once;
 mod flood;
+mod handler_waits;
 mod handlers;
 mod harness;
 mod inbound_window;
