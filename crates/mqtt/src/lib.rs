@@ -44,6 +44,8 @@
 #[cfg(feature = "broker")]
 mod broker;
 #[cfg(feature = "client")]
+mod calls;
+#[cfg(feature = "client")]
 mod client;
 mod control_buffer;
 mod outbound_log;
@@ -56,6 +58,8 @@ pub mod topic;
 
 #[cfg(feature = "broker")]
 pub use broker::*;
+#[cfg(feature = "client")]
+pub use calls::*;
 #[cfg(feature = "client")]
 pub use client::{
     CONNECT_TIMEOUT_DEFAULT, Client, ClientOptions, ClientStats, EARLY_BYTES_MAX,

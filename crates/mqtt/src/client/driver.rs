@@ -219,6 +219,7 @@ impl Driver<'_> {
         }
         self.unflushed = !flushed;
         if written > 0 {
+            state.last_activity = Some(Instant::recent());
             state.wake_for_room(Room::Log);
         }
         state.check_drained();
@@ -280,7 +281,9 @@ impl Driver<'_> {
             Some(n) => {
                 self.input.filled(n);
                 self.answered = self.up.is_some();
-                self.shared.state().session.received(now());
+                let mut state = self.shared.state();
+                state.session.received(now());
+                state.last_activity = Some(Instant::recent());
             }
             None => {}
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use fiber::{SpawnError, Stopped};
 
+use super::Remaining;
 use super::ticket::Ticket;
 use crate::packet::{ConnectReason, DecodeError, EncodeError};
 use crate::session::{ArgumentError, CloseCause, PeerError};
@@ -180,6 +181,8 @@ pub enum Error {
     },
     /// A wait ended early.
     Wait(WaitCause),
+    /// The client was closed before everything was acknowledged.
+    Unfinished(Remaining),
     /// The client is connected, or was.
     AlreadyConnected,
     /// No fiber could be started for the connection.
@@ -203,6 +206,11 @@ impl fmt::Display for Error {
                 )
             }
             Self::Wait(cause) => cause.fmt(f),
+            Self::Unfinished(remaining) => write!(
+                f,
+                "the client was closed with {} messages unacknowledged and {} bytes unsent",
+                remaining.unacknowledged, remaining.unsent_bytes
+            ),
             Self::AlreadyConnected => f.write_str("the client already had its connection"),
             Self::Spawn(_) => f.write_str("no fiber could be started for the connection"),
             Self::Dial(error) => error.fmt(f),
@@ -219,7 +227,10 @@ impl StdError for Error {
             Self::Spawn(error) => Some(error),
             Self::Dial(error) => Some(error),
             Self::Io(error) => Some(error),
-            Self::Refused(_) | Self::SubscribeRefused { .. } | Self::AlreadyConnected => None,
+            Self::Refused(_)
+            | Self::SubscribeRefused { .. }
+            | Self::Unfinished(_)
+            | Self::AlreadyConnected => None,
         }
     }
 }

@@ -30,7 +30,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fiber::{FiberBuilder, Stopped};
+use fiber::{FiberBuilder, Instant, Stopped};
 use safe_rt::{Endpoint, Socket};
 
 pub use self::early::{EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EARLY_WINDOW};
@@ -332,6 +332,34 @@ impl Client {
     /// [`Stopped`] when the wait ended early.
     pub fn ended(&self) -> Result<Arc<EndCause>, Stopped> {
         self.shared.look_until(|state| state.end.clone())
+    }
+
+    /// Sends PINGREQ now, ahead of what waits, unless one is under way (MQTT3-3.12); what the broker
+    /// must answer in time, or the connection is given up. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Wait`] when there is no connection.
+    pub fn ping(&self) -> Result<(), Error> {
+        let mut state = self.shared.state();
+        let State { session, log, .. } = &mut *state;
+        let pinged = session.ping(now(), log);
+        pinged.map_err(|_| Error::Wait(WaitCause::Closed))?;
+        self.shared.wake.set();
+        Ok(())
+    }
+
+    /// How many messages of QoS 1 and 2 are not acknowledged yet, sent or not. Does not yield.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        self.shared.state().session.unacknowledged()
+    }
+
+    /// When bytes last went in either direction on the present connection, or the one before;
+    /// `None` before the first. Does not yield.
+    #[must_use]
+    pub fn last_activity(&self) -> Option<Instant> {
+        self.shared.state().last_activity
     }
 
     /// What the client did so far. Does not yield.

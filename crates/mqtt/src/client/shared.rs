@@ -79,6 +79,8 @@ pub(super) struct State {
     pub(super) dialling: Option<Canceller>,
     /// The next connection is to be tried at once.
     pub(super) retry_now: bool,
+    /// When bytes last went in either direction.
+    pub(super) last_activity: Option<Instant>,
     /// CONNECT of this connection was accepted by the kernel.
     pub(super) introduced: bool,
     /// Why there is no connection, and none will come unless one is given.
@@ -138,6 +140,7 @@ impl Shared {
                 served: false,
                 dialling: None,
                 retry_now: false,
+                last_activity: None,
                 introduced: false,
                 end: None,
                 closing: false,

@@ -8,10 +8,13 @@ use std::time::Duration;
 use fiber::net::{PipeStream, Shutdown};
 
 use super::{expect_all, variants};
+use crate::session::ArgumentError;
 use crate::{Client, ClientId, ClientOptions, EndCause, INBOUND_BYTES_MAX, QoS};
 
 variants!(EndCause {
     Closed,
+    Dial,
+    Argument,
     Refused,
     ClosedByPeer,
     Transport,
@@ -23,7 +26,7 @@ variants!(EndCause {
 });
 
 /// What no broker can cause.
-const OWN: [&str; 2] = ["Closed", "Panicked"];
+const OWN: [&str; 4] = ["Closed", "Dial", "Argument", "Panicked"];
 
 const CONNECT_LEN: usize = 16;
 const SUBSCRIBE_LEN: usize = 8;
@@ -154,6 +157,8 @@ fn every_end_that_a_broker_can_cause_has_its_cause_and_its_text() {
 #[test]
 fn the_texts_of_other_ends_name_them_too() {
     let transport = EndCause::Transport(ErrorKind::ConnectionReset.into());
+    let refused = ErrorKind::ConnectionRefused.into();
+    let unreachable = safe_rt::Error::new(safe_rt::Phase::Connect, "broker:1883", refused);
     for (cause, text) in [
         (EndCause::Closed, "the connection was closed from this side"),
         (
@@ -161,6 +166,14 @@ fn the_texts_of_other_ends_name_them_too() {
             "the fiber that serves the connection panicked",
         ),
         (transport, "the connection failed: connection reset"),
+        (
+            EndCause::Dial(unreachable),
+            "no connection: connecting to broker:1883: connection refused",
+        ),
+        (
+            EndCause::Argument(ArgumentError::TooManyFilters { found: 2_000 }),
+            "the settings make no CONNECT: expected at most 1024 topic filters, found 2000",
+        ),
     ] {
         assert_eq!(cause.to_string(), text);
     }
