@@ -18,6 +18,7 @@ mod broker_listener;
 mod broker_model;
 mod broker_sessions;
 mod counting;
+mod cuts;
 mod exactly_once;
 mod flood;
 mod handler_waits;
