@@ -5,12 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::Instant;
-use mqtt::packet::PacketRef;
+use mqtt::packet::{Delivery, PacketRef};
 use mqtt::{Client, Publish, QoS, Resubscribe, Subscribe, Wait};
 
 use crate::harness::{
-    Broker, answer_subscribe, answer_unsubscribe, expect_disconnect, expect_qos_1, note, options,
-    play_open, puback, qos_0, qos_1,
+    Broker, answer_subscribe, answer_unsubscribe, expect_disconnect, expect_qos_1, id, note,
+    options, play_open, puback, publish, qos_0, qos_1,
 };
 
 #[test]
@@ -297,6 +297,56 @@ fn early_messages_are_bounded_and_those_that_go_are_acknowledged_and_counted() {
             assert_eq!(client.stats().unrouted, 6);
             fiber::sleep(Duration::from_secs(9)).unwrap();
             assert_eq!(client.stats().unrouted, 70);
+        },
+    );
+}
+
+#[test]
+fn a_message_that_comes_again_before_it_was_handled_is_handled_once_and_acknowledged() {
+    play_open(
+        options(),
+        |links| {
+            let mut first = links.accept(false);
+            answer_subscribe(&mut first, &[]);
+            answer_subscribe(&mut first, &[]);
+            // The first is being handled when the link is lost, the others wait.
+            for number in [1, 2, 3] {
+                first.send(&qos_1("a", &[number as u8], number));
+            }
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+            drop(first);
+            let mut second = links.accept(true);
+            let again = |number| Delivery::AtLeastOnce {
+                packet_id: id(number),
+                dup: true,
+            };
+            for number in [1, 2, 3] {
+                second.send(&publish("a", &[number as u8], again(number)));
+            }
+            // Another message under the identifier of one that was handled meanwhile or not.
+            second.send(&publish("a", b"\x04", again(4)));
+            for number in [1, 2, 3, 4] {
+                second.expect(&puback(number));
+            }
+            second.send(&publish("a", b"\x05", again(1)));
+            second.expect(&puback(1));
+            expect_disconnect(&mut second);
+        },
+        |client| {
+            let handled = Rc::new(RefCell::new(Vec::new()));
+            for filter in ["a", "#"] {
+                let handled = Rc::clone(&handled);
+                let handler = move |_: &Client, message: &mqtt::Message| {
+                    fiber::sleep(Duration::from_secs(10))?;
+                    handled.borrow_mut().push(message.data[0]);
+                    Ok(())
+                };
+                client.subscribe(filter, QoS::AtLeastOnce, handler).unwrap();
+            }
+            fiber::sleep(Duration::from_secs(100)).unwrap();
+            let mut handled = handled.take();
+            handled.sort_unstable();
+            assert_eq!(handled, [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]);
         },
     );
 }

@@ -18,13 +18,13 @@ use safe_rt::Socket;
 
 use super::error::EndCause;
 use super::event::Event;
+use super::inbox::QOS_0_QUEUE_MAX;
 use super::link::{STARVED_RETRY, run_user_code};
 use super::options::Resubscribe;
 use super::read_buffer::ReadBuffer;
 use super::receive::handle_packet;
 use super::room::Room;
 use super::shared::{Shared, State, now};
-use super::subscription::QOS_0_QUEUE_MAX;
 use crate::outbound_log::LogOffset;
 use crate::packet::{self, Version};
 use crate::session::{Input, Output, PeerError};

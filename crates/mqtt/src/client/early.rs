@@ -8,7 +8,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::subscription::Arrived;
+use super::inbox::Arrived;
+use crate::session::AckToken;
 use crate::time::Time;
 
 /// How long after the beginning of a connection messages are held for a later subscription.
@@ -67,6 +68,14 @@ impl Early {
         let arrived = self.held.pop_front()?;
         self.bytes -= arrived.message.len();
         Some(arrived)
+    }
+
+    /// Gives a message of an earlier connection that has come again its new acknowledgement; returns
+    /// whether there is one.
+    pub(super) fn renew(&mut self, topic: &str, payload: &[u8], ack: AckToken) -> bool {
+        let mut held = self.held.iter_mut();
+        let found = held.find(|arrived| arrived.is_repeated_by(topic, payload, ack));
+        found.is_some_and(|arrived| arrived.ack.replace(ack).is_some())
     }
 
     /// How many are held.

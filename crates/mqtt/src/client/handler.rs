@@ -10,9 +10,10 @@ use std::time::Duration;
 use fiber::FiberBuilder;
 
 use super::Client;
+use super::inbox::Arrived;
 use super::message::Message;
 use super::shared::Shared;
-use super::subscription::{Arrived, Removed, SubscriptionId};
+use super::subscription::{Removed, SubscriptionId};
 use crate::session::AckToken;
 
 /// Why a handler could not handle a message: any error.
@@ -55,7 +56,7 @@ pub(super) fn run(shared: &Rc<Shared>, id: SubscriptionId) {
     loop {
         let arrived = shared.state().subscriptions.pop(id);
         match arrived {
-            Some(arrived) => handle(shared, &client, &mut handler, arrived),
+            Some(arrived) => handle(shared, id, &client, &mut handler, arrived),
             None if linger(shared, id) => {}
             None => break,
         }
@@ -94,7 +95,13 @@ fn linger(shared: &Rc<Shared>, id: SubscriptionId) -> bool {
 }
 
 /// Calls the handler for one message and acknowledges that, whatever came of it.
-fn handle(shared: &Rc<Shared>, client: &Client, handler: &mut Handler, arrived: Arrived) {
+fn handle(
+    shared: &Rc<Shared>,
+    id: SubscriptionId,
+    client: &Client,
+    handler: &mut Handler,
+    arrived: Arrived,
+) {
     let message = &arrived.message;
     // The text of an error and the drop of it are the user's as well.
     let call = || {
@@ -112,13 +119,15 @@ fn handle(shared: &Rc<Shared>, client: &Client, handler: &mut Handler, arrived: 
         }
     }
     if let Some(ack) = arrived.ack {
-        acknowledge(shared, ack);
+        acknowledge(shared, id, ack);
     }
 }
 
-/// Notes that one taker of a message is done with it; the last one acknowledges it.
-pub(super) fn acknowledge(shared: &Rc<Shared>, ack: AckToken) {
+/// Notes that a subscription is done with the message that it took last; the last one to be done
+/// with it acknowledges it.
+pub(super) fn acknowledge(shared: &Rc<Shared>, id: SubscriptionId, ack: AckToken) {
     let mut state = shared.state();
+    let ack = state.subscriptions.finish(id, ack);
     if state.subscriptions.done(ack) && state.session.acknowledge(ack) {
         shared.wake.set();
     }

@@ -46,7 +46,7 @@ impl Messages {
 
     fn acknowledge(&mut self) {
         if let Some(ack) = self.ack.take() {
-            handler::acknowledge(&self.shared, ack);
+            handler::acknowledge(&self.shared, self.id, ack);
         }
     }
 }

@@ -10,6 +10,7 @@ mod early;
 mod error;
 mod event;
 mod handler;
+mod inbox;
 mod link;
 mod login;
 mod message;
@@ -37,6 +38,7 @@ pub use self::early::{EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EARLY_WINDOW};
 pub use self::error::{EndCause, Error, PublishError, WaitCause, WaitError};
 pub use self::event::{EVENTS_MAX, Event};
 pub use self::handler::HandlerError;
+pub use self::inbox::{QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX};
 pub use self::message::{Message, Payload, Topic};
 pub use self::messages::Messages;
 pub use self::options::{
@@ -46,9 +48,7 @@ pub use self::options::{
 pub use self::publish::Publish;
 pub use self::shared::ClientStats;
 pub use self::subscribe::Subscribe;
-pub use self::subscription::{
-    INBOUND_BYTES_MAX, QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX, SubscriptionId,
-};
+pub use self::subscription::{INBOUND_BYTES_MAX, SubscriptionId};
 pub use self::ticket::{Outcome, Ticket, Wait};
 
 use self::shared::{Shared, State, now};

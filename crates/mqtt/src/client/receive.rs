@@ -4,14 +4,15 @@ use std::rc::Rc;
 
 use super::error::EndCause;
 use super::handler;
+use super::inbox::Arrived;
 use super::message::Message;
 use super::read_buffer::Shared as Bytes;
 use super::room::Room;
 use super::shared::{Shared, State};
-use super::subscription::{Arrived, INBOUND_BYTES_MAX, Routed};
+use super::subscription::{INBOUND_BYTES_MAX, Routed};
 use super::ticket::Outcome;
-use crate::packet::PacketRef;
-use crate::session::{Effect, Input};
+use crate::packet::{PacketRef, Publish};
+use crate::session::{AckToken, Effect, Input};
 use crate::time::Time;
 
 /// Hands a packet to the session and acts on what it says.
@@ -38,6 +39,12 @@ pub(super) fn handle_packet(
         }
         (Effect::Deliver { ack }, PacketRef::Publish(publish)) => {
             state.stats.received += 1;
+            if publish.dup()
+                && let Some(ack) = ack
+                && state.is_repeated(&publish, ack)
+            {
+                return Ok(());
+            }
             let held = place.clone();
             let message = || Message::hold(bytes, held, &publish);
             let start = |id| handler::start(shared, id);
@@ -77,6 +84,14 @@ pub(super) fn handle_packet(
 }
 
 impl State {
+    /// Whether a QoS 1 message has come again that came on an earlier connection and is not handled
+    /// yet; then it is acknowledged when that is.
+    #[cold]
+    fn is_repeated(&mut self, publish: &Publish<'_>, ack: AckToken) -> bool {
+        let (topic, payload) = (publish.topic(), publish.payload());
+        self.subscriptions.renew(topic, payload, ack) || self.early.renew(topic, payload, ack)
+    }
+
     /// Holds a message that nobody wants while a subscription may still come, or lets it go.
     #[cold]
     fn receive_unwanted(&mut self, shared: &Rc<Shared>, arrived: Arrived, now: Time) {

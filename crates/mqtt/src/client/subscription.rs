@@ -3,20 +3,17 @@
 //! One subscription has one or more topic filters, a queue, and either a handler, which runs on
 //! a fiber of its own while there is something to handle, or an iterator. Nothing here waits.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use fiber::Unparker;
 
 use super::handler::Handler;
+use super::inbox::{Arrived, Inbox};
 use super::message::Message;
 use crate::packet::QoS;
 use crate::session::AckToken;
 use crate::topic::{RouteId, Router, TopicFilter};
 
-/// Unhandled QoS 0 messages of one subscription; one more drops the oldest of them.
-pub const QOS_0_QUEUE_MAX: usize = 1_024;
-/// Bytes of unhandled QoS 0 messages of one subscription; more drop the oldest of them.
-pub const QOS_0_QUEUE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of unhandled QoS 1 and 2 messages of one client, counted for each handler that gets them; more
 /// end the connection, unless it is a single message.
 pub const INBOUND_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -38,13 +35,6 @@ enum Taker {
     Iterator,
 }
 
-/// A message in a queue, and what acknowledges it.
-#[derive(Debug)]
-pub(super) struct Arrived {
-    pub(super) message: Message,
-    pub(super) ack: Option<AckToken>,
-}
-
 /// One topic filter of a subscription.
 struct Route {
     id: RouteId,
@@ -58,9 +48,7 @@ struct Entry {
     taker: Taker,
     /// A fiber for the handler is on its way.
     starting: bool,
-    queue: VecDeque<Arrived>,
-    qos_0_len: usize,
-    qos_0_bytes: usize,
+    inbox: Inbox,
     /// Who waits for the next message.
     waiter: Option<Unparker>,
 }
@@ -139,9 +127,7 @@ impl Subscriptions {
             routes,
             taker: handler.map_or(Taker::Iterator, Taker::Handler),
             starting: false,
-            queue: VecDeque::new(),
-            qos_0_len: 0,
-            qos_0_bytes: 0,
+            inbox: Inbox::default(),
             waiter: None,
         });
         id
@@ -179,7 +165,7 @@ impl Subscriptions {
             for route in &entry.routes {
                 self.router.remove(route.id);
             }
-            for arrived in &entry.queue {
+            for arrived in entry.inbox.iter() {
                 if arrived.ack.is_some() {
                     self.held_bytes -= arrived.message.len();
                 }
@@ -203,7 +189,7 @@ impl Subscriptions {
             let generation = *generation;
             if let Some(entry) = entry
                 && let Taker::Handler(_) = entry.taker
-                && entry.queue.is_empty()
+                && entry.inbox.is_empty()
             {
                 removed.push(self.remove(SubscriptionId { slot, generation }));
             }
@@ -354,23 +340,7 @@ impl Subscriptions {
         let Some(entry) = self.get_mut(id) else {
             return 0;
         };
-        let mut dropped = 0;
-        if arrived.ack.is_none() {
-            entry.qos_0_len += 1;
-            entry.qos_0_bytes += arrived.message.len();
-            while entry.qos_0_len > QOS_0_QUEUE_MAX
-                || (entry.qos_0_bytes > QOS_0_QUEUE_BYTES_MAX && entry.qos_0_len > 1)
-            {
-                let oldest = entry.queue.iter().position(|queued| queued.ack.is_none());
-                let Some(queued) = oldest.and_then(|at| entry.queue.remove(at)) else {
-                    break;
-                };
-                entry.qos_0_len -= 1;
-                entry.qos_0_bytes -= queued.message.len();
-                dropped += 1;
-            }
-        }
-        entry.queue.push_back(arrived);
+        let dropped = entry.inbox.push(arrived);
         if let Some(waiter) = entry.waiter.take() {
             waiter.unpark();
         } else if let Taker::Handler(_) = entry.taker
@@ -387,15 +357,39 @@ impl Subscriptions {
     /// Takes the next message of a subscription.
     pub(super) fn pop(&mut self, id: SubscriptionId) -> Option<Arrived> {
         let entry = self.get_mut(id)?;
-        let arrived = entry.queue.pop_front()?;
-        let len = arrived.message.len();
+        let arrived = entry.inbox.pop()?;
         if arrived.ack.is_some() {
-            self.held_bytes -= len;
-        } else {
-            entry.qos_0_len -= 1;
-            entry.qos_0_bytes -= len;
+            self.held_bytes -= arrived.message.len();
         }
         Some(arrived)
+    }
+
+    /// Returns what acknowledges the message of a subscription that was taken with `ack`: it may have
+    /// come again since.
+    pub(super) fn finish(&mut self, id: SubscriptionId, ack: AckToken) -> AckToken {
+        let entry = self.get_mut(id);
+        entry.map_or(ack, |entry| entry.inbox.finish(ack))
+    }
+
+    /// Finds a message of an earlier connection that has come again, with its new acknowledgement,
+    /// and gives it that. Returns whether there is one: then it need not be queued again.
+    #[cold]
+    pub(super) fn renew(&mut self, topic: &str, payload: &[u8], ack: AckToken) -> bool {
+        let mut takers = 0;
+        let mut earlier = None;
+        let entries = self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut());
+        for entry in entries {
+            if let Some(other) = entry.inbox.renew(topic, payload, ack) {
+                earlier = Some(other);
+                takers += 1;
+            }
+        }
+        self.shared_acks
+            .retain(|(other, _)| Some(*other) != earlier);
+        if takers > 1 {
+            self.shared_acks.push((ack, takers));
+        }
+        takers > 0
     }
 
     /// Notes that one taker is done with a message; true if it was the last that has it.
@@ -414,7 +408,7 @@ impl Subscriptions {
     /// Whether messages wait in a subscription's queue.
     pub(super) fn has_queued(&mut self, id: SubscriptionId) -> bool {
         self.get_mut(id)
-            .is_some_and(|entry| !entry.queue.is_empty())
+            .is_some_and(|entry| !entry.inbox.is_empty())
     }
 
     /// Sets who is to be woken for the next message; false if the subscription is gone.

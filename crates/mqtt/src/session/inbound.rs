@@ -20,6 +20,17 @@ pub struct AckToken {
 }
 
 impl AckToken {
+    /// Tells whether `later` came with the same packet identifier at QoS 1 on a later connection: it
+    /// is the same message again, if the content is the same.
+    #[inline]
+    #[must_use]
+    pub fn is_repeated_by(self, later: Self) -> bool {
+        self.packet_id == later.packet_id
+            && self.connection != later.connection
+            && !self.exactly_once
+            && !later.exactly_once
+    }
+
     #[inline]
     pub(super) const fn packet_id(self) -> PacketId {
         self.packet_id
