@@ -201,3 +201,50 @@ fn a_device_that_finds_no_tls_at_its_broker_is_told_so() {
         broker.stop();
     });
 }
+
+#[test]
+fn sessions_and_retained_messages_outlive_stop_and_serve() {
+    run(|| {
+        let broker = Broker::new(BrokerOptions::default());
+        let serve = || {
+            let listener = Listener::bind(ANY_PORT.into()).unwrap();
+            let address = listener.local_addr().unwrap();
+            broker.serve(listener).unwrap();
+            address
+        };
+        let over = |address| {
+            let socket = TcpStream::connect(address).unwrap();
+            let options = ClientOptions::new(ClientId::new("meter").unwrap()).clean_start(false);
+            Client::over(socket, options)
+        };
+        let address = serve();
+        let device = over(address);
+        assert!(!device.connect().unwrap());
+        let publish = Publish::to("state", "on")
+            .qos(QoS::AtLeastOnce)
+            .retain(true);
+        device.publish(publish.wait(Wait::Ack)).unwrap();
+        let commands = device.subscribe_iter("set", QoS::ExactlyOnce).unwrap();
+        broker.stop();
+        device.ended().unwrap();
+        drop(commands);
+        assert!(TcpStream::connect(address).is_err(), "nobody listens");
+        // Who is away misses nothing.
+        for payload in ["1", "2"] {
+            broker
+                .publish("set", payload, QoS::ExactlyOnce, false)
+                .unwrap();
+        }
+        let device = over(serve());
+        let connecting = device.clone();
+        let mut connecting = fiber::spawn(move || connecting.connect()).unwrap();
+        let commands = device.subscribe_iter("set", QoS::ExactlyOnce).unwrap();
+        assert!(connecting.join().unwrap().unwrap(), "the session is there");
+        let came: Vec<_> = commands.take(2).map(|message| message.unwrap()).collect();
+        assert!(came[0].data == b"1" && came[1].data == b"2", "{came:?}");
+        let mut states = device.subscribe_iter("state", QoS::AtLeastOnce).unwrap();
+        let state = states.next().unwrap().unwrap();
+        assert!(state.retain && state.data == b"on");
+        broker.stop();
+    });
+}

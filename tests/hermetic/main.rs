@@ -9,6 +9,7 @@
 )]
 
 mod bad_server;
+mod broker_bounds;
 mod broker_client;
 mod broker_connect;
 mod broker_delivery;

@@ -21,7 +21,7 @@ use crate::topic::check_topic_filter;
 const BROKER_READ_BYTES: usize = 16 * 1024;
 /// Encoded bytes that wait for the socket, and one packet more; the rest waits in the session.
 const BROKER_OUTPUT_BYTES: usize = 64 * 1024;
-/// Answers that wait to be encoded; beyond, nothing is read.
+/// Answers that wait to be encoded, each return code of a SUBACK counted; beyond, nothing is read.
 const BROKER_ANSWERS_MAX: usize = 1_024;
 /// Time for the last bytes and the end of the transport.
 const BROKER_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

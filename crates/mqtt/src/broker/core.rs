@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::error::{BrokerError, Violation};
 use super::message::BrokerMessage;
 use super::options::{BROKER_CONNECT_TIMEOUT, LOCAL_QUEUE_MAX, LOCAL_SUBSCRIPTIONS_MAX, Limits};
-use super::outgoing::Outgoing;
+use super::outgoing::{Answers, Outgoing};
 use super::queue::Queue;
 use super::retained::Retained;
 use super::session::Session;
@@ -47,7 +47,7 @@ pub(super) enum Target {
 pub(super) struct Connection {
     pub(super) stage: Stage,
     /// Answers, which go before messages.
-    pub(super) control: VecDeque<Outgoing>,
+    pub(super) control: Answers,
     /// When the last packet came, or the connection began.
     pub(super) last_packet: Time,
 }
@@ -124,7 +124,7 @@ impl Core {
         let id = ConnectionId(self.new_id());
         let connection = Connection {
             stage: Stage::Fresh,
-            control: VecDeque::new(),
+            control: Answers::default(),
             last_packet: now,
         };
         self.connections.insert(id, connection);
@@ -175,7 +175,7 @@ impl Core {
                 resend,
             });
             let answer = Outgoing::Accepted { session_present };
-            connection.control.push_back(answer);
+            connection.control.push(answer);
         }
         Ok(())
     }
@@ -184,7 +184,7 @@ impl Core {
     pub(super) fn refuse(&mut self, id: ConnectionId, reason: ConnectReason) -> Violation {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.stage = Stage::Closing;
-            connection.control.push_back(Outgoing::Refused(reason));
+            connection.control.push(Outgoing::Refused(reason));
         }
         Violation::Refused(reason)
     }
@@ -232,7 +232,7 @@ impl Core {
     /// Takes the next packet to send: answers, then what is sent once more, then what is new.
     pub(super) fn next(&mut self, id: ConnectionId) -> Option<Outgoing> {
         let connection = self.connections.get_mut(&id)?;
-        if let Some(answer) = connection.control.pop_front() {
+        if let Some(answer) = connection.control.pop() {
             return Some(answer);
         }
         let Stage::Open(open) = &mut connection.stage else {
@@ -247,9 +247,9 @@ impl Core {
         session.next(self.limits.window)
     }
 
-    /// Returns how many answers wait to be sent.
+    /// Returns how many answers wait to be sent, each return code of a SUBACK counted.
     pub(super) fn answers(&self, id: ConnectionId) -> usize {
-        self.connections.get(&id).map_or(0, |c| c.control.len())
+        self.connections.get(&id).map_or(0, |c| c.control.count())
     }
 
     /// Whether the connection has to end.

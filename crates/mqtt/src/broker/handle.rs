@@ -112,7 +112,8 @@ impl Core {
     }
 
     /// SUBSCRIBE (MQTT3-3.8.4): one filter after the other, each as if it came alone. A filter that
-    /// is there already is replaced (MQTT3-3.8.4-3); retained messages are sent in any case.
+    /// is there already is replaced (MQTT3-3.8.4-3); retained messages are sent in any case. Of one
+    /// packet no more are granted than a session may have, so that its work is bounded as well.
     fn subscribe(
         &mut self,
         id: ConnectionId,
@@ -129,6 +130,7 @@ impl Core {
         let mut granted = Vec::with_capacity(filters.len());
         for (place, (filter, qos)) in filters.into_iter().enumerate() {
             let may = allowed.get(place).copied().unwrap_or(true);
+            let may = may && place < BROKER_SUBSCRIPTIONS_MAX;
             if may && self.add_subscription(client, &filter, qos) {
                 reasons.push(SubscribeReason::Granted(qos));
                 granted.push((filter, qos));
@@ -184,7 +186,7 @@ impl Core {
 
     fn answer(&mut self, id: ConnectionId, packet: Outgoing) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.control.push_back(packet);
+            connection.control.push(packet);
         }
     }
 }

@@ -22,7 +22,7 @@ pub const BROKER_RETAINED_BYTES_DEFAULT: usize = 16 * 1024 * 1024;
 pub const BROKER_PACKET_BYTES_DEFAULT: usize = 1024 * 1024;
 /// Messages of QoS 1 and 2 under way to a client, unless set; beyond, they wait in the queue.
 pub const BROKER_WINDOW_DEFAULT: u16 = 128;
-/// Filters of one session; one beyond is refused in SUBACK.
+/// Filters of one session, and filters granted by one SUBSCRIBE; one beyond is refused in SUBACK.
 pub const BROKER_SUBSCRIPTIONS_MAX: usize = 1_024;
 /// Connections, those without CONNECT included; one beyond is closed at once.
 pub const BROKER_CONNECTIONS_MAX: usize = 2_048;

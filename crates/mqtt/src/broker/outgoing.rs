@@ -1,4 +1,6 @@
-//! A packet on its way to a client.
+//! A packet on its way to a client, and the line of answers that wait for that.
+
+use std::collections::VecDeque;
 
 use super::message::BrokerMessage;
 use crate::packet::{
@@ -72,6 +74,38 @@ impl Outgoing {
         let start = out.len();
         out.resize(start + packet.encoded_len(Version::V311), 0);
         packet.encode(Version::V311, &mut out[start..]);
+    }
+}
+
+/// Answers that wait to be encoded, in order.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    waiting: VecDeque<Outgoing>,
+    count: usize,
+}
+
+impl Answers {
+    pub(super) fn push(&mut self, answer: Outgoing) {
+        self.count += Self::weight(&answer);
+        self.waiting.push_back(answer);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Outgoing> {
+        let answer = self.waiting.pop_front()?;
+        self.count -= Self::weight(&answer);
+        Some(answer)
+    }
+
+    /// Returns how many wait; of a SUBACK each return code counts, since it may have very many.
+    pub(super) const fn count(&self) -> usize {
+        self.count
+    }
+
+    const fn weight(answer: &Outgoing) -> usize {
+        match answer {
+            Outgoing::SubAck(_, reasons) => reasons.len(),
+            _ => 1,
+        }
     }
 }
 

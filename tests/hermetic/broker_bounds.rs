@@ -1,0 +1,151 @@
+//! The embedded broker at its bounds: connections, and answers to a client that does not read them.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use mqtt::packet::{PacketRef, Subscribe};
+use mqtt::{
+    BROKER_CONNECT_TIMEOUT, BROKER_CONNECTIONS_MAX, BROKER_PACKET_BYTES_DEFAULT,
+    BROKER_SUBSCRIPTIONS_MAX, Broker, QoS, SubscribeReason, Version,
+};
+
+use crate::broker_harness::{
+    Peer, attach, attach_over, connect, expect_nothing, fields, id, run, send_connect,
+};
+
+/// Room of the pipes of clients that do not read.
+const PIPE_BYTES: usize = 4_096;
+/// As in `docs/limits.md`: what the broker reads at once, what it encodes ahead, and how many
+/// answers wait beside that.
+const READ_BYTES: usize = 16 * 1024;
+const OUTPUT_BYTES: usize = 64 * 1024;
+const ANSWERS_MAX: usize = 1_024;
+
+#[test]
+fn one_connection_too_many_is_closed_at_once_and_the_others_stay() {
+    run(|broker| {
+        let mut first = connect(broker, "first");
+        let mut silent: Vec<Peer> = (1..BROKER_CONNECTIONS_MAX)
+            .map(|_| attach_over(broker, 64))
+            .collect();
+        assert_eq!(broker.stats().connections, BROKER_CONNECTIONS_MAX);
+        for _ in 0..3 {
+            let start = fiber::Instant::now();
+            attach(broker).expect_end();
+            assert_eq!(start.elapsed(), Duration::ZERO);
+        }
+        assert_eq!(broker.stats().connections, BROKER_CONNECTIONS_MAX);
+        expect_nothing(&mut first);
+        // One that leaves makes room for one.
+        drop(silent.pop());
+        fiber::sleep(Duration::from_millis(1)).unwrap();
+        let mut second = connect(broker, "second");
+        attach(broker).expect_end();
+        // Those that never say who they are hold their places for a bounded time.
+        fiber::sleep(BROKER_CONNECT_TIMEOUT).unwrap();
+        assert_eq!(broker.stats().connections, 2);
+        expect_nothing(&mut first);
+        expect_nothing(&mut second);
+    });
+}
+
+/// Connects a client over a narrow pipe.
+#[track_caller]
+fn narrow(broker: &Broker) -> Peer {
+    let mut peer = attach_over(broker, PIPE_BYTES);
+    send_connect(&mut peer, fields("narrow", true));
+    peer.receive(|packet| assert!(matches!(packet, PacketRef::ConnAck(_))));
+    peer
+}
+
+/// Writes `bytes` over and over until nothing moves any more; returns how many went.
+#[track_caller]
+fn write_until_stuck(peer: &Peer, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    let mut idle = 0;
+    while idle < 3 {
+        match peer
+            .stream()
+            .try_write(&bytes[written % bytes.len()..])
+            .unwrap()
+        {
+            Some(n) => {
+                written += n;
+                idle = 0;
+            }
+            None => {
+                fiber::sleep(Duration::from_millis(1)).unwrap();
+                idle += 1;
+            }
+        }
+    }
+    written
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answers_is_not_read_beyond_a_bound() {
+    run(|broker| {
+        let mut witness = connect(broker, "witness");
+        let mut peer = narrow(broker);
+        let resumes = fiber::stats().resumes;
+        let written = write_until_stuck(&peer, b"\xc0\x00");
+        // PINGREQ and PINGRESP have two bytes each. What the broker took is answered or waits.
+        let answers = PIPE_BYTES + OUTPUT_BYTES + 2 * ANSWERS_MAX;
+        let bound = answers + READ_BYTES + PIPE_BYTES;
+        assert!((answers..=bound).contains(&written), "{written} of {bound}");
+        expect_nothing(&mut witness);
+        // It is not even looked at until it reads.
+        let before = fiber::stats().resumes;
+        fiber::sleep(Duration::from_secs(3_600)).unwrap();
+        let idle = fiber::stats().resumes - before;
+        assert!(idle < 10, "{idle} after {}", before - resumes);
+        // Then each of its packets is answered, none twice and none lost.
+        let mut came = vec![0; written];
+        peer.stream().read_exact(&mut came).unwrap();
+        assert!(came.chunks(2).all(|packet| packet == [0xd0, 0]));
+        expect_nothing(&mut peer);
+    });
+}
+
+#[test]
+fn a_subscribe_with_very_many_filters_costs_bounded_memory_however_often_it_comes() {
+    run(|broker| {
+        let mut peer = narrow(broker);
+        // As many filters as the largest packet has room for.
+        let filters = vec![("a", QoS::AtMostOnce); (BROKER_PACKET_BYTES_DEFAULT - 8) / 4];
+        let subscribe = Subscribe::new(Version::V311, id(1), &filters).unwrap();
+        let packet = PacketRef::Subscribe(subscribe);
+        let mut bytes = vec![0; packet.encoded_len(Version::V311)];
+        packet.encode(Version::V311, &mut bytes);
+        let mut written = 0;
+        let memory = allocation_counter::measure(|| {
+            written = write_until_stuck(&peer, &bytes);
+        });
+        // One answer is encoded, the next one waits, and a third packet is not handled.
+        let bound = 3 * bytes.len() + READ_BYTES + PIPE_BYTES;
+        assert!(written <= bound, "{written} of {bound}");
+        // Two packets, their filters one by one, and their answers.
+        assert!(memory.bytes_max < 64 * 1024 * 1024, "{memory:?}");
+        // Once the answers are read it goes on; what no session may have is refused.
+        let expect_answer = |peer: &mut Peer| {
+            let granted = peer.receive(|packet| match packet {
+                PacketRef::SubAck(ack) => {
+                    assert_eq!(ack.reasons().iter().count(), filters.len());
+                    let reasons = ack.reasons();
+                    let granted = reasons
+                        .iter()
+                        .take_while(|reason| *reason != SubscribeReason::Failure);
+                    granted.count()
+                }
+                other => panic!("expected SUBACK, found {other:?}"),
+            });
+            assert_eq!(granted, BROKER_SUBSCRIPTIONS_MAX);
+        };
+        for _ in 0..written / bytes.len() {
+            expect_answer(&mut peer);
+        }
+        peer.send_bytes(&bytes[written % bytes.len()..]);
+        expect_answer(&mut peer);
+        expect_nothing(&mut peer);
+    });
+}
