@@ -6,6 +6,7 @@
 
 mod endings;
 mod secure;
+mod will;
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

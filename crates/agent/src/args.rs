@@ -10,6 +10,7 @@ mod option;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod will;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mqtt::topic::{TopicFilter, TopicName};
-use mqtt::{ClientId, QoS};
+use mqtt::{ClientId, QoS, Will};
 use safe_rt::Endpoint;
 
 pub use self::error::{Rejected, UsageError};
@@ -116,6 +117,8 @@ pub struct ConnectionArgs {
     pub client_id: Option<ClientId>,
     /// Who is connecting.
     pub credentials: Option<Credentials>,
+    /// What the broker publishes when the program is lost.
+    pub will: Option<Will>,
     /// How long the link may be silent.
     pub keep_alive: Duration,
     /// Whether the broker drops what it kept for this client identifier.

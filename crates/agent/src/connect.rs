@@ -140,6 +140,9 @@ fn client_options(args: &ConnectionArgs, timeout: Duration) -> Result<ClientOpti
             .map(|password| password.0.clone());
         options = options.credentials(credentials.user_name.clone(), password);
     }
+    if let Some(will) = &args.will {
+        options = options.will(will.clone());
+    }
     Ok(options)
 }
 

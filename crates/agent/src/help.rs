@@ -38,6 +38,10 @@ macro_rules! connection_options {
      --cert FILE          own certificate chain, PEM; needs --key
      --key FILE           own private key, PEM; needs --cert
      --tls-alpn PROTOCOL  application protocol to offer
+     --will-topic TOPIC   topic of a message that the broker publishes when the connection is lost
+     --will-payload TEXT  that message (default: an empty one); needs --will-topic
+     --will-qos QOS       its QoS: 0, 1 or 2 (default: 0); needs --will-topic
+     --will-retain        ask the broker to keep it for later subscribers; needs --will-topic
      --timeout SECS       how long the connection may take (default: 30; 0: for ever)
  -d, --debug              log what happens to the standard error output
      --help               print this

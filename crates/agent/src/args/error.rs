@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use mqtt::EncodeError;
+use mqtt::packet::MAX_FIELD_LEN;
 use mqtt::topic::TopicError;
 use safe_rt::EndpointError;
 
@@ -87,6 +88,19 @@ pub enum UsageError {
         /// The rule it breaks.
         error: TopicError,
     },
+    /// The topic of the will is no topic name.
+    WillTopic {
+        /// What was given.
+        text: String,
+        /// The rule it breaks.
+        error: TopicError,
+    },
+    /// The payload of the will has this many bytes, more than CONNECT has room for.
+    WillPayload(usize),
+    /// The quality of service of the will is not a number from 0 to 2.
+    WillQoS(String),
+    /// Something is said of a will, and no topic makes one.
+    WillWithoutTopic,
     /// `pub` was given no topic.
     NoTopic,
     /// `pub` was given no message.
@@ -162,6 +176,15 @@ impl fmt::Display for UsageError {
             Self::Filter { text, error } => {
                 write!(f, "invalid subscription topic {text:?}: {error}")
             }
+            Self::WillTopic { text, error } => write!(f, "invalid will topic {text:?}: {error}"),
+            Self::WillPayload(len) => write!(
+                f,
+                "invalid will payload of {len} bytes: expected at most {MAX_FIELD_LEN}"
+            ),
+            Self::WillQoS(found) => {
+                write!(f, "invalid will QoS given: {found:?}, expected 0, 1 or 2")
+            }
+            Self::WillWithoutTopic => f.write_str("a will needs a topic: expected --will-topic"),
             Self::NoTopic => f.write_str("no topic given: expected -t"),
             Self::NoMessage => f.write_str("no message given: expected -m, -f, -l or -n"),
             Self::SeveralMessages => {
@@ -189,7 +212,9 @@ impl Error for UsageError {
         match self {
             Self::Host { error, .. } => Some(error),
             Self::ClientId(error) => Some(error),
-            Self::Topic { error, .. } | Self::Filter { error, .. } => Some(error),
+            Self::Topic { error, .. }
+            | Self::Filter { error, .. }
+            | Self::WillTopic { error, .. } => Some(error),
             _ => None,
         }
     }

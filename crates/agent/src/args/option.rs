@@ -33,6 +33,10 @@ pub(super) enum Opt {
     Verbose,
     Version,
     Wait,
+    WillPayload,
+    WillQoS,
+    WillRetain,
+    WillTopic,
 }
 
 /// Which tools have an option.
@@ -54,7 +58,7 @@ impl Who {
 }
 
 /// Every option: its spellings, and who has it.
-const OPTIONS: [(&[&str], Opt, Who); 25] = [
+const OPTIONS: [(&[&str], Opt, Who); 29] = [
     (&["-h", "--host"], Opt::Host, Who::Both),
     (&["-p", "--port"], Opt::Port, Who::Both),
     (&["-u", "--username"], Opt::UserName, Who::Both),
@@ -81,13 +85,17 @@ const OPTIONS: [(&[&str], Opt, Who); 25] = [
     (&["--cert"], Opt::Cert, Who::Both),
     (&["--key"], Opt::Key, Who::Both),
     (&["--tls-alpn"], Opt::Alpn, Who::Both),
+    (&["--will-topic"], Opt::WillTopic, Who::Both),
+    (&["--will-payload"], Opt::WillPayload, Who::Both),
+    (&["--will-qos"], Opt::WillQoS, Who::Both),
+    (&["--will-retain"], Opt::WillRetain, Who::Both),
     (&["--timeout"], Opt::Timeout, Who::Both),
     (&["--help"], Opt::Help, Who::Both),
     (&["--version"], Opt::Version, Who::Both),
 ];
 
 /// What `mosquitto_pub` or `mosquitto_sub` 2.0 have and these tools do not.
-const NOT_OFFERED: [&str; 47] = [
+const NOT_OFFERED: [&str; 43] = [
     "-A",
     "-D",
     "-E",
@@ -131,10 +139,6 @@ const NOT_OFFERED: [&str; 47] = [
     "--unix",
     "--unsubscribe",
     "--url",
-    "--will-payload",
-    "--will-qos",
-    "--will-retain",
-    "--will-topic",
 ];
 
 /// Finds an option of a tool by the name it was given with.

@@ -11,6 +11,7 @@ use mqtt::{ClientId, KEEP_ALIVE_DEFAULT, QoS};
 use safe_rt::{Endpoint, Scheme};
 
 use super::option::{self, Opt};
+use super::will::GivenWill;
 use super::{
     Command, ConnectionArgs, Credentials, KEEP_ALIVE_SECS_MIN, MessageSource, Password, PubArgs,
     Rejected, SubArgs, TlsArgs, Tool, UsageError,
@@ -66,6 +67,7 @@ struct Given {
     client_id: Option<ClientId>,
     keep_alive: Option<Duration>,
     keep_session: bool,
+    will: GivenWill,
     cafile: Option<PathBuf>,
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
@@ -110,7 +112,7 @@ fn parse_options(tool: Tool, parser: &mut lexopt::Parser) -> Result<Command, Usa
             Opt::Alpn => given.alpn = Some(alpn(value.text()?)?),
             Opt::Timeout => given.timeout_secs = Some(value.number(UsageError::Timeout)?),
             Opt::Debug => given.debug = true,
-            Opt::QoS => given.qos = qos(&mut value)?,
+            Opt::QoS => given.qos = qos(&mut value, UsageError::QoS)?,
             Opt::Topic => given.topic(tool, value.text()?)?,
             Opt::Message => given.source(MessageSource::Text(value.bytes()?))?,
             Opt::File => given.source(MessageSource::File(value.path()?))?,
@@ -123,6 +125,10 @@ fn parse_options(tool: Tool, parser: &mut lexopt::Parser) -> Result<Command, Usa
                 given.wait = Some(Duration::from_secs(secs.get()));
             }
             Opt::Verbose => given.verbose = true,
+            Opt::WillTopic => given.will.topic(value.text()?)?,
+            Opt::WillPayload => given.will.payload(value.bytes()?)?,
+            Opt::WillQoS => given.will.qos(qos(&mut value, UsageError::WillQoS)?),
+            Opt::WillRetain => given.will.retain(),
         }
     }
     match tool {
@@ -234,6 +240,7 @@ impl Given {
             tls,
             client_id: self.client_id,
             credentials,
+            will: self.will.into_will()?,
             keep_alive: self.keep_alive.unwrap_or(KEEP_ALIVE_DEFAULT),
             clean_start: !self.keep_session,
             timeout,
@@ -284,12 +291,12 @@ impl Value<'_> {
     }
 }
 
-fn qos(value: &mut Value<'_>) -> Result<QoS, UsageError> {
-    match value.number(UsageError::QoS)? {
+fn qos(value: &mut Value<'_>, wrong: fn(String) -> UsageError) -> Result<QoS, UsageError> {
+    match value.number(wrong)? {
         0_u8 => Ok(QoS::AtMostOnce),
         1 => Ok(QoS::AtLeastOnce),
         2 => Ok(QoS::ExactlyOnce),
-        other => Err(UsageError::QoS(other.to_string())),
+        other => Err(wrong(other.to_string())),
     }
 }
 

@@ -54,6 +54,7 @@ fn the_defaults_are_mosquittos() {
         tls: None,
         client_id: None,
         credentials: None,
+        will: None,
         keep_alive: Duration::from_secs(60),
         clean_start: true,
         timeout: Some(Duration::from_secs(30)),
@@ -185,6 +186,71 @@ fn tls_is_what_a_trusted_authority_turns_on() {
 }
 
 #[test]
+fn a_will_is_what_its_topic_makes() {
+    let will = |words: &str| subscribe(&format!("-t a {words}")).connection.will;
+    let made = |topic: &str, payload: &str, qos, retain| {
+        Some(Will {
+            topic: name(topic),
+            payload: payload.as_bytes().to_vec(),
+            qos,
+            retain,
+        })
+    };
+    assert_eq!(will(""), None);
+    let least = made("gone", "", QoS::AtMostOnce, false);
+    assert_eq!(will("--will-topic gone"), least);
+    assert_eq!(will("--will-topic before --will-topic=gone"), least);
+    let words = "--will-topic gone/1 --will-payload bye --will-qos 2 --will-retain";
+    let all = made("gone/1", "bye", QoS::ExactlyOnce, true);
+    assert_eq!(will(words), all);
+    assert_eq!(publish(&format!("-t a -n {words}")).connection.will, all);
+    // The order does not matter, and a payload may be empty.
+    let words = "--will-retain --will-qos 1 --will-payload '' --will-topic x";
+    assert_eq!(will(words), made("x", "", QoS::AtLeastOnce, true));
+    let longest = "x".repeat(65_535);
+    let words = format!("--will-topic x --will-payload {longest}");
+    assert_eq!(will(&words), made("x", &longest, QoS::AtMostOnce, false));
+    let too_long = format!("sub -t a --will-topic x --will-payload {longest}x");
+    let topic = |text: &str, error| UsageError::WillTopic {
+        text: name(text),
+        error,
+    };
+    let wildcard = TopicError::WildcardInName { at: 2 };
+    rejects(&[
+        (&too_long, UsageError::WillPayload(65_536)),
+        ("sub -t a --will-payload x", UsageError::WillWithoutTopic),
+        ("pub -t a -n --will-qos 1", UsageError::WillWithoutTopic),
+        ("sub -t a --will-retain", UsageError::WillWithoutTopic),
+        ("sub -t a --will-topic a/#", topic("a/#", wildcard)),
+        ("sub -t a --will-topic ''", topic("", TopicError::Empty)),
+        (
+            "sub -t a --will-topic x --will-qos 3",
+            UsageError::WillQoS(name("3")),
+        ),
+        (
+            "sub -t a --will-topic x --will-retain=1",
+            UsageError::UnexpectedValue(name("--will-retain")),
+        ),
+    ]);
+    for (error, text) in [
+        (
+            UsageError::WillPayload(65_536),
+            "invalid will payload of 65536 bytes: expected at most 65535",
+        ),
+        (
+            UsageError::WillQoS(name("3")),
+            "invalid will QoS given: \"3\", expected 0, 1 or 2",
+        ),
+        (
+            UsageError::WillWithoutTopic,
+            "a will needs a topic: expected --will-topic",
+        ),
+    ] {
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+#[test]
 fn a_host_is_a_name_or_an_address() {
     let endpoint = |words: &str| {
         publish(&format!("-t a -n {words}"))
@@ -310,8 +376,8 @@ fn options_of_the_other_tool_and_of_neither_are_rejected() {
         ("pub -s", UsageError::NotOffered(name("-s"))),
         ("sub -F %p", UsageError::NotOffered(name("-F"))),
         (
-            "sub --will-topic a",
-            UsageError::NotOffered(name("--will-topic")),
+            "sub --unsubscribe a",
+            UsageError::NotOffered(name("--unsubscribe")),
         ),
         ("pub -t", UsageError::MissingValue(name("-t"))),
         (
