@@ -1,11 +1,12 @@
 //! The rules for strings and topic names, told once for both directions (MQTT3-1.5.3, MQTT3-4.7).
 //!
 //! A `&str` is well-formed UTF-8 by its type, without surrogates (MQTT3-1.5.3-1), and nothing here
-//! strips U+FEFF (MQTT3-1.5.3-3). The syntax of topic filters is the business of
-//! [`crate::topic`]; here a filter is a string of at least one character.
+//! strips U+FEFF (MQTT3-1.5.3-3). What makes a topic name is known in [`crate::topic`] alone, and so
+//! is the syntax of topic filters; here a filter is a string of at least one character.
 
 use super::error::{DecodeError, EncodeError};
 use super::field::Field;
+use crate::topic::{TopicError, check_characters_of_name, is_topic_name};
 
 /// The most bytes of a string or of binary data: what its two-byte length can say (MQTT3-1.5.3).
 pub const MAX_FIELD_LEN: usize = 65_535;
@@ -93,51 +94,17 @@ pub(super) fn check_topic_name(text: &str) -> Result<(), TextError> {
     }
 }
 
-/// Returns whether there is a byte, and none of them is `0`, `+` or `#`. It takes eight bytes at a
-/// time, since every PUBLISH in either direction comes here, and stays out of line to keep what is
-/// inlined around it small.
-#[inline(never)]
-fn is_topic_name(bytes: &[u8]) -> bool {
-    if let Some(&last) = bytes.last_chunk() {
-        // The last word overlaps the one before it where the length is no multiple of eight.
-        let (words, _) = bytes.as_chunks();
-        words.iter().all(|&word| has_no_forbidden_byte(word)) && has_no_forbidden_byte(last)
-    } else if let (Some(&[a, b, c, d]), Some(&[e, f, g, h])) =
-        (bytes.first_chunk(), bytes.last_chunk())
-    {
-        has_no_forbidden_byte([a, b, c, d, e, f, g, h])
-    } else {
-        !bytes.is_empty() && !bytes.iter().any(|&byte| matches!(byte, 0 | b'+' | b'#'))
-    }
-}
-
-/// Returns whether none of eight bytes is `0`, `+` or `#`.
-#[inline]
-const fn has_no_forbidden_byte(bytes: [u8; 8]) -> bool {
-    /// The one bit in which `+` and `#` differ, in every byte.
-    const DIFFERENCE: u64 = u64::from_le_bytes([b'+' ^ b'#'; 8]);
-    const WILDCARDS: u64 = u64::from_le_bytes([b'+' | b'#'; 8]);
-    let word = u64::from_le_bytes(bytes);
-    (zero_bytes(word) | zero_bytes((word | DIFFERENCE) ^ WILDCARDS)) == 0
-}
-
-/// Returns a word that differs from zero exactly when a byte of `word` is zero: taking one from
-/// each byte sets a top bit that was not set only where the byte, or one below it, was zero.
-#[inline]
-const fn zero_bytes(word: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
-    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
-    word.wrapping_sub(ONES) & !word & TOPS
-}
-
 /// Finds out what [`check_topic_name`] found.
 #[cold]
 fn topic_name_error(text: &str) -> TextError {
-    let forbidden = |&(_, c): &(usize, char)| matches!(c, '\0' | '+' | '#');
-    match text.char_indices().find(forbidden) {
-        None => TextError::Empty,
-        Some((at, '\0')) => TextError::Null { at },
-        Some((at, found)) => TextError::Wildcard { found, at },
+    match check_characters_of_name(text) {
+        Err(TopicError::Null { at }) => TextError::Null { at },
+        Err(TopicError::WildcardInName { at }) => TextError::Wildcard {
+            found: char::from(text.as_bytes()[at]),
+            at,
+        },
+        // What is left to a text without a forbidden character.
+        Ok(()) | Err(_) => TextError::Empty,
     }
 }
 

@@ -16,6 +16,7 @@ mod router;
 
 pub use filter::{TopicFilter, check_topic_filter};
 pub use name::{TopicError, TopicName, check_topic_name};
+pub(crate) use name::{check_characters_of_name, is_topic_name};
 pub use router::{RouteId, Router};
 
 /// The longest topic name or filter in bytes: the length travels as two bytes (MQTT3-4.7.3-3).
