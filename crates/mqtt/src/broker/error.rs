@@ -143,3 +143,71 @@ impl From<TopicError> for BrokerError {
         Self::Topic(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::tests::{expect_all, variants};
+
+    variants!(Violation {
+        Malformed,
+        NotConnected,
+        SecondConnect,
+        ServerPacket,
+        TopicFilter,
+        WrongAck,
+        Refused,
+        ConnectLate,
+        KeepAlive,
+    });
+
+    #[test]
+    fn every_violation_says_what_was_expected_and_found() {
+        let id = PacketId::new(7).unwrap();
+        let mut shown = BTreeSet::new();
+        for (violation, text) in [
+            (
+                Violation::Malformed(DecodeError::PublishQoS),
+                "expected QoS 0, 1 or 2 in PUBLISH, found 3",
+            ),
+            (
+                Violation::NotConnected(PacketType::PingReq),
+                "expected CONNECT first, found PINGREQ",
+            ),
+            (
+                Violation::SecondConnect,
+                "expected one CONNECT, found a second one",
+            ),
+            (
+                Violation::ServerPacket(PacketType::SubAck),
+                "expected a packet of a client, found SUBACK",
+            ),
+            (
+                Violation::TopicFilter(TopicError::Empty),
+                "expected at least one character of topic, found none",
+            ),
+            (
+                Violation::WrongAck(PacketType::PubAck, id),
+                "expected another answer for packet 7, found PUBACK",
+            ),
+            (
+                Violation::Refused(ConnectReason::NotAuthorized),
+                "refused: not authorized",
+            ),
+            (
+                Violation::ConnectLate,
+                "expected CONNECT in time, found none",
+            ),
+            (
+                Violation::KeepAlive,
+                "expected a packet within the keep alive, found none",
+            ),
+        ] {
+            assert_eq!(violation.to_string(), text);
+            shown.insert(variant(&violation));
+        }
+        expect_all(VARIANTS, &shown);
+    }
+}

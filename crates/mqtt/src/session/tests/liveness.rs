@@ -281,6 +281,16 @@ fn a_log_in_use_is_not_looked_at_again_before_it_is_empty() {
 #[test]
 fn every_cause_has_a_text() {
     use crate::packet::ConnectReason;
+    use crate::tests::{expect_all, variants};
+    variants!(CloseCause {
+        Disconnected,
+        DisconnectTimeout,
+        ConnAckTimeout,
+        PingTimeout,
+        WriteStall,
+        Refused,
+    });
+    let mut shown = std::collections::BTreeSet::new();
     for (cause, text) in [
         (CloseCause::Disconnected, "disconnected on request"),
         (
@@ -305,5 +315,7 @@ fn every_cause_has_a_text() {
         ),
     ] {
         assert_eq!(cause.to_string(), text);
+        shown.insert(variant(&cause));
     }
+    expect_all(VARIANTS, &shown);
 }
