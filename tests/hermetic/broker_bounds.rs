@@ -13,8 +13,8 @@ use crate::broker_harness::{
     Peer, attach, attach_over, connect, expect_nothing, fields, id, run, send_connect,
 };
 
-/// Room of the pipes of clients that do not read.
-const PIPE_BYTES: usize = 4_096;
+/// Room of the pipes of clients that do not read: several reads of the broker.
+const PIPE_BYTES: usize = 64 * 1024;
 /// As in `docs/limits.md`: what the broker reads at once, what it encodes ahead, and how many
 /// answers wait beside that.
 const READ_BYTES: usize = 16 * 1024;
@@ -49,11 +49,11 @@ fn one_connection_too_many_is_closed_at_once_and_the_others_stay() {
     });
 }
 
-/// Connects a client over a narrow pipe.
+/// Connects a client that will not read.
 #[track_caller]
-fn narrow(broker: &Broker) -> Peer {
+fn deaf(broker: &Broker) -> Peer {
     let mut peer = attach_over(broker, PIPE_BYTES);
-    send_connect(&mut peer, fields("narrow", true));
+    send_connect(&mut peer, fields("deaf", true));
     peer.receive(|packet| assert!(matches!(packet, PacketRef::ConnAck(_))));
     peer
 }
@@ -86,7 +86,7 @@ fn write_until_stuck(peer: &Peer, bytes: &[u8]) -> usize {
 fn a_client_that_does_not_read_its_answers_is_not_read_beyond_a_bound() {
     run(|broker| {
         let mut witness = connect(broker, "witness");
-        let mut peer = narrow(broker);
+        let mut peer = deaf(broker);
         let resumes = fiber::stats().resumes;
         let written = write_until_stuck(&peer, b"\xc0\x00");
         // PINGREQ and PINGRESP have two bytes each. What the broker took is answered or waits.
@@ -110,7 +110,7 @@ fn a_client_that_does_not_read_its_answers_is_not_read_beyond_a_bound() {
 #[test]
 fn a_subscribe_with_very_many_filters_costs_bounded_memory_however_often_it_comes() {
     run(|broker| {
-        let mut peer = narrow(broker);
+        let mut peer = deaf(broker);
         // As many filters as the largest packet has room for.
         let filters = vec![("a", QoS::AtMostOnce); (BROKER_PACKET_BYTES_DEFAULT - 8) / 4];
         let subscribe = Subscribe::new(Version::V311, id(1), &filters).unwrap();
