@@ -8,6 +8,7 @@
     reason = "a step that fails ends its test, helpers included"
 )]
 
+mod agent_config;
 mod bad_server;
 mod broker_bounds;
 mod broker_client;

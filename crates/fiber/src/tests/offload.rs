@@ -231,6 +231,15 @@ fn a_file_is_read_off_the_thread() {
 }
 
 #[test]
+fn who_may_use_a_file_is_told_without_its_type() {
+    real(|| {
+        assert_eq!(crate::fs::permissions("/dev/null").unwrap(), 0o666);
+        let missing = crate::fs::permissions("/no/such/file").unwrap_err();
+        assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
+    });
+}
+
+#[test]
 fn a_file_without_an_end_is_an_error_and_not_all_of_the_memory() {
     real(|| {
         let error = crate::fs::read("/dev/zero").unwrap_err();

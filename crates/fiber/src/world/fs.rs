@@ -1,12 +1,13 @@
-//! The file door: whole files, read off the thread.
+//! The file door: whole files and who may read them, off the thread.
 
 #![allow(
     clippy::disallowed_methods,
     reason = "this is the door that others must use"
 )]
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::world::offload::{Lane, offload_on};
@@ -33,5 +34,17 @@ pub fn read(path: impl Into<PathBuf>) -> io::Result<Vec<u8>> {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
         }
         Ok(bytes)
+    })?
+}
+
+/// Returns the permission bits of a file, `0o640` for example; those of a link's target. Yields.
+///
+/// # Errors
+///
+/// What the system answered, or the wait ended early, see [`crate::cause`].
+pub fn permissions(path: impl Into<PathBuf>) -> io::Result<u32> {
+    let path = path.into();
+    offload_on(Lane::Files, move || {
+        fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o7777)
     })?
 }
