@@ -208,6 +208,20 @@ impl Running {
         })
     }
 
+    /// Sends the program a signal, by its name without `SIG`.
+    ///
+    /// # Panics
+    /// When it cannot be sent.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        // The shell has a command of its own for it, on every system.
+        let mut kill = Command::new("/bin/sh");
+        kill.args(["-c", "kill -s \"$0\" \"$1\"", name]);
+        kill.arg(self.child.id().to_string());
+        let sent = run(&mut kill, PROCESS_TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
+        assert!(sent.status.success(), "SIG{name}: {}", sent.stderr);
+    }
+
     /// Ends the program at once, without a chance to clean up.
     pub fn kill(&mut self) {
         // Both fail only when it has ended already.
@@ -413,6 +427,19 @@ mod tests {
             panic!("{error}")
         };
         assert!(printed.contains("said"), "{printed}");
+    }
+
+    #[test]
+    fn a_signal_arrives_at_the_program() {
+        let script = "trap 'echo caught; exit 7' USR1; echo ready; while :; do sleep 0.01; done";
+        let mut running = Running::start(&mut shell(script)).unwrap();
+        assert_eq!(running.next_line(PROCESS_TIMEOUT).unwrap(), "ready");
+        running.signal("USR1");
+        let finished = running.finish(PROCESS_TIMEOUT).unwrap();
+        assert_eq!(
+            (finished.code(), finished.stdout.as_str()),
+            (Some(7), "caught\n")
+        );
     }
 
     #[test]

@@ -192,19 +192,15 @@ impl Options {
         let ports = free_ports(self.listeners())?;
         let config = folder.write("mosquitto.conf", config::file(self, &folder, &ports));
         let log = folder.path().join("mosquitto.log");
-        let log_file = fs::File::create(&log)?;
-        let child = Command::new(&self.peers.mosquitto)
-            .arg("-c")
-            .arg(config)
-            .stdin(Stdio::null())
-            .stdout(log_file.try_clone()?)
-            .stderr(log_file)
-            .spawn()?;
+        let child = spawn(&self.peers.mosquitto, &config, &log)?;
         let mut server = Mosquitto {
+            program: self.peers.mosquitto.clone(),
+            config,
             child,
             ports,
             log,
-            _folder: folder,
+            starts: 1,
+            folder,
         };
         server.wait_until_ready()?;
         Ok(server)
@@ -223,14 +219,50 @@ impl Options {
 /// A running server; killed when dropped.
 #[derive(Debug)]
 pub struct Mosquitto {
+    program: PathBuf,
+    config: PathBuf,
     child: Child,
     ports: Vec<(Listener, u16)>,
+    /// The log since the last start.
     log: PathBuf,
-    /// Holds configuration, certificates and log for as long as the server runs.
-    _folder: TempDir,
+    starts: u32,
+    /// Holds configuration, certificates and logs for as long as the server runs.
+    folder: TempDir,
+}
+
+/// Starts the server, with a new log.
+fn spawn(program: &Path, config: &Path, log: &Path) -> io::Result<Child> {
+    let log_file = fs::File::create(log)?;
+    Command::new(program)
+        .arg("-c")
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(log_file.try_clone()?)
+        .stderr(log_file)
+        .spawn()
 }
 
 impl Mosquitto {
+    /// Ends the server at once; what it did not save is lost.
+    pub fn stop(&mut self) {
+        // Both fail only when it has ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
+    /// Starts a stopped server again, with the same configuration and ports and a new log, and
+    /// waits until every listener accepts.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_again(&mut self) -> Result<(), StartError> {
+        self.starts += 1;
+        let name = format!("mosquitto-{}.log", self.starts);
+        self.log = self.folder.path().join(name);
+        self.child = spawn(&self.program, &self.config, &self.log)?;
+        self.wait_until_ready()
+    }
+
     /// Returns the port of a listener.
     ///
     /// # Panics
@@ -254,7 +286,7 @@ impl Mosquitto {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port(listener)))
     }
 
-    /// Returns what the server has logged so far.
+    /// Returns what the server has logged since its last start.
     #[must_use]
     pub fn log(&self) -> String {
         read_log(&self.log)
@@ -312,9 +344,7 @@ impl Mosquitto {
 
 impl Drop for Mosquitto {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        self.stop();
         if thread::panicking() {
             // Nothing can be done about a closed error output.
             drop(writeln!(
