@@ -9,6 +9,7 @@
 )]
 
 mod agent_config;
+mod agent_run;
 mod bad_server;
 mod broker_bounds;
 mod broker_client;

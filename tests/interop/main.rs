@@ -11,6 +11,7 @@
 )]
 
 mod agent_cli;
+mod agent_run;
 mod client;
 mod support;
 

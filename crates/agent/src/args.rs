@@ -1,6 +1,7 @@
-//! The command line: from words to [`PubArgs`] and [`SubArgs`], or to the one error in it.
+//! The command line: from words to [`RunArgs`], [`PubArgs`] and [`SubArgs`], or to the one error in
+//! it.
 //!
-//! The letters are those of `mosquitto_pub` and `mosquitto_sub`. What those programs take is taken
+//! The letters of `pub` and `sub` are those of `mosquitto_pub` and `mosquitto_sub`. What those programs take is taken
 //! and means the same; `--opt=value`, `-qVALUE` and `-rn` are taken as well. Letters of theirs that
 //! are not offered here are known and refused by name. Nothing here reads a file, a clock or the
 //! environment.
@@ -32,6 +33,8 @@ pub const KEEP_ALIVE_SECS_MIN: u16 = 5;
 pub enum Tool {
     /// `agent` itself.
     Agent,
+    /// `agent run`.
+    Run,
     /// `agent pub`, or `agent publish`.
     Pub,
     /// `agent sub`, or `agent subscribe`.
@@ -44,6 +47,7 @@ impl Tool {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Agent => "agent",
+            Self::Run => "agent run",
             Self::Pub => "agent pub",
             Self::Sub => "agent sub",
         }
@@ -57,10 +61,23 @@ pub enum Command {
     Help(Tool),
     /// Print the version.
     Version,
+    /// Connect and stay connected.
+    Run(RunArgs),
     /// Publish.
     Pub(Box<PubArgs>),
     /// Subscribe.
     Sub(Box<SubArgs>),
+}
+
+/// What `agent run` is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunArgs {
+    /// The configuration (`--config`).
+    pub config: PathBuf,
+    /// When to end by itself (`--for`).
+    pub limit: Option<Duration>,
+    /// Whether to log everything.
+    pub debug: bool,
 }
 
 /// What `agent pub` is to do.

@@ -28,6 +28,8 @@ pub use value::{TELEMETRY_INTERVAL_DEFAULT, TELEMETRY_INTERVAL_MAX, TELEMETRY_IN
 
 use crate::args::Credentials;
 
+pub(crate) use value::parse_length;
+
 /// What the agent is to do.
 #[derive(Clone, Debug)]
 pub struct Config {

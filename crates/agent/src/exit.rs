@@ -1,8 +1,9 @@
-//! The exit codes of `agent pub` and `agent sub`.
+//! The exit codes.
 //!
-//! They are those of `mosquitto_pub` and `mosquitto_sub`, with two additions: failures of TLS are
+//! Those of `agent pub` and `agent sub` are those of `mosquitto_pub` and `mosquitto_sub`, with two additions: failures of TLS are
 //! always 8, where those programs answer 1, 7 or 8 depending on how fast the network is; and a
-//! subscription that the broker refuses is 76, where they answer 0. Nothing here decides which code
+//! subscription that the broker refuses is 76, where they answer 0. `agent run` has the codes that
+//! service managers know from `sysexits.h`; no failure of the network ends it. Nothing here decides which code
 //! is due; that is [`Failure::exit`](crate::failure::Failure::exit).
 
 use std::process::ExitCode;
@@ -31,6 +32,10 @@ pub enum Exit {
     Expired,
     /// 76: the broker refused every subscription (MQTT3-3.9.3).
     SubscriptionRefused,
+    /// 64: the command line of `agent run` is wrong.
+    Usage,
+    /// 78: the configuration is faulty. Starting again does not help.
+    Config,
 }
 
 impl Exit {
@@ -45,6 +50,8 @@ impl Exit {
             Self::Tls => 8,
             Self::Expired => 27,
             Self::SubscriptionRefused => 76,
+            Self::Usage => 64,
+            Self::Config => 78,
         }
     }
 }
@@ -73,6 +80,8 @@ mod tests {
             (Exit::Tls, 8),
             (Exit::Expired, 27),
             (Exit::SubscriptionRefused, 76),
+            (Exit::Usage, 64),
+            (Exit::Config, 78),
         ];
         for (exit, code) in table {
             assert_eq!(exit.code(), code, "{exit:?}");

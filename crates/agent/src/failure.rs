@@ -1,5 +1,4 @@
-//! What can go wrong in `agent pub` and `agent sub` once the command line is understood, and which
-//! exit code each failure is.
+//! What can go wrong once the command line is understood, and which exit code each failure is.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,7 +11,9 @@ use fiber::{JoinError, RunError, SpawnError, Stopped};
 use mqtt::{EndCause, Outcome, PublishError, WaitCause};
 use safe_rt::{Phase, TlsConfigError, TlsError};
 
+use crate::config::ConfigErrors;
 use crate::exit::Exit;
+use crate::out::PrintError;
 use crate::publish::LINE_BYTES_MAX;
 
 /// Why a tool did not do all that was asked of it.
@@ -21,6 +22,10 @@ use crate::publish::LINE_BYTES_MAX;
 pub enum Failure {
     /// The runtime could not be started, or a fiber of it panicked.
     Runtime(RunError),
+    /// The configuration is faulty.
+    Config(Box<ConfigErrors>),
+    /// The system does not let the program listen to signals.
+    Signals(io::Error),
     /// No fiber could be started.
     Spawn(SpawnError),
     /// A fiber that was waited for ended without a value.
@@ -91,7 +96,9 @@ impl Failure {
             Self::Undelivered(_) => Exit::ConnectionLost,
             Self::SubscriptionRefused { .. } => Exit::SubscriptionRefused,
             Self::Expired => Exit::Expired,
+            Self::Config(_) => Exit::Config,
             Self::Runtime(_)
+            | Self::Signals(_)
             | Self::Spawn(_)
             | Self::Join(_)
             | Self::Randomness(_)
@@ -104,6 +111,22 @@ impl Failure {
             | Self::Publish(_)
             | Self::Output(_)
             | Self::Stopped(_) => Exit::Failed,
+        }
+    }
+}
+
+impl Failure {
+    /// What it means that something that arrived was not printed; nothing where nobody wants to
+    /// read any more, which is no fault.
+    pub(crate) fn of_print(error: &PrintError) -> Result<(), Self> {
+        match error {
+            PrintError::Closed => Ok(()),
+            PrintError::Io(error) => Err(Self::Output(io::Error::new(
+                error.kind(),
+                Arc::clone(error),
+            ))),
+            PrintError::Stopped(stopped) => Err(Self::Stopped(*stopped)),
+            PrintError::Spawn(_) => Err(Self::Output(io::Error::other(error.clone()))),
         }
     }
 }
@@ -138,6 +161,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Runtime(error) => error.fmt(f),
+            Self::Config(errors) => errors.fmt(f),
+            Self::Signals(error) => write!(f, "cannot listen to signals: {error}"),
             Self::Spawn(error) => error.fmt(f),
             Self::Join(error) => error.fmt(f),
             Self::Randomness(error) => write!(f, "no random bytes for a client id: {error}"),
@@ -188,9 +213,13 @@ impl StdError for Failure {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Runtime(error) => Some(error),
+            Self::Config(errors) => Some(errors),
             Self::Spawn(error) => Some(error),
             Self::Join(error) => Some(error),
-            Self::Randomness(error) | Self::Input(error) | Self::Output(error) => Some(error),
+            Self::Signals(error)
+            | Self::Randomness(error)
+            | Self::Input(error)
+            | Self::Output(error) => Some(error),
             Self::File { source, .. } => Some(source),
             Self::TlsConfig(error) => Some(error),
             Self::Dial(error) => Some(error),

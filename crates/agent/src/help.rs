@@ -10,17 +10,37 @@ pub const VERSION: &str = concat!("agent ", env!("CARGO_PKG_VERSION"), "\n");
 pub const fn text(tool: Tool) -> &'static str {
     match tool {
         Tool::Agent => AGENT,
+        Tool::Run => RUN,
         Tool::Pub => PUB,
         Tool::Sub => SUB,
     }
 }
 
 const AGENT: &str = "\
-Usage: agent pub ...    publish messages, as mosquitto_pub does
+Usage: agent run ...    connect as a configuration file says, and stay connected
+       agent pub ...    publish messages, as mosquitto_pub does
        agent sub ...    subscribe and print what arrives, as mosquitto_sub does
+       agent run --help
        agent pub --help
        agent sub --help
        agent --version
+";
+
+const RUN: &str = "\
+Usage: agent run --config FILE [options]
+
+Connects as the configuration says and stays connected until SIGTERM or SIGINT: publishes
+telemetry and prints what arrives for its subscriptions, topic first. A message of QoS 1 or
+2 is acknowledged after it was printed.
+
+     --config FILE        the configuration, TOML; docs/agent.example.toml shows every key
+     --for TIME           end after this time, such as 30s, 5m or 12h
+ -d, --debug              log everything that happens to the standard error output
+     --help               print this
+     --version            print the version
+
+Exit codes: 0 ended by a signal, by --for, or because nobody reads the output any more;
+1 the system refused something; 64 wrong usage; 78 faulty configuration.
 ";
 
 /// The options that both tools have, in one place.

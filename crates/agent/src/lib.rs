@@ -1,15 +1,18 @@
 //! The device agent: library and binary.
 //!
-//! What is here so far are the tools `agent pub` and `agent sub`: they publish and subscribe as
-//! `mosquitto_pub` and `mosquitto_sub` do, with the same letters and the same exit codes, so that
-//! scripts can be moved over by changing one word.
+//! `agent run` connects as a configuration file says and stays connected. `agent pub` and
+//! `agent sub` are tools for a moment: they publish and subscribe as `mosquitto_pub` and
+//! `mosquitto_sub` do, with the same letters and the same exit codes, so that scripts can be moved
+//! over by changing one word.
 //!
 //! ```text
-//!   arguments ──► args ──► connect ──► publish ──────────────► exit code
-//!                             └──────► subscribe ──► out ──────────┘
+//!   arguments ──► args ──► config ───► run ──────────► out ──► exit code
+//!                  │                    └──► telemetry          │
+//!                  └─────► connect ──► publish ─────────────────┤
+//!                             └──────► subscribe ──► out ───────┘
 //! ```
 //!
-//! [`args`] is pure; [`publish`] and [`subscribe`] run on fibers, so that nothing they wait for, a
+//! [`args`] is pure; [`run`](mod@run), [`publish`] and [`subscribe`] run on fibers, so that nothing they wait for, a
 //! broker, a file, a line on the standard input or a slow reader of the standard output, stops the
 //! connection's keep-alive. What goes wrong is a [`failure::Failure`], and that alone decides the
 //! [`exit::Exit`] code.
@@ -24,4 +27,6 @@ pub mod failure;
 pub mod help;
 pub mod out;
 pub mod publish;
+pub mod run;
 pub mod subscribe;
+mod telemetry;

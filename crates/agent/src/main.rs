@@ -5,17 +5,21 @@
 use std::env;
 use std::process::ExitCode;
 
-use agent::args::{self, Command};
+use agent::args::{self, Command, Tool};
 use agent::exit::Exit;
 use agent::failure::Failure;
-use agent::{help, out, publish, subscribe};
+use agent::{help, out, publish, run, subscribe};
 
 fn main() -> ExitCode {
     let command = match args::parse(env::args_os().skip(1)) {
         Ok(command) => command,
         Err(rejected) => {
             out::rejected(&rejected);
-            return Exit::Failed.into();
+            let exit = match rejected.tool {
+                Tool::Run => Exit::Usage,
+                Tool::Agent | Tool::Pub | Tool::Sub => Exit::Failed,
+            };
+            return exit.into();
         }
     };
     let outcome = match command {
@@ -27,12 +31,17 @@ fn main() -> ExitCode {
             out::text(help::VERSION);
             Ok(())
         }
+        Command::Run(args) => {
+            // A service tells what happens to its connection.
+            start_log(args.debug, "warn,agent=info");
+            on_fibers(move || run::run(&args))
+        }
         Command::Pub(args) => {
-            start_log(args.connection.debug);
+            start_log(args.connection.debug, "warn");
             on_fibers(move || publish::run(&args))
         }
         Command::Sub(args) => {
-            start_log(args.connection.debug);
+            start_log(args.connection.debug, "warn");
             on_fibers(move || subscribe::run(&args))
         }
     };
@@ -50,8 +59,8 @@ fn on_fibers(tool: impl FnOnce() -> Result<(), Failure> + 'static) -> Result<(),
     fiber::run(tool).map_err(Failure::Runtime)?
 }
 
-/// Logs go to the standard error output: warnings, all of it with `-d`, or what `RUST_LOG` says.
-fn start_log(debug: bool) {
-    let level = if debug { "debug" } else { "warn" };
+/// Logs go to the standard error output: all of it with `-d`, or what `RUST_LOG` says.
+fn start_log(debug: bool, otherwise: &str) {
+    let level = if debug { "debug" } else { otherwise };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).init();
 }

@@ -1,4 +1,5 @@
-//! The only place that prints: errors, help, and what `agent sub` received.
+//! The only place that prints: errors, help, and what `agent sub` and `agent run`
+//! received.
 //!
 //! Errors go to the standard error output at once. What was received goes through a [`Printer`],
 //! which writes on a thread beside, so that a slow reader of the standard output stops neither the
@@ -35,6 +36,7 @@ pub fn failure(failure: &Failure) {
     match failure {
         // In the words that scripts look for.
         Failure::Expired => error_line(format_args!("Timed out")),
+        Failure::Config(errors) => error_line(format_args!("{errors}")),
         failure => error_line(format_args!("Error: {failure}")),
     }
 }
@@ -115,7 +117,7 @@ pub struct OutputPosition(u64);
 /// Writes one piece and passes it on to whoever reads.
 type Sink = Arc<dyn Fn(&[u8]) -> io::Result<()> + Send + Sync>;
 
-/// The output of `agent sub`, written in order by one fiber at a time. Clones share it.
+/// The output of `agent sub` and `agent run`, written in order by one fiber at a time. Clones share it.
 #[derive(Clone)]
 pub struct Printer(Rc<Shared>);
 

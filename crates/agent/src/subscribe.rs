@@ -7,7 +7,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use fiber::{Event, FiberBuilder, Stopped};
@@ -96,6 +95,17 @@ fn receive(link: &Rc<Link>, receiver: &Rc<Receiver>, args: &SubArgs) -> Result<(
     receiver.result(client)
 }
 
+/// What is printed of a message, with its topic if that is wanted; of an empty one without its
+/// topic that is nothing.
+pub(crate) fn parts(message: &Message, verbose: bool) -> [&[u8]; 4] {
+    match (verbose, message.data.is_empty()) {
+        (true, false) => [message.topic.as_bytes(), b" ", &message.data, b"\n"],
+        (true, true) => [message.topic.as_bytes(), b" (null)\n", b"", b""],
+        (false, false) => [&message.data, b"\n", b"", b""],
+        (false, true) => [b""; 4],
+    }
+}
+
 /// Takes the messages, prints and counts them.
 #[derive(Debug)]
 struct Receiver {
@@ -145,7 +155,7 @@ impl Receiver {
 
     /// Prints one message, and waits for that where somebody relies on it.
     fn print(&self, message: &Message) -> Result<(), PrintError> {
-        let end = self.printer.print(&self.parts(message))?;
+        let end = self.printer.print(&parts(message, self.verbose))?;
         let last = self.wanted.get() == Some(1);
         if message.qos != QoS::AtMostOnce || last {
             self.printer.printed(end)?;
@@ -157,16 +167,6 @@ impl Receiver {
             self.finish();
         }
         Ok(())
-    }
-
-    /// What is printed of a message; of an empty one without its topic that is nothing.
-    fn parts<'m>(&self, message: &'m Message) -> [&'m [u8]; 4] {
-        match (self.verbose, message.data.is_empty()) {
-            (true, false) => [message.topic.as_bytes(), b" ", &message.data, b"\n"],
-            (true, true) => [message.topic.as_bytes(), b" (null)\n", b"", b""],
-            (false, false) => [&message.data, b"\n", b"", b""],
-            (false, true) => [b""; 4],
-        }
     }
 
     fn finish(&self) {
@@ -191,20 +191,8 @@ impl Receiver {
 
     /// Why it finished.
     fn result(&self, client: &Client) -> Result<(), Failure> {
-        match &*self.failed.borrow() {
-            // Nobody wants to read more, which is no fault.
-            Some(PrintError::Closed) => return Ok(()),
-            Some(PrintError::Io(error)) => {
-                return Err(Failure::Output(std::io::Error::new(
-                    error.kind(),
-                    Arc::clone(error),
-                )));
-            }
-            Some(PrintError::Stopped(stopped)) => return Err(Failure::Stopped(*stopped)),
-            Some(error @ PrintError::Spawn(_)) => {
-                return Err(Failure::Output(std::io::Error::other(error.clone())));
-            }
-            None => {}
+        if let Some(error) = &*self.failed.borrow() {
+            return Failure::of_print(error);
         }
         if self.wanted.get() == Some(0) {
             return Ok(());

@@ -130,6 +130,8 @@ fn what_is_no_toml_is_told_in_a_few_places_and_shows_no_password() {
         "password = {hunter2}",
         "password = \"hunter2\" \"hunter2\"",
         "hunter2",
+        &"[".repeat(100_000),
+        &"a={".repeat(100_000),
     ] {
         let text = format!("{LEAST}list = [1,\n{line}\nx = [[[\ny = = 2\nz == 3\n");
         let errors = load_text(&folder, text).unwrap_err();

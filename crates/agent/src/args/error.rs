@@ -101,6 +101,10 @@ pub enum UsageError {
     WillQoS(String),
     /// Something is said of a will, and no topic makes one.
     WillWithoutTopic,
+    /// `run` was given no configuration.
+    NoConfig,
+    /// The time to run for is no length of time.
+    For(String),
     /// `pub` was given no topic.
     NoTopic,
     /// `pub` was given no message.
@@ -135,9 +139,9 @@ impl UsageError {
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoCommand => f.write_str("no command given: expected pub or sub"),
+            Self::NoCommand => f.write_str("no command given: expected run, pub or sub"),
             Self::UnknownCommand(found) => {
-                write!(f, "unknown command {found:?}: expected pub or sub")
+                write!(f, "unknown command {found:?}: expected run, pub or sub")
             }
             Self::UnknownOption(found) => write!(f, "unknown option '{found}'"),
             Self::NotOffered(found) => write!(f, "option '{found}' is not offered yet"),
@@ -185,6 +189,12 @@ impl fmt::Display for UsageError {
                 write!(f, "invalid will QoS given: {found:?}, expected 0, 1 or 2")
             }
             Self::WillWithoutTopic => f.write_str("a will needs a topic: expected --will-topic"),
+            Self::NoConfig => f.write_str("no configuration given: expected --config FILE"),
+            Self::For(found) => write!(
+                f,
+                "invalid time to run for {found:?}: expected a number and its unit, such as 30s \
+                 or 5m"
+            ),
             Self::NoTopic => f.write_str("no topic given: expected -t"),
             Self::NoMessage => f.write_str("no message given: expected -m, -f, -l or -n"),
             Self::SeveralMessages => {

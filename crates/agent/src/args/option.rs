@@ -12,9 +12,11 @@ pub(super) enum Opt {
     Cafile,
     Cert,
     ClientId,
+    Config,
     Count,
     Debug,
     File,
+    For,
     Help,
     Host,
     KeepAlive,
@@ -42,23 +44,29 @@ pub(super) enum Opt {
 /// Which tools have an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
+    All,
     Both,
     Pub,
+    Run,
     Sub,
 }
 
 impl Who {
     fn has(self, tool: Tool) -> bool {
         match self {
-            Self::Both => true,
+            Self::All => true,
+            Self::Both => matches!(tool, Tool::Pub | Tool::Sub),
             Self::Pub => tool == Tool::Pub,
+            Self::Run => tool == Tool::Run,
             Self::Sub => tool == Tool::Sub,
         }
     }
 }
 
 /// Every option: its spellings, and who has it.
-const OPTIONS: [(&[&str], Opt, Who); 29] = [
+const OPTIONS: [(&[&str], Opt, Who); 31] = [
+    (&["--config"], Opt::Config, Who::Run),
+    (&["--for"], Opt::For, Who::Run),
     (&["-h", "--host"], Opt::Host, Who::Both),
     (&["-p", "--port"], Opt::Port, Who::Both),
     (&["-u", "--username"], Opt::UserName, Who::Both),
@@ -80,7 +88,7 @@ const OPTIONS: [(&[&str], Opt, Who); 29] = [
     (&["-C"], Opt::Count, Who::Sub),
     (&["-W"], Opt::Wait, Who::Sub),
     (&["-v", "--verbose"], Opt::Verbose, Who::Sub),
-    (&["-d", "--debug"], Opt::Debug, Who::Both),
+    (&["-d", "--debug"], Opt::Debug, Who::All),
     (&["--cafile"], Opt::Cafile, Who::Both),
     (&["--cert"], Opt::Cert, Who::Both),
     (&["--key"], Opt::Key, Who::Both),
@@ -90,8 +98,8 @@ const OPTIONS: [(&[&str], Opt, Who); 29] = [
     (&["--will-qos"], Opt::WillQoS, Who::Both),
     (&["--will-retain"], Opt::WillRetain, Who::Both),
     (&["--timeout"], Opt::Timeout, Who::Both),
-    (&["--help"], Opt::Help, Who::Both),
-    (&["--version"], Opt::Version, Who::Both),
+    (&["--help"], Opt::Help, Who::All),
+    (&["--version"], Opt::Version, Who::All),
 ];
 
 /// What `mosquitto_pub` or `mosquitto_sub` 2.0 have and these tools do not.
@@ -148,7 +156,9 @@ pub(super) fn look_up(tool: Tool, name: &str) -> Result<Opt, UsageError> {
         .find(|(names, _, who)| names.contains(&name) && who.has(tool));
     match found {
         Some((_, option, _)) => Ok(*option),
-        None if NOT_OFFERED.contains(&name) => Err(UsageError::NotOffered(name.to_owned())),
+        None if tool != Tool::Run && NOT_OFFERED.contains(&name) => {
+            Err(UsageError::NotOffered(name.to_owned()))
+        }
         None => Err(UsageError::UnknownOption(name.to_owned())),
     }
 }
@@ -183,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_help_names_exactly_the_options_of_its_tool() {
-        for tool in [Tool::Pub, Tool::Sub] {
+        for tool in [Tool::Pub, Tool::Run, Tool::Sub] {
             let text = help::text(tool);
             for (names, _, who) in OPTIONS {
                 for name in names {

@@ -14,8 +14,9 @@ use super::option::{self, Opt};
 use super::will::GivenWill;
 use super::{
     Command, ConnectionArgs, Credentials, KEEP_ALIVE_SECS_MIN, MessageSource, Password, PubArgs,
-    Rejected, SubArgs, TlsArgs, Tool, UsageError,
+    Rejected, RunArgs, SubArgs, TlsArgs, Tool, UsageError,
 };
+use crate::config::parse_length;
 use crate::connect::CONNECT_TIMEOUT_DEFAULT;
 
 /// Understands all words.
@@ -47,6 +48,7 @@ fn choose(parser: &mut lexopt::Parser) -> Result<Choice, UsageError> {
         Arg::Long("help") => Ok(Choice::Command(Command::Help(Tool::Agent))),
         Arg::Long("version") => Ok(Choice::Command(Command::Version)),
         Arg::Value(word) => match word.to_str() {
+            Some("run") => Ok(Choice::Tool(Tool::Run)),
             Some("pub" | "publish") => Ok(Choice::Tool(Tool::Pub)),
             Some("sub" | "subscribe") => Ok(Choice::Tool(Tool::Sub)),
             _ => Err(UsageError::UnknownCommand(
@@ -60,6 +62,8 @@ fn choose(parser: &mut lexopt::Parser) -> Result<Choice, UsageError> {
 /// What was given, before it is known whether it fits together.
 #[derive(Default)]
 struct Given {
+    config: Option<PathBuf>,
+    limit: Option<Duration>,
     host: Option<String>,
     port: Option<u16>,
     user_name: Option<String>,
@@ -99,6 +103,8 @@ fn parse_options(tool: Tool, parser: &mut lexopt::Parser) -> Result<Command, Usa
         match option::look_up(tool, &name)? {
             Opt::Help => return Ok(Command::Help(tool)),
             Opt::Version => return Ok(Command::Version),
+            Opt::Config => given.config = Some(value.path()?),
+            Opt::For => given.limit = Some(limit(value.text()?)?),
             Opt::Host => given.host = Some(value.text()?),
             Opt::Port => given.port = Some(value.number(UsageError::Port)?),
             Opt::UserName => given.user_name = Some(value.text()?),
@@ -132,6 +138,7 @@ fn parse_options(tool: Tool, parser: &mut lexopt::Parser) -> Result<Command, Usa
         }
     }
     match tool {
+        Tool::Run => given.into_run().map(Command::Run),
         Tool::Pub => given.into_pub().map(|args| Command::Pub(Box::new(args))),
         Tool::Sub => given.into_sub().map(|args| Command::Sub(Box::new(args))),
         Tool::Agent => Err(UsageError::NoCommand),
@@ -160,6 +167,14 @@ impl Given {
             None => Ok(()),
             Some(_) => Err(UsageError::SeveralMessages),
         }
+    }
+
+    fn into_run(self) -> Result<RunArgs, UsageError> {
+        Ok(RunArgs {
+            config: self.config.ok_or(UsageError::NoConfig)?,
+            limit: self.limit,
+            debug: self.debug,
+        })
     }
 
     fn into_pub(mut self) -> Result<PubArgs, UsageError> {
@@ -289,6 +304,10 @@ impl Value<'_> {
             _ => Err(wrong(text)),
         }
     }
+}
+
+fn limit(text: String) -> Result<Duration, UsageError> {
+    parse_length(&text).map_err(|_| UsageError::For(text))
 }
 
 fn qos(value: &mut Value<'_>, wrong: fn(String) -> UsageError) -> Result<QoS, UsageError> {

@@ -389,13 +389,14 @@ fn options_of_the_other_tool_and_of_neither_are_rejected() {
             UsageError::UnexpectedValue(name("--retain")),
         ),
         ("", UsageError::NoCommand),
-        ("run", UsageError::UnknownCommand(name("run"))),
+        ("walk", UsageError::UnknownCommand(name("walk"))),
     ]);
 }
 
 #[test]
 fn the_tool_that_can_help_is_named_with_the_error() {
     for (words, tool) in [
+        ("run -x", Tool::Run),
         ("pub -x", Tool::Pub),
         ("subscribe -x", Tool::Sub),
         ("x", Tool::Agent),
@@ -408,6 +409,8 @@ fn the_tool_that_can_help_is_named_with_the_error() {
 fn help_and_version_stand_anywhere() {
     let table = [
         ("--help", Command::Help(Tool::Agent)),
+        ("run --config x --help", Command::Help(Tool::Run)),
+        ("run --version", Command::Version),
         ("pub --help", Command::Help(Tool::Pub)),
         ("publish -t a --help", Command::Help(Tool::Pub)),
         ("sub -v --help", Command::Help(Tool::Sub)),
@@ -449,4 +452,43 @@ fn a_password_does_not_show() {
         shown.contains("me") && !shown.contains("secret") && !shown.contains("115"),
         "{shown}"
     );
+}
+
+#[test]
+fn run_takes_a_configuration_and_perhaps_a_time() {
+    let least = RunArgs {
+        config: PathBuf::from("a.toml"),
+        limit: None,
+        debug: false,
+    };
+    let all = RunArgs {
+        limit: Some(Duration::from_millis(1_500)),
+        debug: true,
+        ..least.clone()
+    };
+    for (words, args) in [
+        ("run --config a.toml", &least),
+        ("run --config=a.toml", &least),
+        ("run -d --for 1500ms --config a.toml", &all),
+    ] {
+        assert_eq!(
+            parse(split(words)),
+            Ok(Command::Run(args.clone())),
+            "{words}"
+        );
+    }
+    rejects(&[
+        ("run", UsageError::NoConfig),
+        ("run --for 3s", UsageError::NoConfig),
+        ("run --config", UsageError::MissingValue(name("--config"))),
+        ("run --config a --for 3", UsageError::For(name("3"))),
+        ("run --config a --for x", UsageError::For(name("x"))),
+        ("run --config a -h b", UsageError::UnknownOption(name("-h"))),
+        ("run --config a -A b", UsageError::UnknownOption(name("-A"))),
+        ("run --config a b", UsageError::UnknownOption(name("b"))),
+        (
+            "pub --config a",
+            UsageError::UnknownOption(name("--config")),
+        ),
+    ]);
 }

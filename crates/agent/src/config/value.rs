@@ -40,33 +40,17 @@ pub(super) const INTERVAL: Range = Range {
 ///
 /// [`ConfigError::NoUnit`], [`ConfigError::Duration`] and [`ConfigError::DurationRange`].
 pub(super) fn duration(key: Key, text: &str, range: Range) -> Result<Duration, ConfigError> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let malformed = || ConfigError::Duration {
-        key,
-        found: text.to_owned(),
-    };
-    if !number.is_empty() && unit.is_empty() {
-        return Err(ConfigError::NoUnit {
+    let duration = parse_length(text).map_err(|error| match error {
+        NoLength::NoUnit => ConfigError::NoUnit {
             key,
             found: format!("{text:?}"),
-            number: number.to_owned(),
-        });
-    }
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(malformed()),
-    };
-    if number.is_empty() {
-        return Err(malformed());
-    }
-    // A number that no u64 holds is out of every range.
-    let number = number.parse().unwrap_or(u64::MAX);
-    let duration = Duration::from_millis(number.saturating_mul(millis));
+            number: text.to_owned(),
+        },
+        NoLength::Malformed => ConfigError::Duration {
+            key,
+            found: text.to_owned(),
+        },
+    })?;
     if (range.min..=range.max).contains(&duration) {
         Ok(duration)
     } else {
@@ -77,6 +61,35 @@ pub(super) fn duration(key: Key, text: &str, range: Range) -> Result<Duration, C
             max: range.max,
         })
     }
+}
+
+/// Why a text is no length of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoLength {
+    /// It is a bare number.
+    NoUnit,
+    /// It is something else.
+    Malformed,
+}
+
+/// Understands a whole number and its unit; one that is too large counts as the largest.
+pub(crate) fn parse_length(text: &str) -> Result<Duration, NoLength> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let millis: u64 = match unit {
+        "" if digits > 0 => return Err(NoLength::NoUnit),
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(NoLength::Malformed),
+    };
+    if digits == 0 {
+        return Err(NoLength::Malformed);
+    }
+    let number = number.parse().unwrap_or(u64::MAX);
+    Ok(Duration::from_millis(number.saturating_mul(millis)))
 }
 
 /// Writes a length of time in the largest unit that it is a whole number of.
