@@ -1,10 +1,10 @@
 //! The command line: from words to [`RunArgs`], [`PubArgs`] and [`SubArgs`], or to the one error in
 //! it.
 //!
-//! The letters of `pub` and `sub` are those of `mosquitto_pub` and `mosquitto_sub`. What those programs take is taken
-//! and means the same; `--opt=value`, `-qVALUE` and `-rn` are taken as well. Letters of theirs that
-//! are not offered here are known and refused by name. Nothing here reads a file, a clock or the
-//! environment.
+//! The letters of `pub` and `sub` are those of `mosquitto_pub` and `mosquitto_sub`. What those
+//! programs take is taken and means the same; `--opt=value`, `-qVALUE` and `-rn` are taken as well.
+//! Letters of theirs that are not offered here are known and refused by name. Nothing here reads a
+//! file, a clock or the environment.
 
 mod error;
 mod option;

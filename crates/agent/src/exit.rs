@@ -1,10 +1,11 @@
 //! The exit codes.
 //!
-//! Those of `agent pub` and `agent sub` are those of `mosquitto_pub` and `mosquitto_sub`, with two additions: failures of TLS are
-//! always 8, where those programs answer 1, 7 or 8 depending on how fast the network is; and a
-//! subscription that the broker refuses is 76, where they answer 0. `agent run` has the codes that
-//! service managers know from `sysexits.h`; no failure of the network ends it. Nothing here decides which code
-//! is due; that is [`Failure::exit`](crate::failure::Failure::exit).
+//! `agent pub` and `agent sub` end with those of `mosquitto_pub` and `mosquitto_sub`, with two
+//! additions: failures of TLS are always 8, where those programs answer 1, 7 or 8 depending on how
+//! fast the network is; and a subscription that the broker refuses is 76, where they answer 0.
+//! `agent run` has the codes that service managers know from `sysexits.h`; no failure of the network
+//! ends it. Nothing here decides which code is due; that is
+//! [`Failure::exit`](crate::failure::Failure::exit).
 
 use std::process::ExitCode;
 

@@ -1,7 +1,9 @@
-//! What the agent says about itself at an interval: one JSON object for each message.
+//! What the agent says about itself at an interval: one JSON object for each message,
+//! without blanks between its parts.
 //!
 //! ```text
-//! {"device":"meter-17","sequence":1,"uptime_secs":0,"received":0,"load":0.15,"memory_available_bytes":1024}
+//! {"device":"meter-17","sequence":1,"uptime_secs":0,"received":0,
+//!  "load":0.15,"memory_available_bytes":1024}
 //! ```
 //! Load and memory are there where the system tells them (`/proc`). While there is no connection
 //! messages wait in the client; one that finds no room there within an interval is left out, which
