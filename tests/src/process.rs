@@ -214,12 +214,7 @@ impl Running {
     /// When it cannot be sent.
     #[track_caller]
     pub fn signal(&self, name: &str) {
-        // The shell has a command of its own for it, on every system.
-        let mut kill = Command::new("/bin/sh");
-        kill.args(["-c", "kill -s \"$0\" \"$1\"", name]);
-        kill.arg(self.child.id().to_string());
-        let sent = run(&mut kill, PROCESS_TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
-        assert!(sent.status.success(), "SIG{name}: {}", sent.stderr);
+        send_signal(self.child.id(), name);
     }
 
     /// Ends the program at once, without a chance to clean up.
@@ -385,6 +380,20 @@ fn copy_text(from: &mut impl Read, to: &Mutex<String>) {
 
 fn locked(text: &Mutex<String>) -> std::sync::MutexGuard<'_, String> {
     text.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends a process a signal, by its name without `SIG`.
+///
+/// # Panics
+/// When it cannot be sent.
+#[track_caller]
+pub(crate) fn send_signal(process: u32, name: &str) {
+    // The shell has a command of its own for it, on every system.
+    let mut kill = Command::new("/bin/sh");
+    kill.args(["-c", "kill -s \"$0\" \"$1\"", name]);
+    kill.arg(process.to_string());
+    let sent = run(&mut kill, PROCESS_TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
+    assert!(sent.status.success(), "SIG{name}: {}", sent.stderr);
 }
 
 #[cfg(test)]

@@ -250,6 +250,18 @@ impl Mosquitto {
         drop(self.child.wait());
     }
 
+    /// Ends the server in order, by SIGTERM, and waits for its end; with persistence it saves first.
+    ///
+    /// # Panics
+    /// When it cannot be done.
+    #[track_caller]
+    pub fn terminate(&mut self) {
+        process::send_signal(self.child.id(), "TERM");
+        self.child
+            .wait()
+            .expect("it was started and not waited for");
+    }
+
     /// Starts a stopped server again, with the same configuration and ports and a new log, and
     /// waits until every listener accepts.
     ///
