@@ -19,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agent;
 pub mod args;
 pub mod config;
 pub mod connect;
@@ -30,3 +31,5 @@ pub mod publish;
 pub mod run;
 pub mod subscribe;
 mod telemetry;
+
+pub use agent::Agent;

@@ -8,19 +8,18 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
-use std::time::Duration;
 
 use fiber::signal::{Signal, Signals};
-use fiber::{Event, FiberBuilder, Instant, JoinHandle, Selected, Stopped};
-use mqtt::{Client, ClientOptions, EndCause, Message, QoS, Remaining, Subscribe, Wait};
-use safe_rt::DialOptions;
+use fiber::{Event, Instant, Selected, Stopped};
+use mqtt::{Client, Message, QoS, Remaining, Subscribe, Wait};
 
+use crate::agent::Agent;
 use crate::args::RunArgs;
-use crate::config::{Config, Telemetry};
-use crate::connect::{LEAVE_TIMEOUT, RECEIVED_PACKET_BYTES_MAX};
+use crate::config::Config;
+use crate::connect::LEAVE_TIMEOUT;
 use crate::failure::Failure;
 use crate::out::{PrintError, Printer};
-use crate::{subscribe, telemetry};
+use crate::subscribe;
 
 /// Does what `agent run` was asked for. Yields; runs on a fiber.
 ///
@@ -33,74 +32,14 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         Signals::listen(&[Signal::Terminate, Signal::Interrupt]).map_err(Failure::Signals)?;
     let deadline = args.limit.map(|limit| Instant::now() + limit);
     let config = Config::load(&args.config).map_err(|errors| Failure::Config(Box::new(errors)))?;
-    let client = open(&config)?;
+    let agent = Agent::start(&config)?;
     let received = Rc::new(Received::new());
-    subscribe(&client, &config, &received)?;
-    let telemetry = config
-        .telemetry
-        .clone()
-        .map(|telemetry| start_telemetry(&client, &config, telemetry))
-        .transpose()?;
+    // Before the connection is there: what a kept session holds finds its handler.
+    subscribe(agent.mqtt(), &config, &received)?;
     let why = wait_for_end(&signals, &received, deadline)?;
     log::info!("stopping: {why}");
-    leave(&client, telemetry, &received)?;
+    leave(agent, &received)?;
     received.result()
-}
-
-/// Makes the client, which connects by itself from now on.
-fn open(config: &Config) -> Result<Client, Failure> {
-    let cloud = &config.cloud;
-    let mut dial = DialOptions::new();
-    if let Some(tls) = &cloud.tls {
-        dial = dial.tls(tls.clone());
-    }
-    let mut options = ClientOptions::new(config.device_id.clone())
-        .dial(dial)
-        .keep_alive(cloud.keep_alive)
-        .clean_start(cloud.clean_start)
-        .maximum_packet_size(RECEIVED_PACKET_BYTES_MAX);
-    if let Some(credentials) = &cloud.credentials {
-        let password = credentials.password.clone().map(|password| password.0);
-        options = options.credentials(credentials.user_name.clone(), password);
-    }
-    let client = Client::open(&cloud.endpoint, options).map_err(Failure::Connect)?;
-    let endpoint = cloud.endpoint.to_string();
-    client.on_event(move |_client, event| log_event(&endpoint, event));
-    Ok(client)
-}
-
-/// Logs one line of what happened to the connection.
-fn log_event(endpoint: &str, event: &mqtt::Event) {
-    match event {
-        mqtt::Event::Connected { session_present } => {
-            let session = if *session_present { "kept" } else { "new" };
-            log::info!("connected to {endpoint}; the session is a {session} one");
-        }
-        // By leaving, which is told where it is done.
-        mqtt::Event::Disconnected { cause, .. } if matches!(**cause, EndCause::Closed) => {}
-        mqtt::Event::Disconnected { cause, retry_in } => {
-            log::warn!("disconnected: {cause}{}", Next(*retry_in));
-        }
-        mqtt::Event::ConnectFailed { cause, retry_in } => {
-            log::warn!("{cause}{}", Next(*retry_in));
-        }
-        mqtt::Event::SubscribeRefused { filters } => {
-            log::error!("the broker refused to subscribe to {}", filters.join(", "));
-        }
-        other => log::info!("{other:?}"),
-    }
-}
-
-/// When the next connection is tried.
-struct Next(Option<Duration>);
-
-impl fmt::Display for Next {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(delay) => write!(f, "; next attempt in {:.1} s", delay.as_secs_f64()),
-            None => Ok(()),
-        }
-    }
 }
 
 /// Declares the subscriptions; they are made whenever there is a connection.
@@ -120,20 +59,6 @@ fn subscribe(client: &Client, config: &Config, received: &Rc<Received>) -> Resul
         Ok(())
     });
     subscribed.map(drop).map_err(Failure::Subscribe)
-}
-
-type TelemetryFiber = JoinHandle<Result<(), Stopped>>;
-
-fn start_telemetry(
-    client: &Client,
-    config: &Config,
-    telemetry: Telemetry,
-) -> Result<TelemetryFiber, Failure> {
-    let (client, device) = (client.clone(), config.device_id.clone());
-    FiberBuilder::new()
-        .name("telemetry")
-        .spawn(move || telemetry::publish(&client, device.as_str(), &telemetry))
-        .map_err(Failure::Spawn)
 }
 
 /// Why the agent stops.
@@ -175,19 +100,9 @@ fn wait_for_end(
 
 /// Stops telemetry, leaves the broker, prints what had arrived; twice [`LEAVE_TIMEOUT`] at most,
 /// and what closing the transport takes.
-fn leave(
-    client: &Client,
-    telemetry: Option<TelemetryFiber>,
-    received: &Received,
-) -> Result<(), Failure> {
-    if let Some(mut telemetry) = telemetry {
-        telemetry.cancel();
-        if let Err(error) = telemetry.join() {
-            log::error!("telemetry had ended before: {error}");
-        }
-    }
-    let remaining = client.close(LEAVE_TIMEOUT)?;
-    match left(&remaining) {
+fn leave(agent: Agent, received: &Received) -> Result<(), Failure> {
+    let client = agent.mqtt().clone();
+    match left(&agent.leave(LEAVE_TIMEOUT)?) {
         None => log::info!("left; the broker acknowledged everything"),
         Some(text) => log::warn!("left; {text}"),
     }
@@ -267,19 +182,5 @@ impl Received {
             Some(error) => Failure::of_print(error),
             None => Ok(()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_next_attempt_is_told_in_tenths_of_a_second() {
-        let next = |millis| Next(Some(Duration::from_millis(millis))).to_string();
-        assert_eq!(next(0), "; next attempt in 0.0 s");
-        assert_eq!(next(1_249), "; next attempt in 1.2 s");
-        assert_eq!(next(600_000), "; next attempt in 600.0 s");
-        assert_eq!(Next(None).to_string(), "");
     }
 }

@@ -1,0 +1,191 @@
+//! The agent as a value: connected as its configuration says, from its start until it leaves.
+//!
+//! It makes its connections itself, logs one line for each that is made, lost or not to be had, and
+//! publishes telemetry where that is asked for. What else is to be said and heard is the program's
+//! business, over [`Agent::mqtt`].
+
+use std::fmt;
+use std::time::Duration;
+
+use fiber::{FiberBuilder, JoinHandle, Stopped};
+use mqtt::{Client, ClientOptions, EndCause, Event, Remaining};
+use safe_rt::DialOptions;
+
+use crate::config::{Config, Telemetry};
+use crate::connect::RECEIVED_PACKET_BYTES_MAX;
+use crate::failure::Failure;
+use crate::telemetry;
+
+type TelemetryFiber = JoinHandle<Result<(), Stopped>>;
+
+/// A device that is connected, or on its way to be.
+///
+/// # Examples
+///
+/// A program of its own on the agent's connection:
+///
+/// ```
+/// use agent::{Agent, config::Config};
+/// use mqtt::*;
+///
+/// fn on_set(rp: &MqttResp) {
+///     println!("{} says {:?}", rp.topic, rp.data);
+/// }
+///
+/// fn device(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+///     let agent = Agent::start(config)?;
+///     mqtt_publish(agent.mqtt(), b"booted", MQTT_QOS_1, MQTT_WAIT_NONE, "site/4/meter-17/boot")?;
+///     mqtt_subscribe(agent.mqtt(), on_set, MQTT_QOS_1, MQTT_WAIT_ACK, "site/4/meter-17/set")?;
+///     agent.leave(std::time::Duration::from_secs(5))?;
+///     Ok(())
+/// }
+/// # fiber::run(|| -> Result<(), Box<dyn std::error::Error>> {
+/// #     let broker = Broker::new(BrokerOptions::new());
+/// #     let seen = broker.subscribe("site/#")?;
+/// #     let listener = safe_rt::Listener::bind(([127, 0, 0, 1], 0).into())?;
+/// #     let endpoint = format!("mqtt://{}", listener.local_addr()?).parse()?;
+/// #     broker.serve(listener)?;
+/// #     let cloud = agent::config::Cloud {
+/// #         endpoint,
+/// #         credentials: None,
+/// #         tls: None,
+/// #         keep_alive: KEEP_ALIVE_DEFAULT,
+/// #         clean_start: true,
+/// #     };
+/// #     let device_id = ClientId::new("meter-17")?;
+/// #     device(&Config { device_id, cloud, telemetry: None, subscriptions: Vec::new() })?;
+/// #     assert_eq!(seen.recv()?.payload(), b"booted");
+/// #     broker.stop();
+/// #     Ok(())
+/// # }).unwrap().unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Agent {
+    client: Client,
+    telemetry: Option<TelemetryFiber>,
+}
+
+impl Agent {
+    /// Starts to connect, and to publish telemetry where the configuration asks for it. The
+    /// subscriptions in the configuration are those of `agent run`: a program makes its own.
+    ///
+    /// Does not yield: the connection is made on a fiber of the client. Whatever is published or
+    /// subscribed to before it is there goes out when it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Connect`] for settings that no broker could accept, [`Failure::Spawn`].
+    pub fn start(config: &Config) -> Result<Self, Failure> {
+        let client = open(config)?;
+        let telemetry = config.telemetry.clone();
+        let telemetry = telemetry
+            .map(|telemetry| start_telemetry(&client, config, telemetry))
+            .transpose()?;
+        Ok(Self { client, telemetry })
+    }
+
+    /// The client, for the program's own messages.
+    #[must_use]
+    pub const fn mqtt(&self) -> &Client {
+        &self.client
+    }
+
+    /// Stops telemetry and leaves the broker in order: waits up to `timeout` for what was published
+    /// to be acknowledged, then sends DISCONNECT. Yields until the connection is closed; see
+    /// [`Client::close`]. Returns what was left undone.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] when an outer scope ended the wait; the client leaves all the same.
+    pub fn leave(self, timeout: Duration) -> Result<Remaining, Stopped> {
+        if let Some(mut telemetry) = self.telemetry {
+            telemetry.cancel();
+            if let Err(error) = telemetry.join() {
+                log::error!("telemetry had ended before: {error}");
+            }
+        }
+        self.client.close(timeout)
+    }
+}
+
+/// Makes the client, which connects by itself from now on.
+fn open(config: &Config) -> Result<Client, Failure> {
+    let cloud = &config.cloud;
+    let mut dial = DialOptions::new();
+    if let Some(tls) = &cloud.tls {
+        dial = dial.tls(tls.clone());
+    }
+    let mut options = ClientOptions::new(config.device_id.clone())
+        .dial(dial)
+        .keep_alive(cloud.keep_alive)
+        .clean_start(cloud.clean_start)
+        .maximum_packet_size(RECEIVED_PACKET_BYTES_MAX);
+    if let Some(credentials) = &cloud.credentials {
+        let password = credentials.password.clone().map(|password| password.0);
+        options = options.credentials(credentials.user_name.clone(), password);
+    }
+    let client = Client::open(&cloud.endpoint, options).map_err(Failure::Connect)?;
+    let endpoint = cloud.endpoint.to_string();
+    client.on_event(move |_client, event| log_event(&endpoint, event));
+    Ok(client)
+}
+
+/// Logs one line of what happened to the connection.
+fn log_event(endpoint: &str, event: &Event) {
+    match event {
+        Event::Connected { session_present } => {
+            let session = if *session_present { "kept" } else { "new" };
+            log::info!("connected to {endpoint}; the session is a {session} one");
+        }
+        // By leaving, which is told where it is done.
+        Event::Disconnected { cause, .. } if matches!(**cause, EndCause::Closed) => {}
+        Event::Disconnected { cause, retry_in } => {
+            log::warn!("disconnected: {cause}{}", Next(*retry_in));
+        }
+        Event::ConnectFailed { cause, retry_in } => {
+            log::warn!("{cause}{}", Next(*retry_in));
+        }
+        Event::SubscribeRefused { filters } => {
+            log::error!("the broker refused to subscribe to {}", filters.join(", "));
+        }
+        other => log::info!("{other:?}"),
+    }
+}
+
+/// When the next connection is tried.
+struct Next(Option<Duration>);
+
+impl fmt::Display for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(delay) => write!(f, "; next attempt in {:.1} s", delay.as_secs_f64()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn start_telemetry(
+    client: &Client,
+    config: &Config,
+    telemetry: Telemetry,
+) -> Result<TelemetryFiber, Failure> {
+    let (client, device) = (client.clone(), config.device_id.clone());
+    FiberBuilder::new()
+        .name("telemetry")
+        .spawn(move || telemetry::publish(&client, device.as_str(), &telemetry))
+        .map_err(Failure::Spawn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_attempt_is_told_in_tenths_of_a_second() {
+        let next = |millis| Next(Some(Duration::from_millis(millis))).to_string();
+        assert_eq!(next(0), "; next attempt in 0.0 s");
+        assert_eq!(next(1_249), "; next attempt in 1.2 s");
+        assert_eq!(next(600_000), "; next attempt in 600.0 s");
+        assert_eq!(Next(None).to_string(), "");
+    }
+}
