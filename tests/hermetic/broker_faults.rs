@@ -1,14 +1,16 @@
 //! The embedded broker: the faults bite, and exactly.
 
+use std::cell::RefCell;
 use std::io::Read;
+use std::rc::Rc;
 use std::time::Duration;
 
-use mqtt::packet::{ConnAck, PacketRef};
-use mqtt::{Broker, ConnectReason, DropAcks, Faults, QoS};
+use mqtt::packet::{ConnAck, PacketRef, PacketType};
+use mqtt::{Broker, BrokerOptions, ConnectReason, DropAcks, Faults, QoS};
 
 use crate::broker_harness::{
     attach, connect, delivery, expect_nothing, expect_publish, fields, puback, pubcomp, pubrec,
-    pubrel, resume, run, send, send_connect, send_subscribe, subscribe,
+    pubrel, resume, run, run_with, send, send_connect, send_subscribe, subscribe,
 };
 
 const Q1: QoS = QoS::AtLeastOnce;
@@ -180,6 +182,61 @@ fn the_connection_is_cut_at_each_byte_that_is_received() {
             },
         );
         expect_nothing(&mut peer);
+    });
+}
+
+#[test]
+fn a_cut_tells_which_byte_of_which_packet_it_hit() {
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let told = Rc::clone(&reports);
+    let options = BrokerOptions::new().on_cut(move |client, report| {
+        assert_eq!(client, "a");
+        told.borrow_mut().push(*report);
+    });
+    run_with(options, move |broker| {
+        assert_eq!(broker.handled_bytes("a"), None);
+        // In the middle of CONNECT, which has 15 bytes, then in each place of a PUBLISH of 8.
+        for at in [5].into_iter().chain(23..31) {
+            let faults = Faults {
+                cut_after_received: Some(at),
+                ..Faults::default()
+            };
+            let mut peer = attach(broker);
+            if at < 15 {
+                set(broker, faults);
+                send_connect(&mut peer, fields("a", true));
+            } else {
+                send_connect(&mut peer, fields("a", true));
+                fiber::sleep(MS).unwrap();
+                assert_eq!(broker.handled_bytes("a"), Some(15));
+                let ping_and_part = b"\xC0\0\x32\x06\x00\x01t\x00";
+                std::io::Write::write_all(&mut peer.stream(), ping_and_part).unwrap();
+                fiber::sleep(MS).unwrap();
+                // Of the PUBLISH six bytes have come, and it is not handled.
+                assert_eq!(broker.handled_bytes("a"), Some(17));
+                set(broker, faults);
+                let rest = b"\x01x\x32\x06\x00\x01t\x00\x01x";
+                let _ = std::io::Write::write(&mut peer.stream(), rest);
+            }
+            bytes_to_the_end(peer.stream());
+            let report = reports.borrow_mut().pop().unwrap();
+            assert!(reports.borrow().is_empty());
+            assert_eq!(report.received, at);
+            let inside = report.inside.map(|packet| {
+                let packet_type = packet.packet_type.unwrap();
+                (packet_type, packet.received, packet.len)
+            });
+            let expected = match at {
+                5 => Some((PacketType::Connect, 5, Some(15))),
+                // Behind a whole PUBLISH of 8 bytes.
+                25 => None,
+                23 | 24 => Some((PacketType::Publish, at as usize - 17, Some(8))),
+                26 => Some((PacketType::Publish, 1, None)),
+                _ => Some((PacketType::Publish, at as usize - 25, Some(8))),
+            };
+            assert_eq!(inside, expected, "at {at}");
+            assert_eq!(broker.handled_bytes("a"), None);
+        }
     });
 }
 

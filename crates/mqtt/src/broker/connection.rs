@@ -10,6 +10,7 @@ use std::time::Duration;
 use fiber::{Instant, Source};
 use safe_rt::Socket;
 
+use super::cut::{CutPacket, CutReport};
 use super::error::{End, Violation};
 use super::faults::{Cut, Faults, allowed};
 use super::outgoing::Outgoing;
@@ -45,6 +46,14 @@ pub(super) fn serve(entry: Entry, socket: Socket) {
     };
     let client = link.client.as_deref().unwrap_or("a client");
     log::debug!("broker: connection of {client}: {end}");
+    if let End::Cut = end {
+        let max = link
+            .entry
+            .shared()
+            .with(|core| core.limits.maximum_packet_size);
+        let report = link.cut_report(max);
+        link.entry.shared().hooks.cut(client, &report);
+    }
     if let End::Violation(Violation::Refused(_)) = end {
         let limit = BROKER_CLOSE_TIMEOUT.saturating_add(link.faults().delay);
         // Whether the client learns why it is refused is up to its network.
@@ -202,6 +211,8 @@ impl Link {
         input.drain(..done);
         self.input = input;
         if done > 0 {
+            let id = self.entry.id;
+            self.entry.shared().with(|core| core.handled(id, done));
             // For the answers.
             self.entry.wake.set();
         }
@@ -349,6 +360,18 @@ impl Link {
                 .used_cut(client, cut);
         }
         End::Cut
+    }
+
+    /// Where the connection was cut. Of a CONNECT that was cut all was read, and what lies behind the
+    /// cut was never received.
+    fn cut_report(&self, maximum_packet_size: usize) -> CutReport {
+        let received = usize::try_from(self.received).unwrap_or(usize::MAX);
+        let input = &self.input[..self.input.len().min(received)];
+        CutReport {
+            received: self.received,
+            sent: self.sent,
+            inside: CutPacket::find(input, maximum_packet_size),
+        }
     }
 
     fn drops_ack(&self) -> bool {

@@ -50,6 +50,8 @@ pub(super) struct Connection {
     pub(super) control: Answers,
     /// When the last packet came, or the connection began.
     pub(super) last_packet: Time,
+    /// Bytes of the packets that were handled.
+    pub(super) handled_bytes: u64,
 }
 
 /// How far a connection is.
@@ -126,6 +128,7 @@ impl Core {
             stage: Stage::Fresh,
             control: Answers::default(),
             last_packet: now,
+            handled_bytes: 0,
         };
         self.connections.insert(id, connection);
         id
@@ -250,6 +253,13 @@ impl Core {
     /// Returns how many answers wait to be sent, each return code of a SUBACK counted.
     pub(super) fn answers(&self, id: ConnectionId) -> usize {
         self.connections.get(&id).map_or(0, |c| c.control.count())
+    }
+
+    /// Notes that packets of so many bytes were handled.
+    pub(super) fn handled(&mut self, id: ConnectionId, bytes: usize) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.handled_bytes += bytes as u64;
+        }
     }
 
     /// Whether the connection has to end.

@@ -14,6 +14,7 @@
 
 mod connection;
 mod core;
+mod cut;
 mod error;
 mod faults;
 mod handle;
@@ -32,6 +33,7 @@ use std::rc::Rc;
 use fiber::{FiberBuilder, SpawnError};
 use safe_rt::{Listener, Socket};
 
+pub use cut::{CutPacket, CutReport};
 pub use error::BrokerError;
 pub use faults::{DropAcks, FAULTS_MAX, Faults};
 pub use local::LocalSubscription;
@@ -245,6 +247,17 @@ impl Broker {
     #[must_use]
     pub fn faults(&self, client_id: &str) -> Faults {
         self.shared.faults.borrow().get(client_id)
+    }
+
+    /// Returns how many bytes the packets have that the broker handled on the connection of a client;
+    /// `None` without a connection. A packet begins behind that many bytes, which is how to aim
+    /// [`Faults::cut_after_received`] at the inside of one. Does not yield.
+    #[must_use]
+    pub fn handled_bytes(&self, client_id: &str) -> Option<u64> {
+        self.shared.with(|core| {
+            let id = core.connection_of(client_id)?;
+            core.connections.get(&id).map(|c| c.handled_bytes)
+        })
     }
 
     /// Returns how much the broker holds. Does not yield.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::time::Duration;
 
+use super::cut::CutReport;
 use crate::packet::{Connect, ConnectReason, QoS};
 
 /// Sessions, kept and connected, unless set; a client beyond is refused as
@@ -35,6 +36,7 @@ pub const LOCAL_QUEUE_MAX: usize = 4_096;
 
 type Authenticate = Box<dyn FnMut(&Connect<'_>) -> Result<(), ConnectReason>>;
 type Authorize = Box<dyn FnMut(&str, &str, QoS) -> bool>;
+type OnCut = Box<dyn FnMut(&str, &CutReport)>;
 
 /// The bounds that can be set.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +139,14 @@ impl BrokerOptions {
         self.hooks.authorize_subscribe = Some(RefCell::new(Box::new(hook)));
         self
     }
+
+    /// Tells this hook of every connection that [`Faults`](super::Faults) cut, with client identifier
+    /// and place. It must not wait: of what is cut while it does it is not told.
+    #[must_use]
+    pub fn on_cut(mut self, hook: impl FnMut(&str, &CutReport) + 'static) -> Self {
+        self.hooks.on_cut = Some(RefCell::new(Box::new(hook)));
+        self
+    }
 }
 
 impl Default for BrokerOptions {
@@ -158,6 +168,7 @@ impl fmt::Debug for BrokerOptions {
 pub(super) struct Hooks {
     authenticate: Option<RefCell<Authenticate>>,
     authorize_subscribe: Option<RefCell<Authorize>>,
+    on_cut: Option<RefCell<OnCut>>,
 }
 
 impl Hooks {
@@ -168,6 +179,12 @@ impl Hooks {
         match hook.try_borrow_mut() {
             Ok(mut hook) => hook(connect),
             Err(_) => Err(ConnectReason::ServerUnavailable),
+        }
+    }
+
+    pub(super) fn cut(&self, client: &str, report: &CutReport) {
+        if let Some(Ok(mut hook)) = self.on_cut.as_ref().map(RefCell::try_borrow_mut) {
+            hook(client, report);
         }
     }
 
