@@ -7,7 +7,8 @@ use std::time::Duration;
 use fiber::Instant;
 use mqtt::packet::{ConnAck, Delivery, PacketRef};
 use mqtt::{
-    Client, ConnectReason, EndCause, Error, Outcome, Publish, QoS, Remaining, Wait, WaitCause,
+    Client, ConnectReason, EndCause, Error, Event, Message, Outcome, Publish, QoS, Remaining,
+    Subscribe, Wait, WaitCause,
 };
 
 use crate::harness::{
@@ -74,6 +75,43 @@ fn waits_go_on_across_connections_and_say_what_may_have_come_twice() {
             let publish = Publish::to("m", "two").qos(QoS::ExactlyOnce);
             let two = client.publish(publish.wait(Wait::Ack)).unwrap();
             assert_eq!((one.poll(), two.poll()), (ACKED_TWICE, ACKED));
+        },
+    );
+}
+
+#[test]
+fn a_connection_is_told_before_a_message_that_came_with_it_is_handled() {
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let (events, messages) = (Rc::clone(&told), Rc::clone(&told));
+    play_open(
+        options(),
+        |links| {
+            let mut first = links.accept(false);
+            assert_eq!(answer_subscribe(&mut first, &[]), ["set"]);
+            drop(first);
+            let mut second = links.accept(true);
+            // Read together with CONNACK: what the session kept.
+            second.send(&qos_0("set", b"1"));
+            second.send(&qos_0("set", b"2"));
+            expect_disconnect(&mut second);
+        },
+        move |client| {
+            client.on_event(move |_, event| {
+                if matches!(event, Event::Connected { .. }) {
+                    events.borrow_mut().push("connected".to_owned());
+                }
+            });
+            let subscribe = Subscribe::to("set", QoS::AtLeastOnce);
+            let handler = move |_: &Client, message: &Message| {
+                let text = String::from_utf8_lossy(&message.data).into_owned();
+                messages.borrow_mut().push(text);
+                Ok(())
+            };
+            client.subscribe_as(subscribe, handler).unwrap();
+            while told.borrow().len() < 4 {
+                fiber::sleep(Duration::from_secs(1)).unwrap();
+            }
+            assert_eq!(*told.borrow(), ["connected", "connected", "1", "2"]);
         },
     );
 }

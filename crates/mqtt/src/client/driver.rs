@@ -320,8 +320,14 @@ impl Driver<'_> {
             let place = range.start + at..range.start + at + len;
             handle_packet(self.shared, state, bytes, place, packet, now)?;
             if self.up.is_none() {
-                // Messages may come right behind CONNACK.
                 outputs(self.shared, &mut self.up, state)?;
+                if self.up.is_some() {
+                    // Messages may come right behind CONNACK: the program is told of the connection
+                    // before it is given one of them.
+                    at += len;
+                    behind = at < unread.len();
+                    break;
+                }
             }
             at += len;
             if state.stats.received >= enough {
