@@ -22,6 +22,7 @@ mod broker_model;
 mod broker_sessions;
 mod counting;
 mod cuts;
+mod demo;
 mod exactly_once;
 mod flood;
 mod handler_waits;

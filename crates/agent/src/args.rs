@@ -1,11 +1,12 @@
-//! The command line: from words to [`RunArgs`], [`PubArgs`] and [`SubArgs`], or to the one error in
-//! it.
+//! The command line: from words to [`RunArgs`], [`DemoArgs`], [`PubArgs`] and [`SubArgs`], or to the
+//! one error in it.
 //!
 //! The letters of `pub` and `sub` are those of `mosquitto_pub` and `mosquitto_sub`. What those
 //! programs take is taken and means the same; `--opt=value`, `-qVALUE` and `-rn` are taken as well.
 //! Letters of theirs that are not offered here are known and refused by name. Nothing here reads a
 //! file, a clock or the environment.
 
+mod demo;
 mod error;
 mod option;
 mod parse;
@@ -23,6 +24,7 @@ use mqtt::topic::{TopicFilter, TopicName};
 use mqtt::{ClientId, QoS, Will};
 use safe_rt::Endpoint;
 
+pub use self::demo::{DemoArgs, RUN_FOR_MAX};
 pub use self::error::{Rejected, UsageError};
 
 /// Shortest keep-alive that can be asked for, in seconds.
@@ -39,6 +41,8 @@ pub enum Tool {
     Pub,
     /// `agent sub`, or `agent subscribe`.
     Sub,
+    /// `agent demo`.
+    Demo,
 }
 
 impl Tool {
@@ -50,6 +54,7 @@ impl Tool {
             Self::Run => "agent run",
             Self::Pub => "agent pub",
             Self::Sub => "agent sub",
+            Self::Demo => "agent demo",
         }
     }
 }
@@ -67,6 +72,8 @@ pub enum Command {
     Pub(Box<PubArgs>),
     /// Subscribe.
     Sub(Box<SubArgs>),
+    /// Show it.
+    Demo(DemoArgs),
 }
 
 /// What `agent run` is to do.

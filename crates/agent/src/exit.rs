@@ -5,7 +5,7 @@
 //! fast the network is; and a subscription that the broker refuses is 76, where they answer 0.
 //! `agent run` has the codes that service managers know from `sysexits.h`; no failure of the network
 //! ends it. Nothing here decides which code is due; that is
-//! [`Failure::exit`](crate::failure::Failure::exit).
+//! [`Failure::exit`](crate::failure::Failure::exit), and `DemoError::exit` for the demonstration.
 
 use std::process::ExitCode;
 
@@ -15,16 +15,20 @@ use mqtt::ConnectReason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Exit {
-    /// 0: everything that was asked for is done. For `pub -q 1` and 2: the broker acknowledged every
+    /// 0: everything that was asked for is done. For `demo`: the fault bit, nothing is lost and
+    /// nothing doubled that must not be. For `pub -q 1` and 2: the broker acknowledged every
     /// message. For `sub -C`: every message was printed. For `sub` whose reader closed its end of
     /// the pipe: nobody wants more.
     Done,
     /// 1: the command line is wrong, a file cannot be read or written, or there is no connection:
-    /// unknown name, nobody listens, no answer in time.
+    /// unknown name, nobody listens, no answer in time. For `demo`: something is lost, or doubled
+    /// that must not be.
     Failed,
     /// 1 to 5: the broker refused the connection, with this return code of CONNACK
     /// (MQTT3-3.2.2.3).
     Refused(ConnectReason),
+    /// 3: `demo` has not shown anything: its fault did not bite, or the time was over.
+    NotShown,
     /// 7: there was a connection and it ended before everything was done.
     ConnectionLost,
     /// 8: TLS failed: the certificate of either side, its name or time, the protocol.
@@ -47,6 +51,7 @@ impl Exit {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Refused(reason) => reason.code(),
+            Self::NotShown => 3,
             Self::ConnectionLost => 7,
             Self::Tls => 8,
             Self::Expired => 27,
@@ -77,6 +82,7 @@ mod tests {
             (Exit::Refused(ConnectReason::ServerUnavailable), 3),
             (Exit::Refused(ConnectReason::BadUserNameOrPassword), 4),
             (Exit::Refused(ConnectReason::NotAuthorized), 5),
+            (Exit::NotShown, 3),
             (Exit::ConnectionLost, 7),
             (Exit::Tls, 8),
             (Exit::Expired, 27),

@@ -13,6 +13,7 @@ pub const fn text(tool: Tool) -> &'static str {
         Tool::Run => RUN,
         Tool::Pub => PUB,
         Tool::Sub => SUB,
+        Tool::Demo => DEMO,
     }
 }
 
@@ -20,9 +21,11 @@ const AGENT: &str = "\
 Usage: agent run ...    connect as a configuration file says, and stay connected
        agent pub ...    publish messages, as mosquitto_pub does
        agent sub ...    subscribe and print what arrives, as mosquitto_sub does
+       agent demo       a device, its cloud and a link that fails, all in this program
        agent run --help
        agent pub --help
        agent sub --help
+       agent demo --help
        agent --version
 ";
 
@@ -41,6 +44,25 @@ telemetry and prints what arrives for its subscriptions, topic first. A message 
 
 Exit codes: 0 ended by a signal, by --for, or because nobody reads the output any more;
 1 the system refused something; 64 wrong usage; 78 faulty configuration.
+";
+
+const DEMO: &str = "\
+Usage: agent demo [--seed N] [--for TIME]
+
+A device and its cloud in one program, on the loopback interface: nothing else is needed,
+and nothing is written. The device publishes telemetry and obeys commands over TLS with
+certificates of both sides. Its link is cut inside a packet, with messages in flight, and
+comes back by itself. In the end two counts are compared: what the device published, and
+what the cloud received.
+
+     --seed N     what decides when the link is cut, and where (default: a random number)
+     --for TIME   go on cutting for so long, as 60s or 5m (default: one cut)
+     --help       print this
+     --version    print the version
+
+Exit codes: 0 nothing is lost, and nothing doubled that must not be; 1 something is, or an
+error; 3 it was not shown: the cut was not inside a packet, fewer than five messages were
+in flight, or the link did not come back.
 ";
 
 /// The options that both tools have, in one place.

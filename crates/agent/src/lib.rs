@@ -3,7 +3,8 @@
 //! `agent run` connects as a configuration file says and stays connected. `agent pub` and
 //! `agent sub` are tools for a moment: they publish and subscribe as `mosquitto_pub` and
 //! `mosquitto_sub` do, with the same letters and the same exit codes, so that scripts can be moved
-//! over by changing one word.
+//! over by changing one word. `agent demo`, behind the feature `demo`, is a device and its cloud in
+//! one program, and a link between them that fails.
 //!
 //! ```text
 //!   arguments ──► args ──► config ───► run ──────────► out ──► exit code
@@ -23,6 +24,8 @@ mod agent;
 pub mod args;
 pub mod config;
 pub mod connect;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod exit;
 pub mod failure;
 pub mod help;

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
             out::rejected(&rejected);
             let exit = match rejected.tool {
                 Tool::Run => Exit::Usage,
-                Tool::Agent | Tool::Pub | Tool::Sub => Exit::Failed,
+                Tool::Agent | Tool::Demo | Tool::Pub | Tool::Sub => Exit::Failed,
             };
             return exit.into();
         }
@@ -44,6 +44,7 @@ fn main() -> ExitCode {
             start_log(args.connection.debug, "warn");
             on_fibers(move || subscribe::run(&args))
         }
+        Command::Demo(args) => return demo(args).into(),
     };
     match outcome {
         Ok(()) => Exit::Done,
@@ -53,6 +54,29 @@ fn main() -> ExitCode {
         }
     }
     .into()
+}
+
+#[cfg(feature = "demo")]
+fn demo(args: args::DemoArgs) -> Exit {
+    start_log(false, "warn");
+    match fiber::run(move || agent::demo::run(&args)) {
+        Ok(Ok(())) => Exit::Done,
+        Ok(Err(error)) => {
+            out::error(&error);
+            error.exit()
+        }
+        Err(error) => {
+            let failure = Failure::Runtime(error);
+            out::failure(&failure);
+            failure.exit()
+        }
+    }
+}
+
+#[cfg(not(feature = "demo"))]
+fn demo(_: args::DemoArgs) -> Exit {
+    out::error("this program was built without `demo`");
+    Exit::Failed
 }
 
 fn on_fibers(tool: impl FnOnce() -> Result<(), Failure> + 'static) -> Result<(), Failure> {

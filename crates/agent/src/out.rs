@@ -11,7 +11,7 @@ mod tests;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -39,6 +39,17 @@ pub fn failure(failure: &Failure) {
         Failure::Config(errors) => error_line(format_args!("{errors}")),
         failure => error_line(format_args!("Error: {failure}")),
     }
+}
+
+/// Prints why a program failed.
+pub fn error(text: impl fmt::Display) {
+    error_line(format_args!("Error: {text}"));
+}
+
+/// Whether colours on the standard output are seen, and not unwanted (`NO_COLOR`).
+#[must_use]
+pub fn is_coloured() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Prints a warning about something that the tool goes on after.

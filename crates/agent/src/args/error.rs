@@ -8,7 +8,7 @@ use mqtt::packet::MAX_FIELD_LEN;
 use mqtt::topic::TopicError;
 use safe_rt::EndpointError;
 
-use super::{KEEP_ALIVE_SECS_MIN, Tool};
+use super::{KEEP_ALIVE_SECS_MIN, RUN_FOR_MAX, Tool};
 
 /// A command line that was not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +105,10 @@ pub enum UsageError {
     NoConfig,
     /// The time to run for is no length of time.
     For(String),
+    /// The seed of `demo` is not a number.
+    Seed(String),
+    /// The time of `demo` is not a number and its unit, or too long.
+    RunFor(String),
     /// `pub` was given no topic.
     NoTopic,
     /// `pub` was given no message.
@@ -139,9 +143,12 @@ impl UsageError {
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoCommand => f.write_str("no command given: expected run, pub or sub"),
+            Self::NoCommand => f.write_str("no command given: expected run, pub, sub or demo"),
             Self::UnknownCommand(found) => {
-                write!(f, "unknown command {found:?}: expected run, pub or sub")
+                write!(
+                    f,
+                    "unknown command {found:?}: expected run, pub, sub or demo"
+                )
             }
             Self::UnknownOption(found) => write!(f, "unknown option '{found}'"),
             Self::NotOffered(found) => write!(f, "option '{found}' is not offered yet"),
@@ -194,6 +201,12 @@ impl fmt::Display for UsageError {
                 f,
                 "invalid time to run for {found:?}: expected a number and its unit, such as 30s \
                  or 5m"
+            ),
+            Self::Seed(found) => write!(f, "invalid seed {found:?}: expected a number"),
+            Self::RunFor(found) => write!(
+                f,
+                "invalid --for {found:?}: expected a time as 60s or 5m, at most {} minutes",
+                RUN_FOR_MAX.as_secs() / 60
             ),
             Self::NoTopic => f.write_str("no topic given: expected -t"),
             Self::NoMessage => f.write_str("no message given: expected -m, -f, -l or -n"),

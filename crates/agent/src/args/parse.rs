@@ -10,6 +10,7 @@ use mqtt::topic::{TopicFilter, TopicName};
 use mqtt::{ClientId, KEEP_ALIVE_DEFAULT, QoS};
 use safe_rt::{Endpoint, Scheme};
 
+use super::demo;
 use super::option::{self, Opt};
 use super::will::GivenWill;
 use super::{
@@ -31,7 +32,11 @@ pub(super) fn command(mut parser: lexopt::Parser) -> Result<Command, Rejected> {
             });
         }
     };
-    parse_options(tool, &mut parser).map_err(|error| Rejected { tool, error })
+    let command = match tool {
+        Tool::Demo => demo::parse(&mut parser),
+        Tool::Agent | Tool::Run | Tool::Pub | Tool::Sub => parse_options(tool, &mut parser),
+    };
+    command.map_err(|error| Rejected { tool, error })
 }
 
 enum Choice {
@@ -51,6 +56,7 @@ fn choose(parser: &mut lexopt::Parser) -> Result<Choice, UsageError> {
             Some("run") => Ok(Choice::Tool(Tool::Run)),
             Some("pub" | "publish") => Ok(Choice::Tool(Tool::Pub)),
             Some("sub" | "subscribe") => Ok(Choice::Tool(Tool::Sub)),
+            Some("demo") => Ok(Choice::Tool(Tool::Demo)),
             _ => Err(UsageError::UnknownCommand(
                 word.to_string_lossy().into_owned(),
             )),
@@ -141,7 +147,7 @@ fn parse_options(tool: Tool, parser: &mut lexopt::Parser) -> Result<Command, Usa
         Tool::Run => given.into_run().map(Command::Run),
         Tool::Pub => given.into_pub().map(|args| Command::Pub(Box::new(args))),
         Tool::Sub => given.into_sub().map(|args| Command::Sub(Box::new(args))),
-        Tool::Agent => Err(UsageError::NoCommand),
+        Tool::Agent | Tool::Demo => Err(UsageError::NoCommand),
     }
 }
 
@@ -265,9 +271,9 @@ impl Given {
 }
 
 /// An option's value, still to be taken.
-struct Value<'a> {
-    name: &'a str,
-    parser: &'a mut lexopt::Parser,
+pub(super) struct Value<'a> {
+    pub(super) name: &'a str,
+    pub(super) parser: &'a mut lexopt::Parser,
 }
 
 impl Value<'_> {
@@ -286,14 +292,14 @@ impl Value<'_> {
         self.raw().map(OsString::into_encoded_bytes)
     }
 
-    fn text(&mut self) -> Result<String, UsageError> {
+    pub(super) fn text(&mut self) -> Result<String, UsageError> {
         self.raw()?
             .into_string()
             .map_err(|_| UsageError::NotUnicode(self.name.to_owned()))
     }
 
     /// Digits alone: no sign, no blank, no unit.
-    fn number<T: std::str::FromStr>(
+    pub(super) fn number<T: std::str::FromStr>(
         &mut self,
         wrong: fn(String) -> UsageError,
     ) -> Result<T, UsageError> {

@@ -1,0 +1,126 @@
+//! The words after `agent demo`.
+
+use std::time::Duration;
+
+use lexopt::Arg;
+
+use super::option;
+use super::parse::Value;
+use super::{Command, Tool, UsageError};
+use crate::config::parse_length;
+
+/// Longest `--for`: both sides keep a book of every message.
+pub const RUN_FOR_MAX: Duration = Duration::from_secs(3600);
+
+/// What `agent demo` is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DemoArgs {
+    /// What decides when the link is cut; `None` for a random number.
+    pub seed: Option<u64>,
+    /// How long to go on; `None` for one cut.
+    pub run_for: Option<Duration>,
+}
+
+/// Understands the words.
+pub(super) fn parse(parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
+    let mut args = DemoArgs::default();
+    while let Some(arg) = parser.next().map_err(UsageError::from_parser)? {
+        let name = option::spelled(&arg);
+        let known = match arg {
+            Arg::Long("help") => return Ok(Command::Help(Tool::Demo)),
+            Arg::Long("version") => return Ok(Command::Version),
+            Arg::Long("seed") => Known::Seed,
+            Arg::Long("for") => Known::For,
+            _ => return Err(UsageError::UnknownOption(name)),
+        };
+        let mut value = Value {
+            name: &name,
+            parser: &mut *parser,
+        };
+        match known {
+            Known::Seed => args.seed = Some(value.number(UsageError::Seed)?),
+            Known::For => {
+                let text = value.text()?;
+                args.run_for = Some(duration(&text).ok_or(UsageError::RunFor(text))?);
+            }
+        }
+    }
+    Ok(Command::Demo(args))
+}
+
+/// The options with a value.
+enum Known {
+    Seed,
+    For,
+}
+
+/// A whole number and its unit; at most [`RUN_FOR_MAX`].
+fn duration(text: &str) -> Option<Duration> {
+    parse_length(text)
+        .ok()
+        .filter(|duration| *duration <= RUN_FOR_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    fn demo(words: &str) -> Result<Command, UsageError> {
+        let words = ["demo"].into_iter().chain(words.split_whitespace());
+        parse(words).map_err(|rejected| {
+            assert_eq!(rejected.tool, Tool::Demo);
+            rejected.error
+        })
+    }
+
+    #[test]
+    fn a_seed_and_a_time_are_taken_and_neither_is_needed() {
+        let table = [
+            ("", None, None),
+            ("--seed 0", Some(0), None),
+            ("--seed=18446744073709551615", Some(u64::MAX), None),
+            ("--for 60s", None, Some(60_000)),
+            ("--for 500ms --seed 7", Some(7), Some(500)),
+            ("--for=5m", None, Some(300_000)),
+            ("--for 1h", None, Some(3_600_000)),
+        ];
+        for (words, seed, millis) in table {
+            let run_for = millis.map(Duration::from_millis);
+            let expected = Command::Demo(DemoArgs { seed, run_for });
+            assert_eq!(demo(words), Ok(expected), "{words}");
+        }
+        assert_eq!(demo("--help"), Ok(Command::Help(Tool::Demo)));
+        assert_eq!(demo("--seed 1 --version"), Ok(Command::Version));
+    }
+
+    #[test]
+    fn what_is_no_seed_no_time_or_not_known_is_rejected() {
+        for text in ["", "x", "-1", "1.5", "18446744073709551616"] {
+            let rejected = demo(&format!("--seed={text}"));
+            assert_eq!(rejected, Err(UsageError::Seed(text.to_owned())));
+        }
+        for text in [
+            "",
+            "60",
+            "s",
+            "1.5s",
+            "60 s",
+            "-1s",
+            "1d",
+            "61m",
+            "2h",
+            "99999999999999999h",
+        ] {
+            let word = format!("--for={text}");
+            let rejected = parse(["demo", &word]).unwrap_err().error;
+            assert_eq!(rejected, UsageError::RunFor(text.to_owned()));
+        }
+        for word in ["-h", "--host", "again", "--seed=1=2 x"] {
+            let rejected = demo(word);
+            assert!(rejected.is_err(), "{word}: {rejected:?}");
+        }
+        let missing = UsageError::MissingValue("--for".to_owned());
+        assert_eq!(demo("--for"), Err(missing));
+    }
+}

@@ -1,0 +1,154 @@
+//! Why `agent demo` did not end with 0, and which exit code that is.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+use fiber::{SpawnError, Stopped};
+use mqtt::BrokerError;
+use safe_rt::{EndpointError, TlsConfigError};
+
+use super::authority::AuthorityError;
+use super::count::Tally;
+use super::verdict::Miss;
+use crate::exit::Exit;
+use crate::out::PrintError;
+
+/// Why a demonstration failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DemoError {
+    /// The system has no random bytes for a seed.
+    Randomness(io::Error),
+    /// The certificates could not be made.
+    Authority(AuthorityError),
+    /// The certificates made no TLS configuration.
+    TlsConfig(TlsConfigError),
+    /// The cloud cannot listen on the loopback interface.
+    Listen(safe_rt::Error),
+    /// The system does not tell at which port the cloud listens.
+    Address(io::Error),
+    /// The address of the cloud is none that a device can be given.
+    Endpoint(EndpointError),
+    /// The cloud's broker did not do as it was told.
+    Broker(BrokerError),
+    /// The device failed.
+    Device(mqtt::Error),
+    /// No fiber could be started.
+    Spawn(SpawnError),
+    /// A wait was stopped.
+    Stopped(Stopped),
+    /// The standard output failed.
+    Output(PrintError),
+    /// Something is lost, wrongly doubled, or came from nowhere.
+    NotKept(Tally),
+    /// The run has shown nothing either way.
+    NotShown(Miss),
+}
+
+impl DemoError {
+    /// Returns the exit code.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::NotShown(_) => Exit::NotShown,
+            Self::Randomness(_)
+            | Self::Authority(_)
+            | Self::TlsConfig(_)
+            | Self::Listen(_)
+            | Self::Address(_)
+            | Self::Endpoint(_)
+            | Self::Broker(_)
+            | Self::Device(_)
+            | Self::Spawn(_)
+            | Self::Stopped(_)
+            | Self::Output(_)
+            | Self::NotKept(_) => Exit::Failed,
+        }
+    }
+}
+
+impl fmt::Display for DemoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Randomness(error) => write!(f, "no random bytes for a seed: {error}"),
+            Self::Authority(error) => write!(f, "cannot make certificates: {error}"),
+            Self::TlsConfig(error) => write!(f, "cannot set up TLS: {error}"),
+            Self::Listen(error) => write!(f, "the cloud cannot listen: {error}"),
+            Self::Address(error) => write!(f, "the cloud has no address: {error}"),
+            Self::Endpoint(error) => write!(f, "the cloud's address is not usable: {error}"),
+            Self::Broker(error) => write!(f, "the cloud failed: {error}"),
+            Self::Device(error) => write!(f, "the device failed: {error}"),
+            Self::Spawn(error) => error.fmt(f),
+            Self::Stopped(error) => error.fmt(f),
+            Self::Output(error) => write!(f, "cannot write to the standard output: {error}"),
+            Self::NotKept(tally) => write!(
+                f,
+                "{} messages lost, {} under way for ever, {} doubled that must not be, {} that \
+                 nobody published, {} commands unanswered",
+                tally.lost, tally.under_way, tally.wrongly_doubled, tally.unknown, tally.unanswered
+            ),
+            Self::NotShown(miss) => write!(f, "nothing was shown: {miss}"),
+        }
+    }
+}
+
+impl StdError for DemoError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Randomness(error) | Self::Address(error) => Some(error),
+            Self::Authority(error) => Some(error),
+            Self::TlsConfig(error) => Some(error),
+            Self::Listen(error) => Some(error),
+            Self::Endpoint(error) => Some(error),
+            Self::Broker(error) => Some(error),
+            Self::Device(error) => Some(error),
+            Self::Spawn(error) => Some(error),
+            Self::Stopped(error) => Some(error),
+            Self::Output(error) => Some(error),
+            Self::NotKept(_) | Self::NotShown(_) => None,
+        }
+    }
+}
+
+impl From<TlsConfigError> for DemoError {
+    fn from(error: TlsConfigError) -> Self {
+        Self::TlsConfig(error)
+    }
+}
+
+impl From<EndpointError> for DemoError {
+    fn from(error: EndpointError) -> Self {
+        Self::Endpoint(error)
+    }
+}
+
+impl From<BrokerError> for DemoError {
+    fn from(error: BrokerError) -> Self {
+        Self::Broker(error)
+    }
+}
+
+impl From<mqtt::Error> for DemoError {
+    fn from(error: mqtt::Error) -> Self {
+        Self::Device(error)
+    }
+}
+
+impl From<SpawnError> for DemoError {
+    fn from(error: SpawnError) -> Self {
+        Self::Spawn(error)
+    }
+}
+
+impl From<Stopped> for DemoError {
+    fn from(error: Stopped) -> Self {
+        Self::Stopped(error)
+    }
+}
+
+impl From<PrintError> for DemoError {
+    fn from(error: PrintError) -> Self {
+        Self::Output(error)
+    }
+}
