@@ -203,7 +203,7 @@ fn without_a_broker_it_goes_on_trying_and_ends_when_its_time_is_over() {
     let folder = TempDir::new("agent-run");
     let endpoint = format!("mqtt://127.0.0.1:{}", free_port());
     let mut command = agent_run(&configured(&folder, &endpoint, ""));
-    command.args(["--for", "200ms"]);
+    command.args(["--for", "2s"]);
     let finished = finish(command);
     assert_eq!(finished.code(), Some(0), "{}", finished.stderr);
     let told = finished.stderr;
@@ -221,7 +221,7 @@ fn what_is_not_acknowledged_when_it_leaves_is_told() {
     let endpoint = format!("mqtt://127.0.0.1:{}", free_port());
     let rest = "[telemetry]\ntopic = \"up\"\ninterval = \"1h\"\n";
     let mut command = agent_run(&configured(&folder, &endpoint, rest));
-    command.args(["--for", "200ms"]);
+    command.args(["--for", "1s"]);
     let finished = finish(command);
     assert_eq!(finished.code(), Some(0), "{}", finished.stderr);
     let told = finished.stderr;

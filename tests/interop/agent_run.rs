@@ -90,7 +90,7 @@ fn a_broker_that_refuses_its_certificate_is_told_and_tried_again_later() {
         .unwrap();
     let port = broker.port(Listener::MutualTls);
     let mut command = agent_run(&folder, &pki, &pki.wrong_authority_client, port);
-    command.args(["--for", "1s"]);
+    command.args(["--for", "3s"]);
     let finished = run(&mut command, PROCESS_TIMEOUT).unwrap();
     assert_eq!(finished.code(), Some(0), "{}", finished.stderr);
     let told = finished.stderr;
