@@ -5,7 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -267,6 +267,38 @@ fn a_reader_that_leaves_ends_it_and_what_it_did_not_print_is_not_acknowledged() 
             .next();
         let first = first.unwrap().unwrap();
         assert!(first.dup && first.data == *b"more", "{first:?}");
+    });
+}
+
+#[test]
+fn a_reader_that_reads_nothing_does_not_keep_it_from_leaving_in_order() {
+    with_broker(BrokerOptions::new(), |broker, endpoint| {
+        let folder = TempDir::new("agent-run");
+        let rest = "[telemetry]\ntopic = \"up\"\ninterval = \"100ms\"\n\
+                    [[subscription]]\ntopic = \"down\"\n";
+        let cloud = broker.subscribe("up").unwrap();
+        // More than a pipe takes.
+        let payload = vec![b'x'; 512 * 1024];
+        broker
+            .publish("down", &payload, QoS::AtLeastOnce, true)
+            .unwrap();
+        let mut command = agent_run(&configured(&folder, endpoint, rest));
+        // Should the test fail, it ends by itself.
+        command.args(["--for", "1m"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let unread = child.stdout.take();
+        while !String::from_utf8_lossy(cloud.recv().unwrap().payload()).contains("\"received\":1") {
+        }
+        let end = move || {
+            process::send_signal(child.id(), "TERM");
+            child.wait_with_output().unwrap()
+        };
+        let finished = fiber::offload(end).unwrap();
+        drop(unread);
+        let told = String::from_utf8(finished.stderr).unwrap();
+        assert_eq!(finished.status.code(), Some(0), "{told}");
+        assert!(told.contains("what arrived last was not printed"), "{told}");
     });
 }
 

@@ -387,7 +387,7 @@ fn locked(text: &Mutex<String>) -> std::sync::MutexGuard<'_, String> {
 /// # Panics
 /// When it cannot be sent.
 #[track_caller]
-pub(crate) fn send_signal(process: u32, name: &str) {
+pub fn send_signal(process: u32, name: &str) {
     // The shell has a command of its own for it, on every system.
     let mut kill = Command::new("/bin/sh");
     kill.args(["-c", "kill -s \"$0\" \"$1\"", name]);

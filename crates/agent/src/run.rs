@@ -114,7 +114,8 @@ fn leave(agent: Agent, received: &Received) -> Result<(), Failure> {
     }
     let flushed = fiber::timeout(LEAVE_TIMEOUT, || received.printer.flush());
     if let Err(error) = flushed.unwrap_or_else(|elapsed| elapsed.0) {
-        received.fail(error);
+        // Acknowledged it was not, unless its quality of service is 0.
+        log::warn!("what arrived last was not printed: {error}");
     }
     Ok(())
 }
