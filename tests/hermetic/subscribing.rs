@@ -1,6 +1,6 @@
 //! Subscribing, refusals, unsubscribing, iterators.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -326,6 +326,30 @@ fn a_refused_subscription_for_which_there_is_no_fiber_owes_no_acknowledgement() 
             fiber::sleep(Duration::from_secs(3)).unwrap();
             assert!(seen.take().is_empty());
             assert_eq!(Rc::strong_count(&seen.0), 1, "the handler is gone");
+        },
+    );
+}
+
+#[test]
+fn the_handler_of_unwanted_messages_outlives_every_unsubscribe() {
+    play_connected(
+        options(),
+        |broker| {
+            assert_eq!(answer_unsubscribe(broker), ["a"]);
+            broker.send(&qos_1("other", b"", 1));
+            broker.expect(&puback(1));
+            expect_disconnect(broker);
+        },
+        |client| {
+            let handled = Rc::new(Cell::new(0));
+            let count = Rc::clone(&handled);
+            client.on_unwanted(move |_, _| {
+                count.set(count.get() + 1);
+                Ok(())
+            });
+            client.unsubscribe("a").unwrap();
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+            assert_eq!(handled.get(), 1);
         },
     );
 }

@@ -217,6 +217,7 @@ impl Subscriptions {
             .filter(|slot| slot.generation == id.generation);
         let entry = entry?.entry.as_mut()?;
         let router = &mut self.router;
+        let routes = entry.routes.len();
         entry.routes.retain(|route| {
             let same = router
                 .filter(route.id)
@@ -226,7 +227,8 @@ impl Subscriptions {
             }
             !same
         });
-        entry.routes.is_empty().then(|| self.remove(id))
+        // The handler of unwanted messages has no filter from the start, and stays.
+        (entry.routes.len() < routes && entry.routes.is_empty()).then(|| self.remove(id))
     }
 
     /// Notes that the broker has granted a filter of a subscription.
