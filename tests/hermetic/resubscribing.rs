@@ -123,6 +123,52 @@ fn a_request_whose_answer_was_lost_is_asked_again_and_its_call_returns() {
 }
 
 #[test]
+fn requests_that_are_lost_again_and_again_keep_their_order() {
+    play_open(
+        options(),
+        |links| {
+            let unsubscribed = |broker: &mut Broker| {
+                broker.receive(|packet| {
+                    assert!(matches!(packet, PacketRef::Unsubscribe(_)), "{packet:?}");
+                });
+            };
+            let subscribed = |broker: &mut Broker| {
+                broker.receive(|packet| {
+                    assert!(matches!(packet, PacketRef::Subscribe(_)), "{packet:?}");
+                });
+            };
+            let mut first = links.accept(false);
+            answer_subscribe(&mut first, &[]);
+            let number = expect_qos_1(&mut first);
+            unsubscribed(&mut first);
+            // The later request takes the place of the message among the tickets.
+            first.send(&puback(number));
+            subscribed(&mut first);
+            drop(first);
+            for _ in 0..2 {
+                let mut broker = links.accept(true);
+                unsubscribed(&mut broker);
+                subscribed(&mut broker);
+            }
+            let mut last = links.accept(true);
+            assert_eq!(answer_unsubscribe(&mut last), ["a"]);
+            assert_eq!(answer_subscribe(&mut last, &[]), ["a"]);
+            expect_disconnect(&mut last);
+        },
+        |client| {
+            let nothing = |_: &_, _: &_| Ok(());
+            client.subscribe("a", QoS::AtMostOnce, nothing).unwrap();
+            let publish = Publish::to("m", "1").qos(QoS::AtLeastOnce);
+            let mut ticket = client.publish(publish).unwrap();
+            client.unsubscribe_as("a", Wait::None).unwrap();
+            ticket.outcome().unwrap();
+            drop(ticket);
+            client.subscribe("a", QoS::AtMostOnce, nothing).unwrap();
+        },
+    );
+}
+
+#[test]
 fn filters_refused_after_a_lost_session_are_told_and_asked_for_again_the_next_time() {
     play_open(
         options(),

@@ -46,7 +46,10 @@ impl InFlight {
                 Exchange::Release => {}
                 Exchange::Subscribe { .. } | Exchange::Unsubscribe => {
                     if entry.end() <= cut {
-                        requests.push((entry.start, entry.key));
+                        // Requests that went ahead of the log lie at the same place. Their
+                        // identifiers were given one after the other, in a circle.
+                        let age = entry.packet_id.get().wrapping_sub(self.next.get());
+                        requests.push((entry.start, age, entry.key));
                         *slot = None;
                     }
                 }
@@ -56,7 +59,7 @@ impl InFlight {
         self.dead.retain(|(start, _)| *start >= cut);
         self.compact(log, cut);
         requests.sort_unstable();
-        requests.into_iter().map(|(_, key)| key).collect()
+        requests.into_iter().map(|(_, _, key)| key).collect()
     }
 
     /// Returns the ranges of the log that a connection with the same session leaves out, in order.
