@@ -169,6 +169,73 @@ fn requests_that_are_lost_again_and_again_keep_their_order() {
 }
 
 #[test]
+fn what_is_asked_again_goes_first_however_many_new_requests_wait() {
+    play_open(
+        options(),
+        |links| {
+            let mut first = links.accept(false);
+            answer_subscribe(&mut first, &[]);
+            first.receive(|packet| assert!(matches!(packet, PacketRef::Unsubscribe(_))));
+            drop(first);
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+            let mut second = links.accept(false);
+            assert_eq!(answer_subscribe(&mut second, &[]), ["old"]);
+            assert_eq!(answer_unsubscribe(&mut second), ["new"]);
+            for _ in 0..100 {
+                assert_eq!(answer_subscribe(&mut second, &[]), ["new"]);
+            }
+            expect_disconnect(&mut second);
+        },
+        |client| {
+            let nothing = |_: &_, _: &_| Ok(());
+            client.subscribe("old", QoS::AtMostOnce, nothing).unwrap();
+            client.unsubscribe_as("new", Wait::None).unwrap();
+            while client.is_connected() {
+                fiber::sleep(Duration::from_millis(1)).unwrap();
+            }
+            // The last of them wait for room.
+            for _ in 0..100 {
+                let new = Subscribe::to("new", QoS::AtMostOnce).wait(Wait::None);
+                client.subscribe_as(new, nothing).unwrap();
+            }
+            fiber::sleep(Duration::from_secs(10)).unwrap();
+        },
+    );
+}
+
+#[test]
+fn requests_that_end_with_their_connection_make_room_for_others() {
+    play_open(
+        options().operation_timeout(None),
+        |links| {
+            let mut first = links.accept(false);
+            for _ in 0..64 {
+                first.receive(|packet| assert!(matches!(packet, PacketRef::Subscribe(_))));
+            }
+            fiber::sleep(Duration::from_secs(10)).unwrap();
+            drop(first);
+            let mut second = links.accept(true);
+            assert_eq!(answer_subscribe(&mut second, &[]), ["last"]);
+            expect_disconnect(&mut second);
+        },
+        |client| {
+            let nothing = |_: &_, _: &_| Ok(());
+            for _ in 0..64 {
+                let client = client.clone();
+                let subscribe = move || client.subscribe("a", QoS::AtMostOnce, nothing);
+                let impatient = move || fiber::timeout(Duration::from_secs(1), subscribe);
+                fiber::spawn(impatient).unwrap();
+            }
+            fiber::yield_now().unwrap();
+            let last = || client.subscribe("last", QoS::AtMostOnce, nothing);
+            fiber::timeout(Duration::from_secs(30), last)
+                .unwrap()
+                .unwrap();
+        },
+    );
+}
+
+#[test]
 fn filters_refused_after_a_lost_session_are_told_and_asked_for_again_the_next_time() {
     play_open(
         options(),

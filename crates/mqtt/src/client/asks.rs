@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use super::request::{Request, Wanted};
+use super::room::Room;
 use super::shared::State;
 use super::ticket::Outcome;
 use crate::packet::QoS;
@@ -22,13 +23,18 @@ const ASK_PACKETS_MAX: usize = REQUESTS_MAX / 2;
 
 /// Requests that wait for their turn. Each is in [`super::request::Requests`] under its key.
 ///
-/// There are at most as many as unanswered requests and granted filters.
+/// They count among the unanswered requests, so that a new one neither takes their room nor goes
+/// before them; beside those there are at most as many as granted filters.
 #[derive(Debug, Default)]
 pub(super) struct Asks(VecDeque<TicketKey>);
 
 impl Asks {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -40,6 +46,7 @@ impl State {
         } else {
             // Its caller has gone and nobody needs it.
             self.tickets.settle(key, Outcome::Withdrawn);
+            self.wake_for_room(Room::Requests);
         }
     }
 
@@ -73,6 +80,8 @@ impl State {
         for key in keys.into_iter().rev() {
             self.asks.0.push_front(key);
         }
+        // There may be fewer than before.
+        self.wake_for_room(Room::Requests);
     }
 
     /// Sends what waits to be asked, as far as there is room and a connection.
@@ -95,6 +104,7 @@ impl State {
     fn send_ask(&mut self, key: TicketKey) -> Result<(), Rejected> {
         let Some(request) = self.requests.get(key) else {
             self.tickets.settle(key, Outcome::Withdrawn);
+            self.wake_for_room(Room::Requests);
             return Ok(());
         };
         let session = &mut self.session;

@@ -11,7 +11,7 @@ use super::shared::State;
 use super::subscription::SubscriptionId;
 use super::ticket::{Ticket, Wait};
 use crate::packet::QoS;
-use crate::session::{ArgumentError, NoRoom, Rejected};
+use crate::session::{ArgumentError, NoRoom, REQUESTS_MAX, Rejected};
 use crate::topic::TopicFilter;
 
 /// A subscription to be made.
@@ -256,6 +256,11 @@ impl Client {
     fn enter(&self, state: &mut State, ask: Ask<'_>) -> Result<Result<Ticket, Room>, Error> {
         if let Some(cause) = state.refusal() {
             return Err(cause.into());
+        }
+        // What is to be asked again has its room already, and goes first.
+        let asks = state.asks.len();
+        if asks > 0 && state.session.requests() + asks >= REQUESTS_MAX {
+            return Ok(Err(Room::Requests));
         }
         let key = state.tickets.open(false);
         let log = &mut state.log;

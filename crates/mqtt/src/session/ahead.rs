@@ -5,10 +5,10 @@
 //! subscription. Such a request belongs to its connection, like an acknowledgement: it lies in the
 //! control buffer and dies with that, and its end is an [`Output::RequestLost`](super::Output).
 
-use super::Session;
 use super::command::TicketKey;
 use super::error::{NoRoom, Rejected};
 use super::in_flight::Exchange;
+use super::{REQUESTS_AHEAD_MAX, Session};
 use crate::packet::{PacketId, QoS, Subscribe, Unsubscribe};
 
 /// Bytes that may wait in the control buffer when such a request is added, with it. Longer ones go
@@ -20,7 +20,7 @@ impl Session {
     /// [`Session::subscribe`].
     ///
     /// # Errors
-    /// As [`Session::subscribe`]; [`Rejected::NotUp`]; [`NoRoom::Control`] until the control packets
+    /// As [`Session::subscribe`], with [`REQUESTS_AHEAD_MAX`] as the bound; [`Rejected::NotUp`]; [`NoRoom::Control`] until the control packets
     /// before it have left, and for ever where the request is longer than [`AHEAD_BYTES_MAX`].
     pub fn subscribe_ahead(
         &mut self,
@@ -29,7 +29,7 @@ impl Session {
     ) -> Result<PacketId, Rejected> {
         super::command::check_filters(filters.len(), filters.iter().map(|(filter, _)| *filter))?;
         let version = self.options.version;
-        let packet_id = self.request_id();
+        let packet_id = self.request_id(REQUESTS_AHEAD_MAX);
         let packet = Subscribe::new(version, packet_id, filters)?;
         let exchange = Exchange::Subscribe {
             filters: filters.len() as u16,
@@ -51,7 +51,7 @@ impl Session {
     ) -> Result<PacketId, Rejected> {
         super::command::check_filters(filters.len(), filters.iter().copied())?;
         let version = self.options.version;
-        let packet_id = self.request_id();
+        let packet_id = self.request_id(REQUESTS_AHEAD_MAX);
         let packet = Unsubscribe::new(version, packet_id, filters)?;
         let len = packet.encoded_len(version);
         let encode = |out: &mut [u8]| packet.encode(version, out);
@@ -67,7 +67,7 @@ impl Session {
         key: TicketKey,
     ) -> Result<PacketId, Rejected> {
         self.connection.check_up()?;
-        self.check_request_room()?;
+        self.check_request_room(REQUESTS_AHEAD_MAX)?;
         let Some(out) = self.connection.reserve_ahead(len) else {
             return Err(NoRoom::Control {
                 bound: AHEAD_BYTES_MAX,

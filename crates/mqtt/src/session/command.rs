@@ -162,7 +162,7 @@ impl Session {
     ) -> Result<Admitted, Rejected> {
         check_filters(filters.len(), filters.iter().map(|(filter, _)| *filter))?;
         let version = self.options.version;
-        let packet_id = self.request_id();
+        let packet_id = self.request_id(REQUESTS_MAX);
         let packet = Subscribe::new(version, packet_id, filters)?;
         let exchange = Exchange::Subscribe {
             filters: filters.len() as u16,
@@ -191,7 +191,7 @@ impl Session {
     ) -> Result<Admitted, Rejected> {
         check_filters(filters.len(), filters.iter().copied())?;
         let version = self.options.version;
-        let packet_id = self.request_id();
+        let packet_id = self.request_id(REQUESTS_MAX);
         let packet = Unsubscribe::new(version, packet_id, filters)?;
         let encode = |out: &mut [u8]| packet.encode(version, out);
         let len = packet.encoded_len(version);
@@ -259,7 +259,7 @@ impl Session {
         log: &mut OutboundLog,
     ) -> Result<Admitted, Rejected> {
         self.check_admission(len, 0, log)?;
-        self.check_request_room()?;
+        self.check_request_room(REQUESTS_MAX)?;
         let start = log.tail();
         encode(self.reserve(len, 0, log)?);
         self.in_flight.insert(packet_id, exchange, start, len, key);
@@ -270,19 +270,17 @@ impl Session {
         })
     }
 
-    /// Checks that one more request may be unanswered.
-    pub(super) fn check_request_room(&self) -> Result<(), NoRoom> {
-        if self.in_flight.requests() >= REQUESTS_MAX {
-            return Err(NoRoom::Requests {
-                bound: REQUESTS_MAX,
-            });
+    /// Checks that one more request may be unanswered, of `bound`.
+    pub(super) const fn check_request_room(&self, bound: usize) -> Result<(), NoRoom> {
+        if self.in_flight.requests() >= bound {
+            return Err(NoRoom::Requests { bound });
         }
         Ok(())
     }
 
     /// Returns the identifier of the next request, or any where no request can be entered.
-    pub(super) fn request_id(&mut self) -> PacketId {
-        if self.in_flight.requests() < REQUESTS_MAX {
+    pub(super) fn request_id(&mut self, bound: usize) -> PacketId {
+        if self.in_flight.requests() < bound {
             self.in_flight.free_id()
         } else {
             PacketId::MIN

@@ -56,11 +56,15 @@ use received::ReceivedIds;
 
 /// The largest window of unacknowledged publishes: with all requests there are still fewer than
 /// there are packet identifiers.
-pub const WINDOW_MAX: u16 = u16::MAX - REQUESTS_MAX as u16;
+pub const WINDOW_MAX: u16 = u16::MAX - REQUESTS_AHEAD_MAX as u16;
 
 /// How many SUBSCRIBEs and UNSUBSCRIBEs may be unacknowledged; more wait as
 /// [`NoRoom::Requests`].
 pub const REQUESTS_MAX: usize = 64;
+
+/// How many may be unacknowledged when one goes ahead of the log, so that a log full of them does
+/// not hold it back.
+pub const REQUESTS_AHEAD_MAX: usize = 2 * REQUESTS_MAX;
 
 /// How many topic filters one request may name; more are [`ArgumentError::TooManyFilters`].
 pub const FILTERS_MAX: usize = 1_024;
@@ -309,6 +313,13 @@ impl Session {
     #[must_use]
     pub const fn unacknowledged(&self) -> usize {
         self.in_flight.publishes()
+    }
+
+    /// Returns how many SUBSCRIBEs and UNSUBSCRIBEs await their answer.
+    #[inline]
+    #[must_use]
+    pub const fn requests(&self) -> usize {
+        self.in_flight.requests()
     }
 
     /// Returns how many more publishes the window takes.

@@ -48,7 +48,7 @@ fn the_window_and_all_requests_leave_identifiers_free() {
     let window = usize::from(super::super::WINDOW_MAX);
     let mut table = InFlight::new();
     let mut seen = vec![false; 1 << 16];
-    for n in 0..window + super::super::REQUESTS_MAX {
+    for n in 0..window + super::super::REQUESTS_AHEAD_MAX {
         let packet_id = table.free_id();
         assert!(!std::mem::replace(
             &mut seen[usize::from(packet_id.get())],

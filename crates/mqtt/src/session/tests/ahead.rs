@@ -1,7 +1,7 @@
 //! Requests that go ahead of the log.
 
 use super::*;
-use crate::session::{AHEAD_BYTES_MAX, NoRoom, REQUESTS_MAX, Rejected};
+use crate::session::{AHEAD_BYTES_MAX, NoRoom, REQUESTS_AHEAD_MAX, Rejected};
 
 const ASKED: &[u8] = b"\x82\x06\x00\x02\x00\x01f\x01";
 
@@ -59,10 +59,10 @@ fn a_request_ahead_dies_with_its_connection_sent_or_not() {
 #[test]
 fn requests_ahead_are_bounded_by_number_and_bytes_and_need_a_connection() {
     let mut rig = Rig::up();
-    for key in 0..REQUESTS_MAX {
+    for key in 0..REQUESTS_AHEAD_MAX {
         ask(&mut rig, key as u32).unwrap();
     }
-    let bound = REQUESTS_MAX;
+    let bound = REQUESTS_AHEAD_MAX;
     let full = Rejected::NoRoom(NoRoom::Requests { bound });
     assert_eq!(ask(&mut rig, 99), Err(full));
 

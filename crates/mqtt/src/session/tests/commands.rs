@@ -225,7 +225,7 @@ fn the_window_is_at_least_one_and_leaves_identifiers_for_requests() {
         });
         assert_eq!(session.options.window, effective);
     }
-    assert_eq!(usize::from(WINDOW_MAX) + REQUESTS_MAX, 65_535);
+    assert_eq!(usize::from(WINDOW_MAX) + REQUESTS_AHEAD_MAX, 65_535);
 }
 
 #[test]
