@@ -10,6 +10,7 @@ use mqtt::{
     Client, ConnectReason, EndCause, Error, Event, Message, Outcome, Publish, QoS, Remaining,
     Subscribe, Wait, WaitCause,
 };
+use safe_rt::BackoffOptions;
 
 use crate::harness::{
     Broker, answer_subscribe, expect_disconnect, expect_qos_1, id, note, options, play, play_open,
@@ -200,6 +201,52 @@ fn retry_now_ends_the_pause() {
             fiber::yield_now().unwrap();
             assert_eq!(attempts.get(), before + 1);
         }
+    };
+    let runtime = fiber::Runtime::builder().paused_clock(true);
+    runtime.run(main).unwrap();
+}
+
+#[test]
+fn retry_now_while_connected_says_nothing_of_a_later_pause() {
+    play_open(
+        options().backoff(BackoffOptions::new().floor(Duration::from_secs(5))),
+        |links| {
+            let first = links.accept(false);
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+            drop(first);
+            expect_disconnect(&mut links.accept(true));
+        },
+        |client| {
+            client.wait_connected().unwrap();
+            client.retry_now();
+            let events = note(client);
+            fiber::sleep(Duration::from_secs(2)).unwrap();
+            assert_eq!(events.borrow().len(), 1, "{events:?}");
+            fiber::sleep(Duration::from_secs(10)).unwrap();
+            assert_eq!(events.borrow().len(), 2, "{events:?}");
+        },
+    );
+}
+
+#[test]
+fn a_backoff_of_nothing_lets_others_run() {
+    let main = || {
+        let attempts = Rc::new(Cell::new(0));
+        let count = Rc::clone(&attempts);
+        let dial = move || -> Result<safe_rt::Socket, safe_rt::Error> {
+            count.set(count.get() + 1);
+            assert!(count.get() < 100, "nobody else runs");
+            Err(unreachable_broker())
+        };
+        let none = Duration::ZERO;
+        let backoff = BackoffOptions::new().base(none).cap(none).floor(none);
+        let client = Client::open_by(dial, options().backoff(backoff)).unwrap();
+        for _ in 0..10 {
+            fiber::yield_now().unwrap();
+        }
+        client.close(Duration::from_secs(1)).unwrap();
+        let attempts = attempts.get();
+        assert!((5..20).contains(&attempts), "{attempts}");
     };
     let runtime = fiber::Runtime::builder().paused_clock(true);
     runtime.run(main).unwrap();

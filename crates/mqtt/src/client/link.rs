@@ -67,6 +67,8 @@ pub(super) fn serve(shared: &Rc<Shared>, mut dial: impl FnMut() -> Result<Socket
             break Arc::new(EndCause::Closed);
         }
         if let Some(since) = served.up {
+            // That was for an attempt before it.
+            shared.state().retry_now = false;
             backoff.connection_ended(since.elapsed(), served.answered);
         }
         pause_for = backoff.next_delay(class(&cause), began.elapsed(), random());
@@ -106,6 +108,7 @@ fn connect(
 /// Waits until the next connection is due; the cause if there will be none.
 fn pause(shared: &Rc<Shared>, pause: Duration) -> Result<(), EndCause> {
     let until = Instant::now() + pause;
+    let mut waited = false;
     loop {
         shared.wake.clear();
         if shared.is_leaving() {
@@ -114,12 +117,14 @@ fn pause(shared: &Rc<Shared>, pause: Duration) -> Result<(), EndCause> {
         let starved = run_user_code(shared);
         let retry_now = std::mem::take(&mut shared.state().retry_now);
         if retry_now || Instant::now() >= until {
-            return Ok(());
+            // An attempt may fail without a wait as well, and others must run.
+            let yielded = if waited { Ok(()) } else { fiber::yield_now() };
+            return yielded.map_err(|stopped| EndCause::Transport(stopped.into()));
         }
         let retry = starved.then(|| Instant::now() + STARVED_RETRY);
         let deadline = retry.map_or(until, |retry| retry.min(until));
         match fiber::select(&[&shared.wake], Some(deadline)) {
-            Ok(Selected::Ready(_) | Selected::Deadline) => {}
+            Ok(Selected::Ready(_) | Selected::Deadline) => waited = true,
             Err(error) => return Err(EndCause::Transport(error)),
         }
     }
