@@ -253,6 +253,44 @@ fn a_backoff_of_nothing_lets_others_run() {
 }
 
 #[test]
+fn the_end_of_the_runtime_is_not_told_as_a_link_that_will_come_back() {
+    for connected in [true, false] {
+        let noted = Rc::new(RefCell::new(Rc::default()));
+        let told = Rc::clone(&noted);
+        let main = move || {
+            let mut sockets = Vec::new();
+            let dial = move || {
+                if !connected {
+                    let hang = fiber::sleep(Duration::from_secs(3_600)).unwrap_err();
+                    let phase = safe_rt::Phase::Connect;
+                    return Err(safe_rt::Error::new(phase, "broker", hang.into()));
+                }
+                let (ours, theirs) = fiber::net::pipe(10_000);
+                let mut broker = Broker::new(theirs);
+                sockets.push(fiber::spawn(move || {
+                    broker.accept(false, |_| ());
+                    broker
+                }));
+                Ok(ours.into())
+            };
+            let client = Client::open_by(dial, options()).unwrap();
+            told.replace(note(&client));
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+            assert_eq!(client.is_connected(), connected);
+            // Nobody lets go of it.
+            std::mem::forget(client);
+        };
+        let runtime = fiber::Runtime::builder().paused_clock(true);
+        runtime.run(main).unwrap();
+        let told = noted.take().take();
+        assert!(
+            !told.iter().any(|event| event.ends_with("true")),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
 fn closing_and_letting_go_end_a_dial_that_hangs_and_a_pause() {
     for (hangs, closes) in [(false, false), (false, true), (true, false), (true, true)] {
         let main = move || {

@@ -162,7 +162,11 @@ fn random() -> u64 {
 /// Whether the end of this connection is the end of the client.
 fn is_final(shared: &Rc<Shared>, cause: &EndCause) -> bool {
     let stopped = match cause {
+        // Only who lets go of the client or stops the runtime closes from this side.
+        EndCause::Closed => true,
         EndCause::Transport(error) => fiber::cause(error).is_some(),
+        // A dial sets limits of its own: what counts is whether this fiber may still wait.
+        EndCause::Dial(error) => fiber::cause(error).is_some() && fiber::yield_now().is_err(),
         _ => false,
     };
     stopped || shared.is_leaving()
