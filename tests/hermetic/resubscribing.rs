@@ -7,6 +7,7 @@ use std::time::Duration;
 use fiber::Instant;
 use mqtt::packet::{Delivery, PacketRef};
 use mqtt::{Client, Publish, QoS, Resubscribe, Subscribe, Wait};
+use safe_rt::BackoffOptions;
 
 use crate::harness::{
     Broker, answer_subscribe, answer_unsubscribe, expect_disconnect, expect_qos_1, id, note,
@@ -380,6 +381,36 @@ fn messages_that_come_before_their_subscription_are_held_for_it_then_for_the_def
             let all = [("late", 1), ("late", 3), ("default", 2), ("default", 4)];
             assert_eq!(seen.take(), all);
             assert_eq!(client.stats().unrouted, 0);
+        },
+    );
+}
+
+#[test]
+fn early_messages_are_let_go_in_time_though_the_link_is_lost() {
+    let options = options().backoff(BackoffOptions::new().floor(Duration::from_secs(60)));
+    play_open(
+        options,
+        |links| {
+            let mut first = links.accept(true);
+            first.send(&qos_0("t", b""));
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+            drop(first);
+            expect_disconnect(&mut links.accept(true));
+        },
+        |client| {
+            let handled = Rc::new(Cell::new(0));
+            let count = Rc::clone(&handled);
+            client.on_unwanted(move |_, _| {
+                count.set(count.get() + 1);
+                Ok(())
+            });
+            client.wait_connected().unwrap();
+            fiber::sleep(Duration::from_secs(4)).unwrap();
+            assert_eq!(handled.get(), 0);
+            fiber::sleep(Duration::from_secs(2)).unwrap();
+            assert_eq!(handled.get(), 1);
+            assert!(!client.is_connected());
+            client.wait_connected().unwrap();
         },
     );
 }

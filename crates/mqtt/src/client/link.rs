@@ -114,6 +114,11 @@ fn pause(shared: &Rc<Shared>, pause: Duration) -> Result<(), EndCause> {
         if shared.is_leaving() {
             return Err(EndCause::Closed);
         }
+        let early = {
+            let mut state = shared.state();
+            state.release_early(shared, now(), false);
+            state.early.deadline().map(|at| Instant::from_nanos(at.0))
+        };
         let starved = run_user_code(shared);
         let retry_now = std::mem::take(&mut shared.state().retry_now);
         if retry_now || Instant::now() >= until {
@@ -122,8 +127,8 @@ fn pause(shared: &Rc<Shared>, pause: Duration) -> Result<(), EndCause> {
             return yielded.map_err(|stopped| EndCause::Transport(stopped.into()));
         }
         let retry = starved.then(|| Instant::now() + STARVED_RETRY);
-        let deadline = retry.map_or(until, |retry| retry.min(until));
-        match fiber::select(&[&shared.wake], Some(deadline)) {
+        let times = [Some(until), retry, early].into_iter().flatten();
+        match fiber::select(&[&shared.wake], times.min()) {
             Ok(Selected::Ready(_) | Selected::Deadline) => waited = true,
             Err(error) => return Err(EndCause::Transport(error)),
         }
