@@ -207,6 +207,29 @@ fn retry_now_ends_the_pause() {
 }
 
 #[test]
+fn a_dial_that_panics_is_an_attempt_that_failed() {
+    let main = || {
+        let dial = || -> Result<safe_rt::Socket, safe_rt::Error> {
+            panic!("a panic of the function that dials, as this test asks for")
+        };
+        let client = Client::open_by(dial, options()).unwrap();
+        let events = note(&client);
+        let publish = Publish::to("m", "1").qos(QoS::AtLeastOnce);
+        let ticket = client.publish(publish).unwrap();
+        fiber::sleep(Duration::from_secs(3_600)).unwrap();
+        let failed = "failed, no connection: connecting to the broker: the program's function \
+                      panicked, again: true";
+        let events = events.take();
+        assert!(events.len() > 30, "{}", events.len());
+        assert!(events.iter().all(|event| event == failed), "{events:?}");
+        assert_eq!(ticket.poll(), None);
+        client.close(Duration::ZERO).unwrap();
+    };
+    let runtime = fiber::Runtime::builder().paused_clock(true);
+    runtime.run(main).unwrap();
+}
+
+#[test]
 fn retry_now_while_connected_says_nothing_of_a_later_pause() {
     play_open(
         options().backoff(BackoffOptions::new().floor(Duration::from_secs(5))),

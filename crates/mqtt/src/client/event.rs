@@ -13,6 +13,7 @@ use fiber::FiberBuilder;
 
 use super::Client;
 use super::error::EndCause;
+use super::handler;
 use super::shared::Shared;
 
 /// Events that wait for the program's function; one more drops the oldest.
@@ -142,10 +143,7 @@ fn run(shared: &Rc<Shared>) {
         };
         let call = AssertUnwindSafe(|| callback(&client, &event));
         if let Err(payload) = catch_unwind(call) {
-            // The panic hook has reported it. One that panics when it is dropped had its chance.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                std::mem::forget(payload);
-            }
+            handler::drop_payload(payload);
         }
         let unwanted = {
             let events = &mut shared.state().events;

@@ -1,5 +1,6 @@
 //! The fiber of a handler: started by the first message, ended when there was none for a while.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fmt;
@@ -111,15 +112,19 @@ fn handle(
         }
     };
     if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
-        // The panic hook has reported it.
         shared.state().stats.handler_panics += 1;
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            // One that panics when it is dropped had its chance.
-            std::mem::forget(payload);
-        }
+        drop_payload(payload);
     }
     if let Some(ack) = arrived.ack {
         acknowledge(shared, id, ack);
+    }
+}
+
+/// Lets a panic of the user's code go. The panic hook has reported it.
+pub(super) fn drop_payload(payload: Box<dyn Any + Send>) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // One that panics when it is dropped had its chance.
+        std::mem::forget(payload);
     }
 }
 

@@ -9,6 +9,8 @@
 //! let go, or the end of the runtime.
 
 use std::error::Error as StdError;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,16 +86,26 @@ fn connect(
     shared: &Rc<Shared>,
     dial: &mut impl FnMut() -> Result<Socket, safe_rt::Error>,
 ) -> Served {
-    let dialled = fiber::cancellable(|canceller| {
-        shared.state().dialling = Some(canceller.clone());
-        dial()
+    let dial = || {
+        let dialled = fiber::cancellable(|canceller| {
+            shared.state().dialling = Some(canceller.clone());
+            dial()
+        });
+        dialled.unwrap_or_else(|fiber::Cancelled(dialled)| dialled)
+    };
+    let dialled = catch_unwind(AssertUnwindSafe(dial)).unwrap_or_else(|payload| {
+        handler::drop_payload(payload);
+        let panicked = io::Error::other("the program's function panicked");
+        Err(safe_rt::Error::new(
+            safe_rt::Phase::Connect,
+            "the broker",
+            panicked,
+        ))
     });
     shared.state().dialling = None;
     let socket = match dialled {
-        Ok(Ok(socket)) | Err(fiber::Cancelled(Ok(socket))) => socket,
-        Ok(Err(error)) | Err(fiber::Cancelled(Err(error))) => {
-            return Served::failed(EndCause::Dial(error));
-        }
+        Ok(socket) => socket,
+        Err(error) => return Served::failed(EndCause::Dial(error)),
     };
     if shared.is_leaving() {
         return Served::failed(EndCause::Closed);

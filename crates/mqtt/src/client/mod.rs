@@ -145,7 +145,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Argument`] for settings that make no CONNECT, [`Error::Spawn`] without room for a
-    /// fiber, [`Error::Wait`] outside a runtime.
+    /// fiber and outside a runtime.
     pub fn open(endpoint: &Endpoint, options: ClientOptions) -> Result<Self, Error> {
         let (endpoint, dial) = (endpoint.clone(), options.dial.clone());
         Self::open_by(move || safe_rt::dial(&endpoint, &dial), options)
@@ -153,7 +153,8 @@ impl Client {
 
     /// As [`Client::open`], with connections made by a function of the program: over a transport of
     /// its own, or in memory. It is called on a fiber of the client for each attempt, may wait, and
-    /// is cancelled when the client is closed or let go. Does not yield.
+    /// is cancelled when the client is closed or let go; where it panics, the attempt has failed.
+    /// Does not yield.
     ///
     /// # Errors
     ///
