@@ -353,6 +353,26 @@ fn closing_and_letting_go_end_a_dial_that_hangs_and_a_pause() {
 }
 
 #[test]
+fn what_is_set_after_the_end_is_let_go() {
+    let main = || {
+        let dial = || -> Result<safe_rt::Socket, safe_rt::Error> { Err(unreachable_broker()) };
+        let client = Client::open_by(dial, options()).unwrap();
+        client.close(Duration::ZERO).unwrap();
+        let held = Rc::new(client.clone());
+        let kept = Rc::clone(&held);
+        client.on_event(move |_, _| assert!(kept.is_connected()));
+        let kept = Rc::clone(&held);
+        client.on_unwanted(move |_, _| {
+            assert!(kept.is_connected());
+            Ok(())
+        });
+        assert_eq!(Rc::strong_count(&held), 1);
+    };
+    let runtime = fiber::Runtime::builder().paused_clock(true);
+    runtime.run(main).unwrap();
+}
+
+#[test]
 fn close_waits_for_the_next_connection_and_for_what_is_unacknowledged() {
     play_open(
         options(),

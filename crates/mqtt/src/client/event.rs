@@ -81,6 +81,16 @@ impl Events {
         !self.telling && !self.queue.is_empty()
     }
 
+    /// Sets the program's function; returns the one before, or that function itself where there is
+    /// nothing left to tell.
+    fn set(&mut self, callback: Callback, over: bool) -> Option<Callback> {
+        if over && !self.telling && self.queue.is_empty() {
+            return Some(callback);
+        }
+        self.wanted = true;
+        self.callback.replace(callback)
+    }
+
     /// Takes the program's function back at the end of the client, unless a fiber has it.
     pub(super) fn end(&mut self) -> Option<Callback> {
         if self.telling || !self.queue.is_empty() {
@@ -97,8 +107,8 @@ impl Client {
     pub fn on_event(&self, callback: impl FnMut(&Self, &Event) + 'static) {
         let earlier = {
             let mut state = self.shared.state();
-            state.events.wanted = true;
-            state.events.callback.replace(Box::new(callback))
+            let over = state.over;
+            state.events.set(Box::new(callback), over)
         };
         // Code of the user is dropped where nothing is borrowed.
         drop(earlier);

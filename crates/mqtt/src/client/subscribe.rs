@@ -132,6 +132,10 @@ impl Client {
     ) {
         let earlier = {
             let mut state = self.shared.state();
+            if state.over {
+                drop(state);
+                return;
+            }
             let id = state.subscriptions.add([], Some(Box::new(handler)));
             let earlier = state.subscriptions.set_default(id);
             earlier.map(|id| state.subscriptions.remove(id))
