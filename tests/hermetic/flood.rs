@@ -8,10 +8,13 @@ use std::time::Duration;
 use fiber::net::PipeStream;
 use mqtt::packet::PacketRef;
 use mqtt::{
-    Client, ClientStats, Publish, QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX, QoS, Version, Wait,
+    Client, ClientStats, INBOUND_BYTES_MAX, Publish, QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX,
+    QUEUED_OVERHEAD, QoS, Version, Wait,
 };
 
-use crate::harness::{answer_subscribe, expect_disconnect, options, play_connected, qos_0};
+use crate::harness::{
+    answer_subscribe, expect_disconnect, options, play_connected, play_open, qos_0, qos_1,
+};
 
 const SENT: usize = 100_000;
 const BATCH: usize = 100;
@@ -133,6 +136,43 @@ fn receive(client: &Client) -> (ClientStats, usize) {
     assert_eq!(handled.get() as u64 + stats.dropped, SENT as u64);
     assert_eq!(client.stats(), stats);
     (stats, usize::try_from(memory.bytes_max).unwrap())
+}
+
+#[test]
+fn messages_that_pile_up_from_one_connection_to_the_next_are_bounded() {
+    const CONNECTIONS: u64 = 50;
+    const MESSAGES: u16 = 1_000;
+    let all_sent = Rc::new(Cell::new(false));
+    let sent = Rc::clone(&all_sent);
+    play_open(
+        options().keep_alive(Duration::ZERO),
+        move |links| {
+            for _ in 0..CONNECTIONS {
+                let mut broker = links.accept(false);
+                answer_subscribe(&mut broker, &[]);
+                // In one write: the client may leave in the midst of them.
+                let all = (1..=MESSAGES).map(|number| bytes_of(&qos_1("a", b"", number)));
+                broker.send_bytes(&all.collect::<Vec<_>>().concat());
+                fiber::sleep(Duration::from_secs(1)).unwrap();
+            }
+            sent.set(true);
+        },
+        move |client| {
+            let stuck = |_: &Client, _: &_| {
+                fiber::sleep(Duration::from_secs(1_000_000))?;
+                Ok(())
+            };
+            client.subscribe("a", QoS::AtLeastOnce, stuck).unwrap();
+            while !all_sent.get() {
+                fiber::sleep(Duration::from_secs(60)).unwrap();
+            }
+            let held = INBOUND_BYTES_MAX / QUEUED_OVERHEAD;
+            let received = client.stats().received;
+            assert!(received > 15_000, "{received}");
+            // The first that finds no room on a connection ends that.
+            assert!(received < held as u64 + CONNECTIONS, "{received}");
+        },
+    );
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub use self::options::{
 pub use self::publish::Publish;
 pub use self::shared::ClientStats;
 pub use self::subscribe::Subscribe;
-pub use self::subscription::{INBOUND_BYTES_MAX, SubscriptionId};
+pub use self::subscription::{INBOUND_BYTES_MAX, QUEUED_OVERHEAD, SubscriptionId};
 pub use self::ticket::{Outcome, Ticket, Wait};
 
 use self::shared::{Shared, State, now};

@@ -14,9 +14,14 @@ use crate::packet::QoS;
 use crate::session::AckToken;
 use crate::topic::{RouteId, Router, TopicFilter};
 
-/// Bytes of unhandled QoS 1 and 2 messages of one client, counted for each handler that gets them; more
-/// end the connection, unless it is a single message.
+/// Bytes of unhandled QoS 1 and 2 messages of one client, counted for each handler that gets them and
+/// with [`QUEUED_OVERHEAD`] for each; more end the connection, unless it is a single message.
 pub const INBOUND_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes that a queued message counts beside its topic and payload. Each connection brings as many
+/// messages as the broker's window holds, and those of the earlier ones may still be there: short
+/// ones would be bounded by nothing else.
+pub const QUEUED_OVERHEAD: usize = 256;
 
 /// Names a subscription; never given twice by one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,7 +172,7 @@ impl Subscriptions {
             }
             for arrived in entry.inbox.iter() {
                 if arrived.ack.is_some() {
-                    self.held_bytes -= arrived.message.len();
+                    self.held_bytes -= held_bytes(&arrived.message);
                 }
                 acks.extend(arrived.ack);
             }
@@ -273,7 +278,7 @@ impl Subscriptions {
             return Err(arrived);
         };
         let held = arrived.ack.is_some();
-        let bytes = arrived.message.len();
+        let bytes = held_bytes(&arrived.message);
         if held && self.held_bytes > 0 && self.held_bytes + bytes > INBOUND_BYTES_MAX {
             return Err(arrived);
         }
@@ -304,7 +309,7 @@ impl Subscriptions {
             None => Routed::Unwanted,
             Some((last, others)) => {
                 let message = message();
-                let bytes = message.len() * matches.len();
+                let bytes = held_bytes(&message) * matches.len();
                 // One is always taken, so that a large one does not end every connection.
                 let held = self.held_bytes;
                 if ack.is_some() && held > 0 && held + bytes > INBOUND_BYTES_MAX {
@@ -361,7 +366,7 @@ impl Subscriptions {
         let entry = self.get_mut(id)?;
         let arrived = entry.inbox.pop()?;
         if arrived.ack.is_some() {
-            self.held_bytes -= arrived.message.len();
+            self.held_bytes -= held_bytes(&arrived.message);
         }
         Some(arrived)
     }
@@ -475,4 +480,9 @@ impl Subscriptions {
             }
         }
     }
+}
+
+/// What a message counts that is queued.
+fn held_bytes(message: &Message) -> usize {
+    message.len() + QUEUED_OVERHEAD
 }
