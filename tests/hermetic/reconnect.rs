@@ -442,6 +442,28 @@ fn another_connection_may_be_given_to_a_client_and_its_session_goes_on() {
 }
 
 #[test]
+fn a_call_to_connect_a_client_that_does_so_itself_changes_nothing() {
+    play_open(
+        options(),
+        |links| {
+            drop(links.accept(false));
+            let mut second = links.next();
+            second.accept(true, |connect| {
+                assert!(!connect.fields().clean_start);
+                assert_eq!(connect.fields().user_name, None);
+            });
+            expect_disconnect(&mut second);
+        },
+        |client| {
+            let flags = mqtt::MQTT_CONNECT_CLEAN_SESSION;
+            let connected = mqtt::mqtt_connect(client, Some("name"), None, flags, Wait::Ack);
+            assert!(matches!(connected, Err(Error::AlreadyConnected)));
+            fiber::sleep(Duration::from_secs(10)).unwrap();
+        },
+    );
+}
+
+#[test]
 fn credentials_set_while_connected_count_from_the_next_connection_on() {
     play_open(
         options().credentials("meter", Some("old")),

@@ -168,6 +168,8 @@ pub fn mqtt_connect(
     flags: ConnectFlags,
     wait: Wait,
 ) -> Result<(), Error> {
+    // What is set here is for this connection, not for a later one of a client that has its own.
+    mq.check_unused()?;
     if let Some(user_name) = user_name {
         mq.set_credentials(user_name, password);
     }

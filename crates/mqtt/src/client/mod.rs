@@ -258,6 +258,12 @@ impl Client {
         }
     }
 
+    /// Checks that there is a connection to be used by [`Client::connect`].
+    pub(crate) fn check_unused(&self) -> Result<(), Error> {
+        let unused = self.shared.state().socket.is_some();
+        unused.then_some(()).ok_or(Error::AlreadyConnected)
+    }
+
     fn start(&self) -> Result<(), Error> {
         let socket = {
             let mut state = self.shared.state();
