@@ -12,7 +12,7 @@ use super::room::Room;
 use super::shared::State;
 use super::ticket::Outcome;
 use crate::packet::QoS;
-use crate::session::{AHEAD_BYTES_MAX, REQUESTS_MAX, Rejected, TicketKey};
+use crate::session::{AHEAD_BYTES_MAX, FILTERS_MAX, REQUESTS_MAX, Rejected, TicketKey};
 
 /// Topic filters in one such SUBSCRIBE: as many as every provider takes. More only where there are
 /// so many that they would need more than [`ASK_PACKETS_MAX`] packets.
@@ -62,7 +62,8 @@ impl State {
             }
         }
         let granted = self.subscriptions.granted();
-        let filters_max = ASK_FILTERS_MAX.max(granted.len().div_ceil(ASK_PACKETS_MAX));
+        let filters_max = granted.len().div_ceil(ASK_PACKETS_MAX);
+        let filters_max = filters_max.clamp(ASK_FILTERS_MAX, FILTERS_MAX);
         let mut keys = Vec::new();
         let mut filters = Vec::new();
         let mut bytes = 0;
