@@ -397,8 +397,8 @@ pub fn mqtt_ping(mq: &Client) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// [`Error::Unfinished`] if not all was acknowledged by then, [`Error::Wait`] when the wait ended
-/// early; the client is closed all the same.
+/// [`Error::Unfinished`] if not all was acknowledged in [`OPERATION_TIMEOUT_DEFAULT`],
+/// [`Error::Wait`] when a scope ended the wait before that; the client is closed all the same.
 ///
 /// # Examples
 ///

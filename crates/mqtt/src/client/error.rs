@@ -34,7 +34,7 @@ pub enum EndCause {
     Peer(PeerError),
     /// The link was found dead.
     Dead(CloseCause),
-    /// The fiber that serves the connection panicked, which is a fault of this crate.
+    /// The fiber that serves the client panicked, which is a fault of this crate.
     Panicked,
     /// Unhandled messages hold more bytes than they may.
     Overrun {

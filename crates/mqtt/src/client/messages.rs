@@ -14,8 +14,9 @@ use crate::session::AckToken;
 
 /// The messages of a subscription as an iterator; see [`Client::subscribe_iter`].
 ///
-/// `next` yields until a message is there. It gives `None` once the filter was unsubscribed or
-/// the connection has ended and every message was given, and an error when the wait ended early.
+/// `next` yields until a message is there. It gives `None` once every message was given and the
+/// filter was unsubscribed or the client is over, or, for a client of [`Client::over`], its
+/// connection; and an error when the wait ended early.
 /// A QoS 1 or 2 message is acknowledged when the next one is asked for. Dropping the iterator
 /// unsubscribes without waiting for the broker.
 pub struct Messages {

@@ -73,8 +73,10 @@ pub struct Remaining {
 /// subscribed to, lives in memory and outlives each connection.
 ///
 /// Clones share the client. When the last one is dropped the client leaves in order: what was
-/// published is sent, then DISCONNECT, within two seconds (MQTT3-3.14). A handler is given the
-/// client; one that captures a clone of its own keeps the client alive until [`Client::close`].
+/// published is sent, then DISCONNECT, within two seconds (MQTT3-3.14). While no connection is
+/// accepted that ends it at once, and what is queued is lost: [`Client::close`] waits for one. A
+/// handler is given the client; one that captures a clone of its own keeps the client alive until
+/// [`Client::close`].
 pub struct Client {
     shared: Rc<Shared>,
     /// The program holds it: it keeps the connection open.
@@ -207,7 +209,9 @@ impl Client {
     }
 
     /// Gives a client of [`Client::over`] whose connection has ended another one. The session goes
-    /// on: with [`Client::connect`] what was under way is sent again. Does not yield.
+    /// on: with [`Client::connect`] what was under way is sent again. The broker keeps its part of
+    /// the session only if every connection asked for that: [`ClientOptions::clean_start`] with
+    /// `false`. Does not yield.
     ///
     /// # Errors
     ///
