@@ -184,23 +184,27 @@ fn a_refusal_is_told_and_makes_the_next_attempt_later() {
 }
 
 #[test]
-fn retry_now_ends_the_pause() {
+fn retry_now_ends_the_pause_but_not_the_least_time_between_attempts() {
     let main = || {
-        let attempts = Rc::new(Cell::new(0));
-        let count = Rc::clone(&attempts);
+        let attempts = Rc::new(RefCell::new(Vec::new()));
+        let times = Rc::clone(&attempts);
         let dial = move || -> Result<safe_rt::Socket, safe_rt::Error> {
-            count.set(count.get() + 1);
+            times.borrow_mut().push(Instant::now());
             Err(unreachable_broker())
         };
         let client = Client::open_by(dial, options()).unwrap();
         fiber::sleep(Duration::from_secs(3_600)).unwrap();
         for _ in 0..100 {
-            let before = attempts.get();
+            let last = *attempts.borrow().last().unwrap();
             client.retry_now();
-            fiber::yield_now().unwrap();
-            fiber::yield_now().unwrap();
-            assert_eq!(attempts.get(), before + 1);
+            // As soon as a second has passed since the last one.
+            fiber::sleep(Duration::from_millis(1_001)).unwrap();
+            let next = *attempts.borrow().last().unwrap();
+            assert!(next > last);
         }
+        let attempts = attempts.borrow();
+        let second = Duration::from_secs(1);
+        assert!(attempts.windows(2).all(|pair| pair[1] - pair[0] >= second));
     };
     let runtime = fiber::Runtime::builder().paused_clock(true);
     runtime.run(main).unwrap();

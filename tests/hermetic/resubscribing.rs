@@ -290,6 +290,7 @@ fn many_filters_are_asked_for_before_all_else_in_packets_that_every_provider_tak
                     assert!(filters.len() <= in_one);
                     asked.extend(filters);
                 }
+                asked.sort_unstable();
                 asked.dedup();
                 assert_eq!(asked.len(), count);
                 let number = expect_qos_1(&mut second);

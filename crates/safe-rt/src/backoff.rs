@@ -218,7 +218,14 @@ impl Backoff {
         };
         let span = spans.span(*delays);
         *delays = delays.saturating_add(1);
-        jitter(span, random).max(self.options.floor.saturating_sub(since_attempt))
+        jitter(span, random).max(self.earliest(since_attempt))
+    }
+
+    /// Returns how long to wait at least before the next attempt, whoever asks for it:
+    /// [`BackoffOptions::floor`] from the start of the last one, which was `since_attempt` ago.
+    #[must_use]
+    pub fn earliest(&self, since_attempt: Duration) -> Duration {
+        self.options.floor.saturating_sub(since_attempt)
     }
 }
 

@@ -165,7 +165,10 @@ fn run(shared: &Rc<Shared>) {
                 Some(callback)
             }
         };
-        drop(unwanted);
+        // It is code of the user as well, and later events are to be told.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(unwanted))) {
+            handler::drop_payload(payload);
+        }
     }
     let unwanted = {
         let mut state = shared.state();

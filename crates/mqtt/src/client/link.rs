@@ -53,8 +53,9 @@ pub(super) fn serve(shared: &Rc<Shared>, mut dial: impl FnMut() -> Result<Socket
     let _guard = EndOnPanic(shared);
     let mut backoff = Backoff::new(shared.options.backoff);
     let mut pause_for = backoff.first_delay(random());
+    let mut earliest = Duration::ZERO;
     let cause = loop {
-        if let Err(cause) = pause(shared, pause_for) {
+        if let Err(cause) = pause(shared, pause_for, earliest) {
             break Arc::new(cause);
         }
         let began = Instant::now();
@@ -74,6 +75,7 @@ pub(super) fn serve(shared: &Rc<Shared>, mut dial: impl FnMut() -> Result<Socket
             backoff.connection_ended(since.elapsed(), served.answered);
         }
         pause_for = backoff.next_delay(class(&cause), began.elapsed(), random());
+        earliest = backoff.earliest(began.elapsed());
         tell_of_end(shared, served.up.is_some(), &cause, Some(pause_for));
         between_connections(shared, None);
     };
@@ -117,9 +119,11 @@ fn connect(
     }
 }
 
-/// Waits until the next connection is due; the cause if there will be none.
-fn pause(shared: &Rc<Shared>, pause: Duration) -> Result<(), EndCause> {
-    let until = Instant::now() + pause;
+/// Waits until the next connection is due, or asked for and not too early; the cause if there will be
+/// none.
+fn pause(shared: &Rc<Shared>, pause: Duration, earliest: Duration) -> Result<(), EndCause> {
+    let mut until = Instant::now() + pause;
+    let earliest = Instant::now() + earliest;
     let mut waited = false;
     loop {
         shared.wake.clear();
@@ -132,8 +136,10 @@ fn pause(shared: &Rc<Shared>, pause: Duration) -> Result<(), EndCause> {
             state.early.deadline().map(|at| Instant::from_nanos(at.0))
         };
         let starved = run_user_code(shared);
-        let retry_now = std::mem::take(&mut shared.state().retry_now);
-        if retry_now || Instant::now() >= until {
+        if std::mem::take(&mut shared.state().retry_now) {
+            until = until.min(earliest);
+        }
+        if Instant::now() >= until {
             // An attempt may fail without a wait as well, and others must run.
             let yielded = if waited { Ok(()) } else { fiber::yield_now() };
             return yielded.map_err(|stopped| EndCause::Transport(stopped.into()));

@@ -323,7 +323,8 @@ impl Client {
         })?
     }
 
-    /// Tries to connect now, if the client is waiting to do so; see [`Client::open`]. Does not yield.
+    /// Tries to connect now, if the client is waiting to do so, or as soon as the least time between
+    /// two attempts has passed ([`safe_rt::BackoffOptions::floor`]). Does not yield.
     pub fn retry_now(&self) {
         self.shared.state().retry_now = true;
         self.shared.wake.set();
