@@ -42,6 +42,12 @@ run_binary() {
   (cd "$1" && "$2")
 }
 
+# Runs the unit tests of the fibers once more on the stacks that kernels before Linux 6.13 have: they
+# are what most devices run on.
+run_fibers_on_older_guards() {
+  FIBER_GUARDS=pages run_binary "$1" "$2"
+}
+
 # Sums up the passed tests in the output of test binaries.
 passed_in() {
   awk '/^test result: ok\. /{sum += $4} END {print sum + 0}' "$1"
@@ -63,6 +69,10 @@ run_once() {
     run_binary "$folder" "$program" | tee "$scratch/output" || failed+=("$name ($kind)")
     if [ "$kind $name" = 'test interop' ]; then
       cp "$scratch/output" "$scratch/interop"
+    fi
+    if [ "$kind $name" = 'lib fiber' ]; then
+      printf '\n%s (%s) with guards of older kernels\n' "$name" "$kind"
+      run_fibers_on_older_guards "$folder" "$program" || failed+=("$name with FIBER_GUARDS=pages")
     fi
   done 3<"$scratch/binaries"
   printf '\nexamples in the documentation\n'
@@ -87,6 +97,13 @@ run_repeatedly() {
         fail "round $round of $rounds: $name ($kind) failed"
       fi
       cat "$scratch/output" >>"$scratch/round"
+      if [ "$kind $name" = 'lib fiber' ]; then
+        if ! run_fibers_on_older_guards "$folder" "$program" >"$scratch/output" 2>&1; then
+          cat "$scratch/output"
+          fail "round $round of $rounds: $name with FIBER_GUARDS=pages failed"
+        fi
+        cat "$scratch/output" >>"$scratch/round"
+      fi
     done 3<"$scratch/binaries"
     printf 'round %s of %s: %s tests passed in %s s\n' \
       "$round" "$rounds" "$(passed_in "$scratch/round")" "$((SECONDS - start))"

@@ -49,7 +49,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(settings: &Settings) -> io::Result<Rc<Self>> {
+    pub(crate) fn new(settings: &Settings, stacks: Stacks) -> io::Result<Rc<Self>> {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let reactor = Reactor::new()?;
         let offload = Offload::new(reactor.waker());
@@ -61,7 +61,7 @@ impl Core {
             scopes: RefCell::new(Scopes::new()),
             timers: RefCell::new(Timers::new()),
             waiters: RefCell::new(Waiters::new()),
-            stacks: Stacks::new(),
+            stacks,
             clock: Clock::new(settings.paused_clock),
             reactor,
             offload,

@@ -87,6 +87,20 @@ pub enum SpawnError {
         /// The bound that was reached, see [`crate::RuntimeBuilder::fibers_max`].
         fibers_max: usize,
     },
+    /// More stack was asked for than the largest has, [`crate::STACK_BYTES_MAX`].
+    StackTooLarge {
+        /// What was asked for.
+        bytes: usize,
+    },
+    /// The process has as many guarded stacks as it may have: each costs two mappings, and all
+    /// together may use 80 % of those (see [`crate::StackGuards::Pages`]). Stacks are used again
+    /// once their fibers end.
+    StackLimit {
+        /// The bound that was reached, of all runtimes of the process together.
+        stacks_max: usize,
+        /// Why it is that: the mappings of the process, `vm.max_map_count`.
+        mappings_max: usize,
+    },
     /// No stack could be had from the system.
     Stack(io::Error),
 }
@@ -99,6 +113,19 @@ impl fmt::Display for SpawnError {
             Self::FiberLimit { fibers_max } => {
                 write!(f, "the runtime already has {fibers_max} fibers, its bound")
             }
+            Self::StackTooLarge { bytes } => write!(
+                f,
+                "asked for {bytes} bytes of stack, the largest has {}",
+                crate::STACK_BYTES_MAX
+            ),
+            Self::StackLimit {
+                stacks_max,
+                mappings_max,
+            } => write!(
+                f,
+                "the process already has {stacks_max} stacks, the bound where each needs two of \
+                 {mappings_max} mappings (vm.max_map_count) for its guard"
+            ),
             Self::Stack(_) => f.write_str("no memory for another fiber's stack"),
         }
     }
@@ -108,7 +135,11 @@ impl Error for SpawnError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Stack(error) => Some(error),
-            Self::NoRuntime | Self::Unwinding | Self::FiberLimit { .. } => None,
+            Self::NoRuntime
+            | Self::Unwinding
+            | Self::FiberLimit { .. }
+            | Self::StackTooLarge { .. }
+            | Self::StackLimit { .. } => None,
         }
     }
 }

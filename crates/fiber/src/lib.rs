@@ -74,8 +74,8 @@ pub use crate::park::{Link, Unparker, WaitReason, park, prepare};
 pub use crate::runtime::{FIBERS_MAX_DEFAULT, GRACE_DEFAULT, Runtime, RuntimeBuilder, run};
 pub use crate::scheduler::{FiberBuilder, spawn, yield_now};
 pub use crate::scope::{Scope, scope};
-pub use crate::stack::STACK_BYTES_DEFAULT;
-pub use crate::stats::{Stats, stats};
+pub use crate::stack::{STACK_BYTES_DEFAULT, STACK_BYTES_MAX, STACK_BYTES_MIN, StackGuards};
+pub use crate::stats::{Stats, stack_guards, stats};
 pub use crate::sync::{
     Event, OneshotReceiver, OneshotSender, Receiver, SELECT_SOURCES_MAX, Selected, Sender, Source,
     channel, oneshot, select,

@@ -13,10 +13,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::core::{Core, Installed};
-use crate::error::{RunError, Stopped};
+use crate::error::{RunError, SpawnError, Stopped};
 use crate::join::JoinHandle;
 use crate::scheduler::spawn_on;
 use crate::scope_tree::ScopeRef;
+use crate::stack::{StackClass, StackGuards, Stacks, Trim};
 use crate::timer::Target;
 
 /// Resumptions between two polls of the reactor, at most.
@@ -38,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) paused_clock: bool,
     pub(crate) fibers_max: usize,
     pub(crate) grace: Duration,
+    pub(crate) stack_guards: Option<StackGuards>,
 }
 
 /// Entry to a runtime with settings; [`run`] takes the defaults.
@@ -53,6 +55,7 @@ impl Runtime {
                 paused_clock: false,
                 fibers_max: FIBERS_MAX_DEFAULT,
                 grace: GRACE_DEFAULT,
+                stack_guards: None,
             },
         }
     }
@@ -91,6 +94,16 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Chooses how stacks are guarded. By default the environment variable `FIBER_GUARDS` does
+    /// (`regions`, `pages` or `mapped`), and without it the first kind that works.
+    ///
+    /// With a kind that does not work here the runtime does not start.
+    #[must_use]
+    pub fn stack_guards(mut self, guards: StackGuards) -> Self {
+        self.settings.stack_guards = Some(guards);
+        self
+    }
+
     /// Runs `main` as the first fiber; see [`run`].
     ///
     /// # Errors
@@ -103,10 +116,18 @@ impl RuntimeBuilder {
         F: FnOnce() -> T + 'static,
     {
         let location = Location::caller();
-        let core = Core::new(&self.settings).map_err(RunError::Reactor)?;
+        let stacks = Stacks::new(self.settings.stack_guards)
+            .map_err(|error| RunError::Spawn(SpawnError::Stack(error)))?;
+        let core = Core::new(&self.settings, stacks).map_err(RunError::Reactor)?;
         let _installed = Installed::new(&core).ok_or(RunError::Nested)?;
-        let main =
-            spawn_on(&core, Cow::Borrowed("main"), location, main).map_err(RunError::Spawn)?;
+        let main = spawn_on(
+            &core,
+            Cow::Borrowed("main"),
+            StackClass::DEFAULT,
+            location,
+            main,
+        )
+        .map_err(RunError::Spawn)?;
         drive(&core, &main, self.settings.grace)
     }
 }
@@ -226,6 +247,11 @@ fn wait(core: &Core, end_by: Option<u64>) -> std::io::Result<bool> {
     if idle && next.is_none() && !outside {
         return Ok(false);
     }
+    let (idle, next) = if idle {
+        trim_stacks(core, next)
+    } else {
+        (false, next)
+    };
     let timeout = if !idle {
         Some(Duration::ZERO)
     } else if core.clock.is_paused() && next.is_some() {
@@ -248,6 +274,18 @@ fn wait(core: &Core, end_by: Option<u64>) -> std::io::Result<bool> {
     }
     fire(core, now);
     Ok(true)
+}
+
+/// Gives memory back before a sleep until `next`. Says whether to sleep at all and until when:
+/// work is done in batches, so that a fiber that becomes ready meanwhile does not wait for all.
+fn trim_stacks(core: &Core, next: Option<u64>) -> (bool, Option<u64>) {
+    let now = core.clock.read();
+    let sleep = next.map(|next| next.saturating_sub(now));
+    match core.stacks.trim(now, sleep) {
+        Trim::Done => (true, next),
+        Trim::Again => (false, next),
+        Trim::After(nanos) => (true, Some(now.saturating_add(nanos))),
+    }
 }
 
 fn fire(core: &Core, now: u64) {

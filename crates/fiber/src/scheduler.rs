@@ -16,7 +16,7 @@ use crate::error::{SpawnError, Stopped};
 use crate::join::{JoinCell, JoinHandle};
 use crate::park::WaitReason;
 use crate::scope_tree::{Over, ScopeRef};
-use crate::stack::FiberStack;
+use crate::stack::{FiberStack, StackClass};
 
 const NONE: u32 = NO_FIBER;
 
@@ -327,7 +327,7 @@ impl Core {
     }
 
     /// Checks that a fiber may be started here and now, and takes a stack for it.
-    pub(crate) fn stack_for_spawn(&self) -> Result<FiberStack, SpawnError> {
+    pub(crate) fn stack_for_spawn(&self, class: StackClass) -> Result<FiberStack, SpawnError> {
         if std::thread::panicking() {
             return Err(SpawnError::Unwinding);
         }
@@ -336,7 +336,7 @@ impl Core {
                 fibers_max: self.fibers_max,
             });
         }
-        self.stacks.take().map_err(SpawnError::Stack)
+        self.stacks.take(class)
     }
 
     /// Makes a fiber and puts it at the end of the queue.
@@ -381,6 +381,7 @@ impl Core {
 #[derive(Clone, Debug, Default)]
 pub struct FiberBuilder {
     name: Cow<'static, str>,
+    stack_bytes: Option<usize>,
 }
 
 impl FiberBuilder {
@@ -397,11 +398,22 @@ impl FiberBuilder {
         self
     }
 
+    /// Sets the size of the fiber's stack (default [`crate::STACK_BYTES_DEFAULT`]), rounded up to
+    /// 64 KiB, 256 KiB, 1 MiB and so on up to [`crate::STACK_BYTES_MAX`].
+    ///
+    /// Of that a guard at the low end (4 KiB on x86-64, else 64 KiB) and up to 2 KiB at the top
+    /// cannot be used. Only pages that are touched cost memory.
+    #[must_use]
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_bytes = Some(bytes);
+        self
+    }
+
     /// Starts the fiber; see [`spawn`].
     ///
     /// # Errors
     ///
-    /// As [`spawn`].
+    /// As [`spawn`], and [`SpawnError::StackTooLarge`].
     #[track_caller]
     pub fn spawn<T, F>(self, body: F) -> Result<JoinHandle<T>, SpawnError>
     where
@@ -410,7 +422,11 @@ impl FiberBuilder {
     {
         let location = Location::caller();
         let core = core::current().ok_or(SpawnError::NoRuntime)?;
-        spawn_on(&core, self.name, location, body)
+        let class = match self.stack_bytes {
+            None => StackClass::DEFAULT,
+            Some(bytes) => StackClass::holding(bytes)?,
+        };
+        spawn_on(&core, self.name, class, location, body)
     }
 }
 
@@ -418,6 +434,7 @@ impl FiberBuilder {
 pub(crate) fn spawn_on<T, F>(
     core: &Rc<Core>,
     name: Cow<'static, str>,
+    class: StackClass,
     location: &'static Location<'static>,
     body: F,
 ) -> Result<JoinHandle<T>, SpawnError>
@@ -425,7 +442,7 @@ where
     T: 'static,
     F: FnOnce() -> T + 'static,
 {
-    let stack = core.stack_for_spawn()?;
+    let stack = core.stack_for_spawn(class)?;
     let cell = Rc::new(JoinCell::new());
     let end = {
         let cell = Rc::clone(&cell);

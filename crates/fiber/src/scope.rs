@@ -19,6 +19,7 @@ use crate::coroutine::{FiberCoroutine, PanicPayload, discard};
 use crate::error::{SpawnError, Stopped};
 use crate::park::{WaitList, WaitReason, wait_on};
 use crate::scope_tree::ScopeRef;
+use crate::stack::StackClass;
 
 /// Which panics of a scope nobody is told of.
 const SECOND_PANIC: &str = "of a second fiber of one scope";
@@ -87,7 +88,7 @@ impl<'scope, E> Scope<'scope, '_, E> {
     {
         let location = Location::caller();
         let (core, scope) = self.runtime.as_ref().ok_or(SpawnError::NoRuntime)?;
-        let stack = core.stack_for_spawn()?;
+        let stack = core.stack_for_spawn(StackClass::DEFAULT)?;
         let end = move |result| self.child_done(result);
         // SAFETY: `body` and `end` borrow what outlives 'scope. `scope` below does not return,
         // or unwind, before `children` is back at zero, which is the last thing `end` does; by

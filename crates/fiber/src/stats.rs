@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use crate::core;
+use crate::stack::StackGuards;
 
 /// A count that only grows.
 #[derive(Debug, Default)]
@@ -48,6 +49,10 @@ pub struct Stats {
     pub bytes_read: u64,
     /// Bytes those writes moved.
     pub bytes_written: u64,
+    /// Stacks taken from the system; all others were used before.
+    pub stacks_made: u64,
+    /// Stacks whose memory was given back to the system, each time counted.
+    pub stacks_trimmed: u64,
 }
 
 /// Reads the counters of this thread's runtime; all zero outside one. Does not yield.
@@ -57,6 +62,7 @@ pub fn stats() -> Stats {
         return Stats::default();
     };
     let counters = &core.counters;
+    let (stacks_made, stacks_trimmed) = core.stacks.counts();
     Stats {
         resumes: counters.resumes.get(),
         polls: counters.polls.get(),
@@ -65,5 +71,13 @@ pub fn stats() -> Stats {
         writes: counters.writes.get(),
         bytes_read: counters.bytes_read.get(),
         bytes_written: counters.bytes_written.get(),
+        stacks_made,
+        stacks_trimmed,
     }
+}
+
+/// How the stacks of this thread's runtime are guarded; none outside one. Does not yield.
+#[must_use]
+pub fn stack_guards() -> Option<StackGuards> {
+    core::current().map(|core| core.stacks.guards())
 }

@@ -26,6 +26,25 @@ pub(crate) fn page_size() -> usize {
     usize::try_from(size).unwrap_or(4096)
 }
 
+/// How bytes of a mapping are made to fault on every access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// By a mark in the page table, without splitting the mapping.
+    Region,
+    /// By taking away the right to access them, which splits the mapping.
+    Page,
+}
+
+/// Number of mappings that a process may have, where the system tells.
+pub(crate) fn mappings_max() -> Option<usize> {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a file of the kernel's, in memory and read once"
+    )]
+    let text = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
+    text.trim().parse().ok()
+}
+
 /// A private anonymous mapping that belongs to nobody else and is unmapped on drop.
 pub(crate) struct Mapping {
     base: NonZeroUsize,
@@ -70,25 +89,52 @@ impl Mapping {
         self.len
     }
 
-    /// Makes `len` bytes at `offset` fault on every access, without splitting the mapping.
-    pub(crate) fn install_guard(&self, offset: usize, len: usize) -> io::Result<()> {
-        self.advise(offset, len, MADV_GUARD_INSTALL)
+    /// Makes `len` bytes at `offset` fault on every access.
+    pub(crate) fn install_guard(&self, guard: Guard, offset: usize, len: usize) -> io::Result<()> {
+        match guard {
+            Guard::Region => self.advise(offset, len, MADV_GUARD_INSTALL),
+            Guard::Page => {
+                let start = self.checked_start(offset, len);
+                // SAFETY: the range lies inside a mapping that this value owns. Nothing lies in it
+                // yet: a guard is installed before its stack is first given out.
+                answer(unsafe { libc::mprotect(start, len, libc::PROT_NONE) })
+            }
+        }
+    }
+
+    /// Gives the memory of `len` bytes at `offset` back: they read as zero from now on. Nobody may
+    /// have use for what is in them.
+    ///
+    /// Should the kernel refuse, the memory merely stays.
+    pub(crate) fn release(&self, offset: usize, len: usize) {
+        let _ = self.advise(offset, len, libc::MADV_DONTNEED);
     }
 
     fn advise(&self, offset: usize, len: usize, advice: libc::c_int) -> io::Result<()> {
+        let start = self.checked_start(offset, len);
+        // SAFETY: the range lies inside a mapping that this value owns. The advices used here
+        // change how its pages are backed or guarded, or empty them; none frees the mapping. That
+        // nothing lives in what is emptied is the arena's promise: it is part of a free slot.
+        answer(unsafe { libc::madvise(start, len, advice) })
+    }
+
+    /// The address at `offset`, from which `len` bytes are this mapping's.
+    fn checked_start(&self, offset: usize, len: usize) -> *mut libc::c_void {
         let end = offset.checked_add(len);
         assert!(
             end.is_some_and(|end| end <= self.len),
-            "advice stays inside its own mapping"
+            "a range stays inside its own mapping"
         );
-        // SAFETY: the range lies inside a mapping that this value owns (asserted above). The two
-        // advices used here change how pages are backed or guarded; neither frees the mapping.
-        let done = unsafe { libc::madvise((self.base.get() + offset) as *mut _, len, advice) };
-        if done == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
+        ptr::with_exposed_provenance_mut(self.base.get() + offset)
+    }
+}
+
+/// What a system call that returns zero or fails has answered.
+fn answer(result: libc::c_int) -> io::Result<()> {
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 
@@ -100,15 +146,15 @@ impl Drop for Mapping {
     }
 }
 
-/// Tells whether `MADV_GUARD_INSTALL` works here: the kernel may accept the number and ignore it.
+/// Tells whether a kind of guard works here: the kernel may accept a number and ignore it.
 ///
 /// One byte is written from a guarded page into a pipe; only a real guard makes that EFAULT.
-pub(crate) fn guard_is_real() -> bool {
+pub(crate) fn guard_is_real(guard: Guard) -> bool {
     let page = page_size();
     let Ok(mapping) = Mapping::new(page) else {
         return false;
     };
-    if mapping.install_guard(0, page).is_err() {
+    if mapping.install_guard(guard, 0, page).is_err() {
         return false;
     }
     let mut ends = [0; 2];

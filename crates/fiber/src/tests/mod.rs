@@ -6,6 +6,7 @@
 mod allocation;
 mod cancel;
 mod channel;
+mod child;
 mod fairness;
 mod io;
 mod offload;

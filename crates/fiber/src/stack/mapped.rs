@@ -1,0 +1,71 @@
+//! Stacks that are a mapping each: corosensei's `DefaultStack`, pooled.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use corosensei::stack::{DefaultStack, Stack, StackPointer};
+
+use super::guard::Splits;
+use crate::error::SpawnError;
+
+/// Finished stacks that are kept for the next fiber where each is a mapping of its own.
+const SPARE_STACKS_MAX: usize = 64;
+
+/// Stacks of one size.
+pub(super) struct Mapped {
+    bytes: usize,
+    splits: Splits,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By their low ends.
+    in_use: BTreeMap<StackPointer, DefaultStack>,
+    spare: Vec<DefaultStack>,
+}
+
+impl Mapped {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            bytes,
+            splits: Splits::default(),
+            state: RefCell::default(),
+        }
+    }
+
+    /// Takes a stack and tells its two ends, the low one first. The flag says whether it is new.
+    pub(super) fn take(&self) -> Result<(StackPointer, StackPointer, bool), SpawnError> {
+        let mut state = self.state.borrow_mut();
+        let spare = state.spare.pop();
+        let fresh = spare.is_none();
+        let stack = match spare {
+            Some(stack) => stack,
+            None => {
+                self.splits.add()?;
+                DefaultStack::new(self.bytes).map_err(|error| {
+                    self.splits.remove();
+                    SpawnError::Stack(error)
+                })?
+            }
+        };
+        let (low, high) = (stack.limit(), stack.base());
+        state.in_use.insert(low, stack);
+        Ok((low, high, fresh))
+    }
+
+    /// Takes back the stack whose low end that is.
+    pub(super) fn give_back(&self, low: StackPointer) {
+        let mut state = self.state.borrow_mut();
+        let stack = state
+            .in_use
+            .remove(&low)
+            .expect("a stack is given back once");
+        if state.spare.len() < SPARE_STACKS_MAX {
+            state.spare.push(stack);
+        } else {
+            drop(stack);
+            self.splits.remove();
+        }
+    }
+}
