@@ -10,14 +10,15 @@
 )]
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
-use crate::stack::{FiberStack, HEAD_BYTES};
+use crate::stack::{Bounds, FiberStack, HEAD_BYTES};
 
 /// What a panic leaves behind.
 pub(crate) type PanicPayload = Box<dyn Any + Send + 'static>;
@@ -28,10 +29,10 @@ pub(crate) type PanicPayload = Box<dyn Any + Send + 'static>;
 const CLOSURE_BYTES_MAX: usize = 512;
 
 thread_local! {
-    /// The yielder of the coroutine that runs on this thread now; null when none does.
+    /// The head of the coroutine that runs on this thread now; null when none does.
     ///
-    /// Invariant: when not null it points into the stack of the running coroutine.
-    static YIELDER: Cell<*const Yielder<(), ()>> = const { Cell::new(ptr::null()) };
+    /// Invariant: when not null it points to a head that is not dropped before it is null again.
+    static RUNNING: Cell<*const Head> = const { Cell::new(ptr::null()) };
 }
 
 /// Why `resume` came back.
@@ -46,18 +47,54 @@ pub(crate) enum Switch {
 /// A body on a stack of its own.
 ///
 /// ```text
-///  | guard | ...... stack, growing down | head: corosensei's coroutine |
+///  | guard | ...... stack, growing down | head |
 ///                                       ^ base
 /// ```
 ///
 /// corosensei's own value, stack included, lies in the head of that very stack, so that this one is
 /// a pointer: it is moved at every switch.
 pub(crate) struct FiberCoroutine {
-    /// Invariant: points to a coroutine that nobody else names, until the drop.
-    inner: NonNull<Inner>,
+    /// Invariant: points to a head that nobody else frees or has a `&mut` to, until the drop.
+    head: NonNull<Head>,
 }
 
 type Inner = Coroutine<(), (), (), FiberStack>;
+
+/// What lies above a stack.
+struct Head {
+    coroutine: Inner,
+    /// Null until the body starts; then on the stack below, for as long as the body runs.
+    yielder: Cell<*const Yielder<(), ()>>,
+    /// The stack that the fiber is on.
+    stack: Cell<Bounds>,
+    name: Cow<'static, str>,
+    location: Option<&'static Location<'static>>,
+}
+
+/// What a report can tell of the running fiber.
+pub(crate) struct Running<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) location: Option<&'static Location<'static>>,
+    pub(crate) stack: Bounds,
+}
+
+/// Shows the fiber that runs on this thread, if one does. May be called in a signal handler.
+pub(crate) fn with_running<T>(show: impl FnOnce(&Running<'_>) -> T) -> Option<T> {
+    let head = RUNNING.get();
+    if head.is_null() {
+        return None;
+    }
+    // SAFETY: points to a head, by the invariant, that is not dropped while `show` runs: the fiber
+    // itself calls this, or is interrupted by the handler that does. Only the coroutine in it is
+    // borrowed elsewhere. The other fields do not change while the fiber runs, but for the bounds,
+    // which it sets itself: a handler that interrupts it then reads old ones or new.
+    let (name, location, stack) = unsafe { (&(*head).name, (*head).location, (*head).stack.get()) };
+    Some(show(&Running {
+        name,
+        location,
+        stack,
+    }))
+}
 
 impl FiberCoroutine {
     /// Prepares `body`, which starts at the first resume; `end` then gets its value or its panic.
@@ -108,7 +145,8 @@ impl FiberCoroutine {
             );
         };
         let run = move |yielder: &Yielder<(), ()>, ()| {
-            YIELDER.set(ptr::from_ref(yielder));
+            // SAFETY: this very coroutine runs, so its head is alive.
+            unsafe { (*RUNNING.get()).yielder.set(ptr::from_ref(yielder)) };
             let result = catch_unwind(AssertUnwindSafe(body));
             // `end` may drop the value, and dropping may panic.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| end(result))) {
@@ -116,42 +154,60 @@ impl FiberCoroutine {
             }
         };
         const {
-            assert!(size_of::<Inner>() <= HEAD_BYTES && align_of::<Inner>() <= HEAD_BYTES);
+            assert!(size_of::<Head>() <= HEAD_BYTES && align_of::<Head>() <= HEAD_BYTES);
         };
-        let inner = stack.head().cast::<Inner>();
+        let head = stack.head().cast::<Head>();
+        let bounds = stack.bounds();
         // SAFETY: the caller keeps the borrowed data valid; the stack is owned by the coroutine
         // and is freed only when that is done (see Drop).
         let coroutine = unsafe { Coroutine::with_stack_unchecked(stack, run) };
-        // SAFETY: the head has room for the coroutine, by size and alignment (asserted), and is
-        // kept for it until its stack is dropped.
-        unsafe { inner.write(coroutine) };
-        Self { inner }
+        // SAFETY: there is room for it above the stack, by size and alignment (asserted), which is
+        // kept for it until the stack is dropped.
+        unsafe {
+            head.write(Head {
+                coroutine,
+                yielder: Cell::new(ptr::null()),
+                stack: Cell::new(bounds),
+                name: Cow::Borrowed(""),
+                location: None,
+            });
+        };
+        Self { head }
+    }
+
+    /// Says what to call the fiber in the report of an overflow. Before its first resume.
+    pub(crate) fn label(&mut self, name: Cow<'static, str>, location: &'static Location<'static>) {
+        // SAFETY: points to a live head that nobody else has a reference to: it does not run.
+        let head = unsafe { self.head.as_mut() };
+        head.name = name;
+        head.location = Some(location);
     }
 
     /// Switches to the body until it suspends or ends.
     #[inline(always)]
     pub(crate) fn resume(&mut self) -> Switch {
-        // SAFETY: points to a coroutine that only this value names, by the invariant; it is borrowed
-        // until control comes back, and what runs meanwhile knows nothing of it.
-        let inner = unsafe { self.inner.as_mut() };
-        let switch = match inner.resume(()) {
+        RUNNING.set(self.head.as_ptr());
+        // SAFETY: points to a live head, by the invariant; its coroutine is borrowed until control
+        // comes back, and what runs meanwhile touches the other fields alone.
+        let coroutine = unsafe { &mut (*self.head.as_ptr()).coroutine };
+        let switch = match coroutine.resume(()) {
             CoroutineResult::Yield(()) => Switch::Suspended,
             CoroutineResult::Return(()) => Switch::Finished,
         };
-        YIELDER.set(ptr::null());
+        RUNNING.set(ptr::null());
         switch
     }
 }
 
 impl Drop for FiberCoroutine {
     fn drop(&mut self) {
-        // SAFETY: as for `resume`.
-        let inner = unsafe { self.inner.as_ref() };
-        if inner.done() || !inner.started() {
+        // SAFETY: points to a live head that nobody has a `&mut` to: the coroutine does not run.
+        let coroutine = unsafe { &self.head.as_ref().coroutine };
+        if coroutine.done() || !coroutine.started() {
             // SAFETY: moved out once, here, before its drop gives back the stack it lies on. Either
             // the body ended, or it never began and corosensei drops the closure where it lies;
             // both leave nothing on the stack.
-            drop(unsafe { self.inner.read() });
+            drop(unsafe { self.head.read() });
         }
         // Suspended: others may hold borrows of what lies on the stack, so it stays for ever.
     }
@@ -176,11 +232,10 @@ pub(crate) fn discard(payload: PanicPayload, when: &str) {
 /// When no coroutine runs; callers have found the running fiber before.
 #[inline(always)]
 pub(crate) fn suspend() {
-    let yielder = YIELDER.get();
-    assert!(!yielder.is_null(), "only a fiber suspends");
-    // SAFETY: not null, so by the invariant it points into the stack of the coroutine that runs
-    // this very code: set at its start and after each switch back, cleared by `resume` when
-    // control leaves.
-    unsafe { (*yielder).suspend(()) };
-    YIELDER.set(yielder);
+    let head = RUNNING.get();
+    assert!(!head.is_null(), "only a fiber suspends");
+    // SAFETY: not null, so by the invariant it points to the head of the coroutine that runs this
+    // very code; the yielder was set at its start and lies on its stack. Both are there when
+    // control comes back, for a suspended coroutine is never freed.
+    unsafe { (*(*head).yielder.get()).suspend(()) };
 }

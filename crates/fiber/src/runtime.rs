@@ -17,6 +17,7 @@ use crate::error::{RunError, SpawnError, Stopped};
 use crate::join::JoinHandle;
 use crate::scheduler::spawn_on;
 use crate::scope_tree::ScopeRef;
+use crate::stack::overflow::Reports;
 use crate::stack::{StackClass, StackGuards, Stacks, Trim};
 use crate::timer::Target;
 
@@ -40,6 +41,7 @@ pub(crate) struct Settings {
     pub(crate) fibers_max: usize,
     pub(crate) grace: Duration,
     pub(crate) stack_guards: Option<StackGuards>,
+    pub(crate) overflow_report: bool,
 }
 
 /// Entry to a runtime with settings; [`run`] takes the defaults.
@@ -56,6 +58,7 @@ impl Runtime {
                 fibers_max: FIBERS_MAX_DEFAULT,
                 grace: GRACE_DEFAULT,
                 stack_guards: None,
+                overflow_report: true,
             },
         }
     }
@@ -104,6 +107,17 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Sets whether a fiber that overflows its stack is named on standard error before the process
+    /// dies of it (default: yes).
+    ///
+    /// That takes a handler of SIGSEGV and SIGBUS, which hands all else on to the handler that was
+    /// there before, and an alternate signal stack for this thread while the runtime runs.
+    #[must_use]
+    pub fn overflow_report(mut self, report: bool) -> Self {
+        self.settings.overflow_report = report;
+        self
+    }
+
     /// Runs `main` as the first fiber; see [`run`].
     ///
     /// # Errors
@@ -120,6 +134,12 @@ impl RuntimeBuilder {
             .map_err(|error| RunError::Spawn(SpawnError::Stack(error)))?;
         let core = Core::new(&self.settings, stacks).map_err(RunError::Reactor)?;
         let _installed = Installed::new(&core).ok_or(RunError::Nested)?;
+        let _reports = self
+            .settings
+            .overflow_report
+            .then(Reports::start)
+            .transpose()
+            .map_err(|error| RunError::Spawn(SpawnError::Stack(error)))?;
         let main = spawn_on(
             &core,
             Cow::Borrowed("main"),

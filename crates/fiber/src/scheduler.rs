@@ -344,11 +344,12 @@ impl Core {
     /// It runs in `scope` when one is given, else in a new one of its own below the root.
     pub(crate) fn add_fiber(
         &self,
-        coroutine: FiberCoroutine,
+        mut coroutine: FiberCoroutine,
         scope: Option<ScopeRef>,
         name: Cow<'static, str>,
         location: &'static Location<'static>,
     ) -> ScopeRef {
+        coroutine.label(name.clone(), location);
         let mut fibers = self.fibers.borrow_mut();
         let mut scopes = self.scopes.borrow_mut();
         let index = fibers.add(name, location);

@@ -130,7 +130,7 @@ impl Mapping {
 }
 
 /// What a system call that returns zero or fails has answered.
-fn answer(result: libc::c_int) -> io::Result<()> {
+pub(crate) fn answer(result: libc::c_int) -> io::Result<()> {
     if result == 0 {
         Ok(())
     } else {

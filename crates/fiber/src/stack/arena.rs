@@ -116,6 +116,11 @@ impl Arena {
         }
     }
 
+    /// Sizes of the guard and of a slot with it.
+    pub(super) fn layout(&self) -> (usize, usize) {
+        (self.guard_bytes, self.slot_bytes)
+    }
+
     /// Takes a slot, a free one first, and tells its two ends, the low one first. The flag says
     /// whether it is new.
     ///

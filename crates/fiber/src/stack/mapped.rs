@@ -7,6 +7,7 @@ use corosensei::stack::{DefaultStack, Stack, StackPointer};
 
 use super::guard::Splits;
 use crate::error::SpawnError;
+use crate::sys;
 
 /// Finished stacks that are kept for the next fiber where each is a mapping of its own.
 const SPARE_STACKS_MAX: usize = 64;
@@ -14,6 +15,7 @@ const SPARE_STACKS_MAX: usize = 64;
 /// Stacks of one size.
 pub(super) struct Mapped {
     bytes: usize,
+    guard_bytes: usize,
     splits: Splits,
     state: RefCell<State>,
 }
@@ -29,9 +31,15 @@ impl Mapped {
     pub(super) fn new(bytes: usize) -> Self {
         Self {
             bytes,
+            guard_bytes: sys::page_size(),
             splits: Splits::default(),
             state: RefCell::default(),
         }
+    }
+
+    /// Sizes of the guard and of a stack with it.
+    pub(super) fn layout(&self) -> (usize, usize) {
+        (self.guard_bytes, self.bytes + self.guard_bytes)
     }
 
     /// Takes a stack and tells its two ends, the low one first. The flag says whether it is new.

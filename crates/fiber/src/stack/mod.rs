@@ -12,6 +12,7 @@
 mod arena;
 mod guard;
 mod mapped;
+pub(crate) mod overflow;
 
 use std::cell::Cell;
 use std::io;
@@ -225,6 +226,38 @@ impl FiberStack {
     pub(crate) fn head(&self) -> NonNull<u8> {
         let address = self.base.get();
         NonNull::new(ptr::with_exposed_provenance_mut(address)).expect("a base is not zero")
+    }
+
+    /// Where the stack lies.
+    pub(crate) fn bounds(&self) -> Bounds {
+        let (guard, size) = match &*self.pool {
+            Pool::Arena(arena) => arena.layout(),
+            Pool::Mapped(mapped) => mapped.layout(),
+        };
+        let low = self.limit.get();
+        Bounds {
+            low,
+            usable: low + guard,
+            end: low + size,
+        }
+    }
+}
+
+/// The memory of a stack, by address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// The low end, where the guard begins.
+    pub(crate) low: usize,
+    /// Where the guard ends and what may be used begins.
+    pub(crate) usable: usize,
+    /// The high end, head and colour included.
+    pub(crate) end: usize,
+}
+
+impl Bounds {
+    /// Whether the address lies in the guard.
+    pub(crate) fn is_guard(&self, address: usize) -> bool {
+        (self.low..self.usable).contains(&address)
     }
 }
 

@@ -12,17 +12,16 @@ const DONE: &str = "the child is done";
 
 /// Runs `body` in a child: this very test, found by its name. The child's output comes back.
 ///
-/// `test` is the name without `tests::`; `environment` is added to that of this process.
+/// `test` is its whole name within the crate; `environment` is added to that of this process.
 #[track_caller]
-pub(super) fn in_child(test: &str, environment: &[(&str, &str)], body: impl FnOnce()) -> Output {
+pub(crate) fn in_child(test: &str, environment: &[(&str, &str)], body: impl FnOnce()) -> Output {
     if std::env::var_os(CHILD).is_some() {
         body();
         std::io::stdout().write_all(DONE.as_bytes()).unwrap();
         std::process::exit(0);
     }
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("tests::{test}"), "--nocapture"])
-        .arg("--test-threads=1")
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(CHILD, "1")
         .envs(environment.iter().copied())
         .output()
@@ -31,7 +30,7 @@ pub(super) fn in_child(test: &str, environment: &[(&str, &str)], body: impl FnOn
 
 /// As [`in_child`] for a body that comes to its end.
 #[track_caller]
-pub(super) fn passes_in_child(test: &str, environment: &[(&str, &str)], body: impl FnOnce()) {
+pub(crate) fn passes_in_child(test: &str, environment: &[(&str, &str)], body: impl FnOnce()) {
     let output = in_child(test, environment, body);
     let done = output
         .stdout
@@ -42,7 +41,7 @@ pub(super) fn passes_in_child(test: &str, environment: &[(&str, &str)], body: im
 
 /// As [`in_child`] for a body that dies of touching memory it must not. Returns what it said.
 #[track_caller]
-pub(super) fn dies_in_child(
+pub(crate) fn dies_in_child(
     test: &str,
     environment: &[(&str, &str)],
     body: impl FnOnce(),

@@ -6,11 +6,12 @@
 mod allocation;
 mod cancel;
 mod channel;
-mod child;
+pub(crate) mod child;
 mod fairness;
 mod io;
 mod offload;
 mod order;
+mod overflow;
 mod panic;
 mod park;
 mod scale;
@@ -18,7 +19,7 @@ mod scope;
 mod second_runtime;
 mod shutdown;
 mod signal;
-mod stack;
+pub(crate) mod stack;
 mod wait_table;
 
 use std::cell::RefCell;

@@ -20,13 +20,13 @@ const GUARDS: [(&str, StackGuards); 3] = [
 ];
 
 /// Those that work on this machine.
-fn guards() -> impl Iterator<Item = (&'static str, StackGuards)> {
+pub(crate) fn guards() -> impl Iterator<Item = (&'static str, StackGuards)> {
     GUARDS
         .into_iter()
         .filter(|(_, guards)| Stacks::new(Some(*guards)).is_ok())
 }
 
-pub(super) fn recurse(depth: u64) -> u64 {
+pub(crate) fn recurse(depth: u64) -> u64 {
     let frame = [depth; 64];
     if black_box(depth) == u64::MAX {
         return 0;
@@ -53,7 +53,7 @@ fn use_stack(bytes: usize) -> u64 {
 fn a_recursion_without_end_hits_the_guard() {
     for (name, _) in guards() {
         dies_in_child(
-            "stack::a_recursion_without_end_hits_the_guard",
+            "tests::stack::a_recursion_without_end_hits_the_guard",
             &[("FIBER_GUARDS", name)],
             || {
                 paused(|| spawn(|| recurse(0)).unwrap().join().unwrap());
@@ -66,7 +66,7 @@ fn a_recursion_without_end_hits_the_guard() {
 fn a_frame_larger_than_the_stack_hits_the_guard() {
     for (name, _) in guards() {
         dies_in_child(
-            "stack::a_frame_larger_than_the_stack_hits_the_guard",
+            "tests::stack::a_frame_larger_than_the_stack_hits_the_guard",
             &[("FIBER_GUARDS", name)],
             || {
                 paused(|| spawn(big_frame).unwrap().join().unwrap());
@@ -79,7 +79,7 @@ fn a_frame_larger_than_the_stack_hits_the_guard() {
 fn the_environment_and_the_builder_choose_the_guards() {
     for (name, guards) in guards() {
         passes_in_child(
-            "stack::the_environment_and_the_builder_choose_the_guards",
+            "tests::stack::the_environment_and_the_builder_choose_the_guards",
             &[("FIBER_GUARDS", name)],
             || {
                 let asked = std::env::var("FIBER_GUARDS").unwrap();
@@ -101,7 +101,7 @@ fn the_environment_and_the_builder_choose_the_guards() {
 #[test]
 fn a_name_of_guards_that_is_none_refuses_the_runtime() {
     passes_in_child(
-        "stack::a_name_of_guards_that_is_none_refuses_the_runtime",
+        "tests::stack::a_name_of_guards_that_is_none_refuses_the_runtime",
         &[("FIBER_GUARDS", "fences")],
         || {
             let error = crate::run(|| ()).unwrap_err();
@@ -117,7 +117,7 @@ fn stacks_end_at_the_bound_of_mappings_with_an_error_that_says_why() {
             continue;
         }
         passes_in_child(
-            "stack::stacks_end_at_the_bound_of_mappings_with_an_error_that_says_why",
+            "tests::stack::stacks_end_at_the_bound_of_mappings_with_an_error_that_says_why",
             &[("FIBER_GUARDS", name)],
             || {
                 paused(|| {
@@ -240,7 +240,7 @@ fn memory_comes_back_after_ten_thousand_fibers_used_100_kib_of_stack_each() {
     const USED: usize = 100 * 1024;
     for (name, _) in guards() {
         passes_in_child(
-            "stack::memory_comes_back_after_ten_thousand_fibers_used_100_kib_of_stack_each",
+            "tests::stack::memory_comes_back_after_ten_thousand_fibers_used_100_kib_of_stack_each",
             &[("FIBER_GUARDS", name)],
             || {
                 let children = || {
