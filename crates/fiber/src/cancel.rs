@@ -1,4 +1,4 @@
-//! Scopes of time and cancellation: `timeout`, `deadline`, `cancellable`.
+//! Scopes of time and cancellation: `timeout`, `deadline`, `cancellable`, `shield`.
 //!
 //! What they have in common, the tree and what it means to be over, is in `scope_tree.rs`.
 
@@ -24,6 +24,14 @@ impl<'a> Entered<'a> {
         Ok(Self {
             core,
             scope: core.push_scope()?,
+            left: false,
+        })
+    }
+
+    fn shielded(core: &'a Core) -> Result<Self, Stopped> {
+        Ok(Self {
+            core,
+            scope: core.push_shield()?,
             left: false,
         })
     }
@@ -105,12 +113,60 @@ pub fn deadline<T>(at: Instant, body: impl FnOnce() -> T) -> Result<T, Elapsed<T
     let Ok(entered) = Entered::new(&core) else {
         return Ok(body());
     };
+    run_until(&core, entered, at, body)
+}
+
+fn run_until<T>(
+    core: &Core,
+    entered: Entered<'_>,
+    at: Instant,
+    body: impl FnOnce() -> T,
+) -> Result<T, Elapsed<T>> {
     core.set_deadline(entered.scope, at);
     let value = body();
     match entered.leave() {
         Some(_) => Err(Elapsed(value)),
         None => Ok(value),
     }
+}
+
+/// Runs `body` with a time of its own, whatever has become of the scopes around it.
+///
+/// For clean-up: in a scope that is over every wait fails, and here waits work again, for at most
+/// `limit` together. No outer deadline or cancellation is seen in `body`, in a [`crate::scope()`]
+/// in it or in the fibers of such a scope; limits inside it work as ever, and another shield has
+/// its own time again. After it the outer scopes are what they have become meanwhile. At shutdown
+/// the grace period bounds it. A fiber started by [`crate::spawn`] is not in the shield.
+///
+/// Yields where the body does. Outside a fiber as [`timeout`].
+///
+/// # Errors
+///
+/// [`Elapsed`] with the body's value when a wait in it failed by this very limit.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// # fiber::run(|| {
+/// const SECOND: Duration = Duration::from_secs(1);
+/// let worked = fiber::timeout(Duration::from_millis(1), || {
+///     assert!(fiber::sleep(60 * SECOND).is_err());
+///     // Out of time, and still there is something to put in order.
+///     fiber::shield(SECOND, || fiber::sleep(Duration::from_millis(1)))
+/// });
+/// assert_eq!(worked.unwrap_err().0, Ok(Ok(())));
+/// # }).unwrap();
+/// ```
+pub fn shield<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapsed<T>> {
+    let Some(core) = core::current() else {
+        return Ok(body());
+    };
+    let at = Instant::now() + limit;
+    let Ok(entered) = Entered::shielded(&core) else {
+        return Ok(body());
+    };
+    run_until(&core, entered, at, body)
 }
 
 /// Ends the waits of a [`cancellable`] body, or of a fiber, from outside it.
@@ -163,7 +219,7 @@ pub fn cancellable<T>(body: impl FnOnce(&Canceller) -> T) -> Result<T, Cancelled
     }
 }
 
-/// The nearest deadline over the running fiber, if any.
+/// The nearest deadline over the running fiber, if any; beyond a [`shield`] none counts.
 ///
 /// Does not yield. For calls that set themselves a default when nobody set a limit.
 #[must_use]

@@ -32,7 +32,7 @@
 //! 2. Every wait returns a `Result`. [`Stopped`] says why it ended early; [`cause`] finds it in
 //!    other errors. Nothing is ever unwound by force.
 //! 3. [`timeout`], [`deadline`], [`cancellable`] and [`scope()`] nest. Once one is over, every wait
-//!    below fails until it is left.
+//!    below fails until it is left; [`shield`] gives clean-up a time of its own.
 //! 4. A panic ends its fiber and arrives at [`JoinHandle::join`]. While a fiber unwinds its waits
 //!    fail at once.
 //! 5. Calls that would stop the thread (names, files, long work) go through the doors:
@@ -66,7 +66,7 @@ mod world;
 mod tests;
 
 pub use crate::cancel::{
-    Cancelled, Canceller, Elapsed, ambient_deadline, cancellable, deadline, timeout,
+    Cancelled, Canceller, Elapsed, ambient_deadline, cancellable, deadline, shield, timeout,
 };
 pub use crate::error::{JoinError, RunError, SpawnError, Stopped, cause};
 pub use crate::join::JoinHandle;

@@ -3,7 +3,10 @@
 //! The root belongs to the runtime, each fiber has a scope, each `timeout`, `deadline`,
 //! `cancellable` and `scope` adds one below. Once a scope is over (its deadline passed, or it was
 //! cancelled) so is all below it: every wait there fails until the scope is left. The scope that
-//! is over first keeps its cause; only it turns the cause into its own result.
+//! is over first keeps its cause; only it turns the cause into its own result. A `shield` is the
+//! exception: it and what is below it is over by its own deadline alone.
+
+use std::mem;
 
 use crate::core::Core;
 use crate::error::Stopped;
@@ -53,6 +56,9 @@ struct Node {
     over: Option<Over>,
     /// Whether a wait failed by this scope.
     observed: bool,
+    /// Whether the end of an outer scope stops here; if so with the failed waits of its fiber
+    /// before, which count on after it.
+    shield: Option<u32>,
     deadline: Option<u64>,
     timer: Option<TimerKey>,
 }
@@ -131,7 +137,7 @@ impl Scopes {
 
     /// Makes `scope` the innermost scope of a fiber that has none.
     pub(crate) fn enter(&mut self, fibers: &mut Fibers, fiber: u32, scope: u32) {
-        let first = std::mem::replace(&mut self.nodes[scope as usize].first_fiber, fiber);
+        let first = mem::replace(&mut self.nodes[scope as usize].first_fiber, fiber);
         if first != NONE {
             fibers[first].scope_previous = fiber;
         }
@@ -156,7 +162,7 @@ impl Scopes {
         }
     }
 
-    /// The nearest deadline over `scope`.
+    /// The nearest deadline over `scope`, up to the first shield.
     pub(crate) fn nearest_deadline(&self, mut scope: u32) -> Option<u64> {
         let mut nearest: Option<u64> = None;
         while let Some(node) = self.nodes.get(scope as usize) {
@@ -164,7 +170,10 @@ impl Scopes {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             };
-            scope = node.parent;
+            scope = match node.shield {
+                Some(_) => NONE,
+                None => node.parent,
+            };
         }
         nearest
     }
@@ -209,6 +218,7 @@ impl Node {
             first_fiber: NONE,
             over: None,
             observed: false,
+            shield: None,
             deadline: None,
             timer: None,
         }
@@ -216,8 +226,8 @@ impl Node {
 }
 
 impl Core {
-    /// Ends a scope and all below it, waking what is parked there: of the fibers of one scope
-    /// those that entered it last first. Nothing when it is over.
+    /// Ends a scope and all below it but for shields, waking what is parked there: of the fibers of
+    /// one scope those that entered it last first. Nothing when it is over.
     pub(crate) fn expire(&self, scope: ScopeRef, cause: Stopped) {
         let mut scopes = self.scopes.borrow_mut();
         if scopes.get(scope).is_none_or(|node| node.over.is_some()) {
@@ -231,8 +241,8 @@ impl Core {
         let mut at = scope.index;
         while at != NONE {
             let node = &mut scopes.nodes[at as usize];
-            let was_over = node.over.is_some();
-            if !was_over {
+            let spared = node.over.is_some() || (node.shield.is_some() && at != scope.index);
+            if !spared {
                 node.over = Some(over);
                 let mut index = node.first_fiber;
                 while index != NONE {
@@ -247,7 +257,7 @@ impl Core {
                     index = next;
                 }
             }
-            at = scopes.following(scope.index, at, was_over);
+            at = scopes.following(scope.index, at, spared);
         }
     }
 
@@ -305,6 +315,18 @@ impl Core {
         Ok(scope)
     }
 
+    /// As [`Core::push_scope`], for a scope that is over by its own deadline alone.
+    pub(crate) fn push_shield(&self) -> Result<ScopeRef, Stopped> {
+        let scope = self.push_scope()?;
+        let mut fibers = self.fibers.borrow_mut();
+        let fiber = &mut fibers[self.current.get()];
+        fiber.stopped = None;
+        let node = &mut self.scopes.borrow_mut().nodes[scope.index as usize];
+        node.over = None;
+        node.shield = Some(mem::take(&mut fiber.failures));
+        Ok(scope)
+    }
+
     /// Leaves and removes the running fiber's innermost scope.
     ///
     /// Returns why it is over, if a wait failed by it.
@@ -315,8 +337,10 @@ impl Core {
         let node = &scopes.nodes[scope.index as usize];
         let own = node.over.filter(|over| over.origin == scope);
         let (observed, parent) = (node.observed, node.parent);
-        if own.is_some() {
-            fibers[index].failures = 0;
+        match node.shield {
+            Some(failures) => fibers[index].failures = failures,
+            None if own.is_some() => fibers[index].failures = 0,
+            None => {}
         }
         scopes.leave(&mut fibers, index);
         scopes.enter(&mut fibers, index, parent);

@@ -17,6 +17,7 @@ mod park;
 mod scale;
 mod scope;
 mod second_runtime;
+mod shield;
 mod shutdown;
 mod signal;
 pub(crate) mod stack;
