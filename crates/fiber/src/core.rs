@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::Stopped;
+use crate::no_park::NoPark;
 use crate::park::Waiters;
 use crate::runtime::Settings;
 use crate::scheduler::{Fibers, RunQueue};
@@ -45,6 +46,7 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     /// I/O operations the running fiber may still do before it gives up its turn.
     pub(crate) budget: Cell<u32>,
+    pub(crate) no_park: NoPark,
     pub(crate) fibers_max: usize,
 }
 
@@ -67,6 +69,7 @@ impl Core {
             offload,
             counters: Counters::default(),
             budget: Cell::new(0),
+            no_park: NoPark::default(),
             fibers_max: settings.fibers_max,
         }))
     }

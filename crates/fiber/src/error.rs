@@ -23,7 +23,7 @@ pub enum Stopped {
     NoRuntime,
     /// The fiber is unwinding from a panic and may not wait.
     Unwinding,
-    /// The call was made where waiting is not allowed.
+    /// The call was made where waiting is not allowed, see [`crate::no_park`].
     WouldWait,
 }
 
@@ -82,6 +82,8 @@ pub enum SpawnError {
     NoRuntime,
     /// The fiber is unwinding from a panic and may start nothing.
     Unwinding,
+    /// The call was made in a [`crate::no_park`], and the fiber's end would have to be waited for.
+    WouldWait,
     /// The runtime has as many fibers as it may have.
     FiberLimit {
         /// The bound that was reached, see [`crate::RuntimeBuilder::fibers_max`].
@@ -110,6 +112,7 @@ impl fmt::Display for SpawnError {
         match self {
             Self::NoRuntime => Stopped::NoRuntime.fmt(f),
             Self::Unwinding => f.write_str("a fiber that unwinds from a panic may start nothing"),
+            Self::WouldWait => Stopped::WouldWait.fmt(f),
             Self::FiberLimit { fibers_max } => {
                 write!(f, "the runtime already has {fibers_max} fibers, its bound")
             }
@@ -137,6 +140,7 @@ impl Error for SpawnError {
             Self::Stack(error) => Some(error),
             Self::NoRuntime
             | Self::Unwinding
+            | Self::WouldWait
             | Self::FiberLimit { .. }
             | Self::StackTooLarge { .. }
             | Self::StackLimit { .. } => None,

@@ -2,13 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 
 use crate::cancel::Canceller;
 use crate::core;
 use crate::coroutine::PanicPayload;
 use crate::error::JoinError;
-use crate::park::{WaitList, WaitReason, wait_on};
+use crate::park::{Link, Unparker, WaitList, WaitReason, wait_on};
+use crate::sync::Source;
 
 /// Where a fiber leaves its value.
 pub(crate) struct JoinCell<T> {
@@ -107,5 +109,23 @@ impl<T> JoinHandle<T> {
     /// Does not yield and does not wait for its end.
     pub fn cancel(&self) {
         self.canceller.cancel();
+    }
+}
+
+impl<T> Source for JoinHandle<T> {
+    /// Whether a join would not wait: the fiber has ended.
+    fn is_ready(&self) -> bool {
+        self.is_finished()
+    }
+
+    fn link(&self, waiter: Unparker) -> io::Result<Link> {
+        let core = core::required()?;
+        Ok(self.cell.waiters.link(&core, waiter))
+    }
+
+    fn unlink(&self, link: Link) {
+        if let Some(core) = core::current() {
+            self.cell.waiters.unlink(&core, link);
+        }
     }
 }

@@ -49,6 +49,7 @@ mod coroutine;
 mod error;
 mod join;
 pub mod net;
+mod no_park;
 mod park;
 mod runtime;
 mod scheduler;
@@ -70,6 +71,7 @@ pub use crate::cancel::{
 };
 pub use crate::error::{JoinError, RunError, SpawnError, Stopped, cause};
 pub use crate::join::JoinHandle;
+pub use crate::no_park::no_park;
 pub use crate::park::{Link, Unparker, WaitReason, park, prepare};
 pub use crate::runtime::{FIBERS_MAX_DEFAULT, GRACE_DEFAULT, Runtime, RuntimeBuilder, run};
 pub use crate::scheduler::{FiberBuilder, spawn, yield_now};
@@ -77,8 +79,9 @@ pub use crate::scope::{Scope, scope};
 pub use crate::stack::{STACK_BYTES_DEFAULT, STACK_BYTES_MAX, STACK_BYTES_MIN, StackGuards};
 pub use crate::stats::{Stats, stack_guards, stats};
 pub use crate::sync::{
-    Event, OneshotReceiver, OneshotSender, Receiver, SELECT_SOURCES_MAX, Selected, Sender, Source,
-    channel, oneshot, select,
+    AcquireError, Acquiring, Event, Interval, LockError, Mutex, MutexGuard, OneshotReceiver,
+    OneshotSender, Permit, Receiver, SELECT_SOURCES_MAX, Selected, Semaphore, Sender, Source,
+    Timer, TryAcquireError, channel, interval, oneshot, select,
 };
 pub use crate::world::clock::{Instant, wall_time};
 pub use crate::world::offload::{OFFLOAD_QUEUE_MAX, OffloadError, offload};

@@ -43,6 +43,10 @@ pub enum WaitReason {
     Readable,
     /// Room for data.
     Writable,
+    /// Permits of a semaphore.
+    Acquire,
+    /// A mutex that another fiber holds.
+    Lock,
     /// A signal of the operating system.
     Signal,
     /// Work on another thread.
@@ -68,6 +72,8 @@ impl WaitReason {
             | Self::Event
             | Self::Readable
             | Self::Writable
+            | Self::Acquire
+            | Self::Lock
             | Self::Signal
             | Self::Offload
             | Self::Select
@@ -143,9 +149,7 @@ impl Core {
     /// Wakes may be early: callers look again at what they wait for.
     #[inline(always)]
     pub(crate) fn park(&self, reason: WaitReason) -> Result<(), Stopped> {
-        if std::thread::panicking() {
-            return Err(Stopped::Unwinding);
-        }
+        self.may_switch()?;
         let index = self.current.get();
         let stopped = {
             let mut fibers = self.fibers.borrow_mut();
@@ -214,8 +218,10 @@ impl Core {
         };
         match stopped {
             None => Ok(()),
-            Some(_) if std::thread::panicking() => Err(Stopped::Unwinding),
-            Some(over) => Err(self.fail(over)),
+            Some(over) => {
+                self.may_switch()?;
+                Err(self.fail(over))
+            }
         }
     }
 }
@@ -226,11 +232,17 @@ pub(crate) struct Waiter {
     previous: u32,
     next: u32,
     linked: bool,
+    /// Permits it waits for; none once it was served, and where there are no permits.
+    wants: u32,
 }
 
-/// A link of a wait into the list of what it waits for.
+/// A link of a wait into the list of what it waits for, or a timer that ends the wait.
 #[derive(Clone, Copy, Debug)]
-pub struct Link(u32);
+pub struct Link {
+    pub(crate) slot: u32,
+    /// Tells a timer from later ones in its slot; an entry of a list is given back by its owner.
+    pub(crate) generation: u32,
+}
 
 /// The waiters of every list of one runtime.
 pub(crate) struct Waiters {
@@ -246,12 +258,25 @@ impl Waiters {
         }
     }
 
-    fn add(&mut self, token: Unparker, previous: u32) -> u32 {
+    /// Entries that are in use.
+    #[cfg(test)]
+    pub(crate) fn in_use(&self) -> usize {
+        let mut free = 0;
+        let mut next = self.free;
+        while next != NONE {
+            free += 1;
+            next = self.entries[next as usize].next;
+        }
+        self.entries.len() - free
+    }
+
+    fn add(&mut self, token: Unparker, wants: u32, previous: u32) -> u32 {
         let waiter = Waiter {
             token,
             previous,
             next: NONE,
             linked: true,
+            wants,
         };
         if self.free == NONE {
             let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 waiters");
@@ -285,29 +310,69 @@ impl WaitList {
 
     /// Appends a wait. The waiting fiber itself gives the link back with [`WaitList::unlink`].
     pub(crate) fn link(&self, core: &Core, token: Unparker) -> Link {
+        self.link_for(core, token, 0)
+    }
+
+    /// Appends a wait for permits, to be ended by [`WaitList::serve`].
+    pub(crate) fn link_for(&self, core: &Core, token: Unparker, wants: u32) -> Link {
         if self.runtime.replace(core.id) != core.id {
             self.head.set(NONE);
             self.tail.set(NONE);
         }
         let mut waiters = core.waiters.borrow_mut();
         let tail = self.tail.get();
-        let index = waiters.add(token, tail);
+        let index = waiters.add(token, wants, tail);
         match tail {
             NONE => self.head.set(index),
             tail => waiters.entries[tail as usize].next = index,
         }
         self.tail.set(index);
-        Link(index)
+        Link {
+            slot: index,
+            generation: 0,
+        }
     }
 
     /// Ends a wait, woken or not.
-    pub(crate) fn unlink(&self, core: &Core, link: Link) {
+    ///
+    /// Returns how many permits it is still without.
+    pub(crate) fn unlink(&self, core: &Core, link: Link) -> u32 {
         let mut waiters = core.waiters.borrow_mut();
-        if waiters.entries[link.0 as usize].linked {
-            self.cut(&mut waiters, link.0);
+        if waiters.entries[link.slot as usize].linked {
+            self.cut(&mut waiters, link.slot);
         }
-        waiters.entries[link.0 as usize].next = waiters.free;
-        waiters.free = link.0;
+        let free = mem::replace(&mut waiters.free, link.slot);
+        let waiter = &mut waiters.entries[link.slot as usize];
+        waiter.next = free;
+        waiter.wants
+    }
+
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self, core: &Core) -> bool {
+        self.head.get() == NONE || self.runtime.get() != core.id
+    }
+
+    /// Hands `available` permits out to those who wait, strictly in order: one that there are not
+    /// enough for holds back all behind it. A permit goes with a wake, so one whose wait ended
+    /// otherwise is passed over.
+    pub(crate) fn serve(&self, core: &Core, available: &Cell<u32>) {
+        while !self.is_empty(core) {
+            let head = self.head.get();
+            let (token, wants) = {
+                let mut waiters = core.waiters.borrow_mut();
+                let waiter = &waiters.entries[head as usize];
+                let (token, wants) = (waiter.token, waiter.wants);
+                if wants > available.get() {
+                    return;
+                }
+                self.cut(&mut waiters, head);
+                (token, wants)
+            };
+            if core.unpark(token) {
+                available.set(available.get() - wants);
+                core.waiters.borrow_mut().entries[head as usize].wants = 0;
+            }
+        }
     }
 
     /// Wakes the first that still waits. Returns whether there was one.

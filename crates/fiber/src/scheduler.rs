@@ -291,7 +291,7 @@ impl Core {
 
     /// Gives up the turn if the fiber did too many operations without a wait.
     ///
-    /// A fiber that unwinds keeps its turn, as it may not be switched away from.
+    /// A fiber that may not be switched away from keeps its turn.
     ///
     /// # Errors
     ///
@@ -306,7 +306,7 @@ impl Core {
 
     #[cold]
     fn yield_spent(&self) -> Result<(), Stopped> {
-        if std::thread::panicking() {
+        if std::thread::panicking() || self.no_park.is_on() {
             return Ok(());
         }
         self.give_up_turn();
@@ -476,14 +476,12 @@ where
 ///
 /// # Errors
 ///
-/// [`Stopped`] when the scope is over (the turn is given up all the same), outside a fiber, or
-/// while unwinding.
+/// [`Stopped`] when the scope is over (the turn is given up all the same), outside a fiber, while
+/// unwinding, or in a [`crate::no_park`].
 #[inline(always)]
 pub fn yield_now() -> Result<(), Stopped> {
     let core = core::required()?;
-    if std::thread::panicking() {
-        return Err(Stopped::Unwinding);
-    }
+    core.may_switch()?;
     core.check()?;
     core.give_up_turn();
     Ok(())

@@ -79,7 +79,7 @@ impl<'scope, E> Scope<'scope, '_, E> {
     ///
     /// # Errors
     ///
-    /// [`SpawnError`], as [`crate::spawn`].
+    /// [`SpawnError`], as [`crate::spawn`], and in a [`crate::no_park`].
     #[track_caller]
     pub fn spawn<F>(&'scope self, body: F) -> Result<(), SpawnError>
     where
@@ -88,6 +88,9 @@ impl<'scope, E> Scope<'scope, '_, E> {
     {
         let location = Location::caller();
         let (core, scope) = self.runtime.as_ref().ok_or(SpawnError::NoRuntime)?;
+        if core.no_park.is_on() {
+            return Err(SpawnError::WouldWait);
+        }
         let stack = core.stack_for_spawn(StackClass::DEFAULT)?;
         let end = move |result| self.child_done(result);
         // SAFETY: `body` and `end` borrow what outlives 'scope. `scope` below does not return,
@@ -173,8 +176,8 @@ impl<'scope, E> Scope<'scope, '_, E> {
         };
         while self.children.get() > 0 {
             if wait_on(core, &self.child_ended, WaitReason::ScopeEnd).is_err() {
-                // Only a fiber that unwinds cannot wait here, and such a one could not have
-                // spawned a child. To go on would free what the children borrow.
+                // Only a fiber that unwinds or is in a `no_park` cannot wait here, and such a one
+                // could not have spawned a child. To go on would free what the children borrow.
                 process::abort();
             }
         }

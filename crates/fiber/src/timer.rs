@@ -22,8 +22,8 @@ pub(crate) enum Target {
 /// A timer that was inserted. It goes stale when the timer fires or is cancelled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimerKey {
-    slot: u32,
-    generation: u32,
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
 }
 
 #[derive(Clone, Copy)]

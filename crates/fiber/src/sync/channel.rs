@@ -259,6 +259,34 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
+impl<T> State<T> {
+    fn has_room(&self) -> bool {
+        self.queue.borrow().len() < self.capacity
+    }
+}
+
+impl<T> Source for Sender<T> {
+    /// Whether a send would not wait: there is room, or no receiver is left.
+    fn is_ready(&self) -> bool {
+        self.0.has_room() || self.0.receivers.get() == 0
+    }
+
+    fn link(&self, waiter: Unparker) -> io::Result<Link> {
+        let core = core::required()?;
+        Ok(self.0.waiting_to_send.link(&core, waiter))
+    }
+
+    fn unlink(&self, link: Link) {
+        if let Some(core) = core::current() {
+            self.0.waiting_to_send.unlink(&core, link);
+            if self.0.has_room() {
+                // This wait may have been woken for room that its fiber now leaves there.
+                self.0.waiting_to_send.wake_one(&core);
+            }
+        }
+    }
+}
+
 impl<T> Source for Receiver<T> {
     /// Whether a receive would not wait: a value is there or none can come.
     fn is_ready(&self) -> bool {

@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 
 use crate::core;
 use crate::error::Stopped;
-use crate::park::{WaitList, WaitReason, wait_on};
+use crate::park::{Link, Unparker, WaitList, WaitReason, wait_on};
+use crate::sync::Source;
 
 struct State<T> {
     value: RefCell<Option<T>>,
@@ -93,5 +95,23 @@ impl<T> OneshotReceiver<T> {
 impl<T> Drop for OneshotReceiver<T> {
     fn drop(&mut self) {
         self.0.closed.set(true);
+    }
+}
+
+impl<T> Source for OneshotReceiver<T> {
+    /// Whether a receive would not wait: the value is there or cannot come any more.
+    fn is_ready(&self) -> bool {
+        self.0.closed.get() || self.0.value.borrow().is_some()
+    }
+
+    fn link(&self, waiter: Unparker) -> io::Result<Link> {
+        let core = core::required()?;
+        Ok(self.0.receiver.link(&core, waiter))
+    }
+
+    fn unlink(&self, link: Link) {
+        if let Some(core) = core::current() {
+            self.0.receiver.unlink(&core, link);
+        }
     }
 }

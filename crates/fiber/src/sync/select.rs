@@ -3,7 +3,6 @@
 use std::io;
 
 use crate::core;
-use crate::error::Stopped;
 use crate::park::{Link, Unparker, WaitReason};
 use crate::timer::Target;
 use crate::world::clock::Instant;
@@ -11,7 +10,10 @@ use crate::world::clock::Instant;
 /// Sources that one [`select`] can take.
 pub const SELECT_SOURCES_MAX: usize = 8;
 
-/// Something to wait for. Types outside this crate delegate to one of its own.
+/// Something to wait for: values, room, events, permits, the end of fibers, readiness, time.
+///
+/// Being ready consumes nothing: what it is ready with is taken by a call of its own, which then
+/// does not wait. Types outside this crate delegate to one of its own.
 pub trait Source {
     /// Whether it is ready now. Does not yield.
     fn is_ready(&self) -> bool;
@@ -94,31 +96,5 @@ pub fn select(sources: &[&dyn Source], deadline: Option<Instant>) -> io::Result<
             }
         }
         woken?;
-    }
-}
-
-/// Waits for `duration` to pass.
-///
-/// # Errors
-///
-/// [`Stopped`] when the wait ended early.
-pub(crate) fn sleep(duration: std::time::Duration) -> Result<(), Stopped> {
-    sleep_until(Instant::now() + duration)
-}
-
-pub(crate) fn sleep_until(at: Instant) -> Result<(), Stopped> {
-    let core = core::required()?;
-    loop {
-        let token = core.prepare()?;
-        let timer = core
-            .timers
-            .borrow_mut()
-            .insert(at.as_nanos(), Target::Fiber(token));
-        let woken = core.park(WaitReason::Sleep);
-        core.timers.borrow_mut().cancel(timer);
-        woken?;
-        if core.clock.now() >= at.as_nanos() {
-            return Ok(());
-        }
     }
 }

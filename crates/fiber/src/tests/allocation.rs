@@ -1,6 +1,7 @@
 //! Nothing is allocated in the steady state.
 
 use std::io::{Read, Write};
+use std::rc::Rc;
 use std::time::Duration;
 
 use allocation_counter::measure;
@@ -8,8 +9,8 @@ use allocation_counter::measure;
 use super::{MILLISECOND, go, paused, real, turns};
 use crate::net::{TcpListener, TcpStream, pipe};
 use crate::{
-    Event, Instant, Runtime, cancellable, channel, oneshot, select, sleep, spawn, timeout,
-    yield_now,
+    Event, Instant, Mutex, Runtime, Semaphore, Timer, cancellable, channel, interval, no_park,
+    oneshot, select, shield, sleep, spawn, timeout, yield_now,
 };
 
 /// Runs `round` a few times for its first allocations, then many times for none.
@@ -81,6 +82,51 @@ fn events_channels_and_select_allocate_nothing() {
             let until = Some(Instant::now() + MILLISECOND);
             select(&[&pong, &back_from], until).unwrap();
         });
+    });
+}
+
+#[test]
+fn permits_locks_ticks_and_their_selects_allocate_nothing() {
+    paused(|| {
+        let semaphore = Semaphore::new(2);
+        let mutex = Rc::new(Mutex::new(0));
+        let go_on = Event::new();
+        let (other, shared, told) = (semaphore.clone(), Rc::clone(&mutex), go_on.clone());
+        go(move || {
+            while told.wait().is_ok() {
+                told.clear();
+                let Ok(permit) = other.acquire_many(2) else {
+                    break;
+                };
+                let Ok(mut value) = shared.lock() else { break };
+                *value += 1;
+                if yield_now().is_err() {
+                    break;
+                }
+                drop((permit, value));
+            }
+        });
+        let mut ticks = interval(MILLISECOND);
+        let acquiring = semaphore.acquiring(1);
+        allocates_nothing(|| {
+            go_on.set();
+            let permit = semaphore.acquire().unwrap();
+            turns(1);
+            drop(permit);
+            turns(1);
+            *mutex.lock().unwrap() += 1;
+            select(&[&acquiring], None).unwrap();
+            drop(acquiring.take().unwrap());
+            let timer = Timer::after(Duration::from_secs(1));
+            select(&[&timer, &ticks], None).unwrap();
+            ticks.tick().unwrap();
+            shield(MILLISECOND, || no_park(|| ())).unwrap();
+            // Who gives up its place.
+            let _all = semaphore.acquire_many(2).unwrap();
+            let ended = timeout(Duration::from_micros(1), || semaphore.acquire().map(drop));
+            assert!(ended.is_err());
+        });
+        assert!(*mutex.lock().unwrap() > 300, "the other fiber took part");
     });
 }
 

@@ -296,9 +296,7 @@ where
     F: FnOnce() -> T + Send + 'static,
 {
     let core = core::required().map_err(OffloadError::Stopped)?;
-    if thread::panicking() {
-        return Err(OffloadError::Stopped(Stopped::Unwinding));
-    }
+    core.may_switch().map_err(OffloadError::Stopped)?;
     core.check().map_err(OffloadError::Stopped)?;
     let token = core.prepare().map_err(OffloadError::Stopped)?;
     let result = Arc::new(Mutex::new(None));
