@@ -13,7 +13,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::mem;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
@@ -87,7 +87,7 @@ pub(crate) fn with_running<T>(show: impl FnOnce(&Running<'_>) -> T) -> Option<T>
     // SAFETY: points to a head, by the invariant, that is not dropped while `show` runs: the fiber
     // itself calls this, or is interrupted by the handler that does. Only the coroutine in it is
     // borrowed elsewhere. The other fields do not change while the fiber runs, but for the bounds,
-    // which it sets itself: a handler that interrupts it then reads old ones or new.
+    // which it sets itself: a handler that interrupts it just then reads some of each.
     let (name, location, stack) = unsafe { (&(*head).name, (*head).location, (*head).stack.get()) };
     Some(show(&Running {
         name,
@@ -211,6 +211,24 @@ impl Drop for FiberCoroutine {
         }
         // Suspended: others may hold borrows of what lies on the stack, so it stays for ever.
     }
+}
+
+/// Runs `body` on another stack while the running fiber stays where it is. Nothing in it may
+/// suspend the fiber, which the callers see to. A panic goes on here.
+pub(crate) fn on_stack<T>(stack: FiberStack, body: impl FnOnce() -> T) -> T {
+    let head = RUNNING.get();
+    assert!(!head.is_null(), "only a fiber goes onto another stack");
+    // SAFETY: points to the head of the fiber that runs this very code, by the invariant; nobody has
+    // a `&mut` to this field.
+    let at = unsafe { &(*head).stack };
+    let (here, there) = (at.get(), stack.bounds());
+    let result = corosensei::on_stack(stack, || {
+        at.set(there);
+        let result = catch_unwind(AssertUnwindSafe(body));
+        at.set(here);
+        result
+    });
+    result.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
 /// Logs and drops a panic that nobody can be told of. One whose own drop panics is forgotten:

@@ -23,7 +23,8 @@ pub enum Stopped {
     NoRuntime,
     /// The fiber is unwinding from a panic and may not wait.
     Unwinding,
-    /// The call was made where waiting is not allowed, see [`crate::no_park`].
+    /// The call was made where waiting is not allowed, see [`crate::no_park`] and
+    /// [`crate::on_big_stack`].
     WouldWait,
 }
 
@@ -82,7 +83,8 @@ pub enum SpawnError {
     NoRuntime,
     /// The fiber is unwinding from a panic and may start nothing.
     Unwinding,
-    /// The call was made in a [`crate::no_park`], and the fiber's end would have to be waited for.
+    /// The call was made where waiting is not allowed, and the fiber's end would have to be waited
+    /// for.
     WouldWait,
     /// The runtime has as many fibers as it may have.
     FiberLimit {

@@ -43,6 +43,7 @@
 
 #![deny(unsafe_code)]
 
+mod big_stack;
 mod cancel;
 mod core;
 mod coroutine;
@@ -66,6 +67,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+pub use crate::big_stack::on_big_stack;
 pub use crate::cancel::{
     Cancelled, Canceller, Elapsed, ambient_deadline, cancellable, deadline, shield, timeout,
 };
@@ -77,7 +79,7 @@ pub use crate::runtime::{FIBERS_MAX_DEFAULT, GRACE_DEFAULT, Runtime, RuntimeBuil
 pub use crate::scheduler::{FiberBuilder, spawn, yield_now};
 pub use crate::scope::{Scope, scope};
 pub use crate::stack::{STACK_BYTES_DEFAULT, STACK_BYTES_MAX, STACK_BYTES_MIN, StackGuards};
-pub use crate::stats::{Stats, stack_guards, stats};
+pub use crate::stats::{Stats, stack_guards, stack_high_water, stats};
 pub use crate::sync::{
     AcquireError, Acquiring, Event, Interval, LockError, Mutex, MutexGuard, OneshotReceiver,
     OneshotSender, Permit, Receiver, SELECT_SOURCES_MAX, Selected, Semaphore, Sender, Source,

@@ -477,7 +477,7 @@ where
 /// # Errors
 ///
 /// [`Stopped`] when the scope is over (the turn is given up all the same), outside a fiber, while
-/// unwinding, or in a [`crate::no_park`].
+/// unwinding, in a [`crate::no_park`], or in [`crate::on_big_stack`].
 #[inline(always)]
 pub fn yield_now() -> Result<(), Stopped> {
     let core = core::required()?;

@@ -79,7 +79,7 @@ impl<'scope, E> Scope<'scope, '_, E> {
     ///
     /// # Errors
     ///
-    /// [`SpawnError`], as [`crate::spawn`], and in a [`crate::no_park`].
+    /// [`SpawnError`], as [`crate::spawn`], in a [`crate::no_park`], and in [`crate::on_big_stack`].
     #[track_caller]
     pub fn spawn<F>(&'scope self, body: F) -> Result<(), SpawnError>
     where
@@ -176,7 +176,7 @@ impl<'scope, E> Scope<'scope, '_, E> {
         };
         while self.children.get() > 0 {
             if wait_on(core, &self.child_ended, WaitReason::ScopeEnd).is_err() {
-                // Only a fiber that unwinds or is in a `no_park` cannot wait here, and such a one
+                // Only a fiber that unwinds or may not wait here cannot, and such a one
                 // could not have spawned a child. To go on would free what the children borrow.
                 process::abort();
             }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use crate::core;
+use crate::coroutine;
 use crate::stack::StackGuards;
 
 /// A count that only grows.
@@ -74,6 +75,17 @@ pub fn stats() -> Stats {
         stacks_made,
         stacks_trimmed,
     }
+}
+
+/// How much of its stack the running fiber has touched at most, in bytes and whole pages; none
+/// outside a fiber. Does not yield.
+///
+/// Asks the system which pages are in memory, so what was swapped out does not count, and what an
+/// earlier fiber touched of the same stack does: exact for a stack that was never used before, of
+/// which [`Stats::stacks_made`] tells. For choosing the size of a stack, not for every day.
+#[must_use]
+pub fn stack_high_water() -> Option<usize> {
+    coroutine::with_running(|running| running.stack.touched())
 }
 
 /// How the stacks of this thread's runtime are guarded; none outside one. Does not yield.

@@ -129,6 +129,25 @@ impl Mapping {
     }
 }
 
+/// The address of the first page from `start` on that is in memory, both whole pages; `end` if there
+/// is none.
+pub(crate) fn first_resident(start: usize, end: usize) -> usize {
+    let page = page_size();
+    let mut flags = [0_u8; 256];
+    for from in (start..end).step_by(flags.len() * page) {
+        let pages = ((end - from) / page).min(flags.len());
+        let address = ptr::with_exposed_provenance_mut(from);
+        // SAFETY: only looked up, never accessed: an address that is not mapped is an error. There
+        // is room for a flag for each page.
+        let looked = unsafe { libc::mincore(address, pages * page, flags.as_mut_ptr().cast()) };
+        let first = flags[..pages].iter().position(|flag| flag & 1 == 1);
+        if let (0, Some(first)) = (looked, first) {
+            return from + first * page;
+        }
+    }
+    end
+}
+
 /// What a system call that returns zero or fails has answered.
 pub(crate) fn answer(result: libc::c_int) -> io::Result<()> {
     if result == 0 {

@@ -26,6 +26,7 @@ pub use self::guard::StackGuards;
 use self::mapped::Mapped;
 use crate::error::SpawnError;
 use crate::stats::Counter;
+use crate::sys;
 
 /// Size of a fiber's stack when nothing else is asked for.
 #[cfg(target_pointer_width = "64")]
@@ -255,6 +256,11 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// Bytes from the lowest page that is in memory to the high end.
+    pub(crate) fn touched(&self) -> usize {
+        self.end - sys::first_resident(self.usable, self.end)
+    }
+
     /// Whether the address lies in the guard.
     pub(crate) fn is_guard(&self, address: usize) -> bool {
         (self.low..self.usable).contains(&address)

@@ -4,6 +4,7 @@
 //! behaviour is the subject.
 
 mod allocation;
+mod big_stack;
 mod cancel;
 mod channel;
 pub(crate) mod child;

@@ -40,7 +40,7 @@ fn big_frame() -> u8 {
 }
 
 /// Writes to `bytes` of stack below the caller's frame.
-fn use_stack(bytes: usize) -> u64 {
+pub(crate) fn use_stack(bytes: usize) -> u64 {
     let frame = [bytes as u64; 512];
     let below = bytes.saturating_sub(size_of_val(&frame));
     if below == 0 {

@@ -10,5 +10,6 @@ mod listener;
 mod loopback;
 mod pki;
 mod refusal;
+mod stack;
 mod stream;
 mod support;

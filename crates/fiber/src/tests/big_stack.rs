@@ -1,0 +1,195 @@
+//! Calls on a stack of their own, and how much stack some calls take.
+
+use std::hint::black_box;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use super::child::{dies_in_child, passes_in_child};
+use super::stack::{guards, recurse, use_stack};
+use super::{MILLISECOND, Trace, go, paused, real, turns};
+use crate::{
+    Event, FiberBuilder, JoinError, OffloadError, Runtime, STACK_BYTES_MAX, STACK_BYTES_MIN,
+    SpawnError, Stopped, channel, offload, on_big_stack, resolve, sleep, spawn, stack_high_water,
+    stats, yield_now,
+};
+
+const DEEP: usize = 3 * 1024 * 1024;
+
+#[test]
+fn a_call_deeper_than_its_fibers_stack_runs_and_returns_its_value() {
+    for (_, guards) in guards() {
+        let runtime = Runtime::builder().stack_guards(guards);
+        runtime
+            .run(|| {
+                let local = Rc::new(7);
+                for _ in 0..3 {
+                    let borrowed = &local;
+                    let value = on_big_stack(DEEP + DEEP / 8, || {
+                        use_stack(DEEP);
+                        **borrowed + 1
+                    });
+                    assert_eq!(value.unwrap(), 8);
+                }
+                assert_eq!(Rc::strong_count(&local), 1);
+                // The stack is lent: one is enough for all calls that are not nested.
+                assert_eq!(stats().stacks_made, 2);
+            })
+            .unwrap();
+    }
+}
+
+#[test]
+fn calls_on_big_stacks_nest_each_on_its_own() {
+    real(|| {
+        let address = || {
+            let local = black_box(7_u8);
+            std::ptr::from_ref(black_box(&local)).addr()
+        };
+        let outside = address();
+        on_big_stack(DEEP, || {
+            let outer = address();
+            let inner = on_big_stack(DEEP, || {
+                use_stack(DEEP);
+                yield_now().unwrap_err();
+            });
+            inner.unwrap();
+            assert_eq!(yield_now(), Err(Stopped::WouldWait), "still");
+            assert!(outer.abs_diff(address()) < STACK_BYTES_MIN);
+            assert!(outer.abs_diff(outside) > STACK_BYTES_MIN);
+        })
+        .unwrap();
+        yield_now().unwrap();
+    });
+}
+
+#[test]
+fn waits_on_a_big_stack_fail_without_a_switch() {
+    paused(|| {
+        let trace = Trace::new();
+        let noted = trace.clone();
+        go(move || noted.note(7));
+        on_big_stack(DEEP, || {
+            assert_eq!(sleep(MILLISECOND), Err(Stopped::WouldWait));
+            assert_eq!(yield_now(), Err(Stopped::WouldWait));
+            assert_eq!(Event::new().wait(), Err(Stopped::WouldWait));
+            let (sender, receiver) = channel::<u8>(1);
+            assert_eq!(receiver.recv(), Err(Stopped::WouldWait));
+            assert!(matches!(
+                offload(|| ()),
+                Err(OffloadError::Stopped(Stopped::WouldWait))
+            ));
+            // What is there needs no wait, and a turn that would be given up is kept.
+            for _ in 0..1_000 {
+                sender.send(1).unwrap();
+                assert_eq!(receiver.recv(), Ok(Some(1)));
+            }
+            let mut child = spawn(|| 8).unwrap();
+            assert!(matches!(
+                child.join(),
+                Err(JoinError::Stopped(Stopped::WouldWait))
+            ));
+            let scoped = crate::scope(|s| s.spawn(|| Ok(())).map_err(|error| error.to_string()));
+            assert_eq!(scoped, Err(SpawnError::WouldWait.to_string()));
+            trace.expect([]);
+        })
+        .unwrap();
+        turns(1);
+        trace.expect([7]);
+    });
+}
+
+#[test]
+fn a_panic_on_a_big_stack_passes_through_and_waits_work_again() {
+    paused(|| {
+        let call = || on_big_stack(DEEP, || -> u8 { panic!("deep down") });
+        let payload = catch_unwind(AssertUnwindSafe(call)).unwrap_err();
+        assert_eq!(*payload.downcast::<&str>().unwrap(), "deep down");
+        sleep(MILLISECOND).unwrap();
+        // Uncaught it is the fiber's.
+        let mut child = spawn(move || call().unwrap()).unwrap();
+        assert!(matches!(child.join(), Err(JoinError::Panicked(_))));
+    });
+}
+
+#[test]
+fn a_big_stack_is_refused_outside_a_fiber_and_beyond_the_bound() {
+    assert!(matches!(
+        on_big_stack(DEEP, || ()),
+        Err(SpawnError::NoRuntime)
+    ));
+    real(|| {
+        assert!(matches!(
+            on_big_stack(STACK_BYTES_MAX + 1, || ()),
+            Err(SpawnError::StackTooLarge { .. })
+        ));
+    });
+}
+
+#[test]
+fn an_overflow_of_a_big_stack_is_reported_with_its_size() {
+    let text = dies_in_child(
+        "tests::big_stack::an_overflow_of_a_big_stack_is_reported_with_its_size",
+        &[],
+        || {
+            real(|| {
+                let fiber = FiberBuilder::new().name("parser");
+                let deep = || on_big_stack(16 * STACK_BYTES_MIN, || recurse(0)).unwrap();
+                fiber.spawn(deep).unwrap().join().unwrap();
+            });
+        },
+    );
+    assert!(text.contains("fiber \"parser\""), "{text}");
+    assert!(text.contains("stack of 10"), "a MiB: {text}");
+}
+
+#[test]
+fn the_high_water_mark_tells_what_was_touched_and_no_more() {
+    const SOME: usize = 100 * 1024;
+    for (_, guards) in guards() {
+        let runtime = Runtime::builder().stack_guards(guards);
+        runtime
+            .run(|| {
+                let touch = || {
+                    let before = stack_high_water().unwrap();
+                    use_stack(SOME);
+                    (before, stack_high_water().unwrap())
+                };
+                let (before, after) = spawn(touch).unwrap().join().unwrap();
+                assert!(before < 32 * 1024, "{before}");
+                assert!((SOME..SOME + 32 * 1024).contains(&after), "{after}");
+            })
+            .unwrap();
+    }
+    assert_eq!(stack_high_water(), None);
+}
+
+/// The mark of a fiber of its own after `body`, on a stack that nobody used before.
+fn mark(body: impl FnOnce() + 'static) -> usize {
+    real(move || {
+        let marked = || {
+            body();
+            stack_high_water().unwrap()
+        };
+        spawn(marked).unwrap().join().unwrap()
+    })
+}
+
+#[test]
+fn a_panic_with_a_backtrace_takes_half_of_the_smallest_stack() {
+    for backtrace in ["0", "1", "full"] {
+        passes_in_child(
+            "tests::big_stack::a_panic_with_a_backtrace_takes_half_of_the_smallest_stack",
+            &[("RUST_BACKTRACE", backtrace)],
+            || {
+                let mark = mark(|| drop(catch_unwind(|| panic!("on purpose"))));
+                assert!(mark <= STACK_BYTES_MIN / 2, "{mark}");
+            },
+        );
+    }
+}
+
+#[test]
+fn a_name_is_looked_up_on_a_threads_stack_and_not_on_the_fibers() {
+    let mark = mark(|| drop(resolve("localhost", 1)));
+    assert!(mark <= 16 * 1024, "{mark}");
+}
