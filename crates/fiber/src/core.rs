@@ -17,6 +17,7 @@ use crate::timer::Timers;
 use crate::world::clock::Clock;
 use crate::world::net::Reactor;
 use crate::world::offload::Offload;
+use crate::world::watchdog::Watchdog;
 
 /// Index that names no fiber.
 pub(crate) const NO_FIBER: u32 = u32::MAX;
@@ -44,6 +45,7 @@ pub(crate) struct Core {
     pub(crate) reactor: Reactor,
     pub(crate) offload: Offload,
     pub(crate) counters: Counters,
+    pub(crate) watchdog: Option<Watchdog>,
     /// I/O operations the running fiber may still do before it gives up its turn.
     pub(crate) budget: Cell<u32>,
     pub(crate) no_park: NoPark,
@@ -55,6 +57,7 @@ impl Core {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let reactor = Reactor::new()?;
         let offload = Offload::new(reactor.waker());
+        let watchdog = settings.watch.map(Watchdog::new).transpose()?;
         Ok(Rc::new(Self {
             id,
             fibers: RefCell::new(Fibers::new()),
@@ -68,6 +71,7 @@ impl Core {
             reactor,
             offload,
             counters: Counters::default(),
+            watchdog,
             budget: Cell::new(0),
             no_park: NoPark::default(),
             fibers_max: settings.fibers_max,

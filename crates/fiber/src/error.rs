@@ -207,7 +207,8 @@ pub enum RunError {
     Spawn(SpawnError),
     /// The main fiber panicked; this is what it panicked with.
     Panicked(PanicPayload),
-    /// Every fiber waited and nothing was left that could wake one. The text names each.
+    /// Every fiber waited and nothing was left that could wake one. The text names them, as
+    /// [`crate::FiberList`] does.
     Deadlock(String),
     /// The main fiber did not end within the grace period and was leaked.
     Leaked,
@@ -229,7 +230,7 @@ impl fmt::Display for RunError {
                 write!(f, "the main fiber panicked: {}", panic_text(payload))
             }
             Self::Deadlock(fibers) => {
-                write!(f, "every fiber waits and nothing can wake one: {fibers}")
+                write!(f, "every fiber waits and nothing can wake one:\n{fibers}")
             }
             Self::Leaked => f.write_str("the main fiber did not end within the grace period"),
         }

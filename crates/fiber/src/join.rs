@@ -9,6 +9,7 @@ use crate::cancel::Canceller;
 use crate::core;
 use crate::coroutine::PanicPayload;
 use crate::error::JoinError;
+use crate::local;
 use crate::park::{Link, Unparker, WaitList, WaitReason, wait_on};
 use crate::sync::Source;
 
@@ -29,10 +30,15 @@ impl<T> JoinCell<T> {
     }
 
     pub(crate) fn complete(&self, result: Result<T, PanicPayload>) {
+        let core = core::current();
+        if let Some(core) = &core {
+            local::end(core);
+            core.counters.panics.add(u64::from(result.is_err()));
+        }
         *self.result.borrow_mut() = Some(result);
         self.finished.set(true);
-        if let Some(core) = core::current() {
-            self.waiters.wake_all(&core);
+        if let Some(core) = &core {
+            self.waiters.wake_all(core);
         }
     }
 

@@ -38,8 +38,11 @@
 //! 5. Calls that would stop the thread (names, files, long work) go through the doors:
 //!    [`resolve`], [`fs`], [`offload`], [`wall_time`], [`random`]. Signals of the operating system
 //!    come in through [`signal`].
-//! 6. A value that a library keeps in a thread-local while it calls your closure is shared by
-//!    all fibers: do not wait inside such a closure.
+//! 6. What is going on can be seen: [`fibers`] lists who waits for what, [`stats`] counts, and
+//!    [`RuntimeBuilder::watchdog`] names fibers that keep their turn for too long.
+//! 7. A value that a library keeps in a thread-local while it calls your closure is shared by
+//!    all fibers: do not wait inside such a closure. [`no_park`] makes sure of it, and
+//!    [`fiber_local!`] declares values that each fiber has one of.
 
 #![deny(unsafe_code)]
 
@@ -48,7 +51,9 @@ mod cancel;
 mod core;
 mod coroutine;
 mod error;
+mod inspect;
 mod join;
+mod local;
 pub mod net;
 mod no_park;
 mod park;
@@ -72,7 +77,9 @@ pub use crate::cancel::{
     Cancelled, Canceller, Elapsed, ambient_deadline, cancellable, deadline, shield, timeout,
 };
 pub use crate::error::{JoinError, RunError, SpawnError, Stopped, cause};
+pub use crate::inspect::{FiberId, FiberInfo, FiberList, FiberState, fibers};
 pub use crate::join::JoinHandle;
+pub use crate::local::LocalKey;
 pub use crate::no_park::no_park;
 pub use crate::park::{Link, Unparker, WaitReason, park, prepare};
 pub use crate::runtime::{FIBERS_MAX_DEFAULT, GRACE_DEFAULT, Runtime, RuntimeBuilder, run};

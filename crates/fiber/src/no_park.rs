@@ -95,17 +95,9 @@ impl Core {
         if let Some(location) = self.no_park.on.get()
             && !self.no_park.told.replace(true)
         {
-            let fiber = self.describe(self.current.get());
+            let fiber = self.fiber_info(self.current.get());
             log::error!("a wait failed inside the no_park at {location}: {fiber}");
         }
         Stopped::WouldWait
-    }
-
-    /// A fiber in words, for logs.
-    pub(crate) fn describe(&self, index: u32) -> String {
-        let fibers = self.fibers.borrow();
-        fibers
-            .get(index)
-            .map_or_else(String::new, |fiber| fiber.describe(index))
     }
 }

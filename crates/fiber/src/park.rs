@@ -170,6 +170,7 @@ impl Core {
         if let Some(over) = stopped {
             return Err(self.fail(over));
         }
+        self.counters.parks.add(1);
         coroutine::suspend();
         let wake = self.fibers.borrow()[index].wake;
         match wake {
@@ -194,6 +195,7 @@ impl Core {
             State::Parked => {
                 fiber.state = State::Ready;
                 fiber.wake = Wake::Ready;
+                self.counters.wakes.add(1);
                 self.ready.push(&mut fibers, token.index);
                 true
             }

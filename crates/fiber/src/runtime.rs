@@ -14,12 +14,14 @@ use std::time::Duration;
 
 use crate::core::{Core, Installed};
 use crate::error::{RunError, SpawnError, Stopped};
+use crate::inspect::{DESCRIBED_MAX, FiberList};
 use crate::join::JoinHandle;
 use crate::scheduler::spawn_on;
 use crate::scope_tree::ScopeRef;
 use crate::stack::overflow::Reports;
 use crate::stack::{StackClass, StackGuards, Stacks, Trim};
 use crate::timer::Target;
+use crate::world::watchdog::Watch;
 
 /// Resumptions between two polls of the reactor, at most.
 const RESUMES_PER_POLL_MAX: u32 = 64;
@@ -42,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) grace: Duration,
     pub(crate) stack_guards: Option<StackGuards>,
     pub(crate) overflow_report: bool,
+    pub(crate) watch: Option<Watch>,
 }
 
 /// Entry to a runtime with settings; [`run`] takes the defaults.
@@ -59,6 +62,7 @@ impl Runtime {
                 grace: GRACE_DEFAULT,
                 stack_guards: None,
                 overflow_report: true,
+                watch: None,
             },
         }
     }
@@ -115,6 +119,28 @@ impl RuntimeBuilder {
     #[must_use]
     pub fn overflow_report(mut self, report: bool) -> Self {
         self.settings.overflow_report = report;
+        self
+    }
+
+    /// Watches over the fibers' turns (default: not): one that lasts longer than `bound` is counted
+    /// in [`crate::Stats::slow_turns`], and the fiber is named in the log when it gives up its turn,
+    /// in one line per second at most. Costs two readings of a clock for each turn.
+    ///
+    /// Time is real time, whatever the runtime's clock says, and counts what other processes take.
+    #[must_use]
+    pub fn watchdog(mut self, bound: Duration) -> Self {
+        let thread = self.settings.watch.is_some_and(|watch| watch.thread);
+        self.settings.watch = Some(Watch { bound, thread });
+        self
+    }
+
+    /// As [`RuntimeBuilder::watchdog`], and a thread of its own names the fiber while its turn still
+    /// lasts, once for each such turn: a fiber that never gives it up is named too. The thread sleeps
+    /// while no fiber can run.
+    #[must_use]
+    pub fn watchdog_thread(mut self, bound: Duration) -> Self {
+        let thread = true;
+        self.settings.watch = Some(Watch { bound, thread });
         self
     }
 
@@ -200,18 +226,18 @@ fn drive<T: 'static>(
             .get()
             .is_some_and(|end_by| core.clock.read() >= end_by)
         {
-            log::error!("leaked at the end of the grace period: {}", describe(core));
+            log::error!("leaked at the end of the grace period:\n{}", describe(core));
             break;
         }
         let waited = wait(core, end_by.get()).map_err(|error| {
-            log::error!("leaked by a broken event loop: {}", describe(core));
+            log::error!("leaked by a broken event loop:\n{}", describe(core));
             RunError::Reactor(error)
         })?;
         if !waited {
             if deadlock.is_some() {
                 break;
             }
-            deadlock = Some(describe(core));
+            deadlock = Some(describe(core).to_string());
             core.expire(ScopeRef::ROOT, Stopped::Cancelled);
             end_by.set(Some(core.clock.read().saturating_add(nanos(grace))));
         }
@@ -226,8 +252,8 @@ fn drive<T: 'static>(
     }
 }
 
-fn describe(core: &Core) -> String {
-    core.fibers.borrow().describe_live()
+fn describe(core: &Core) -> FiberList {
+    core.fiber_list(DESCRIBED_MAX)
 }
 
 fn nanos(duration: Duration) -> u64 {
@@ -236,11 +262,19 @@ fn nanos(duration: Duration) -> u64 {
 
 /// Runs ready fibers until none is left or one of the bounds asks for a poll.
 fn run_ready(core: &Core) {
+    match &core.watchdog {
+        None => run_each(core, || core.run_next()),
+        Some(watchdog) => run_each(core, || core.run_next_watched(watchdog)),
+    }
+}
+
+#[inline(always)]
+fn run_each(core: &Core, run_next: impl Fn() -> bool) {
     let began = core.clock.now();
     let calls = || core.counters.reads.get() + core.counters.writes.get();
     let calls_before = calls();
     let mut resumes = 0;
-    while resumes < RESUMES_PER_POLL_MAX && core.run_next() {
+    while resumes < RESUMES_PER_POLL_MAX && run_next() {
         resumes += 1;
         if calls() - calls_before >= SYSCALLS_PER_POLL_MAX {
             break;
@@ -311,6 +345,7 @@ fn trim_stacks(core: &Core, next: Option<u64>) -> (bool, Option<u64>) {
 fn fire(core: &Core, now: u64) {
     loop {
         let due = core.timers.borrow_mut().pop_due(now);
+        core.counters.timers_fired.add(u64::from(due.is_some()));
         match due {
             Some(Target::Fiber(token)) => {
                 core.unpark(token);

@@ -14,14 +14,12 @@ use crate::core::{self, Core, NO_FIBER};
 use crate::coroutine::{self, FiberCoroutine, PanicPayload, Switch};
 use crate::error::{SpawnError, Stopped};
 use crate::join::{JoinCell, JoinHandle};
+use crate::local::Locals;
 use crate::park::WaitReason;
 use crate::scope_tree::{Over, ScopeRef};
 use crate::stack::{FiberStack, StackClass};
 
 const NONE: u32 = NO_FIBER;
-
-/// Fibers that a report names one by one.
-const DESCRIBED_MAX: usize = 64;
 
 /// I/O operations without a wait after which a fiber gives up its turn.
 pub(crate) const IO_BUDGET: u32 = 128;
@@ -63,38 +61,36 @@ pub(crate) struct Fiber {
     pub(crate) stopped: Option<Over>,
     /// Waits that failed in a row because the scope is over.
     pub(crate) failures: u32,
+    /// Turns it was given.
+    pub(crate) resumes: u64,
+    coroutine: Option<FiberCoroutine>,
+}
+
+/// What is asked of a fiber only at its start, at its end and by those who look: apart from its
+/// record, which every switch goes through.
+pub(crate) struct Facts {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) location: &'static Location<'static>,
+    /// When it was spawned, in nanoseconds of the runtime's clock.
+    pub(crate) born: u64,
+    pub(crate) locals: Locals,
+    /// It has ended as far as new values of its own go.
+    pub(crate) locals_ended: bool,
     /// The fiber's own scope, unless it runs in that of a [`crate::scope()`].
     own_scope: Option<ScopeRef>,
-    coroutine: Option<FiberCoroutine>,
-    name: Cow<'static, str>,
-    location: &'static Location<'static>,
 }
 
 impl Fiber {
     pub(crate) fn is_shielded(&self) -> bool {
         matches!(self.reason, WaitReason::ScopeEnd | WaitReason::Penalty)
     }
-
-    /// The fiber in words, for logs: name or number, and where it was spawned.
-    pub(crate) fn describe(&self, index: u32) -> String {
-        let doing = match self.state {
-            State::Parked => format!("waits for {:?}", self.reason),
-            State::Free | State::Ready | State::Running => format!("is {:?}", self.state),
-        };
-        if self.name.is_empty() {
-            format!("fiber {index} (spawned at {}) {doing}", self.location)
-        } else {
-            format!(
-                "fiber {index} {:?} (spawned at {}) {doing}",
-                self.name, self.location
-            )
-        }
-    }
 }
 
 /// All fibers by index. A record is used again, under the next generation.
 pub(crate) struct Fibers {
     records: Vec<Fiber>,
+    /// As many as records.
+    facts: Vec<Facts>,
     free: u32,
     pub(crate) live: usize,
 }
@@ -103,6 +99,7 @@ impl Fibers {
     pub(crate) fn new() -> Self {
         Self {
             records: Vec::new(),
+            facts: Vec::new(),
             free: NONE,
             live: 0,
         }
@@ -118,25 +115,20 @@ impl Fibers {
         self.records.get_mut(index as usize)
     }
 
-    /// The first of those that have not ended, in words, and how many more there are.
-    pub(crate) fn describe_live(&self) -> String {
-        let mut text = String::new();
-        let live = (0..)
-            .zip(&self.records)
-            .filter(|(_, fiber)| fiber.state != State::Free);
-        for (index, fiber) in live.take(DESCRIBED_MAX) {
-            if !text.is_empty() {
-                text.push_str("; ");
-            }
-            text.push_str(&fiber.describe(index));
-        }
-        if self.live > DESCRIBED_MAX {
-            text.push_str(&format!("; and {} more", self.live - DESCRIBED_MAX));
-        }
-        text
+    /// How many slots there are, used and free.
+    pub(crate) fn slots(&self) -> u32 {
+        u32::try_from(self.records.len()).expect("fewer than 2^32 fibers")
     }
 
-    fn add(&mut self, name: Cow<'static, str>, location: &'static Location<'static>) -> u32 {
+    pub(crate) fn facts(&self, index: u32) -> &Facts {
+        &self.facts[index as usize]
+    }
+
+    pub(crate) fn facts_mut(&mut self, index: u32) -> &mut Facts {
+        &mut self.facts[index as usize]
+    }
+
+    fn add(&mut self, facts: Facts) -> u32 {
         self.live += 1;
         let record = Fiber {
             generation: 0,
@@ -151,16 +143,16 @@ impl Fibers {
             scope_next: NONE,
             stopped: None,
             failures: 0,
-            own_scope: None,
+            resumes: 0,
             coroutine: None,
-            name,
-            location,
         };
         if self.free == NONE {
             self.records.push(record);
+            self.facts.push(facts);
             return u32::try_from(self.records.len() - 1).expect("fewer than 2^32 fibers");
         }
         let index = self.free;
+        self.facts[index as usize] = facts;
         let old = &mut self.records[index as usize];
         self.free = old.next_ready;
         *old = Fiber {
@@ -213,6 +205,11 @@ impl RunQueue {
         self.head.get() == NONE
     }
 
+    /// The fiber that runs next.
+    pub(crate) fn first(&self) -> Option<u32> {
+        Some(self.head.get()).filter(|&head| head != NONE)
+    }
+
     #[inline(always)]
     pub(crate) fn push(&self, fibers: &mut Fibers, index: u32) {
         fibers[index].next_ready = NONE;
@@ -248,6 +245,7 @@ impl Core {
             };
             let fiber = &mut fibers[index];
             fiber.state = State::Running;
+            fiber.resumes += 1;
             (
                 index,
                 fiber
@@ -280,6 +278,7 @@ impl Core {
             fibers[index].wake = Wake::Turn;
             self.ready.push(&mut fibers, index);
         }
+        self.counters.yields.add(1);
         coroutine::suspend();
     }
 
@@ -318,12 +317,13 @@ impl Core {
         let mut fibers = self.fibers.borrow_mut();
         let mut scopes = self.scopes.borrow_mut();
         scopes.leave(&mut fibers, index);
-        if let Some(own) = fibers[index].own_scope
+        if let Some(own) = fibers.facts(index).own_scope
             && let Some(timer) = scopes.remove(own)
         {
             self.timers.borrow_mut().cancel(timer);
         }
         fibers.remove(index);
+        self.counters.ended.add(1);
     }
 
     /// Checks that a fiber may be started here and now, and takes a stack for it.
@@ -352,12 +352,19 @@ impl Core {
         coroutine.label(name.clone(), location);
         let mut fibers = self.fibers.borrow_mut();
         let mut scopes = self.scopes.borrow_mut();
-        let index = fibers.add(name, location);
+        let index = fibers.add(Facts {
+            name,
+            location,
+            born: self.clock.now(),
+            locals: None,
+            locals_ended: false,
+            own_scope: None,
+        });
         let scope = match scope {
             Some(scope) => scope,
             None => {
                 let own = scopes.add(ScopeRef::ROOT.index);
-                fibers[index].own_scope = Some(own);
+                fibers.facts_mut(index).own_scope = Some(own);
                 own
             }
         };

@@ -17,6 +17,7 @@ use crate::cancel::Entered;
 use crate::core::{self, Core};
 use crate::coroutine::{FiberCoroutine, PanicPayload, discard};
 use crate::error::{SpawnError, Stopped};
+use crate::local;
 use crate::park::{WaitList, WaitReason, wait_on};
 use crate::scope_tree::ScopeRef;
 use crate::stack::StackClass;
@@ -152,6 +153,10 @@ impl<'scope, E> Scope<'scope, '_, E> {
 
     /// Ends a child. Nothing in here unwinds, and nothing of the child is left after the count.
     fn child_done(&self, result: Result<Result<(), E>, PanicPayload>) {
+        if let Some((core, _)) = &self.runtime {
+            local::end(core);
+            core.counters.panics.add(u64::from(result.is_err()));
+        }
         let panic = match result {
             Ok(Ok(())) => None,
             Ok(Err(error)) => {

@@ -251,6 +251,7 @@ impl Core {
                     fiber.stopped = Some(over);
                     if fiber.state == State::Parked && !fiber.is_shielded() {
                         fiber.state = State::Ready;
+                        self.counters.wakes.add(1);
                         fiber.wake = Wake::Stopped(over);
                         self.ready.push(&mut fibers, index);
                     }
@@ -286,7 +287,7 @@ impl Core {
             self.give_up_turn();
         } else {
             if failures == FAILURES_FREE_MAX {
-                let fiber = self.fibers.borrow()[index].describe(index);
+                let fiber = self.fiber_info(index);
                 log::warn!(
                     "{fiber} goes on waiting although its scope is over ({})",
                     over.cause

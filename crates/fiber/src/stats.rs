@@ -21,39 +21,67 @@ impl Counter {
     }
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) resumes: Counter,
-    pub(crate) polls: Counter,
-    pub(crate) spawns: Counter,
-    pub(crate) reads: Counter,
-    pub(crate) writes: Counter,
-    pub(crate) bytes_read: Counter,
-    pub(crate) bytes_written: Counter,
+/// Declares the counters once: as cells that the runtime adds to, and as numbers to be read.
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)+
+        }
+
+        impl Counters {
+            fn read(&self) -> Stats {
+                Stats {
+                    $($name: self.$name.get(),)+
+                }
+            }
+        }
+
+        /// What the running runtime did so far. Every number only grows; differences between two
+        /// readings are what a piece of work took.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+    };
 }
 
-/// What the running runtime did so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Switches into a fiber.
-    pub resumes: u64,
+counters! {
+    /// Fibers started, the main fiber and children of scopes among them.
+    spawns,
+    /// Fibers that have ended, in whatever way; `spawns` less this is how many there are.
+    ended,
+    /// Fibers of these that ended by a panic.
+    panics,
+    /// Switches into a fiber. Brought up to date at each poll: the last 64 may be missing.
+    resumes,
+    /// Turns that were given up by a fiber that could have gone on.
+    yields,
+    /// Waits that parked their fiber.
+    parks,
+    /// Parked fibers that were made ready: by what they waited for, by time or by their scope.
+    wakes,
     /// Calls of the operating system's event queue.
-    pub polls: u64,
-    /// Fibers started.
-    pub spawns: u64,
+    polls,
+    /// Timers that were due: ends of waits, and of scopes that had a deadline.
+    timers_fired,
+    /// Jobs given to other threads.
+    offload_jobs,
+    /// Turns that lasted longer than [`crate::RuntimeBuilder::watchdog`] allows; none without it.
+    slow_turns,
     /// Read calls on sockets and pipes that moved bytes or found the end.
-    pub reads: u64,
+    reads,
     /// Write calls on sockets and pipes that moved bytes.
-    pub writes: u64,
+    writes,
     /// Bytes those reads moved.
-    pub bytes_read: u64,
+    bytes_read,
     /// Bytes those writes moved.
-    pub bytes_written: u64,
+    bytes_written,
     /// Stacks taken from the system; all others were used before.
-    pub stacks_made: u64,
+    stacks_made,
     /// Stacks whose memory was given back to the system, each time counted.
-    pub stacks_trimmed: u64,
+    stacks_trimmed,
 }
 
 /// Reads the counters of this thread's runtime; all zero outside one. Does not yield.
@@ -62,19 +90,9 @@ pub fn stats() -> Stats {
     let Some(core) = core::current() else {
         return Stats::default();
     };
-    let counters = &core.counters;
-    let (stacks_made, stacks_trimmed) = core.stacks.counts();
-    Stats {
-        resumes: counters.resumes.get(),
-        polls: counters.polls.get(),
-        spawns: counters.spawns.get(),
-        reads: counters.reads.get(),
-        writes: counters.writes.get(),
-        bytes_read: counters.bytes_read.get(),
-        bytes_written: counters.bytes_written.get(),
-        stacks_made,
-        stacks_trimmed,
-    }
+    let mut stats = core.counters.read();
+    (stats.stacks_made, stats.stacks_trimmed) = core.stacks.counts();
+    stats
 }
 
 /// How much of its stack the running fiber has touched at most, in bytes and whole pages; none

@@ -9,7 +9,9 @@ mod cancel;
 mod channel;
 pub(crate) mod child;
 mod fairness;
+mod inspect;
 mod io;
+mod local;
 mod no_park;
 mod offload;
 mod order;
@@ -26,6 +28,7 @@ mod shutdown;
 mod signal;
 pub(crate) mod stack;
 mod wait_table;
+mod watchdog;
 
 use std::cell::RefCell;
 use std::fmt::Debug;

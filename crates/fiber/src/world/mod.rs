@@ -7,3 +7,4 @@ pub(crate) mod net;
 pub(crate) mod offload;
 pub mod random;
 pub(crate) mod resolve;
+pub(crate) mod watchdog;

@@ -310,6 +310,7 @@ where
         })
     };
     core.offload.submit(lane, job)?;
+    core.counters.offload_jobs.add(1);
     core.offload.pending.set(core.offload.pending.get() + 1);
     loop {
         core.park(WaitReason::Offload)
