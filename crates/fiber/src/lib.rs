@@ -57,6 +57,7 @@ mod local;
 pub mod net;
 mod no_park;
 mod park;
+mod run_queue;
 mod runtime;
 mod scheduler;
 mod scope;

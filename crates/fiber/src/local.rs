@@ -93,12 +93,23 @@ impl<T: 'static> LocalKey<T> {
 }
 
 /// Drops the running fiber's values; from here on it gets no new ones.
+#[inline]
 pub(crate) fn end(core: &Core) {
+    let mut fibers = core.fibers.borrow_mut();
+    let facts = fibers.facts_mut(core.current.get());
+    facts.locals_ended = true;
+    if facts.locals.is_some() {
+        drop(fibers);
+        drop_all(core);
+    }
+}
+
+#[cold]
+fn drop_all(core: &Core) {
     loop {
         let value = {
             let mut fibers = core.fibers.borrow_mut();
             let facts = fibers.facts_mut(core.current.get());
-            facts.locals_ended = true;
             let value = facts.locals.as_mut().and_then(|locals| locals.pop());
             if value.is_none() {
                 facts.locals = None;

@@ -272,6 +272,7 @@ impl Waiters {
         self.entries.len() - free
     }
 
+    #[inline(always)]
     fn add(&mut self, token: Unparker, wants: u32, previous: u32) -> u32 {
         let waiter = Waiter {
             token,
@@ -316,6 +317,7 @@ impl WaitList {
     }
 
     /// Appends a wait for permits, to be ended by [`WaitList::serve`].
+    #[inline(always)]
     pub(crate) fn link_for(&self, core: &Core, token: Unparker, wants: u32) -> Link {
         if self.runtime.replace(core.id) != core.id {
             self.head.set(NONE);
@@ -338,6 +340,7 @@ impl WaitList {
     /// Ends a wait, woken or not.
     ///
     /// Returns how many permits it is still without.
+    #[inline]
     pub(crate) fn unlink(&self, core: &Core, link: Link) -> u32 {
         let mut waiters = core.waiters.borrow_mut();
         if waiters.entries[link.slot as usize].linked {
@@ -406,6 +409,7 @@ impl WaitList {
         Some(waiters.entries[head as usize].token)
     }
 
+    #[inline]
     fn cut(&self, waiters: &mut Waiters, index: u32) {
         let waiter = &mut waiters.entries[index as usize];
         waiter.linked = false;

@@ -1,10 +1,8 @@
-//! The fibers of a runtime, the queue of those that can run, and starting new ones.
+//! The fibers of a runtime, running the next one, and starting new ones.
 //!
-//! No I/O and no clock. The queue is first in, first out, linked through the fibers' records;
-//! a new fiber goes to its end and its parent runs on.
+//! No I/O. A new fiber goes to the end of the run queue and its parent runs on.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::ops::{Index, IndexMut};
 use std::panic::Location;
 use std::rc::Rc;
@@ -52,7 +50,7 @@ pub(crate) struct Fiber {
     /// Woken between preparing to wait and parking.
     pub(crate) notified: bool,
     pub(crate) reason: WaitReason,
-    next_ready: u32,
+    pub(crate) next_ready: u32,
     /// Innermost scope, and neighbours among the fibers that share it.
     pub(crate) scope: u32,
     pub(crate) scope_previous: u32,
@@ -128,7 +126,13 @@ impl Fibers {
         &mut self.facts[index as usize]
     }
 
-    fn add(&mut self, facts: Facts) -> u32 {
+    #[inline(always)]
+    fn add(
+        &mut self,
+        name: Cow<'static, str>,
+        location: &'static Location<'static>,
+        born: u64,
+    ) -> u32 {
         self.live += 1;
         let record = Fiber {
             generation: 0,
@@ -148,11 +152,23 @@ impl Fibers {
         };
         if self.free == NONE {
             self.records.push(record);
-            self.facts.push(facts);
+            self.facts.push(Facts {
+                name,
+                location,
+                born,
+                locals: None,
+                locals_ended: false,
+                own_scope: None,
+            });
             return u32::try_from(self.records.len() - 1).expect("fewer than 2^32 fibers");
         }
         let index = self.free;
-        self.facts[index as usize] = facts;
+        let facts = &mut self.facts[index as usize];
+        facts.name = name;
+        facts.location = location;
+        facts.born = born;
+        facts.locals_ended = false;
+        facts.own_scope = None;
         let old = &mut self.records[index as usize];
         self.free = old.next_ready;
         *old = Fiber {
@@ -187,63 +203,15 @@ impl IndexMut<u32> for Fibers {
     }
 }
 
-/// The fibers that can run, in order.
-pub(crate) struct RunQueue {
-    head: Cell<u32>,
-    tail: Cell<u32>,
-}
-
-impl RunQueue {
-    pub(crate) fn new() -> Self {
-        Self {
-            head: Cell::new(NONE),
-            tail: Cell::new(NONE),
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.head.get() == NONE
-    }
-
-    /// The fiber that runs next.
-    pub(crate) fn first(&self) -> Option<u32> {
-        Some(self.head.get()).filter(|&head| head != NONE)
-    }
-
-    #[inline(always)]
-    pub(crate) fn push(&self, fibers: &mut Fibers, index: u32) {
-        fibers[index].next_ready = NONE;
-        match self.tail.replace(index) {
-            NONE => self.head.set(index),
-            tail => fibers[tail].next_ready = index,
-        }
-    }
-
-    #[inline(always)]
-    fn pop(&self, fibers: &Fibers) -> Option<u32> {
-        let head = self.head.get();
-        if head == NONE {
-            return None;
-        }
-        let next = fibers[head].next_ready;
-        self.head.set(next);
-        if next == NONE {
-            self.tail.set(NONE);
-        }
-        Some(head)
-    }
-}
-
 impl Core {
     /// Runs the first fiber of the queue until it gives up control. False if there is none.
     #[inline(always)]
     pub(crate) fn run_next(&self) -> bool {
         let (index, mut coroutine) = {
             let mut fibers = self.fibers.borrow_mut();
-            let Some(index) = self.ready.pop(&fibers) else {
+            let Some((index, fiber)) = self.ready.pop(&mut fibers) else {
                 return false;
             };
-            let fiber = &mut fibers[index];
             fiber.state = State::Running;
             fiber.resumes += 1;
             (
@@ -278,7 +246,6 @@ impl Core {
             fibers[index].wake = Wake::Turn;
             self.ready.push(&mut fibers, index);
         }
-        self.counters.yields.add(1);
         coroutine::suspend();
     }
 
@@ -352,14 +319,7 @@ impl Core {
         coroutine.label(name.clone(), location);
         let mut fibers = self.fibers.borrow_mut();
         let mut scopes = self.scopes.borrow_mut();
-        let index = fibers.add(Facts {
-            name,
-            location,
-            born: self.clock.now(),
-            locals: None,
-            locals_ended: false,
-            own_scope: None,
-        });
+        let index = fibers.add(name, location, self.clock.now());
         let scope = match scope {
             Some(scope) => scope,
             None => {
@@ -489,7 +449,24 @@ where
 pub fn yield_now() -> Result<(), Stopped> {
     let core = core::required()?;
     core.may_switch()?;
-    core.check()?;
-    core.give_up_turn();
-    Ok(())
+    let stopped = {
+        let mut fibers = core.fibers.borrow_mut();
+        let index = core.current.get();
+        let fiber = fibers.get_mut(index).ok_or(Stopped::NoRuntime)?;
+        if fiber.stopped.is_none() {
+            fiber.state = State::Ready;
+            fiber.wake = Wake::Turn;
+            core.ready.push(&mut fibers, index);
+            None
+        } else {
+            fiber.stopped
+        }
+    };
+    match stopped {
+        None => {
+            coroutine::suspend();
+            Ok(())
+        }
+        Some(over) => Err(core.fail(over)),
+    }
 }

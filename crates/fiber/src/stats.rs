@@ -56,8 +56,6 @@ counters! {
     panics,
     /// Switches into a fiber. Brought up to date at each poll: the last 64 may be missing.
     resumes,
-    /// Turns that were given up by a fiber that could have gone on.
-    yields,
     /// Waits that parked their fiber.
     parks,
     /// Parked fibers that were made ready: by what they waited for, by time or by their scope.
