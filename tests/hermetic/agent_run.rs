@@ -156,6 +156,42 @@ fn it_publishes_telemetry_prints_what_arrives_and_leaves_in_order_on_sigterm() {
 }
 
 #[test]
+fn a_signal_makes_it_print_its_fibers() {
+    with_broker(BrokerOptions::new(), |broker, endpoint| {
+        let folder = TempDir::new("agent-run");
+        let rest = "[[subscription]]\ntopic = \"down\"\n";
+        broker
+            .publish("down", b"before", QoS::AtLeastOnce, true)
+            .unwrap();
+        let mut command = agent_run(&configured(&folder, endpoint, rest));
+        let (running, line) = next_line(Running::start(&mut command).unwrap());
+        assert_eq!(line, "down before");
+        // It listens to signals before it connects, and goes on after this one.
+        running.signal("USR1");
+        broker
+            .publish("down", b"after", QoS::AtLeastOnce, false)
+            .unwrap();
+        let (running, line) = next_line(running);
+        assert_eq!(line, "down after");
+        let finished = stop(running, "TERM");
+        assert_eq!(finished.code(), Some(0), "{}", finished.stderr);
+        let told: Vec<_> = finished.stderr.lines().collect();
+        let main = told
+            .iter()
+            .find(|line| line.starts_with("fiber 0 \"main\" runs, "));
+        assert!(
+            main.is_some_and(|line| line.contains("spawned at ")),
+            "{told:?}"
+        );
+        let waiting = told.iter().filter(|line| {
+            line.starts_with("fiber ") && line.contains(" waits for ") && line.contains(" turn")
+        });
+        assert!(waiting.count() >= 1, "{told:?}");
+        assert!(finished.stderr.contains("stopping: SIGTERM"), "{told:?}");
+    });
+}
+
+#[test]
 fn it_connects_again_after_a_lost_connection_and_ends_on_sigint() {
     with_broker(BrokerOptions::new(), |broker, endpoint| {
         let folder = TempDir::new("agent-run");

@@ -34,7 +34,8 @@ Usage: agent run --config FILE [options]
 
 Connects as the configuration says and stays connected until SIGTERM or SIGINT: publishes
 telemetry and prints what arrives for its subscriptions, topic first. A message of QoS 1 or
-2 is acknowledged after it was printed.
+2 is acknowledged after it was printed. SIGUSR1 prints what its fibers do to the standard
+error output, a line for each.
 
      --config FILE        the configuration, TOML; docs/agent.example.toml shows every key
      --for TIME           end after this time, such as 30s, 5m or 12h

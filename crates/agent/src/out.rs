@@ -15,7 +15,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fiber::{Event, FiberBuilder, SpawnError, Stopped};
+use fiber::{Event, FiberBuilder, FiberList, SpawnError, Stopped};
 
 use crate::args::Rejected;
 use crate::failure::Failure;
@@ -55,6 +55,11 @@ pub fn is_coloured() -> bool {
 /// Prints a warning about something that the tool goes on after.
 pub fn warning(text: impl fmt::Display) {
     error_line(format_args!("Warning: {text}"));
+}
+
+/// Prints what the fibers do, a line for each, to the standard error output.
+pub fn fibers(fibers: &FiberList) {
+    error_line(format_args!("{fibers}"));
 }
 
 /// Prints a text to the standard output.

@@ -3,7 +3,7 @@
 //! One line is logged for each connection that is made, lost or not to be had, with the cause and
 //! with when the next one is tried. No failure of the network ends it; SIGTERM, SIGINT and `--for`
 //! do, and it then leaves in order. What is under way lives in memory: what the broker has not
-//! acknowledged by then is told, and lost.
+//! acknowledged by then is told, and lost. SIGUSR1 prints what its fibers do.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::args::RunArgs;
 use crate::config::Config;
 use crate::connect::LEAVE_TIMEOUT;
 use crate::failure::Failure;
-use crate::out::{PrintError, Printer};
+use crate::out::{self, PrintError, Printer};
 use crate::subscribe;
 
 /// Does what `agent run` was asked for. Yields; runs on a fiber.
@@ -28,8 +28,8 @@ use crate::subscribe;
 /// [`Failure`], which knows the exit code. Nothing that is wrong with the network is one.
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     // First of all, so that a stop that comes early is not lost.
-    let signals =
-        Signals::listen(&[Signal::Terminate, Signal::Interrupt]).map_err(Failure::Signals)?;
+    let listened = [Signal::Terminate, Signal::Interrupt, Signal::User1];
+    let signals = Signals::listen(&listened).map_err(Failure::Signals)?;
     let deadline = args.limit.map(|limit| Instant::now() + limit);
     let config = Config::load(&args.config).map_err(|errors| Failure::Config(Box::new(errors)))?;
     let agent = Agent::start(&config)?;
@@ -87,11 +87,11 @@ fn wait_for_end(
     loop {
         let found = fiber::select(&[signals, &received.failure], deadline);
         match found.map_err(Failure::Signals)? {
-            Selected::Ready(0) => {
-                if let Some(signal) = signals.try_recv() {
-                    return Ok(Why::Signal(signal));
-                }
-            }
+            Selected::Ready(0) => match signals.try_recv() {
+                Some(Signal::User1) => out::fibers(&fiber::fibers()),
+                Some(signal) => return Ok(Why::Signal(signal)),
+                None => {}
+            },
             Selected::Ready(_) => return Ok(Why::Output),
             Selected::Deadline => return Ok(Why::Limit),
         }
