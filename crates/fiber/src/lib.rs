@@ -43,6 +43,9 @@
 //! 7. A value that a library keeps in a thread-local while it calls your closure is shared by
 //!    all fibers: do not wait inside such a closure. [`no_park`] makes sure of it, and
 //!    [`fiber_local!`] declares values that each fiber has one of.
+//! 8. A stack has a fixed size, 256 KiB where nothing else is asked for ([`FiberBuilder::stack_size`]),
+//!    and costs the pages that were touched. One that overflows ends the process, which names the
+//!    fiber; a rare deep call has room in [`on_big_stack`].
 
 #![deny(unsafe_code)]
 

@@ -36,7 +36,7 @@ const COLOUR_BYTES: usize = 128;
 /// Free stacks of one size whose memory is never given back.
 const HOT_STACKS_MAX: usize = 64;
 /// Size of all those stacks together: of large ones fewer are kept.
-const HOT_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(super) const HOT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// What a cold stack keeps: the page that every fiber touches.
 const KEPT_BYTES: usize = 4 * 1024;
 

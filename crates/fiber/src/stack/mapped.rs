@@ -5,17 +5,20 @@ use std::collections::BTreeMap;
 
 use corosensei::stack::{DefaultStack, Stack, StackPointer};
 
+use super::arena::HOT_BYTES_MAX;
 use super::guard::Splits;
 use crate::error::SpawnError;
 use crate::sys;
 
-/// Finished stacks that are kept for the next fiber where each is a mapping of its own.
+/// Finished stacks of one size that are kept for the next fiber, or as many as there is room for in
+/// [`HOT_BYTES_MAX`].
 const SPARE_STACKS_MAX: usize = 64;
 
 /// Stacks of one size.
 pub(super) struct Mapped {
     bytes: usize,
     guard_bytes: usize,
+    spare_max: usize,
     splits: Splits,
     state: RefCell<State>,
 }
@@ -32,6 +35,7 @@ impl Mapped {
         Self {
             bytes,
             guard_bytes: sys::page_size(),
+            spare_max: SPARE_STACKS_MAX.min(HOT_BYTES_MAX / bytes),
             splits: Splits::default(),
             state: RefCell::default(),
         }
@@ -69,7 +73,7 @@ impl Mapped {
             .in_use
             .remove(&low)
             .expect("a stack is given back once");
-        if state.spare.len() < SPARE_STACKS_MAX {
+        if state.spare.len() < self.spare_max {
             state.spare.push(stack);
         } else {
             drop(stack);
