@@ -68,9 +68,10 @@ counters! {
     offload_jobs,
     /// Turns that lasted longer than [`crate::RuntimeBuilder::watchdog`] allows; none without it.
     slow_turns,
-    /// Read calls on sockets and pipes that moved bytes or found the end.
+    /// Read calls on sockets and pipes that moved bytes, took a datagram or found the end. One of
+    /// several buffers is one.
     reads,
-    /// Write calls on sockets and pipes that moved bytes.
+    /// Write calls on sockets and pipes that moved bytes or a datagram, likewise.
     writes,
     /// Bytes those reads moved.
     bytes_read,

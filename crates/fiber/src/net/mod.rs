@@ -2,24 +2,34 @@
 //!
 //! `&T` reads and writes as well as `T`, so that one fiber can read while another writes. Any
 //! number of fibers may wait in each direction. A call is tried first and waits only when the
-//! kernel has nothing; after 128 calls without a wait a fiber gives up its turn.
+//! kernel has nothing; after 128 calls without a wait a fiber gives up its turn. The `try_` form
+//! of a call neither waits nor yields, and answers `None` where the other would wait.
 
 mod pipe;
+mod stream;
 mod tcp;
+mod udp;
+mod unix;
+mod watched;
 
 pub use std::net::Shutdown;
 
 pub use self::pipe::{PipeStream, pipe};
+pub use self::stream::VECTORED_BUFFERS_MAX;
 pub use self::tcp::{TcpListener, TcpStream};
+pub use self::udp::UdpSocket;
+pub use self::unix::{
+    UNIX_CONNECT_PAUSE_MAX, UNIX_CONNECT_PAUSE_MIN, UnixListener, UnixSocketAddr, UnixStream,
+};
 
 use std::io;
-use std::rc::Rc;
 
+use self::watched::Watch;
 use crate::core::Core;
 use crate::error::Stopped;
 use crate::park::{Link, Unparker, WaitReason};
 use crate::sync::Source;
-use crate::world::net::{Direction, Readiness as Bits};
+use crate::world::net::Direction;
 
 /// One direction of a socket or pipe, as something to [`crate::select`] on.
 #[derive(Clone, Copy, Debug)]
@@ -27,30 +37,56 @@ pub struct Readiness<'a>(Kind<'a>);
 
 #[derive(Clone, Copy, Debug)]
 enum Kind<'a> {
-    Tcp(&'a TcpStream, Direction),
+    Kernel(&'a Watch, Direction),
     Pipe(&'a PipeStream, Direction),
 }
 
 impl Source for Readiness<'_> {
     fn is_ready(&self) -> bool {
         match self.0 {
-            Kind::Tcp(stream, direction) => stream.bits().is_ready(direction),
+            Kind::Kernel(watch, direction) => watch.is_ready(direction),
             Kind::Pipe(pipe, direction) => pipe.is_ready(direction),
         }
     }
 
     fn link(&self, waiter: Unparker) -> io::Result<Link> {
         match self.0 {
-            Kind::Tcp(stream, direction) => stream.bits().link(stream.core(), direction, waiter),
+            Kind::Kernel(watch, direction) => watch.link(direction, waiter),
             Kind::Pipe(pipe, direction) => pipe.link(direction, waiter),
         }
     }
 
     fn unlink(&self, link: Link) {
         match self.0 {
-            Kind::Tcp(stream, direction) => stream.bits().unlink(stream.core(), direction, link),
+            Kind::Kernel(watch, direction) => watch.unlink(direction, link),
             Kind::Pipe(pipe, direction) => pipe.unlink(direction, link),
         }
+    }
+}
+
+/// What the waiting form of a call stands on.
+trait Waits {
+    /// What comes before each call that may wait: the scope is not over, and the turn is given up
+    /// from time to time.
+    fn begin(&self) -> io::Result<()>;
+
+    /// Parks until something changed in one direction. It may be nothing: look again.
+    fn wait(&self, direction: Direction) -> io::Result<()>;
+}
+
+/// Makes the waiting form of a call out of the one that does not wait.
+#[inline(always)]
+fn until<T>(
+    waits: &impl Waits,
+    direction: Direction,
+    mut attempt: impl FnMut() -> io::Result<Option<T>>,
+) -> io::Result<T> {
+    waits.begin()?;
+    loop {
+        if let Some(value) = attempt()? {
+            return Ok(value);
+        }
+        waits.wait(direction)?;
     }
 }
 
@@ -61,19 +97,8 @@ fn reason(direction: Direction) -> WaitReason {
     }
 }
 
-/// What comes before each call that may wait: the scope is not over, and the turn is given up
-/// from time to time.
 #[inline(always)]
 fn begin_call(core: &Core) -> Result<(), Stopped> {
     core.check()?;
     core.yield_if_spent()
-}
-
-/// Waits for one direction of a descriptor.
-fn wait_ready(core: &Core, bits: &Rc<Bits>, direction: Direction) -> io::Result<()> {
-    let token = core.prepare()?;
-    let link = bits.link(core, direction, token)?;
-    let woken = core.park(reason(direction));
-    bits.unlink(core, direction, link);
-    Ok(woken?)
 }

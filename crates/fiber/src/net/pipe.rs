@@ -4,14 +4,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read};
 use std::net::Shutdown;
 use std::rc::Rc;
 
-use crate::core::{self, Core};
-use crate::error::Stopped;
-use crate::net::{Kind, Readiness, begin_call, reason};
-use crate::park::{Link, Unparker, WaitList};
+use crate::core;
+use crate::net::stream::read_and_write;
+use crate::net::{Kind, Readiness, Waits, begin_call, reason};
+use crate::park::{Link, Unparker, WaitList, wait_on};
 use crate::world::net::Direction;
 
 /// One way of a pipe.
@@ -36,6 +36,22 @@ impl Way {
             readers: WaitList::new(),
             writers: WaitList::new(),
         })
+    }
+
+    /// Moves bytes into `buffer` as far as there are any.
+    fn take(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut bytes = self.bytes.borrow_mut();
+        // The queue is in two pieces where it goes round the end of its memory.
+        let first = bytes.read(buffer)?;
+        Ok(first + bytes.read(&mut buffer[first..])?)
+    }
+
+    /// Takes bytes of `data` as far as there is room.
+    fn put(&self, data: &[u8]) -> usize {
+        let mut bytes = self.bytes.borrow_mut();
+        let n = (self.capacity - bytes.len()).min(data.len());
+        bytes.extend(&data[..n]);
+        n
     }
 
     fn end(&self) {
@@ -90,15 +106,27 @@ impl PipeStream {
     ///
     /// # Errors
     ///
-    /// [`Stopped::NoRuntime`] outside a runtime.
+    /// [`crate::Stopped::NoRuntime`] outside a runtime.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        self.try_read_vectored(&mut [IoSliceMut::new(buffer)])
+    }
+
+    /// As [`Self::try_read`], into several buffers, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::try_read`].
+    pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
         let core = core::required()?;
-        if buffer.is_empty() {
+        if buffers.iter().all(|buffer| buffer.is_empty()) {
             return Ok(Some(0));
         }
         core.spend();
         let way = &self.incoming;
-        let n = way.bytes.borrow_mut().read(buffer)?;
+        let mut n = 0;
+        for buffer in buffers {
+            n += way.take(buffer)?;
+        }
         if n == 0 && !way.ended.get() {
             return Ok(None);
         }
@@ -117,24 +145,30 @@ impl PipeStream {
     /// # Errors
     ///
     /// [`ErrorKind::BrokenPipe`] when the other end is gone or this one was shut down;
-    /// [`Stopped::NoRuntime`] outside a runtime.
+    /// [`crate::Stopped::NoRuntime`] outside a runtime.
     pub fn try_write(&self, data: &[u8]) -> io::Result<Option<usize>> {
+        self.try_write_vectored(&[IoSlice::new(data)])
+    }
+
+    /// As [`Self::try_write`], out of several buffers, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::try_write`].
+    pub fn try_write_vectored(&self, data: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
         let core = core::required()?;
         core.spend();
         let way = &self.outgoing;
         if way.abandoned.get() || way.ended.get() {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        if data.is_empty() {
+        if data.iter().all(|part| part.is_empty()) {
             return Ok(Some(0));
         }
-        let mut bytes = way.bytes.borrow_mut();
-        let n = (way.capacity - bytes.len()).min(data.len());
+        let n = data.iter().map(|part| way.put(part)).sum();
         if n == 0 {
             return Ok(None);
         }
-        bytes.extend(&data[..n]);
-        drop(bytes);
         way.readers.wake_all(&core);
         core.counters.writes.add(1);
         core.counters.bytes_written.add(n as u64);
@@ -150,6 +184,24 @@ impl PipeStream {
             self.incoming.end();
             self.incoming.abandon();
         }
+    }
+
+    /// Waits until data is there, or its end. Yields.
+    ///
+    /// # Errors
+    ///
+    /// That the wait ended early, see [`crate::cause`].
+    pub fn wait_readable(&self) -> io::Result<()> {
+        self.wait_ready(Direction::Read)
+    }
+
+    /// Waits until there is room for data, or nobody to take it. Yields.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::wait_readable`].
+    pub fn wait_writable(&self) -> io::Result<()> {
+        self.wait_ready(Direction::Write)
     }
 
     /// The coming of data, or of its end, as something to select on.
@@ -195,8 +247,24 @@ impl PipeStream {
         }
     }
 
-    fn wait(&self, core: &Core, direction: Direction) -> Result<(), Stopped> {
-        crate::park::wait_on(core, self.waiters(direction), reason(direction))
+    fn wait_ready(&self, direction: Direction) -> io::Result<()> {
+        self.begin()?;
+        core::required()?.spend();
+        while !self.is_ready(direction) {
+            self.wait(direction)?;
+        }
+        Ok(())
+    }
+}
+
+impl Waits for PipeStream {
+    fn begin(&self) -> io::Result<()> {
+        Ok(begin_call(&*core::required()?)?)
+    }
+
+    fn wait(&self, direction: Direction) -> io::Result<()> {
+        let core = core::required()?;
+        Ok(wait_on(&core, self.waiters(direction), reason(direction))?)
     }
 }
 
@@ -207,50 +275,4 @@ impl Drop for PipeStream {
     }
 }
 
-impl Read for &PipeStream {
-    /// Reads what is there, yielding until something is, or the end of data.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let core = core::required()?;
-        begin_call(&core)?;
-        loop {
-            if let Some(n) = self.try_read(buffer)? {
-                return Ok(n);
-            }
-            self.wait(&core, Direction::Read)?;
-        }
-    }
-}
-
-impl Write for &PipeStream {
-    /// Writes what there is room for, yielding until there is some.
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let core = core::required()?;
-        begin_call(&core)?;
-        loop {
-            if let Some(n) = self.try_write(data)? {
-                return Ok(n);
-            }
-            self.wait(&core, Direction::Write)?;
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Read for PipeStream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buffer)
-    }
-}
-
-impl Write for PipeStream {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        (&*self).write(data)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+read_and_write!(PipeStream);

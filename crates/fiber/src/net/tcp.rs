@@ -1,27 +1,22 @@
 //! TCP.
 
-use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::rc::Rc;
+use std::io;
+use std::net::SocketAddr;
 
-use crate::core::{self, Core};
-use crate::net::{Kind, Readiness, begin_call, wait_ready};
-use crate::world::net::{Direction, Readiness as Bits};
+use crate::core;
+use crate::net::stream::{socket_calls, stream_calls};
+use crate::net::watched::{Socket, Watched};
+use crate::net::{begin_call, until};
+use crate::world::net::Direction;
+
+impl Socket for mio::net::TcpStream {
+    const SHORT_READ_IS_ALL: bool = true;
+}
+
+impl Socket for mio::net::TcpListener {}
 
 /// A TCP connection.
-pub struct TcpStream {
-    io: mio::net::TcpStream,
-    bits: Rc<Bits>,
-    core: Rc<Core>,
-}
-
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.io.fmt(f)
-    }
-}
+pub struct TcpStream(Watched<mio::net::TcpStream>);
 
 impl TcpStream {
     /// Connects to `address`. Yields until connected; dropped halfway when its scope is over.
@@ -30,40 +25,19 @@ impl TcpStream {
     ///
     /// What the kernel answered, or that the wait ended early, see [`crate::cause`].
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        let core = core::required()?;
-        begin_call(&core)?;
+        begin_call(&*core::required()?)?;
         let io = mio::net::TcpStream::connect(address)?;
-        let bits = Bits::connecting(io.as_raw_fd());
-        let stream = Self { io, bits, core };
-        loop {
-            wait_ready(&stream.core, &stream.bits, Direction::Write)?;
-            if let Some(error) = stream.io.take_error()? {
-                return Err(error);
-            }
-            match stream.io.peer_addr() {
-                Ok(_) => return Ok(stream),
-                // A spurious edge: the connection is still being made.
-                Err(error) if error.kind() == ErrorKind::NotConnected => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn accepted(io: mio::net::TcpStream, core: &Rc<Core>) -> Self {
-        let bits = Bits::new(io.as_raw_fd());
-        Self {
+        let connected = Watched::connected(
             io,
-            bits,
-            core: Rc::clone(core),
-        }
+            |io| io.take_error(),
+            |io| io.peer_addr().map(|_address| ()),
+        )?;
+        Ok(Self(connected))
     }
 
-    pub(crate) fn bits(&self) -> &Rc<Bits> {
-        &self.bits
-    }
-
-    pub(super) fn core(&self) -> &Core {
-        &self.core
+    #[cfg(test)]
+    pub(crate) fn bits(&self) -> &crate::world::net::Readiness {
+        self.0.bits()
     }
 
     /// The address of the other end.
@@ -72,7 +46,7 @@ impl TcpStream {
     ///
     /// What the kernel answered.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.io.peer_addr()
+        self.0.io().peer_addr()
     }
 
     /// The address of this end.
@@ -81,7 +55,7 @@ impl TcpStream {
     ///
     /// What the kernel answered.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.local_addr()
+        self.0.io().local_addr()
     }
 
     /// Sends small writes at once (`TCP_NODELAY`).
@@ -90,179 +64,25 @@ impl TcpStream {
     ///
     /// What the kernel answered.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.io.set_nodelay(nodelay)
+        self.0.io().set_nodelay(nodelay)
     }
 
-    /// Closes one direction or both. Does not yield.
+    /// Reads what is there and leaves it there. Yields until something is, or the end of data.
     ///
     /// # Errors
     ///
-    /// What the kernel answered.
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.io.shutdown(how)
-    }
-
-    /// Reads what is there. Neither waits nor yields.
-    ///
-    /// `None` = nothing now; `Some(0)` = the end of data, or an empty buffer.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel answered, also when it could not watch the socket.
-    #[inline]
-    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        if buffer.is_empty() {
-            return Ok(Some(0));
-        }
-        if !self.bits.is_ready(Direction::Read) {
-            return Ok(None);
-        }
-        let asked = buffer.len();
-        let read = self.attempt(Direction::Read, || (&self.io).read(buffer))?;
-        if let Some(n) = read {
-            if n > 0 && n < asked {
-                // A short read of a stream took all there was: the next edge tells of more.
-                self.bits.fell_short(Direction::Read);
-            }
-            self.core.counters.reads.add(1);
-            self.core.counters.bytes_read.add(n as u64);
-        }
-        Ok(read)
-    }
-
-    /// Writes what the kernel takes. Neither waits nor yields.
-    ///
-    /// `None` = nothing now.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel answered, also when it could not watch the socket.
-    #[inline]
-    pub fn try_write(&self, data: &[u8]) -> io::Result<Option<usize>> {
-        if data.is_empty() {
-            return Ok(Some(0));
-        }
-        if !self.bits.is_ready(Direction::Write) {
-            return Ok(None);
-        }
-        let written = self.attempt(Direction::Write, || (&self.io).write(data))?;
-        if let Some(n) = written {
-            if n < data.len() {
-                self.bits.fell_short(Direction::Write);
-            }
-            self.core.counters.writes.add(1);
-            self.core.counters.bytes_written.add(n as u64);
-        }
-        Ok(written)
-    }
-
-    #[inline(always)]
-    fn attempt(
-        &self,
-        direction: Direction,
-        mut call: impl FnMut() -> io::Result<usize>,
-    ) -> io::Result<Option<usize>> {
-        self.core.spend();
-        loop {
-            match call() {
-                Ok(n) => return Ok(Some(n)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.bits.would_block(&self.core, direction)?;
-                    return Ok(None);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// The coming of data, or of its end, as something to select on.
-    #[must_use]
-    pub fn readable(&self) -> Readiness<'_> {
-        Readiness(Kind::Tcp(self, Direction::Read))
-    }
-
-    /// The coming of room for data, as something to select on.
-    #[must_use]
-    pub fn writable(&self) -> Readiness<'_> {
-        Readiness(Kind::Tcp(self, Direction::Write))
+    /// What the kernel answered, or that the wait ended early, see [`crate::cause`].
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        until(self, Direction::Read, || {
+            self.0.attempt(Direction::Read, |io| io.peek(buffer))
+        })
     }
 }
 
-impl Drop for TcpStream {
-    fn drop(&mut self) {
-        self.bits.close(&self.core);
-    }
-}
-
-impl AsFd for TcpStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.io.as_fd()
-    }
-}
-
-impl Read for &TcpStream {
-    /// Reads what is there, yielding until something is, or the end of data.
-    #[inline]
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        begin_call(&self.core)?;
-        loop {
-            if let Some(n) = self.try_read(buffer)? {
-                return Ok(n);
-            }
-            wait_ready(&self.core, &self.bits, Direction::Read)?;
-        }
-    }
-}
-
-impl Write for &TcpStream {
-    /// Writes what the kernel takes, yielding until it takes something.
-    #[inline]
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        begin_call(&self.core)?;
-        loop {
-            if let Some(n) = self.try_write(data)? {
-                return Ok(n);
-            }
-            wait_ready(&self.core, &self.bits, Direction::Write)?;
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Read for TcpStream {
-    #[inline]
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buffer)
-    }
-}
-
-impl Write for TcpStream {
-    #[inline]
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        (&*self).write(data)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+stream_calls!(TcpStream);
 
 /// A socket that waits for TCP connections.
-pub struct TcpListener {
-    io: mio::net::TcpListener,
-    bits: Rc<Bits>,
-    core: Rc<Core>,
-}
-
-impl fmt::Debug for TcpListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.io.fmt(f)
-    }
-}
+pub struct TcpListener(Watched<mio::net::TcpListener>);
 
 impl TcpListener {
     /// Listens on `address`; port 0 lets the system choose. Does not yield.
@@ -271,10 +91,7 @@ impl TcpListener {
     ///
     /// What the kernel answered, or [`crate::Stopped::NoRuntime`].
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let core = core::required()?;
-        let io = mio::net::TcpListener::bind(address)?;
-        let bits = Bits::new(io.as_raw_fd());
-        Ok(Self { io, bits, core })
+        Watched::here(|| mio::net::TcpListener::bind(address)).map(Self)
     }
 
     /// The address it listens on.
@@ -283,7 +100,7 @@ impl TcpListener {
     ///
     /// What the kernel answered.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.local_addr()
+        self.0.io().local_addr()
     }
 
     /// Takes the next connection. Yields until there is one.
@@ -293,26 +110,20 @@ impl TcpListener {
     /// What the kernel answered, or that the wait ended early, see [`crate::cause`]. The
     /// listener stays good after every error.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        begin_call(&self.core)?;
-        self.core.spend();
-        loop {
-            if self.bits.is_ready(Direction::Read) {
-                match self.io.accept() {
-                    Ok((io, address)) => return Ok((TcpStream::accepted(io, &self.core), address)),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        self.bits.would_block(&self.core, Direction::Read)?;
-                    }
-                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                    Err(error) => return Err(error),
-                }
-            }
-            wait_ready(&self.core, &self.bits, Direction::Read)?;
-        }
+        until(&self.0, Direction::Read, || self.try_accept())
+    }
+
+    /// Takes a connection that is there. Neither waits nor yields.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel answered, also when it could not watch the socket.
+    pub fn try_accept(&self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+        let accepted = self
+            .0
+            .attempt(Direction::Read, mio::net::TcpListener::accept)?;
+        Ok(accepted.map(|(io, address)| (TcpStream(self.0.beside(io)), address)))
     }
 }
 
-impl Drop for TcpListener {
-    fn drop(&mut self) {
-        self.bits.close(&self.core);
-    }
-}
+socket_calls!(TcpListener);

@@ -3,35 +3,12 @@
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::rc::Rc;
-use std::time::Duration;
 
-use super::{MILLISECOND, Trace, go, real, turns};
+use super::{MILLISECOND, PATIENCE, Trace, go, patiently, tcp_pair as pair, turns};
 use crate::net::{Shutdown, TcpListener, TcpStream};
 use crate::{
     Elapsed, Selected, Stopped, cause, scope, select, sleep, spawn, stats, timeout, yield_now,
 };
-
-/// Far more than a test on loopback ever takes.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut client = spawn(move || TcpStream::connect(address).unwrap()).unwrap();
-    let (server, from) = listener.accept().unwrap();
-    let client = client.join().unwrap();
-    assert_eq!(
-        (client.peer_addr().unwrap(), client.local_addr().unwrap()),
-        (address, from)
-    );
-    (client, server)
-}
-
-/// Runs a test on real time that must not hang.
-#[track_caller]
-fn patiently(body: impl FnOnce() + 'static) {
-    real(|| timeout(PATIENCE, body).expect("it ends long before"));
-}
 
 #[test]
 fn one_fiber_reads_while_another_writes_on_one_socket() {

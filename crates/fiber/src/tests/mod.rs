@@ -8,6 +8,7 @@ mod big_stack;
 mod cancel;
 mod channel;
 pub(crate) mod child;
+mod datagrams;
 mod fairness;
 mod inspect;
 mod io;
@@ -27,6 +28,9 @@ mod shield;
 mod shutdown;
 mod signal;
 pub(crate) mod stack;
+mod unix;
+mod vectored;
+mod wait_ready;
 mod wait_table;
 mod watchdog;
 
@@ -37,6 +41,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use crate::core;
+use crate::net::{TcpListener, TcpStream};
 use crate::park::WaitReason;
 use crate::scheduler::State;
 use crate::{Instant, Runtime};
@@ -53,6 +58,29 @@ fn paused<T: 'static>(body: impl FnOnce() -> T + 'static) -> T {
 #[track_caller]
 fn real<T: 'static>(body: impl FnOnce() -> T + 'static) -> T {
     crate::run(body).unwrap()
+}
+
+/// Far more than a test on loopback ever takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs a test on real time that must not hang.
+#[track_caller]
+fn patiently(body: impl FnOnce() + 'static) {
+    real(|| crate::timeout(PATIENCE, body).expect("it ends long before"));
+}
+
+/// Two connected TCP streams.
+fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut client = crate::spawn(move || TcpStream::connect(address).unwrap()).unwrap();
+    let (server, from) = listener.accept().unwrap();
+    let client = client.join().unwrap();
+    assert_eq!(
+        (client.peer_addr().unwrap(), client.local_addr().unwrap()),
+        (address, from)
+    );
+    (client, server)
 }
 
 /// Spawns a fiber and forgets its handle.

@@ -1,9 +1,10 @@
 //! The network door: readiness of file descriptors, by mio.
 //!
 //! Edge-triggered: a descriptor is registered once, at the first call that would block, for both
-//! directions. Until then its bits are guesses that a call may try out. The bits say what the kernel last reported; a call that finds nothing clears its
-//! bit, and the next edge sets it again. `read_closed` is sticky: once the kernel reported the
-//! end of data no further edge is owed, so the readable bit is never cleared again.
+//! directions. Until then its bits are guesses that a call may try out. The bits say what the kernel
+//! last reported; a call that finds nothing clears its bit, and the next edge sets it again.
+//! `read_closed` is sticky: once the kernel reported the end of data no further edge is owed, so
+//! the readable bit is never cleared again. Datagrams have no end.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -38,6 +39,8 @@ pub(crate) struct Readiness {
     readable: Cell<bool>,
     writable: Cell<bool>,
     read_closed: Cell<bool>,
+    /// Whether the end of data, or an error, is there to stay.
+    ends: bool,
     /// Index in the reactor's table, once registered.
     token: Cell<Option<usize>>,
     readers: WaitList,
@@ -47,20 +50,26 @@ pub(crate) struct Readiness {
 impl Readiness {
     /// A descriptor that may be ready: the first call finds out.
     pub(crate) fn new(fd: RawFd) -> Rc<Self> {
-        Self::with_bits(fd, true)
+        Self::with_bits(fd, true, true)
+    }
+
+    /// As [`Self::new`], for datagrams: an error of one is not the end of the others.
+    pub(crate) fn datagrams(fd: RawFd) -> Rc<Self> {
+        Self::with_bits(fd, true, false)
     }
 
     /// A socket that still connects: only an event can tell.
     pub(crate) fn connecting(fd: RawFd) -> Rc<Self> {
-        Self::with_bits(fd, false)
+        Self::with_bits(fd, false, true)
     }
 
-    fn with_bits(fd: RawFd, ready: bool) -> Rc<Self> {
+    fn with_bits(fd: RawFd, ready: bool, ends: bool) -> Rc<Self> {
         Rc::new(Self {
             fd,
             readable: Cell::new(ready),
             writable: Cell::new(ready),
             read_closed: Cell::new(false),
+            ends,
             token: Cell::new(None),
             readers: WaitList::new(),
             writers: WaitList::new(),
@@ -91,6 +100,21 @@ impl Readiness {
             core.reactor.register(self)?;
         }
         self.clear(direction);
+        Ok(())
+    }
+
+    /// Turns guesses into knowledge: a descriptor that is not watched yet is watched from here on,
+    /// and the first event says what it is ready for.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel answered when it could not watch the descriptor.
+    pub(crate) fn ask(self: &Rc<Self>, core: &Core) -> io::Result<()> {
+        if self.token.get().is_none() {
+            core.reactor.register(self)?;
+            self.clear(Direction::Read);
+            self.clear(Direction::Write);
+        }
         Ok(())
     }
 
@@ -260,7 +284,7 @@ impl Reactor {
                 .flatten();
             let Some(source) = source else { continue };
             let failed = event.is_error();
-            if event.is_read_closed() || failed {
+            if source.ends && (event.is_read_closed() || failed) {
                 source.read_closed.set(true);
             }
             if event.is_readable() || event.is_read_closed() || failed {
