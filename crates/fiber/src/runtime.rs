@@ -316,7 +316,7 @@ fn wait(core: &Core, end_by: Option<u64>) -> std::io::Result<bool> {
             Some(Duration::ZERO)
         }
     } else {
-        next.map(|next| Duration::from_nanos(next.saturating_sub(core.clock.read())))
+        next.and_then(|next| core.reactor.timeout_until(next, core.clock.read()))
     };
     if core.reactor.poll(core, timeout)? {
         core.offload.drain(core);

@@ -10,7 +10,7 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 /// `MADV_GUARD_INSTALL`: Linux 6.13 and later; not yet named by every libc.
@@ -206,6 +206,74 @@ pub(crate) fn boot_clock_nanos() -> u64 {
     assert!(done == 0, "the boot clock of this system can be read");
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
         + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// A timer of the system that is a descriptor: readable once its time has come.
+pub(crate) struct TimerFd(OwnedFd);
+
+impl TimerFd {
+    /// A timer of the clock that [`boot_clock_nanos`] reads, not set.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn new() -> io::Result<Self> {
+        let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
+        // SAFETY: timerfd_create takes no pointers and has no preconditions.
+        let fd = unsafe { libc::timerfd_create(libc::CLOCK_BOOTTIME, flags) };
+        if fd == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor was just made and is owned by nobody else.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Sets it to a reading of the clock, in place of what it was set to.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn set(&self, nanos: u64) -> io::Result<()> {
+        // Zero would mean: not at all.
+        let nanos = nanos.max(1);
+        let value = libc::timespec {
+            tv_sec: libc::time_t::try_from(nanos / 1_000_000_000).unwrap_or(libc::time_t::MAX),
+            tv_nsec: libc::c_long::try_from(nanos % 1_000_000_000).unwrap_or(0),
+        };
+        let interval = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let setting = libc::itimerspec {
+            it_interval: interval,
+            it_value: value,
+        };
+        let flags = libc::TFD_TIMER_ABSTIME;
+        // SAFETY: `setting` is valid for reads; the old setting is not asked for.
+        let done = unsafe {
+            libc::timerfd_settime(
+                self.0.as_raw_fd(),
+                flags,
+                &raw const setting,
+                ptr::null_mut(),
+            )
+        };
+        if done == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) fn new() -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) fn set(&self, _nanos: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl AsRawFd for TimerFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
 }
 
 /// Fills `buffer` with random bytes of the system.

@@ -3,6 +3,7 @@
 //! All are hermetic: sockets are on loopback, and time is virtual but where the kernel's own
 //! behaviour is the subject.
 
+mod alarm;
 mod allocation;
 mod big_stack;
 mod cancel;

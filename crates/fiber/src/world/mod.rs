@@ -1,6 +1,7 @@
 //! The doors to the outside. Everything a program can learn or do beyond its own memory passes
 //! one of them, so that a test can put another world behind it.
 
+pub(crate) mod alarm;
 pub(crate) mod clock;
 pub mod fs;
 pub(crate) mod net;

@@ -19,11 +19,13 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use crate::core::{Core, NO_FIBER};
 use crate::error::Stopped;
 use crate::park::{Link, Unparker, WaitList};
+use crate::world::alarm::Alarm;
 
 /// Events taken per call of the kernel's queue; more stay there for the next call.
 const EVENTS_MAX: usize = 256;
-/// Names the waker among the tokens; other tokens are indexes.
+/// Name the waker and the alarm among the tokens; other tokens are indexes.
 const WAKER: Token = Token(usize::MAX);
+const ALARM: Token = Token(usize::MAX - 1);
 
 /// One direction of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,6 +196,7 @@ pub(crate) struct Reactor {
     registry: Registry,
     table: RefCell<Table>,
     waker: Arc<Waker>,
+    alarm: Alarm,
     registered: Cell<usize>,
 }
 
@@ -211,6 +214,7 @@ impl Reactor {
                 free: Vec::new(),
             }),
             waker,
+            alarm: Alarm::new(),
             registered: Cell::new(0),
         })
     }
@@ -255,6 +259,20 @@ impl Reactor {
         self.registered.set(self.registered.get() - 1);
     }
 
+    /// What to give [`Self::poll`] for a wait that ends at `deadline`: nothing where the alarm ends
+    /// it.
+    pub(crate) fn timeout_until(&self, deadline: u64, now: u64) -> Option<Duration> {
+        if deadline > now && self.alarm.set(&self.registry, ALARM, deadline) {
+            return None;
+        }
+        Some(Duration::from_nanos(deadline.saturating_sub(now)))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn alarm(&self) -> &Alarm {
+        &self.alarm
+    }
+
     /// Takes events, waiting up to `timeout` (for ever if none), and wakes who waits for them.
     ///
     /// Returns whether the waker of other threads was among them.
@@ -271,6 +289,10 @@ impl Reactor {
         for event in events.iter() {
             if event.token() == WAKER {
                 woken = true;
+                continue;
+            }
+            if event.token() == ALARM {
+                self.alarm.rang();
                 continue;
             }
             // No descriptor is opened or closed between the kernel's answer and the end of this
