@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::error::Stopped;
 use crate::no_park::NoPark;
 use crate::park::Waiters;
+use crate::remote::Inbox;
 use crate::run_queue::RunQueue;
 use crate::runtime::Settings;
 use crate::scheduler::Fibers;
@@ -45,6 +46,7 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     pub(crate) reactor: Reactor,
     pub(crate) offload: Offload,
+    pub(crate) remote: Inbox,
     pub(crate) counters: Counters,
     pub(crate) watchdog: Option<Watchdog>,
     /// I/O operations the running fiber may still do before it gives up its turn.
@@ -59,6 +61,7 @@ impl Core {
         let reactor = Reactor::new()?;
         let offload = Offload::new(reactor.waker());
         let watchdog = settings.watch.map(Watchdog::new).transpose()?;
+        let remote = Inbox::new(id, reactor.waker());
         Ok(Rc::new(Self {
             id,
             fibers: RefCell::new(Fibers::new()),
@@ -71,6 +74,7 @@ impl Core {
             clock: Clock::new(settings.paused_clock),
             reactor,
             offload,
+            remote,
             counters: Counters::default(),
             watchdog,
             budget: Cell::new(0),
@@ -116,6 +120,8 @@ impl Installed {
 impl Drop for Installed {
     fn drop(&mut self) {
         let core = CURRENT.with(|current| current.borrow_mut().take());
-        drop(core);
+        if let Some(core) = core {
+            core.remote.end();
+        }
     }
 }

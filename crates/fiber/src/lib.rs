@@ -37,7 +37,7 @@
 //!    fail at once.
 //! 5. Calls that would stop the thread (names, files, long work) go through the doors:
 //!    [`resolve`], [`fs`], [`offload`], [`wall_time`], [`random`]. Signals of the operating system
-//!    come in through [`signal`].
+//!    come in through [`signal`], other threads through [`Remote`].
 //! 6. What is going on can be seen: [`fibers`] lists who waits for what, [`stats`] counts, and
 //!    [`RuntimeBuilder::watchdog`] names fibers that keep their turn for too long.
 //! 7. A value that a library keeps in a thread-local while it calls your closure is shared by
@@ -60,6 +60,7 @@ mod local;
 pub mod net;
 mod no_park;
 mod park;
+mod remote;
 mod run_queue;
 mod runtime;
 mod scheduler;
@@ -86,6 +87,7 @@ pub use crate::join::JoinHandle;
 pub use crate::local::LocalKey;
 pub use crate::no_park::no_park;
 pub use crate::park::{Link, Unparker, WaitReason, park, prepare};
+pub use crate::remote::{REMOTE_QUEUE_MAX, Remote, RemoteError};
 pub use crate::runtime::{FIBERS_MAX_DEFAULT, GRACE_DEFAULT, Runtime, RuntimeBuilder, run};
 pub use crate::scheduler::{FiberBuilder, spawn, yield_now};
 pub use crate::scope::{Scope, scope};

@@ -216,6 +216,7 @@ fn drive<T: 'static>(
     loop {
         run_ready(core);
         if main.is_finished() && end_by.get().is_none() {
+            core.remote.close();
             core.expire(ScopeRef::ROOT, Stopped::Cancelled);
             end_by.set(Some(core.clock.read().saturating_add(nanos(grace))));
         }
@@ -238,6 +239,7 @@ fn drive<T: 'static>(
                 break;
             }
             deadlock = Some(describe(core).to_string());
+            core.remote.close();
             core.expire(ScopeRef::ROOT, Stopped::Cancelled);
             end_by.set(Some(core.clock.read().saturating_add(nanos(grace))));
         }
@@ -290,15 +292,17 @@ fn run_each(core: &Core, run_next: impl Fn() -> bool) {
 /// Polls the reactor for as long as nothing else is to do, then fires timers.
 ///
 /// Returns false when nothing is left that could ever wake a fiber.
-fn wait(core: &Core, end_by: Option<u64>) -> std::io::Result<bool> {
+fn wait(core: &Rc<Core>, end_by: Option<u64>) -> std::io::Result<bool> {
+    core.remote.retry(core);
     let idle = core.ready.is_empty();
     let next = core.timers.borrow().next_deadline();
     let next = match (next, end_by) {
         (Some(timer), Some(end)) => Some(timer.min(end)),
         (timer, end) => timer.or(end),
     };
-    let outside = core.reactor.has_sources() || core.offload.is_pending();
-    if idle && next.is_none() && !outside {
+    let outside =
+        || core.reactor.has_sources() || core.offload.is_pending() || core.remote.may_bring_more();
+    if idle && next.is_none() && !outside() {
         return Ok(false);
     }
     let (idle, next) = if idle {
@@ -320,6 +324,7 @@ fn wait(core: &Core, end_by: Option<u64>) -> std::io::Result<bool> {
     };
     if core.reactor.poll(core, timeout)? {
         core.offload.drain(core);
+        core.remote.drain(core);
     }
     let mut now = core.clock.read();
     if idle && core.ready.is_empty() && core.clock.is_paused() && !core.offload.is_pending() {

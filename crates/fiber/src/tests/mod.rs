@@ -21,6 +21,7 @@ mod overflow;
 mod panic;
 mod park;
 mod permits;
+mod remote;
 mod scale;
 mod scope;
 mod second_runtime;
