@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use crate::coroutine::PanicPayload;
+use crate::world::net::Forked;
 
 /// Why a wait ended without what it waited for.
 ///
@@ -212,6 +213,8 @@ pub enum RunError {
     Deadlock(String),
     /// The main fiber did not end within the grace period and was leaked.
     Leaked,
+    /// This process was forked from the one that the runtime belongs to, where it goes on.
+    Forked,
 }
 
 impl fmt::Debug for RunError {
@@ -233,6 +236,7 @@ impl fmt::Display for RunError {
                 write!(f, "every fiber waits and nothing can wake one:\n{fibers}")
             }
             Self::Leaked => f.write_str("the main fiber did not end within the grace period"),
+            Self::Forked => Forked.fmt(f),
         }
     }
 }
@@ -242,7 +246,9 @@ impl Error for RunError {
         match self {
             Self::Reactor(error) => Some(error),
             Self::Spawn(error) => Some(error),
-            Self::Nested | Self::Panicked(_) | Self::Deadlock(_) | Self::Leaked => None,
+            Self::Nested | Self::Panicked(_) | Self::Deadlock(_) | Self::Leaked | Self::Forked => {
+                None
+            }
         }
     }
 }

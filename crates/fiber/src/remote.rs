@@ -24,6 +24,7 @@ use crate::coroutine::discard;
 use crate::error::Stopped;
 use crate::park::Unparker;
 use crate::scheduler::spawn_on;
+use crate::stack::StackClass;
 use crate::world::net::Waker;
 
 /// Closures that may wait to become fibers, and fibers that may wait to be woken; of each, one
@@ -295,7 +296,9 @@ impl Inbox {
             });
         }
         for Job { body, location } in jobs {
-            if let Err(error) = spawn_on(core, Cow::Borrowed(""), location, body) {
+            if let Err(error) =
+                spawn_on(core, Cow::Borrowed(""), StackClass::DEFAULT, location, body)
+            {
                 log::error!("a fiber asked for at {location} could not be started: {error}");
             }
         }

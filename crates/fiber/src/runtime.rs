@@ -21,6 +21,7 @@ use crate::scope_tree::ScopeRef;
 use crate::stack::overflow::Reports;
 use crate::stack::{StackClass, StackGuards, Stacks, Trim};
 use crate::timer::Target;
+use crate::world::net::Forked;
 use crate::world::watchdog::Watch;
 
 /// Resumptions between two polls of the reactor, at most.
@@ -183,6 +184,12 @@ impl RuntimeBuilder {
 /// When `main` returns, all other fibers are cancelled and get a grace period to end; those that
 /// do not are named in the log and leaked: they never run again, and their memory stays.
 ///
+/// A runtime belongs to the process it was started in. In a child that `fork` makes of it nothing
+/// waits any more: the first wait of any fiber ends `run` there with [`RunError::Forked`], and the
+/// parent's descriptors stay as they are. What such a child may do at all is what the system says
+/// of children of programs with threads: little before `exec` or `_exit`. A new runtime in the
+/// child is another matter, and sound.
+///
 /// # Errors
 ///
 /// [`RunError`]; in particular [`RunError::Panicked`] when `main` panicked.
@@ -231,6 +238,9 @@ fn drive<T: 'static>(
             break;
         }
         let waited = wait(core, end_by.get()).map_err(|error| {
+            if error.get_ref().is_some_and(|error| error.is::<Forked>()) {
+                return RunError::Forked;
+            }
             log::error!("leaked by a broken event loop:\n{}", describe(core));
             RunError::Reactor(error)
         })?;
@@ -293,6 +303,8 @@ fn run_each(core: &Core, run_next: impl Fn() -> bool) {
 ///
 /// Returns false when nothing is left that could ever wake a fiber.
 fn wait(core: &Rc<Core>, end_by: Option<u64>) -> std::io::Result<bool> {
+    // Before anything is done with descriptors that a child process shares with its parent.
+    core.reactor.check_process()?;
     core.remote.retry(core);
     let idle = core.ready.is_empty();
     let next = core.timers.borrow().next_deadline();

@@ -11,6 +11,7 @@ mod channel;
 pub(crate) mod child;
 mod datagrams;
 mod fairness;
+mod fork;
 mod inspect;
 mod io;
 mod local;

@@ -7,6 +7,8 @@
 //! the readable bit is never cleared again. Datagrams have no end.
 
 use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -190,6 +192,18 @@ struct Table {
     free: Vec<usize>,
 }
 
+/// The event queue was used in a child process of the one that made it.
+#[derive(Debug)]
+pub(crate) struct Forked;
+
+impl fmt::Display for Forked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the runtime belongs to the process that this one was forked from")
+    }
+}
+
+impl Error for Forked {}
+
 /// One runtime's event queue.
 pub(crate) struct Reactor {
     poll: RefCell<Poll>,
@@ -199,6 +213,9 @@ pub(crate) struct Reactor {
     waker: Arc<Waker>,
     alarm: Alarm,
     registered: Cell<usize>,
+    /// The process that made it. A child that `fork` makes has the same descriptors, and what it
+    /// did with them would change what the parent hears of.
+    process: Cell<u32>,
 }
 
 impl Reactor {
@@ -217,7 +234,32 @@ impl Reactor {
             waker,
             alarm: Alarm::new(),
             registered: Cell::new(0),
+            process: Cell::new(std::process::id()),
         })
+    }
+
+    /// Refuses to go on in a child process of the one that made the queue.
+    ///
+    /// # Errors
+    ///
+    /// [`Forked`].
+    pub(crate) fn check_process(&self) -> io::Result<()> {
+        if self.is_ours() {
+            Ok(())
+        } else {
+            Err(io::Error::other(Forked))
+        }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.process.get() == std::process::id()
+    }
+
+    /// Makes this process look like a child of the one that made the queue.
+    #[cfg(test)]
+    pub(crate) fn pretend_to_be_forked(&self, forked: bool) {
+        let ours = std::process::id();
+        self.process.set(if forked { ours + 1 } else { ours });
     }
 
     pub(crate) fn waker(&self) -> Arc<Waker> {
@@ -230,6 +272,7 @@ impl Reactor {
     }
 
     fn register(&self, source: &Rc<Readiness>) -> io::Result<()> {
+        self.check_process()?;
         let mut table = self.table.borrow_mut();
         let index = table.free.pop().unwrap_or(table.entries.len());
         let both = Interest::READABLE | Interest::WRITABLE;
@@ -252,8 +295,10 @@ impl Reactor {
     }
 
     fn deregister(&self, index: usize, fd: RawFd) {
-        // Fails only for a descriptor the kernel has dropped by itself; then nothing is left.
-        let _ = self.registry.deregister(&mut SourceFd(&fd));
+        if self.is_ours() {
+            // Fails only for a descriptor the kernel has dropped by itself; then nothing is left.
+            let _ = self.registry.deregister(&mut SourceFd(&fd));
+        }
         let mut table = self.table.borrow_mut();
         table.entries[index] = None;
         table.free.push(index);
