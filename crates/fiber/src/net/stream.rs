@@ -234,4 +234,42 @@ macro_rules! stream_calls {
     };
 }
 
-pub(super) use {read_and_write, socket_calls, stream_calls, writable_calls};
+/// All calls of a listener with a `Watched` in its only field, but for those that make it.
+macro_rules! listener_calls {
+    ($listener:ident, $stream:ident, $address:ty) => {
+        $crate::net::stream::socket_calls!($listener);
+
+        impl $listener {
+            /// The address it listens on.
+            ///
+            /// # Errors
+            ///
+            /// What the kernel answered.
+            pub fn local_addr(&self) -> std::io::Result<$address> {
+                self.0.io().local_addr()
+            }
+
+            /// Takes the next connection. Yields until there is one.
+            ///
+            /// # Errors
+            ///
+            /// What the kernel answered, or that the wait ended early, see [`crate::cause`]. The
+            /// listener stays good after every error.
+            pub fn accept(&self) -> std::io::Result<($stream, $address)> {
+                $crate::net::until(&self.0, Direction::Read, || self.try_accept())
+            }
+
+            /// Takes a connection that is there. Neither waits nor yields.
+            ///
+            /// # Errors
+            ///
+            /// What the kernel answered, also when it could not watch the socket.
+            pub fn try_accept(&self) -> std::io::Result<Option<($stream, $address)>> {
+                let accepted = self.0.attempt(Direction::Read, |io| io.accept())?;
+                Ok(accepted.map(|(io, address)| ($stream(self.0.beside(io)), address)))
+            }
+        }
+    };
+}
+
+pub(super) use {listener_calls, read_and_write, socket_calls, stream_calls, writable_calls};

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::core;
-use crate::net::stream::{socket_calls, stream_calls};
+use crate::net::stream::{listener_calls, stream_calls};
 use crate::net::watched::{Socket, Watched};
 use crate::net::{begin_call, until};
 use crate::world::net::Direction;
@@ -93,37 +93,6 @@ impl TcpListener {
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         Watched::here(|| mio::net::TcpListener::bind(address)).map(Self)
     }
-
-    /// The address it listens on.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel answered.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.io().local_addr()
-    }
-
-    /// Takes the next connection. Yields until there is one.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel answered, or that the wait ended early, see [`crate::cause`]. The
-    /// listener stays good after every error.
-    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        until(&self.0, Direction::Read, || self.try_accept())
-    }
-
-    /// Takes a connection that is there. Neither waits nor yields.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel answered, also when it could not watch the socket.
-    pub fn try_accept(&self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
-        let accepted = self
-            .0
-            .attempt(Direction::Read, mio::net::TcpListener::accept)?;
-        Ok(accepted.map(|(io, address)| (TcpStream(self.0.beside(io)), address)))
-    }
 }
 
-socket_calls!(TcpListener);
+listener_calls!(TcpListener, TcpStream, SocketAddr);

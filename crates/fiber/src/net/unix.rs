@@ -12,9 +12,9 @@ use std::time::Duration;
 pub use std::os::unix::net::SocketAddr as UnixSocketAddr;
 
 use crate::core::{self, Core};
-use crate::net::stream::{socket_calls, stream_calls};
+use crate::net::begin_call;
+use crate::net::stream::{listener_calls, stream_calls};
 use crate::net::watched::{Socket, Watched};
-use crate::net::{begin_call, until};
 use crate::sync;
 use crate::world::net::Direction;
 
@@ -171,40 +171,9 @@ impl UnixListener {
     pub fn bind_addr(address: &UnixSocketAddr) -> io::Result<Self> {
         Watched::here(|| mio::net::UnixListener::bind_addr(address)).map(Self)
     }
-
-    /// The address it listens on.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel answered.
-    pub fn local_addr(&self) -> io::Result<UnixSocketAddr> {
-        self.0.io().local_addr()
-    }
-
-    /// Takes the next connection. Yields until there is one.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel answered, or that the wait ended early, see [`crate::cause`]. The
-    /// listener stays good after every error.
-    pub fn accept(&self) -> io::Result<(UnixStream, UnixSocketAddr)> {
-        until(&self.0, Direction::Read, || self.try_accept())
-    }
-
-    /// Takes a connection that is there. Neither waits nor yields.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel answered, also when it could not watch the socket.
-    pub fn try_accept(&self) -> io::Result<Option<(UnixStream, UnixSocketAddr)>> {
-        let accepted = self
-            .0
-            .attempt(Direction::Read, mio::net::UnixListener::accept)?;
-        Ok(accepted.map(|(io, address)| (UnixStream(self.0.beside(io)), address)))
-    }
 }
 
-socket_calls!(UnixListener);
+listener_calls!(UnixListener, UnixStream, UnixSocketAddr);
 
 #[cfg(test)]
 mod tests {
