@@ -43,9 +43,9 @@ run_binary() {
 }
 
 # Runs the unit tests of the fibers once more on the stacks that kernels before Linux 6.13 have: they
-# are what most devices run on.
+# are what most devices run on. One test at a time: these stacks are bounded for the whole process.
 run_fibers_on_older_guards() {
-  FIBER_GUARDS=pages run_binary "$1" "$2"
+  RUST_TEST_THREADS=1 FIBER_GUARDS=pages run_binary "$1" "$2"
 }
 
 # Sums up the passed tests in the output of test binaries.
