@@ -13,6 +13,8 @@ use crate::run_queue::RunQueue;
 use crate::runtime::Settings;
 use crate::scheduler::Fibers;
 use crate::scope_tree::Scopes;
+#[cfg(feature = "sim")]
+use crate::sim;
 use crate::stack::Stacks;
 use crate::stats::Counters;
 use crate::timer::Timers;
@@ -31,6 +33,13 @@ thread_local! {
 /// The next runtime's number. It wraps after 2^32 runtimes of one process.
 static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 
+/// A part that simulated runtimes of a thread share.
+#[cfg(feature = "sim")]
+pub(crate) type Part<T> = Rc<T>;
+/// A part of its runtime.
+#[cfg(not(feature = "sim"))]
+type Part<T> = T;
+
 /// One runtime. Everything is owned by one thread; nothing is borrowed across a switch.
 pub(crate) struct Core {
     /// Tells the runtimes of a process apart.
@@ -42,9 +51,9 @@ pub(crate) struct Core {
     pub(crate) scopes: RefCell<Scopes>,
     pub(crate) timers: RefCell<Timers>,
     pub(crate) waiters: RefCell<Waiters>,
-    pub(crate) stacks: Stacks,
+    pub(crate) stacks: Part<Stacks>,
     pub(crate) clock: Clock,
-    pub(crate) reactor: Reactor,
+    pub(crate) reactor: Part<Reactor>,
     pub(crate) offload: Offload,
     pub(crate) remote: Inbox,
     pub(crate) counters: Counters,
@@ -53,12 +62,15 @@ pub(crate) struct Core {
     pub(crate) budget: Cell<u32>,
     pub(crate) no_park: NoPark,
     pub(crate) fibers_max: usize,
+    /// The world it runs in, unless that is the real one.
+    #[cfg(feature = "sim")]
+    pub(crate) sim: Option<Rc<sim::State>>,
 }
 
 impl Core {
-    pub(crate) fn new(settings: &Settings, stacks: Stacks) -> io::Result<Rc<Self>> {
+    pub(crate) fn new(settings: &Settings, stacks: Part<Stacks>) -> io::Result<Rc<Self>> {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        let reactor = Reactor::new()?;
+        let reactor = reactor(settings)?;
         let offload = Offload::new(reactor.waker());
         let watchdog = settings.watch.map(Watchdog::new).transpose()?;
         let remote = Inbox::new(id, reactor.waker());
@@ -68,10 +80,10 @@ impl Core {
             ready: RunQueue::new(),
             current: Cell::new(NO_FIBER),
             scopes: RefCell::new(Scopes::new()),
-            timers: RefCell::new(Timers::new()),
+            timers: RefCell::new(timers(settings)),
             waiters: RefCell::new(Waiters::new()),
             stacks,
-            clock: Clock::new(settings.paused_clock),
+            clock: clock(settings),
             reactor,
             offload,
             remote,
@@ -80,8 +92,56 @@ impl Core {
             budget: Cell::new(0),
             no_park: NoPark::default(),
             fibers_max: settings.fibers_max,
+            #[cfg(feature = "sim")]
+            sim: settings.sim.clone(),
         }))
     }
+}
+
+#[cfg(feature = "sim")]
+fn reactor(settings: &Settings) -> io::Result<Rc<Reactor>> {
+    match settings.sim {
+        Some(_) => Ok(sim::parts()?.0),
+        None => Ok(Rc::new(Reactor::new()?)),
+    }
+}
+
+#[cfg(not(feature = "sim"))]
+fn reactor(_: &Settings) -> io::Result<Reactor> {
+    Reactor::new()
+}
+
+/// The stacks for a runtime with these settings.
+#[cfg(feature = "sim")]
+pub(crate) fn stacks(settings: &Settings) -> io::Result<Rc<Stacks>> {
+    match settings.sim {
+        Some(_) => Ok(sim::parts()?.1),
+        None => Ok(Rc::new(Stacks::new(settings.stack_guards)?)),
+    }
+}
+
+/// The stacks for a runtime with these settings.
+#[cfg(not(feature = "sim"))]
+pub(crate) fn stacks(settings: &Settings) -> io::Result<Stacks> {
+    Stacks::new(settings.stack_guards)
+}
+
+fn clock(settings: &Settings) -> Clock {
+    #[cfg(feature = "sim")]
+    if let Some(sim) = &settings.sim {
+        return Clock::simulated(sim.wall_start(), sim::BEGIN_NANOS);
+    }
+    Clock::new(settings.paused_clock)
+}
+
+fn timers(settings: &Settings) -> Timers {
+    #[cfg(feature = "sim")]
+    if let Some(sim) = &settings.sim {
+        return Timers::shuffled(Rc::clone(sim));
+    }
+    #[cfg(not(feature = "sim"))]
+    let _ = settings;
+    Timers::new()
 }
 
 /// The runtime of this thread, if one runs.

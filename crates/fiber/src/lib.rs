@@ -67,6 +67,8 @@ mod scheduler;
 mod scope;
 mod scope_tree;
 pub mod signal;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod stack;
 mod stats;
 pub mod sync;

@@ -18,6 +18,8 @@ use crate::core::{self, Core};
 use crate::coroutine;
 use crate::error::Stopped;
 use crate::scheduler::{State, Wake};
+#[cfg(all(test, feature = "sim"))]
+use crate::sim::{self, Planted};
 
 const NONE: u32 = u32::MAX;
 
@@ -189,7 +191,17 @@ impl Core {
             return false;
         };
         if fiber.generation != token.generation || fiber.epoch != token.epoch {
-            return false;
+            #[cfg(all(test, feature = "sim"))]
+            let is_stale = !sim::bites(self, Planted::DoubleWake);
+            #[cfg(not(all(test, feature = "sim")))]
+            let is_stale = true;
+            if is_stale {
+                return false;
+            }
+        }
+        #[cfg(all(test, feature = "sim"))]
+        if fiber.state == State::Parked && sim::bites(self, Planted::LostWake) {
+            return true;
         }
         match fiber.state {
             State::Parked => {

@@ -9,8 +9,8 @@ const NONE: u32 = NO_FIBER;
 
 /// The fibers that can run, in order.
 pub(crate) struct RunQueue {
-    head: Cell<u32>,
-    tail: Cell<u32>,
+    pub(crate) head: Cell<u32>,
+    pub(crate) tail: Cell<u32>,
 }
 
 impl RunQueue {

@@ -12,14 +12,14 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::core::{Core, Installed};
+use crate::core::{Core, Installed, stacks};
 use crate::error::{RunError, SpawnError, Stopped};
 use crate::inspect::{DESCRIBED_MAX, FiberList};
 use crate::join::JoinHandle;
 use crate::scheduler::spawn_on;
 use crate::scope_tree::ScopeRef;
 use crate::stack::overflow::Reports;
-use crate::stack::{StackClass, StackGuards, Stacks, Trim};
+use crate::stack::{StackClass, StackGuards, Trim};
 use crate::timer::Target;
 use crate::world::net::Forked;
 use crate::world::watchdog::Watch;
@@ -46,6 +46,9 @@ pub(crate) struct Settings {
     pub(crate) stack_guards: Option<StackGuards>,
     pub(crate) overflow_report: bool,
     pub(crate) watch: Option<Watch>,
+    /// The world it runs in, unless that is the real one.
+    #[cfg(feature = "sim")]
+    pub(crate) sim: Option<Rc<crate::sim::State>>,
 }
 
 /// Entry to a runtime with settings; [`run`] takes the defaults.
@@ -64,6 +67,8 @@ impl Runtime {
                 stack_guards: None,
                 overflow_report: true,
                 watch: None,
+                #[cfg(feature = "sim")]
+                sim: None,
             },
         }
     }
@@ -72,7 +77,7 @@ impl Runtime {
 /// Settings of a runtime.
 #[derive(Clone, Debug)]
 pub struct RuntimeBuilder {
-    settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 impl RuntimeBuilder {
@@ -157,8 +162,8 @@ impl RuntimeBuilder {
         F: FnOnce() -> T + 'static,
     {
         let location = Location::caller();
-        let stacks = Stacks::new(self.settings.stack_guards)
-            .map_err(|error| RunError::Spawn(SpawnError::Stack(error)))?;
+        let stacks =
+            stacks(&self.settings).map_err(|error| RunError::Spawn(SpawnError::Stack(error)))?;
         let core = Core::new(&self.settings, stacks).map_err(RunError::Reactor)?;
         let _installed = Installed::new(&core).ok_or(RunError::Nested)?;
         let _reports = self
@@ -286,7 +291,8 @@ fn run_each(core: &Core, run_next: impl Fn() -> bool) {
     let calls = || core.counters.reads.get() + core.counters.writes.get();
     let calls_before = calls();
     let mut resumes = 0;
-    while resumes < RESUMES_PER_POLL_MAX && run_next() {
+    let resumes_max = resumes_per_poll(core);
+    while resumes < resumes_max && run_next() {
         resumes += 1;
         if calls() - calls_before >= SYSCALLS_PER_POLL_MAX {
             break;
@@ -299,10 +305,28 @@ fn run_each(core: &Core, run_next: impl Fn() -> bool) {
     core.counters.resumes.add(u64::from(resumes));
 }
 
+#[cfg(not(feature = "sim"))]
+#[inline(always)]
+fn resumes_per_poll(_: &Core) -> u32 {
+    RESUMES_PER_POLL_MAX
+}
+
+#[cfg(feature = "sim")]
+fn resumes_per_poll(core: &Core) -> u32 {
+    match &core.sim {
+        Some(sim) => sim.resumes_per_poll(RESUMES_PER_POLL_MAX),
+        None => RESUMES_PER_POLL_MAX,
+    }
+}
+
 /// Polls the reactor for as long as nothing else is to do, then fires timers.
 ///
 /// Returns false when nothing is left that could ever wake a fiber.
 fn wait(core: &Rc<Core>, end_by: Option<u64>) -> std::io::Result<bool> {
+    #[cfg(feature = "sim")]
+    if let Some(sim) = &core.sim {
+        return sim.turn(core, end_by);
+    }
     // Before anything is done with descriptors that a child process shares with its parent.
     core.reactor.check_process()?;
     core.remote.retry(core);
@@ -359,10 +383,15 @@ fn trim_stacks(core: &Core, next: Option<u64>) -> (bool, Option<u64>) {
     }
 }
 
-fn fire(core: &Core, now: u64) {
+/// Fires the timers that are due.
+pub(crate) fn fire(core: &Core, now: u64) {
     loop {
         let due = core.timers.borrow_mut().pop_due(now);
         core.counters.timers_fired.add(u64::from(due.is_some()));
+        #[cfg(all(test, feature = "sim"))]
+        if due.is_some() && crate::sim::bites(core, crate::sim::Planted::ForgottenTimer) {
+            continue;
+        }
         match due {
             Some(Target::Fiber(token)) => {
                 core.unpark(token);

@@ -61,6 +61,9 @@ pub(crate) struct Fiber {
     pub(crate) failures: u32,
     /// Turns it was given.
     pub(crate) resumes: u64,
+    /// The simulated machine it runs on.
+    #[cfg(feature = "sim")]
+    pub(crate) host: u32,
     coroutine: Option<FiberCoroutine>,
 }
 
@@ -86,7 +89,7 @@ impl Fiber {
 
 /// All fibers by index. A record is used again, under the next generation.
 pub(crate) struct Fibers {
-    records: Vec<Fiber>,
+    pub(crate) records: Vec<Fiber>,
     /// As many as records.
     facts: Vec<Facts>,
     free: u32,
@@ -149,6 +152,8 @@ impl Fibers {
             failures: 0,
             resumes: 0,
             coroutine: None,
+            #[cfg(feature = "sim")]
+            host: 0,
         };
         if self.free == NONE {
             self.records.push(record);
@@ -209,7 +214,11 @@ impl Core {
     pub(crate) fn run_next(&self) -> bool {
         let (index, mut coroutine) = {
             let mut fibers = self.fibers.borrow_mut();
-            let Some((index, fiber)) = self.ready.pop(&mut fibers) else {
+            #[cfg(not(feature = "sim"))]
+            let picked = self.ready.pop(&mut fibers);
+            #[cfg(feature = "sim")]
+            let picked = self.pick(&mut fibers);
+            let Some((index, fiber)) = picked else {
                 return false;
             };
             fiber.state = State::Running;
@@ -320,6 +329,11 @@ impl Core {
         let mut fibers = self.fibers.borrow_mut();
         let mut scopes = self.scopes.borrow_mut();
         let index = fibers.add(name, location, self.clock.now());
+        #[cfg(feature = "sim")]
+        if let Some(sim) = &self.sim {
+            let parent = fibers.get(self.current.get()).map(|parent| parent.host);
+            fibers[index].host = sim.host_of_new(parent);
+        }
         let scope = match scope {
             Some(scope) => scope,
             None => {

@@ -46,6 +46,9 @@ pub(crate) struct Timers {
     slots: Vec<Slot>,
     free: u32,
     sequence: u64,
+    /// Who says in which order timers of one deadline fire, if not they themselves.
+    #[cfg(feature = "sim")]
+    shuffle: Option<std::rc::Rc<crate::sim::State>>,
 }
 
 impl Timers {
@@ -55,7 +58,29 @@ impl Timers {
             slots: Vec::new(),
             free: NONE,
             sequence: 0,
+            #[cfg(feature = "sim")]
+            shuffle: None,
         }
+    }
+
+    /// Timers of which those of one deadline fire in an order that is drawn.
+    #[cfg(feature = "sim")]
+    pub(crate) fn shuffled(sim: std::rc::Rc<crate::sim::State>) -> Self {
+        Self {
+            shuffle: Some(sim),
+            ..Self::new()
+        }
+    }
+
+    /// The rank of the next timer among those of its deadline.
+    fn next_rank(&mut self) -> u64 {
+        let rank = self.sequence;
+        self.sequence += 1;
+        #[cfg(feature = "sim")]
+        if let Some(sim) = &self.shuffle {
+            return (sim.schedule.next() & !0xFFFF_FFFF) | (rank & 0xFFFF_FFFF);
+        }
+        rank
     }
 
     /// Adds a timer.
@@ -78,10 +103,9 @@ impl Timers {
         self.slots[slot as usize].target = Some(target);
         let entry = Entry {
             deadline,
-            sequence: self.sequence,
+            sequence: self.next_rank(),
             slot,
         };
-        self.sequence += 1;
         self.heap.push(entry);
         self.rise(self.heap.len() - 1, entry);
         TimerKey {

@@ -8,15 +8,16 @@ use crate::net::stream::{listener_calls, stream_calls};
 use crate::net::watched::{Socket, Watched};
 use crate::net::{begin_call, until};
 use crate::world::net::Direction;
+use crate::world::tcp::{Listener, Stream};
 
-impl Socket for mio::net::TcpStream {
+impl Socket for Stream {
     const SHORT_READ_IS_ALL: bool = true;
 }
 
-impl Socket for mio::net::TcpListener {}
+impl Socket for Listener {}
 
 /// A TCP connection.
-pub struct TcpStream(Watched<mio::net::TcpStream>);
+pub struct TcpStream(Watched<Stream>);
 
 impl TcpStream {
     /// Connects to `address`. Yields until connected; dropped halfway when its scope is over.
@@ -26,7 +27,7 @@ impl TcpStream {
     /// What the kernel answered, or that the wait ended early, see [`crate::cause`].
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
         begin_call(&*core::required()?)?;
-        let io = mio::net::TcpStream::connect(address)?;
+        let io = Stream::connect(address)?;
         let connected = Watched::connected(
             io,
             |io| io.take_error(),
@@ -82,7 +83,7 @@ impl TcpStream {
 stream_calls!(TcpStream);
 
 /// A socket that waits for TCP connections.
-pub struct TcpListener(Watched<mio::net::TcpListener>);
+pub struct TcpListener(Watched<Listener>);
 
 impl TcpListener {
     /// Listens on `address`; port 0 lets the system choose. Does not yield.
@@ -91,7 +92,7 @@ impl TcpListener {
     ///
     /// What the kernel answered, or [`crate::Stopped::NoRuntime`].
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        Watched::here(|| mio::net::TcpListener::bind(address)).map(Self)
+        Watched::here(|| Listener::bind(address)).map(Self)
     }
 }
 

@@ -11,6 +11,7 @@ mod channel;
 pub(crate) mod child;
 mod datagrams;
 mod fairness;
+mod files;
 mod fork;
 mod inspect;
 mod io;
@@ -30,6 +31,8 @@ mod select;
 mod shield;
 mod shutdown;
 mod signal;
+#[cfg(feature = "sim")]
+mod sim;
 pub(crate) mod stack;
 mod unix;
 mod vectored;

@@ -91,7 +91,14 @@ impl Sub for Instant {
 #[must_use]
 pub fn wall_time() -> SystemTime {
     match core::current() {
-        Some(core) => core.clock.wall_time(),
+        Some(core) => {
+            let wall = core.clock.wall_time();
+            #[cfg(feature = "sim")]
+            if let Some(sim) = &core.sim {
+                return sim.wall_time(&core, wall);
+            }
+            wall
+        }
         None => SystemTime::now(),
     }
 }
@@ -125,6 +132,15 @@ impl Clock {
         Self {
             side,
             cached: Cell::new(now),
+        }
+    }
+
+    /// A clock that stands still but for [`Clock::advance_to`], and began as told.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(wall: SystemTime, began: u64) -> Self {
+        Self {
+            side: Side::Paused { wall, began },
+            cached: Cell::new(began),
         }
     }
 

@@ -8,4 +8,5 @@ pub(crate) mod net;
 pub(crate) mod offload;
 pub mod random;
 pub(crate) mod resolve;
+pub(crate) mod tcp;
 pub(crate) mod watchdog;

@@ -22,6 +22,8 @@ use mio::{Events, Interest, Poll, Registry, Token};
 use crate::core::{Core, NO_FIBER};
 use crate::error::Stopped;
 use crate::park::{Link, Unparker, WaitList};
+#[cfg(feature = "sim")]
+use crate::sim;
 use crate::world::alarm::Alarm;
 
 /// Events taken per call of the kernel's queue; more stay there for the next call.
@@ -172,6 +174,22 @@ impl Readiness {
         self.waiters(direction).unlink(core, link);
     }
 
+    /// Notes what the simulated network reports, as [`Reactor::poll`] does for the kernel.
+    #[cfg(feature = "sim")]
+    pub(crate) fn report(&self, core: &Core, readable: bool, writable: bool, closed: bool) {
+        if closed {
+            self.read_closed.set(true);
+        }
+        if readable || closed {
+            self.readable.set(true);
+            self.readers.wake_all(core);
+        }
+        if writable {
+            self.writable.set(true);
+            self.writers.wake_all(core);
+        }
+    }
+
     /// The entry in the reactor's table.
     #[cfg(test)]
     pub(crate) fn entry(&self) -> Option<usize> {
@@ -272,6 +290,13 @@ impl Reactor {
     }
 
     fn register(&self, source: &Rc<Readiness>) -> io::Result<()> {
+        #[cfg(feature = "sim")]
+        if sim::is_simulated(source.fd) {
+            // The simulated network has a table of its own.
+            source.token.set(Some(usize::MAX));
+            sim::watch(source.fd, source);
+            return Ok(());
+        }
         self.check_process()?;
         let mut table = self.table.borrow_mut();
         let index = table.free.pop().unwrap_or(table.entries.len());
@@ -295,6 +320,11 @@ impl Reactor {
     }
 
     fn deregister(&self, index: usize, fd: RawFd) {
+        #[cfg(feature = "sim")]
+        if sim::is_simulated(fd) {
+            sim::unwatch(fd);
+            return;
+        }
         if self.is_ours() {
             // Fails only for a descriptor the kernel has dropped by itself; then nothing is left.
             let _ = self.registry.deregister(&mut SourceFd(&fd));

@@ -39,11 +39,21 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const THREAD_STACK_BYTES: usize = 256 * 1024;
 
 /// Which threads do a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lane {
     Names,
     Files,
     Work,
+}
+
+/// Threads of a lane.
+#[cfg(feature = "sim")]
+pub(crate) fn threads_max(lane: Lane) -> usize {
+    match lane {
+        Lane::Names => NAME_THREADS_MAX,
+        Lane::Files => FILE_THREADS_MAX,
+        Lane::Work => WORK_THREADS_MAX,
+    }
 }
 
 /// Why offloaded work gave no value.
@@ -300,6 +310,20 @@ where
     core.check().map_err(OffloadError::Stopped)?;
     let token = core.prepare().map_err(OffloadError::Stopped)?;
     let result = Arc::new(Mutex::new(None));
+    #[cfg(feature = "sim")]
+    if let Some(sim) = &core.sim {
+        let shared = Arc::clone(&result);
+        let nanos = sim.schedule.nanos(&sim.options.work);
+        let queued = sim.offload(&core, lane, nanos, move |_, core| {
+            let value = catch_unwind(AssertUnwindSafe(work));
+            *lock(&shared) = Some(value);
+            core.unpark(token);
+        });
+        if !queued {
+            return Err(OffloadError::Full);
+        }
+        return wait_for(&core, &result);
+    }
     let job = {
         let result = Arc::clone(&result);
         let finished = Arc::clone(&core.offload.finished);
@@ -312,10 +336,17 @@ where
     core.offload.submit(lane, job)?;
     core.counters.offload_jobs.add(1);
     core.offload.pending.set(core.offload.pending.get() + 1);
+    wait_for(&core, &result)
+}
+
+/// What a job leaves for the fiber that waits for it.
+type JobResult<T> = Mutex<Option<thread::Result<T>>>;
+
+fn wait_for<T>(core: &Core, result: &JobResult<T>) -> Result<T, OffloadError> {
     loop {
         core.park(WaitReason::Offload)
             .map_err(OffloadError::Stopped)?;
-        match lock(&result).take() {
+        match lock(result).take() {
             Some(Ok(value)) => return Ok(value),
             Some(Err(payload)) => return Err(OffloadError::Panicked(payload)),
             // Only the job's end uses the token, so this is a wake for nothing; the token of
@@ -323,4 +354,10 @@ where
             None => {}
         }
     }
+}
+
+/// The name of this thread, which is the test's in a test.
+#[cfg(feature = "sim")]
+pub(crate) fn thread_name() -> Option<String> {
+    thread::current().name().map(str::to_owned)
 }

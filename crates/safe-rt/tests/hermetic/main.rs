@@ -10,6 +10,8 @@ mod listener;
 mod loopback;
 mod pki;
 mod refusal;
+#[cfg(feature = "sim")]
+mod sim;
 mod stack;
 mod stream;
 mod support;

@@ -1,0 +1,16 @@
+//! The simulator itself, and what it finds out about the runtime.
+
+mod disk;
+mod hosts;
+mod laws;
+mod net;
+mod seeds;
+mod time;
+
+use crate::sim::{Run, SimBuilder, World};
+
+/// Runs `main` under one seed.
+#[track_caller]
+fn run<T: 'static>(seed: u64, main: impl FnOnce(&World) -> T + 'static) -> Run<T> {
+    SimBuilder::new(seed).run(main).unwrap()
+}
