@@ -11,14 +11,15 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
-use crate::stack::{Bounds, FiberStack, HEAD_BYTES};
+use crate::local::Locals;
+use crate::stack::{Bounds, CACHE_LINE, FiberStack, HEAD_BYTES};
 
 /// What a panic leaves behind.
 pub(crate) type PanicPayload = Box<dyn Any + Send + 'static>;
@@ -60,52 +61,75 @@ pub(crate) struct FiberCoroutine {
 
 type Inner = Coroutine<(), (), (), FiberStack>;
 
-/// What lies above a stack.
+/// What lies above a stack. What every switch goes through comes first, in one cache line.
+#[repr(C)]
 struct Head {
     coroutine: Inner,
     /// Null until the body starts; then on the stack below, for as long as the body runs.
     yielder: Cell<*const Yielder<(), ()>>,
+    facts: Facts,
     /// The stack that the fiber is on.
     stack: Cell<Bounds>,
-    name: Cow<'static, str>,
-    location: Option<&'static Location<'static>>,
 }
 
-/// What a report can tell of the running fiber.
-pub(crate) struct Running<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) location: Option<&'static Location<'static>>,
-    pub(crate) stack: Bounds,
+/// What is known of a fiber from its start, and what it keeps for itself. Only those who look ask
+/// for it, so it lies with the fiber, on a page that is in memory anyway.
+#[repr(C)]
+pub(crate) struct Facts {
+    /// Turns that its body was given.
+    pub(crate) resumes: Cell<u64>,
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) location: &'static Location<'static>,
+    /// When it was spawned, in nanoseconds of the runtime's clock.
+    pub(crate) born: u64,
+    pub(crate) locals: RefCell<Locals>,
+    /// It has ended as far as new values of its own go.
+    pub(crate) locals_ended: Cell<bool>,
 }
 
-/// Shows the fiber that runs on this thread, if one does. May be called in a signal handler.
-pub(crate) fn with_running<T>(show: impl FnOnce(&Running<'_>) -> T) -> Option<T> {
+impl Facts {
+    pub(crate) fn new(
+        name: Cow<'static, str>,
+        location: &'static Location<'static>,
+        born: u64,
+    ) -> Self {
+        Self {
+            resumes: Cell::new(0),
+            name,
+            location,
+            born,
+            locals: RefCell::new(None),
+            locals_ended: Cell::new(false),
+        }
+    }
+}
+
+/// Shows the fiber that runs on this thread, if one does, and the stack that it is on. `show` must
+/// not suspend it. May be called in a signal handler, where only what does not change is looked at.
+#[inline(always)]
+pub(crate) fn with_running<T>(show: impl FnOnce(&Facts, Bounds) -> T) -> Option<T> {
     let head = RUNNING.get();
     if head.is_null() {
         return None;
     }
     // SAFETY: points to a head, by the invariant, that is not dropped while `show` runs: the fiber
-    // itself calls this, or is interrupted by the handler that does. Only the coroutine in it is
-    // borrowed elsewhere. The other fields do not change while the fiber runs, but for the bounds,
-    // which it sets itself: a handler that interrupts it just then reads some of each.
-    let (name, location, stack) = unsafe { (&(*head).name, (*head).location, (*head).stack.get()) };
-    Some(show(&Running {
-        name,
-        location,
-        stack,
-    }))
+    // itself calls this, or is interrupted by the handler that does. Nobody has a `&mut` to these
+    // two fields; the bounds are set by the fiber itself: a handler that interrupts it just then
+    // reads some of each.
+    let (facts, stack) = unsafe { (&(*head).facts, (*head).stack.get()) };
+    Some(show(facts, stack))
 }
 
 impl FiberCoroutine {
     /// Prepares `body`, which starts at the first resume; `end` then gets its value or its panic.
-    pub(crate) fn new<T, F, D>(stack: FiberStack, body: F, end: D) -> Self
+    pub(crate) fn new<T, F, D>(stack: FiberStack, facts: Facts, body: F, end: D) -> Self
     where
         T: 'static,
         F: FnOnce() -> T + 'static,
         D: FnOnce(Result<T, PanicPayload>) + 'static,
     {
         // SAFETY: everything the closures hold is 'static.
-        unsafe { Self::new_unchecked(stack, body, end) }
+        unsafe { Self::new_unchecked(stack, facts, body, end) }
     }
 
     /// As [`FiberCoroutine::new`] for a body that borrows.
@@ -114,7 +138,12 @@ impl FiberCoroutine {
     ///
     /// What `body` and `end` borrow must stay valid until the coroutine finished or for ever if
     /// it never does.
-    pub(crate) unsafe fn new_unchecked<T, F, D>(stack: FiberStack, body: F, end: D) -> Self
+    pub(crate) unsafe fn new_unchecked<T, F, D>(
+        stack: FiberStack,
+        facts: Facts,
+        body: F,
+        end: D,
+    ) -> Self
     where
         F: FnOnce() -> T,
         D: FnOnce(Result<T, PanicPayload>),
@@ -122,10 +151,10 @@ impl FiberCoroutine {
         if size_of::<(F, D)>() > CLOSURE_BYTES_MAX {
             let body: Box<dyn FnOnce() -> T + '_> = Box::new(body);
             // SAFETY: the caller's promise covers the body wherever it lies.
-            return unsafe { Self::new_inline(stack, body, end) };
+            return unsafe { Self::new_inline(stack, facts, body, end) };
         }
         // SAFETY: the caller's promise.
-        unsafe { Self::new_inline(stack, body, end) }
+        unsafe { Self::new_inline(stack, facts, body, end) }
     }
 
     /// As [`FiberCoroutine::new_unchecked`] for closures that are known to fit on the stack.
@@ -133,7 +162,8 @@ impl FiberCoroutine {
     /// # Safety
     ///
     /// As [`FiberCoroutine::new_unchecked`].
-    unsafe fn new_inline<T, F, D>(stack: FiberStack, body: F, end: D) -> Self
+    #[inline]
+    unsafe fn new_inline<T, F, D>(stack: FiberStack, facts: Facts, body: F, end: D) -> Self
     where
         F: FnOnce() -> T,
         D: FnOnce(Result<T, PanicPayload>),
@@ -154,7 +184,7 @@ impl FiberCoroutine {
             }
         };
         const {
-            assert!(size_of::<Head>() <= HEAD_BYTES && align_of::<Head>() <= HEAD_BYTES);
+            assert!(size_of::<Head>() <= HEAD_BYTES && align_of::<Head>() <= CACHE_LINE);
         };
         let head = stack.head().cast::<Head>();
         let bounds = stack.bounds();
@@ -167,20 +197,18 @@ impl FiberCoroutine {
             head.write(Head {
                 coroutine,
                 yielder: Cell::new(ptr::null()),
+                facts,
                 stack: Cell::new(bounds),
-                name: Cow::Borrowed(""),
-                location: None,
             });
         };
         Self { head }
     }
 
-    /// Says what to call the fiber in the report of an overflow. Before its first resume.
-    pub(crate) fn label(&mut self, name: Cow<'static, str>, location: &'static Location<'static>) {
-        // SAFETY: points to a live head that nobody else has a reference to: it does not run.
-        let head = unsafe { self.head.as_mut() };
-        head.name = name;
-        head.location = Some(location);
+    /// What is known of the fiber, and its stack. While it runs [`with_running`] shows them.
+    pub(crate) fn facts(&self) -> (&Facts, Bounds) {
+        let head = self.head.as_ptr();
+        // SAFETY: points to a live head, by the invariant, and nobody has a `&mut` to these fields.
+        unsafe { (&(*head).facts, (*head).stack.get()) }
     }
 
     /// Switches to the body until it suspends or ends.
@@ -190,6 +218,8 @@ impl FiberCoroutine {
         // SAFETY: points to a live head, by the invariant; its coroutine is borrowed until control
         // comes back, and what runs meanwhile touches the other fields alone.
         let coroutine = unsafe { &mut (*self.head.as_ptr()).coroutine };
+        let resumes = &self.facts().0.resumes;
+        resumes.set(resumes.get() + 1);
         let switch = match coroutine.resume(()) {
             CoroutineResult::Yield(()) => Switch::Suspended,
             CoroutineResult::Return(()) => Switch::Finished,

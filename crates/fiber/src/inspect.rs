@@ -22,8 +22,8 @@ const NAME_SHOWN_MAX: usize = 64;
 /// Names a fiber of one runtime: its slot, and which fiber in that slot it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FiberId {
-    index: u32,
-    generation: u32,
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
 }
 
 impl fmt::Display for FiberId {
@@ -63,7 +63,8 @@ impl fmt::Display for FiberState {
 
 /// One fiber, as it was when it was asked for.
 ///
-/// Its text is one line: number, name, what it does, where it was spawned, its age, its turns.
+/// Its text is one line: number, name, what it does, where it was spawned, its age, its turns, its
+/// stack.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FiberInfo {
@@ -79,7 +80,7 @@ pub struct FiberInfo {
     pub age: Duration,
     /// How often it was given its turn.
     pub resumes: u64,
-    /// Bytes of its stack that were in use at most, where that is known.
+    /// Bytes of its stack that were in use at most, see [`crate::stack_high_water`].
     pub stack_high_water: Option<usize>,
 }
 
@@ -166,7 +167,7 @@ impl fmt::Display for FiberList {
 }
 
 /// All fibers of this thread's runtime that have not ended, the caller among them; none outside a
-/// runtime. Does not yield. Allocates for all of them.
+/// runtime. Does not yield. Allocates for all of them, and asks the system about the stack of each.
 ///
 /// # Examples
 ///
@@ -204,7 +205,7 @@ impl Core {
         }
     }
 
-    /// One fiber, or the last one in that slot.
+    /// One fiber; also one whose body has ended, until it is removed.
     pub(crate) fn fiber_info(&self, index: u32) -> FiberInfo {
         info(&self.fibers.borrow(), index, self.clock.now())
     }
@@ -212,8 +213,7 @@ impl Core {
 
 fn info(fibers: &Fibers, index: u32, now: u64) -> FiberInfo {
     let fiber = &fibers[index];
-    let facts = fibers.facts(index);
-    FiberInfo {
+    fibers.with_facts(index, |facts, stack| FiberInfo {
         id: FiberId {
             index,
             generation: fiber.generation,
@@ -227,7 +227,7 @@ fn info(fibers: &Fibers, index: u32, now: u64) -> FiberInfo {
         },
         spawned_at: facts.location,
         age: Duration::from_nanos(now.saturating_sub(facts.born)),
-        resumes: fiber.resumes,
-        stack_high_water: None,
-    }
+        resumes: facts.resumes.get(),
+        stack_high_water: Some(stack.touched()),
+    })
 }

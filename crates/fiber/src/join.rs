@@ -1,21 +1,21 @@
 //! Waiting for a fiber's end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
-use crate::cancel::Canceller;
-use crate::core;
+use crate::core::{self, Core};
 use crate::coroutine::PanicPayload;
 use crate::error::JoinError;
+use crate::inspect::FiberId;
 use crate::local;
 use crate::park::{Link, Unparker, WaitList, WaitReason, wait_on};
 use crate::sync::Source;
 
 /// Where a fiber leaves its value.
 pub(crate) struct JoinCell<T> {
-    result: RefCell<Option<Result<T, PanicPayload>>>,
+    result: Cell<Option<Result<T, PanicPayload>>>,
     finished: Cell<bool>,
     waiters: WaitList,
 }
@@ -23,7 +23,7 @@ pub(crate) struct JoinCell<T> {
 impl<T> JoinCell<T> {
     pub(crate) fn new() -> Self {
         Self {
-            result: RefCell::new(None),
+            result: Cell::new(None),
             finished: Cell::new(false),
             waiters: WaitList::new(),
         }
@@ -31,11 +31,11 @@ impl<T> JoinCell<T> {
 
     pub(crate) fn complete(&self, result: Result<T, PanicPayload>) {
         let core = core::current();
+        local::end();
         if let Some(core) = &core {
-            local::end(core);
             core.counters.panics.add(u64::from(result.is_err()));
         }
-        *self.result.borrow_mut() = Some(result);
+        self.result.set(Some(result));
         self.finished.set(true);
         if let Some(core) = &core {
             self.waiters.wake_all(core);
@@ -43,7 +43,7 @@ impl<T> JoinCell<T> {
     }
 
     pub(crate) fn take(&self) -> Option<Result<T, PanicPayload>> {
-        self.result.borrow_mut().take()
+        self.result.take()
     }
 }
 
@@ -64,7 +64,8 @@ impl<T> JoinCell<T> {
 /// ```
 pub struct JoinHandle<T> {
     cell: Rc<JoinCell<T>>,
-    canceller: Canceller,
+    core: Weak<Core>,
+    id: FiberId,
 }
 
 impl<T> fmt::Debug for JoinHandle<T> {
@@ -76,8 +77,12 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 impl<T> JoinHandle<T> {
-    pub(crate) fn new(cell: Rc<JoinCell<T>>, canceller: Canceller) -> Self {
-        Self { cell, canceller }
+    pub(crate) fn new(cell: Rc<JoinCell<T>>, core: &Rc<Core>, id: FiberId) -> Self {
+        Self {
+            cell,
+            core: Rc::downgrade(core),
+            id,
+        }
     }
 
     /// Waits for the fiber's end and takes its value. Yields until then.
@@ -114,7 +119,9 @@ impl<T> JoinHandle<T> {
     /// Cancels the fiber: every wait in it fails with [`crate::Stopped::Cancelled`] from now on.
     /// Does not yield and does not wait for its end.
     pub fn cancel(&self) {
-        self.canceller.cancel();
+        if let Some(core) = self.core.upgrade() {
+            core.cancel_fiber(self.id);
+        }
     }
 }
 

@@ -6,8 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::Rc;
 
-use crate::core::{self, Core};
-use crate::coroutine::discard;
+use crate::coroutine::{discard, with_running};
 use crate::error::Stopped;
 
 /// What one fiber keeps: its values by the address of their key, in order of their first use.
@@ -48,15 +47,14 @@ impl<T: 'static> LocalKey<T> {
     /// [`Stopped::NoRuntime`] outside a fiber, and while the values of the fiber are dropped for one
     /// that was dropped already or never used.
     pub fn with<R>(&'static self, body: impl FnOnce(&T) -> R) -> Result<R, Stopped> {
-        let core = core::required()?;
-        let value = match self.find(&core)? {
+        let value = match self.find()? {
             Some(value) => value,
             None => {
                 let made = Rc::new((self.init)());
-                match self.find(&core)? {
+                match self.find()? {
                     Some(value) => value,
                     None => {
-                        self.keep(&core, &made);
+                        self.keep(&made);
                         made
                     }
                 }
@@ -65,26 +63,31 @@ impl<T: 'static> LocalKey<T> {
         Ok(body(&value))
     }
 
-    fn find(&'static self, core: &Core) -> Result<Option<Rc<T>>, Stopped> {
-        let fibers = core.fibers.borrow();
-        let index = core.current.get();
-        fibers.get(index).ok_or(Stopped::NoRuntime)?;
-        let facts = fibers.facts(index);
-        let found = facts.locals.iter().flat_map(|locals| locals.iter());
-        let found = found
-            .filter(|(key, _)| *key == self.address())
-            .find_map(|(_, value)| Rc::clone(value).downcast().ok());
-        match found {
-            None if facts.locals_ended => Err(Stopped::NoRuntime),
-            found => Ok(found),
-        }
+    fn find(&'static self) -> Result<Option<Rc<T>>, Stopped> {
+        let found = with_running(|facts, _| {
+            let locals = facts.locals.borrow();
+            let found = locals
+                .iter()
+                .flat_map(|locals| locals.iter())
+                .filter(|(key, _)| *key == self.address())
+                .find_map(|(_, value)| Rc::clone(value).downcast().ok());
+            match found {
+                None if facts.locals_ended.get() => Err(Stopped::NoRuntime),
+                found => Ok(found),
+            }
+        });
+        found.unwrap_or(Err(Stopped::NoRuntime))
     }
 
-    fn keep(&'static self, core: &Core, value: &Rc<T>) {
+    fn keep(&'static self, value: &Rc<T>) {
         let entry = (self.address(), Rc::clone(value) as Rc<dyn Any>);
-        let mut fibers = core.fibers.borrow_mut();
-        let locals = &mut fibers.facts_mut(core.current.get()).locals;
-        locals.get_or_insert_default().push(entry);
+        with_running(|facts, _| {
+            facts
+                .locals
+                .borrow_mut()
+                .get_or_insert_default()
+                .push(entry);
+        });
     }
 
     fn address(&'static self) -> usize {
@@ -94,29 +97,28 @@ impl<T: 'static> LocalKey<T> {
 
 /// Drops the running fiber's values; from here on it gets no new ones.
 #[inline]
-pub(crate) fn end(core: &Core) {
-    let mut fibers = core.fibers.borrow_mut();
-    let facts = fibers.facts_mut(core.current.get());
-    facts.locals_ended = true;
-    if facts.locals.is_some() {
-        drop(fibers);
-        drop_all(core);
+pub(crate) fn end() {
+    let has_values = with_running(|facts, _| {
+        facts.locals_ended.set(true);
+        facts.locals.borrow().is_some()
+    });
+    if has_values == Some(true) {
+        drop_all();
     }
 }
 
 #[cold]
-fn drop_all(core: &Core) {
+fn drop_all() {
     loop {
-        let value = {
-            let mut fibers = core.fibers.borrow_mut();
-            let facts = fibers.facts_mut(core.current.get());
-            let value = facts.locals.as_mut().and_then(|locals| locals.pop());
+        let value = with_running(|facts, _| {
+            let mut locals = facts.locals.borrow_mut();
+            let value = locals.as_mut().and_then(|locals| locals.pop());
             if value.is_none() {
-                facts.locals = None;
+                *locals = None;
             }
             value
-        };
-        let Some(value) = value else { break };
+        });
+        let Some(value) = value.flatten() else { break };
         // Code of the user, while nothing is borrowed.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
             discard(payload, "while a value of the fiber was dropped");

@@ -22,6 +22,7 @@ use crate::scheduler::{State, Wake};
 use crate::sim::{self, Planted};
 
 const NONE: u32 = u32::MAX;
+const UNLINKED: u32 = u32::MAX - 1;
 
 /// What a parked fiber waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,31 +154,28 @@ impl Core {
     pub(crate) fn park(&self, reason: WaitReason) -> Result<(), Stopped> {
         self.may_switch()?;
         let index = self.current.get();
-        let stopped = {
+        let is_over = {
             let mut fibers = self.fibers.borrow_mut();
             let fiber = fibers.get_mut(index).ok_or(Stopped::NoRuntime)?;
-            match fiber.stopped {
-                Some(over) if !reason.is_shielded() => Some(over),
-                _ if fiber.notified => {
-                    fiber.notified = false;
+            let is_over = fiber.stopped && !reason.is_shielded();
+            if !is_over {
+                if mem::take(&mut fiber.notified) {
                     return Ok(());
                 }
-                _ => {
-                    fiber.state = State::Parked;
-                    fiber.reason = reason;
-                    None
-                }
+                fiber.state = State::Parked;
+                fiber.reason = reason;
             }
+            is_over
         };
-        if let Some(over) = stopped {
-            return Err(self.fail(over));
+        if is_over {
+            return Err(self.fail());
         }
         self.counters.parks.add(1);
         coroutine::suspend();
         let wake = self.fibers.borrow()[index].wake;
         match wake {
             Wake::Ready | Wake::Turn => Ok(()),
-            Wake::Stopped(over) => Err(self.note_failure(over)),
+            Wake::Stopped => Err(self.note_failure()),
         }
     }
 
@@ -223,31 +221,42 @@ impl Core {
     /// Fails if the running fiber's scope is over; giving up the turn then.
     #[inline(always)]
     pub(crate) fn check(&self) -> Result<(), Stopped> {
-        let stopped = {
+        let is_over = {
             let fibers = self.fibers.borrow();
-            fibers
-                .get(self.current.get())
-                .ok_or(Stopped::NoRuntime)?
-                .stopped
+            let fiber = fibers.get(self.current.get());
+            fiber.ok_or(Stopped::NoRuntime)?.stopped
         };
-        match stopped {
-            None => Ok(()),
-            Some(over) => {
-                self.may_switch()?;
-                Err(self.fail(over))
-            }
+        if !is_over {
+            return Ok(());
         }
+        self.may_switch()?;
+        Err(self.fail())
     }
 }
 
 /// A waiter in its list.
 pub(crate) struct Waiter {
-    token: Unparker,
+    /// The wait, without the runtime, which is the list's.
+    index: u32,
+    generation: u32,
+    epoch: u32,
+    /// [`UNLINKED`] once it was taken out of its list.
     previous: u32,
     next: u32,
-    linked: bool,
     /// Permits it waits for; none once it was served, and where there are no permits.
     wants: u32,
+}
+
+impl Waiter {
+    #[inline(always)]
+    fn token(&self, core: &Core) -> Unparker {
+        Unparker {
+            runtime: core.id,
+            index: self.index,
+            generation: self.generation,
+            epoch: self.epoch,
+        }
+    }
 }
 
 /// A link of a wait into the list of what it waits for, or a timer that ends the wait.
@@ -287,14 +296,18 @@ impl Waiters {
     #[inline(always)]
     fn add(&mut self, token: Unparker, wants: u32, previous: u32) -> u32 {
         let waiter = Waiter {
-            token,
+            index: token.index,
+            generation: token.generation,
+            epoch: token.epoch,
             previous,
             next: NONE,
-            linked: true,
             wants,
         };
         if self.free == NONE {
-            let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 waiters");
+            let index = u32::try_from(self.entries.len())
+                .ok()
+                .filter(|&index| index < UNLINKED)
+                .expect("fewer than 2^32 - 1 waiters");
             self.entries.push(waiter);
             return index;
         }
@@ -355,7 +368,7 @@ impl WaitList {
     #[inline]
     pub(crate) fn unlink(&self, core: &Core, link: Link) -> u32 {
         let mut waiters = core.waiters.borrow_mut();
-        if waiters.entries[link.slot as usize].linked {
+        if waiters.entries[link.slot as usize].previous != UNLINKED {
             self.cut(&mut waiters, link.slot);
         }
         let free = mem::replace(&mut waiters.free, link.slot);
@@ -378,7 +391,7 @@ impl WaitList {
             let (token, wants) = {
                 let mut waiters = core.waiters.borrow_mut();
                 let waiter = &waiters.entries[head as usize];
-                let (token, wants) = (waiter.token, waiter.wants);
+                let (token, wants) = (waiter.token(core), waiter.wants);
                 if wants > available.get() {
                     return;
                 }
@@ -403,6 +416,16 @@ impl WaitList {
         false
     }
 
+    /// As [`WaitList::wake_one`], in this thread's runtime, if there is one.
+    #[inline(always)]
+    pub(crate) fn wake_one_here(&self) {
+        if self.head.get() != NONE
+            && let Some(core) = core::current()
+        {
+            self.wake_one(&core);
+        }
+    }
+
     /// Wakes all that wait now.
     pub(crate) fn wake_all(&self, core: &Core) {
         while let Some(token) = self.pop(core) {
@@ -418,14 +441,14 @@ impl WaitList {
         }
         let mut waiters = core.waiters.borrow_mut();
         self.cut(&mut waiters, head);
-        Some(waiters.entries[head as usize].token)
+        Some(waiters.entries[head as usize].token(core))
     }
 
     #[inline]
     fn cut(&self, waiters: &mut Waiters, index: u32) {
         let waiter = &mut waiters.entries[index as usize];
-        waiter.linked = false;
-        let (previous, next) = (waiter.previous, waiter.next);
+        let previous = mem::replace(&mut waiter.previous, UNLINKED);
+        let next = waiter.next;
         match previous {
             NONE => self.head.set(next),
             previous => waiters.entries[previous as usize].next = next,

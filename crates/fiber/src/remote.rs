@@ -23,7 +23,7 @@ use crate::core::{self, Core};
 use crate::coroutine::discard;
 use crate::error::Stopped;
 use crate::park::Unparker;
-use crate::scheduler::spawn_on;
+use crate::spawn::spawn_on;
 use crate::stack::StackClass;
 use crate::world::net::Waker;
 

@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use crate::cancel::Entered;
 use crate::core::{self, Core};
-use crate::coroutine::{FiberCoroutine, PanicPayload, discard};
+use crate::coroutine::{Facts, FiberCoroutine, PanicPayload, discard};
 use crate::error::{SpawnError, Stopped};
 use crate::local;
 use crate::park::{WaitList, WaitReason, wait_on};
@@ -93,14 +93,15 @@ impl<'scope, E> Scope<'scope, '_, E> {
             return Err(SpawnError::WouldWait);
         }
         let stack = core.stack_for_spawn(StackClass::DEFAULT)?;
+        let facts = Facts::new(Cow::Borrowed(""), location, core.clock.now());
         let end = move |result| self.child_done(result);
         // SAFETY: `body` and `end` borrow what outlives 'scope. `scope` below does not return,
         // or unwind, before `children` is back at zero, which is the last thing `end` does; by
         // then `body` was consumed and errors and panics of it were kept or dropped. A child
         // that never ends keeps `scope` waiting for ever, so the borrowed data is never freed.
-        let coroutine = unsafe { FiberCoroutine::new_unchecked(stack, body, end) };
+        let coroutine = unsafe { FiberCoroutine::new_unchecked(stack, facts, body, end) };
         self.children.set(self.children.get() + 1);
-        core.add_fiber(coroutine, Some(*scope), Cow::Borrowed(""), location);
+        core.add_fiber(coroutine, *scope);
         Ok(())
     }
 
@@ -154,7 +155,7 @@ impl<'scope, E> Scope<'scope, '_, E> {
     /// Ends a child. Nothing in here unwinds, and nothing of the child is left after the count.
     fn child_done(&self, result: Result<Result<(), E>, PanicPayload>) {
         if let Some((core, _)) = &self.runtime {
-            local::end(core);
+            local::end();
             core.counters.panics.add(u64::from(result.is_err()));
         }
         let panic = match result {

@@ -1,7 +1,7 @@
 //! The tree of scopes: which are over, why, and which fibers are to be told.
 //!
-//! The root belongs to the runtime, each fiber has a scope, each `timeout`, `deadline`,
-//! `cancellable` and `scope` adds one below. Once a scope is over (its deadline passed, or it was
+//! The root belongs to the runtime; a fiber has a scope of its own below it as soon as it needs one;
+//! each `timeout`, `deadline`, `cancellable` and `scope` adds one below. Once a scope is over (its deadline passed, or it was
 //! cancelled) so is all below it: every wait there fails until the scope is left. The scope that
 //! is over first keeps its cause; only it turns the cause into its own result. A `shield` is the
 //! exception: it and what is below it is over by its own deadline alone.
@@ -10,6 +10,7 @@ use std::mem;
 
 use crate::core::Core;
 use crate::error::Stopped;
+use crate::inspect::FiberId;
 use crate::park::WaitReason;
 use crate::scheduler::{Fibers, State, Wake};
 use crate::timer::{Target, TimerKey};
@@ -19,7 +20,7 @@ const NONE: u32 = u32::MAX;
 
 /// Waits of one fiber that may fail in a row, until it leaves the scope that is over, before
 /// each further one costs a pause.
-const FAILURES_FREE_MAX: u32 = 64;
+const FAILURES_FREE_MAX: u8 = 64;
 /// That pause.
 const FAILURE_PAUSE_NANOS: u64 = 1_000_000;
 
@@ -58,7 +59,7 @@ struct Node {
     observed: bool,
     /// Whether the end of an outer scope stops here; if so with the failed waits of its fiber
     /// before, which count on after it.
-    shield: Option<u32>,
+    shield: Option<u8>,
     deadline: Option<u64>,
     timer: Option<TimerKey>,
 }
@@ -146,7 +147,41 @@ impl Scopes {
         record.scope = scope;
         record.scope_previous = NONE;
         record.scope_next = first;
-        record.stopped = over;
+        record.stopped = over.is_some();
+    }
+
+    /// Adds a scope below the fiber's innermost and makes it that.
+    #[inline]
+    fn push(&mut self, fibers: &mut Fibers, fiber: u32) -> ScopeRef {
+        let scope = self.add(fibers[fiber].scope);
+        self.leave(fibers, fiber);
+        self.enter(fibers, fiber, scope.index);
+        scope
+    }
+
+    /// Gives a fiber that is right below the root a scope of its own there.
+    fn add_own(&mut self, fibers: &mut Fibers, fiber: u32) -> ScopeRef {
+        fibers[fiber].has_scope = true;
+        self.push(fibers, fiber)
+    }
+
+    /// The scope right below the root over `scope`, or `scope` itself.
+    fn outermost(&self, scope: u32) -> ScopeRef {
+        let mut index = scope;
+        while self.nodes[index as usize].parent != ScopeRef::ROOT.index {
+            index = self.nodes[index as usize].parent;
+        }
+        ScopeRef {
+            index,
+            generation: self.nodes[index as usize].generation,
+        }
+    }
+
+    /// Why a scope that is over is.
+    fn over(&self, scope: u32) -> Over {
+        self.nodes[scope as usize]
+            .over
+            .expect("a fiber is stopped by a scope that is over")
     }
 
     /// Takes a fiber out of its innermost scope.
@@ -248,11 +283,11 @@ impl Core {
                 while index != NONE {
                     let fiber = &mut fibers[index];
                     let next = fiber.scope_next;
-                    fiber.stopped = Some(over);
+                    fiber.stopped = true;
                     if fiber.state == State::Parked && !fiber.is_shielded() {
                         fiber.state = State::Ready;
                         self.counters.wakes.add(1);
-                        fiber.wake = Wake::Stopped(over);
+                        fiber.wake = Wake::Stopped;
                         self.ready.push(&mut fibers, index);
                     }
                     index = next;
@@ -264,10 +299,11 @@ impl Core {
 
     /// Records that a wait of the running fiber failed; returns why.
     #[cold]
-    pub(crate) fn note_failure(&self, over: Over) -> Stopped {
+    pub(crate) fn note_failure(&self) -> Stopped {
         let fiber = &mut self.fibers.borrow_mut()[self.current.get()];
         fiber.failures = fiber.failures.saturating_add(1);
         let mut scopes = self.scopes.borrow_mut();
+        let over = scopes.over(fiber.scope);
         if scopes.get(over.origin).is_some() {
             scopes.nodes[over.origin.index as usize].observed = true;
         }
@@ -278,7 +314,7 @@ impl Core {
     /// swallows the error starves nobody; after 64 in a row it also costs a millisecond. Scopes
     /// that the loop opens and leaves on the way do not hide it.
     #[cold]
-    pub(crate) fn fail(&self, over: Over) -> Stopped {
+    pub(crate) fn fail(&self) -> Stopped {
         let index = self.current.get();
         let failures = self.fibers.borrow()[index].failures;
         // The wait is over before the turn is given up: a wake must go to one who can use it.
@@ -288,10 +324,9 @@ impl Core {
         } else {
             if failures == FAILURES_FREE_MAX {
                 let fiber = self.fiber_info(index);
-                log::warn!(
-                    "{fiber} goes on waiting although its scope is over ({})",
-                    over.cause
-                );
+                let scope = self.fibers.borrow()[index].scope;
+                let cause = self.scopes.borrow().over(scope).cause;
+                log::warn!("{fiber} goes on waiting although its scope is over ({cause})");
             }
             // Not the token above: a logger may have waited.
             if let Ok(token) = self.prepare() {
@@ -301,19 +336,48 @@ impl Core {
                 let _ = self.park(WaitReason::Penalty);
             }
         }
-        self.note_failure(over)
+        self.note_failure()
     }
 
     /// Adds a scope below the running fiber's and enters it.
     pub(crate) fn push_scope(&self) -> Result<ScopeRef, Stopped> {
         let index = self.current.get();
         let mut fibers = self.fibers.borrow_mut();
-        let outer = fibers.get(index).ok_or(Stopped::NoRuntime)?.scope;
+        let fiber = fibers.get(index).ok_or(Stopped::NoRuntime)?;
         let mut scopes = self.scopes.borrow_mut();
-        let scope = scopes.add(outer);
-        scopes.leave(&mut fibers, index);
-        scopes.enter(&mut fibers, index, scope.index);
-        Ok(scope)
+        if fiber.scope == ScopeRef::ROOT.index {
+            scopes.add_own(&mut fibers, index);
+        }
+        Ok(scopes.push(&mut fibers, index))
+    }
+
+    /// Cancels a fiber that runs right below the root or in a scope of its own there. Nothing when
+    /// it has ended.
+    pub(crate) fn cancel_fiber(&self, id: FiberId) {
+        let own = {
+            let mut fibers = self.fibers.borrow_mut();
+            let Some(fiber) = fibers.named(id) else {
+                return;
+            };
+            let mut scopes = self.scopes.borrow_mut();
+            if fiber.has_scope {
+                scopes.outermost(fiber.scope)
+            } else {
+                scopes.add_own(&mut fibers, id.index)
+            }
+        };
+        self.expire(own, Stopped::Cancelled);
+    }
+
+    /// Takes a fiber that has ended out of its scope, and removes the one that is its own.
+    pub(crate) fn leave_scopes(&self, fibers: &mut Fibers, index: u32) {
+        let mut scopes = self.scopes.borrow_mut();
+        scopes.leave(fibers, index);
+        if fibers[index].has_scope {
+            let own = scopes.outermost(fibers[index].scope);
+            // It has no deadline.
+            let _ = scopes.remove(own);
+        }
     }
 
     /// As [`Core::push_scope`], for a scope that is over by its own deadline alone.
@@ -321,7 +385,7 @@ impl Core {
         let scope = self.push_scope()?;
         let mut fibers = self.fibers.borrow_mut();
         let fiber = &mut fibers[self.current.get()];
-        fiber.stopped = None;
+        fiber.stopped = false;
         let node = &mut self.scopes.borrow_mut().nodes[scope.index as usize];
         node.over = None;
         node.shield = Some(mem::take(&mut fiber.failures));

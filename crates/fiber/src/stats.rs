@@ -102,7 +102,7 @@ pub fn stats() -> Stats {
 /// which [`Stats::stacks_made`] tells. For choosing the size of a stack, not for every day.
 #[must_use]
 pub fn stack_high_water() -> Option<usize> {
-    coroutine::with_running(|running| running.stack.touched())
+    coroutine::with_running(|_, stack| stack.touched())
 }
 
 /// How the stacks of this thread's runtime are guarded; none outside one. Does not yield.

@@ -11,8 +11,8 @@ use crate::core::{self, Core, NO_FIBER};
 use crate::coroutine;
 use crate::error::SpawnError;
 use crate::join::JoinHandle;
-use crate::scheduler::spawn_on;
 use crate::sim::state::{Halt, State};
+use crate::spawn::spawn_on;
 use crate::stack::StackClass;
 
 /// The machine `main` runs on.

@@ -207,8 +207,11 @@ impl Stacks {
     }
 }
 
-/// Bytes above a stack that belong to whoever owns it; a multiple of a cache line.
-pub(crate) const HEAD_BYTES: usize = 128;
+/// Bytes above a stack that belong to whoever owns it: a few cache lines, to the byte.
+pub(crate) const HEAD_BYTES: usize = 3 * CACHE_LINE;
+
+/// What ends of stacks are aligned to.
+pub(crate) const CACHE_LINE: usize = 64;
 
 /// One fiber's stack. Dropping it gives it back; it must not be dropped while a coroutine lives
 /// on it, which `coroutine.rs` sees to.
@@ -222,8 +225,8 @@ pub(crate) struct FiberStack {
 }
 
 impl FiberStack {
-    /// The bytes above the stack, for its owner's use: [`HEAD_BYTES`] of them, aligned to as many,
-    /// written by nobody else for as long as the stack is not dropped.
+    /// The bytes above the stack, for its owner's use: [`HEAD_BYTES`] of them, aligned to
+    /// [`CACHE_LINE`], written by nobody else for as long as the stack is not dropped.
     pub(crate) fn head(&self) -> NonNull<u8> {
         let address = self.base.get();
         NonNull::new(ptr::with_exposed_provenance_mut(address)).expect("a base is not zero")
@@ -285,7 +288,7 @@ fn below_head(end: StackPointer) -> StackPointer {
 // SAFETY: base and limit are the ends of memory that this value keeps mapped for as long as it
 // lives (it counts the pool, which unmaps nothing that is taken), that no other FiberStack
 // shares, that is readable and writable above the guard at its low end, and that is aligned:
-// both ends are multiples of 128.
+// both ends are multiples of a cache line.
 unsafe impl Stack for FiberStack {
     #[inline(always)]
     fn base(&self) -> StackPointer {
@@ -346,7 +349,7 @@ mod tests {
             assert!(
                 ranges
                     .iter()
-                    .all(|(low, high)| low < high && high % 128 == 0)
+                    .all(|(low, high)| low < high && high % CACHE_LINE == 0)
             );
             assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0));
         }

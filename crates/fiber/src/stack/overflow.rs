@@ -21,7 +21,8 @@ use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
-use crate::coroutine::{self, Running};
+use crate::coroutine::{self, Facts};
+use crate::stack::Bounds;
 use crate::sys::{self, Guard, Mapping};
 
 /// Stack of the handler and of those it hands on to: the kernel alone may put 12 KiB of registers
@@ -147,13 +148,13 @@ extern "C" fn on_fault(
     let (address, code) = unsafe { ((*info).si_addr() as usize, (*info).si_code) };
     // Zero or less: sent by somebody, so there is no address.
     if code > 0 && WANTED.get() {
-        let again = coroutine::with_running(|running| {
-            if !running.stack.is_guard(address) {
+        let again = coroutine::with_running(|facts, stack| {
+            if !stack.is_guard(address) {
                 return false;
             }
             let again = REPORTED.swap(true, Ordering::Relaxed);
             if !again {
-                report(running, address);
+                report(facts, stack, address);
             }
             again
         });
@@ -222,28 +223,25 @@ impl Previous {
 }
 
 /// Writes the report to standard error.
-fn report(running: &Running<'_>, address: usize) {
+fn report(fiber: &Facts, stack: Bounds, address: usize) {
     let mut text = Text::new();
     text.add(b"\nfiber ");
-    if running.name.is_empty() {
+    if fiber.name.is_empty() {
         text.add(b"without a name");
     } else {
         text.add(b"\"");
-        text.add(&running.name.as_bytes()[..running.name.len().min(SHOWN_BYTES)]);
+        text.add(&fiber.name.as_bytes()[..fiber.name.len().min(SHOWN_BYTES)]);
         text.add(b"\"");
     }
-    if let Some(location) = running.location {
-        let file = location.file().as_bytes();
-        text.add(b" (spawned at ");
-        text.add(&file[file.len().saturating_sub(SHOWN_BYTES)..]);
-        text.add(b":");
-        text.add_number(location.line() as usize);
-        text.add(b")");
-    }
-    text.add(b" has overflowed its stack of ");
-    text.add_number(running.stack.end - running.stack.low);
+    let file = fiber.location.file().as_bytes();
+    text.add(b" (spawned at ");
+    text.add(&file[file.len().saturating_sub(SHOWN_BYTES)..]);
+    text.add(b":");
+    text.add_number(fiber.location.line() as usize);
+    text.add(b") has overflowed its stack of ");
+    text.add_number(stack.end - stack.low);
     text.add(b" bytes, ");
-    text.add_number(running.stack.end - address);
+    text.add_number(stack.end - address);
     text.add(b" bytes deep\n");
     let mut left = &text.bytes[..text.len];
     while !left.is_empty() {

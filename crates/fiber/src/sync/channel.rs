@@ -170,9 +170,7 @@ impl<T> Sender<T> {
         }
         queue.push_back(value);
         drop(queue);
-        if let Some(core) = core::current() {
-            self.0.waiting_to_receive.wake_one(&core);
-        }
+        self.0.waiting_to_receive.wake_one_here();
         Ok(())
     }
 }
@@ -225,9 +223,7 @@ impl<T> Receiver<T> {
         let value = self.0.queue.borrow_mut().pop_front();
         match value {
             Some(value) => {
-                if let Some(core) = core::current() {
-                    self.0.waiting_to_send.wake_one(&core);
-                }
+                self.0.waiting_to_send.wake_one_here();
                 Ok(value)
             }
             None if self.0.senders.get() == 0 => Err(TryRecvError::Closed),

@@ -75,7 +75,8 @@ fn the_text_of_a_fiber_is_one_line_of_bounded_length() {
             lines[2].starts_with("fiber 2 waits for Event, spawned at "),
             "{text}"
         );
-        assert!(lines[2].ends_with(" old, 1 turn"), "{text}");
+        assert!(lines[2].contains(" old, 1 turn, "), "{text}");
+        assert!(lines[2].ends_with(" bytes of stack"), "{text}");
     });
 }
 
@@ -91,6 +92,26 @@ fn a_text_of_many_fibers_is_bounded_and_says_how_many_it_leaves_out() {
         assert_eq!(text.lines().count(), 65);
         assert!(text.ends_with("\nand 936 more"), "{text}");
         assert_eq!(Vec::<FiberInfo>::from(list).len(), 1_000);
+    });
+}
+
+#[test]
+fn the_stack_of_a_fiber_that_waits_is_seen_from_outside() {
+    const FRAME: usize = 100 * 1024;
+    fn deep() -> usize {
+        let frame = [1_u8; FRAME];
+        std::hint::black_box(&frame).len()
+    }
+    paused(|| {
+        go(|| Event::new().wait());
+        go(|| {
+            deep();
+            Event::new().wait()
+        });
+        turns(1);
+        let used = |index: usize| fibers()[index].stack_high_water.unwrap();
+        assert!(used(1) >= 4096 && used(1) < FRAME, "{}", used(1));
+        assert!(used(2) >= FRAME, "{}", used(2));
     });
 }
 

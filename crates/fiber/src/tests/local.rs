@@ -237,7 +237,11 @@ fn a_key_is_no_value_and_a_fiber_without_values_has_none() {
         turns(1);
         COUNT.with(|_| ()).unwrap();
         let records = core.fibers.borrow();
-        let locals = |index| records.facts(index).locals.as_ref().map(|kept| kept.len());
+        let locals = |index| {
+            records.with_facts(index, |facts, _| {
+                facts.locals.borrow().as_ref().map(|kept| kept.len())
+            })
+        };
         assert_eq!((locals(0), locals(1)), (Some(1), None));
         drop(records);
         count.set(fibers().len());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::child::{dies_in_child, passes_in_child};
 use super::{go, paused, turns};
-use crate::coroutine::{FiberCoroutine, Switch};
+use crate::coroutine::{Facts, FiberCoroutine, Switch};
 use crate::stack::{STACK_BYTES_DEFAULT, StackClass, StackGuards, Stacks};
 use crate::{
     Event, FiberBuilder, RunError, Runtime, SpawnError, sleep, spawn, stack_guards, stats,
@@ -47,6 +47,11 @@ pub(crate) fn use_stack(bytes: usize) -> u64 {
         return black_box(&frame)[7];
     }
     use_stack(below) + black_box(&frame)[7]
+}
+
+/// Those of a fiber of a test.
+fn facts() -> Facts {
+    Facts::new("".into(), std::panic::Location::caller(), 0)
 }
 
 #[test]
@@ -170,7 +175,7 @@ fn a_fiber_runs_on_every_kind_of_stack() {
                 black_box(&used)[7]
             };
             let mut coroutine =
-                FiberCoroutine::new(stack, body, |value| assert_eq!(value.unwrap(), 1));
+                FiberCoroutine::new(stack, facts(), body, |value| assert_eq!(value.unwrap(), 1));
             assert_eq!(coroutine.resume(), Switch::Suspended);
             assert_eq!(coroutine.resume(), Switch::Finished);
         }
@@ -312,7 +317,12 @@ fn a_fiber_dropped_before_it_starts_drops_its_body_and_one_dropped_after_is_leak
             crate::coroutine::suspend();
             drop(held);
         };
-        FiberCoroutine::new(stacks.take(StackClass::DEFAULT).unwrap(), body, |_| ())
+        FiberCoroutine::new(
+            stacks.take(StackClass::DEFAULT).unwrap(),
+            facts(),
+            body,
+            |_| (),
+        )
     };
     drop(make());
     assert_eq!(std::rc::Rc::strong_count(&held), 1);

@@ -20,6 +20,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::core::Core;
+use crate::coroutine::Switch;
+use crate::inspect::FiberState;
 
 /// Time between two lines about turns that were too long.
 const QUIET_WINDOW: Duration = Duration::from_secs(1);
@@ -88,7 +90,7 @@ impl Watchdog {
 
     /// Counts a turn that was too long and tells of it, unless one was told just now.
     #[cold]
-    fn tell(&self, core: &Core, index: u32, took: Duration, now: Instant) {
+    fn tell(&self, core: &Core, turn: (u32, Switch), took: Duration, now: Instant) {
         core.counters.slow_turns.add(1);
         let told_at = self.told_at.get();
         if told_at.is_some_and(|told_at| now.duration_since(told_at) < QUIET_WINDOW) {
@@ -96,7 +98,10 @@ impl Watchdog {
             return;
         }
         self.told_at.set(Some(now));
-        let (fiber, bound) = (core.fiber_info(index), self.bound);
+        let (mut fiber, bound) = (core.fiber_info(turn.0), self.bound);
+        if turn.1 == Switch::Finished {
+            fiber.state = FiberState::Ended;
+        }
         let others = match self.untold.take() {
             0 => String::new(),
             untold => format!("; {untold} more turns were too long since the last such line"),
@@ -115,16 +120,22 @@ impl Core {
         if let Some(beside) = &watchdog.beside {
             beside.begin(self, index, began);
         }
-        let ran = self.run_next();
+        let turn = self.run_turn();
         let now = Instant::now();
         if let Some(beside) = &watchdog.beside {
             lock(&beside.turn).began = None;
         }
+        let Some((index, switch)) = turn else {
+            return false;
+        };
         let took = now.duration_since(began);
         if took > watchdog.bound {
-            watchdog.tell(self, index, took, now);
+            watchdog.tell(self, (index, switch), took, now);
         }
-        ran
+        if switch == Switch::Finished {
+            self.bury(index);
+        }
+        true
     }
 }
 
@@ -136,10 +147,11 @@ impl Beside {
         turn.index = index;
         {
             let fibers = core.fibers.borrow();
-            let facts = fibers.facts(index);
-            turn.location = facts.location;
-            turn.name.clear();
-            turn.name.push_str(&facts.name);
+            fibers.with_facts(index, |facts, _| {
+                turn.location = facts.location;
+                turn.name.clear();
+                turn.name.push_str(&facts.name);
+            });
         }
         if turn.asleep {
             self.changed.notify_one();
