@@ -20,7 +20,7 @@ struct Ban {
 /// The doors to the outside world and the raw system calls.
 const DOORS: &[&str] = &["crates/fiber/src/world/", "crates/fiber/src/sys.rs"];
 
-const BANS: [Ban; 10] = [
+const BANS: [Ban; 11] = [
     Ban {
         path: "std::fs",
         harmless: &[],
@@ -45,6 +45,12 @@ const BANS: [Ban; 10] = [
             "SocketAddrV4",
             "SocketAddrV6",
         ],
+        homes: DOORS,
+        instead: "it stops every fiber: `fiber::net`",
+    },
+    Ban {
+        path: "std::os::unix::net",
+        harmless: &["SocketAddr"],
         homes: DOORS,
         instead: "it stops every fiber: `fiber::net`",
     },
@@ -175,7 +181,8 @@ fn the_ban_rule_bites() {
         use std::time::{Duration, Instant, SystemTime};\n\
         fn f() { std::thread::sleep(d); let now = SystemTime::now(); std::thread::panicking(); }\n\
         use rustls::ClientConfig;\nuse rustls_pemfile::certs;\nuse corosensei::Coroutine;\n\
-        fn g() { println!(\"std::fs\"); std::process::exit(1) }\nuse mio::Poll;";
+        fn g() { println!(\"std::fs\"); std::process::exit(1) }\nuse mio::Poll;\n\
+        use std::os::unix::net::UnixStream;";
     let file = File {
         path: "crates/mqtt/src/client/x.rs".to_owned(),
         text: text.to_owned(),
@@ -192,6 +199,7 @@ fn the_ban_rule_bites() {
         (6, "corosensei::Coroutine"),
         (7, "std::process::exit"),
         (8, "mio::Poll"),
+        (9, "std::os::unix::net::UnixStream"),
     ];
     expect_findings(&check(&file), &expected);
 }

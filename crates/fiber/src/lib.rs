@@ -74,6 +74,7 @@ mod stack;
 mod stats;
 pub mod sync;
 mod sys;
+mod target;
 mod timer;
 mod world;
 

@@ -77,6 +77,7 @@ impl<E> fmt::Debug for Scope<'_, '_, E> {
 
 impl<'scope, E> Scope<'scope, '_, E> {
     /// Starts a child that may borrow whatever outlives the scope. Does not yield.
+    /// [`crate::FiberBuilder::spawn_scoped`] gives it a name, or a stack of another size.
     ///
     /// # Errors
     ///
@@ -87,13 +88,32 @@ impl<'scope, E> Scope<'scope, '_, E> {
         F: FnOnce() -> Result<(), E> + 'scope,
         E: 'scope,
     {
-        let location = Location::caller();
+        self.spawn_as(
+            Cow::Borrowed(""),
+            StackClass::DEFAULT,
+            Location::caller(),
+            body,
+        )
+    }
+
+    /// As [`Scope::spawn`], of a fiber with settings.
+    pub(crate) fn spawn_as<F>(
+        &'scope self,
+        name: Cow<'static, str>,
+        class: StackClass,
+        location: &'static Location<'static>,
+        body: F,
+    ) -> Result<(), SpawnError>
+    where
+        F: FnOnce() -> Result<(), E> + 'scope,
+        E: 'scope,
+    {
         let (core, scope) = self.runtime.as_ref().ok_or(SpawnError::NoRuntime)?;
         if core.no_park.is_on() {
             return Err(SpawnError::WouldWait);
         }
-        let stack = core.stack_for_spawn(StackClass::DEFAULT)?;
-        let facts = Facts::new(Cow::Borrowed(""), location, core.clock.now());
+        let stack = core.stack_for_spawn(class)?;
+        let facts = Facts::new(name, location, core.clock.now());
         let end = move |result| self.child_done(result);
         // SAFETY: `body` and `end` borrow what outlives 'scope. `scope` below does not return,
         // or unwind, before `children` is back at zero, which is the last thing `end` does; by

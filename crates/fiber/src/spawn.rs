@@ -9,6 +9,7 @@ use crate::coroutine::{Facts, FiberCoroutine, PanicPayload};
 use crate::error::SpawnError;
 use crate::inspect::FiberId;
 use crate::join::{JoinCell, JoinHandle};
+use crate::scope::Scope;
 use crate::scope_tree::ScopeRef;
 use crate::stack::{FiberStack, StackClass};
 
@@ -98,11 +99,49 @@ impl FiberBuilder {
     {
         let location = Location::caller();
         let core = core::current().ok_or(SpawnError::NoRuntime)?;
-        let class = match self.stack_bytes {
-            None => StackClass::DEFAULT,
-            Some(bytes) => StackClass::holding(bytes)?,
-        };
+        let class = self.class()?;
         spawn_on(&core, self.name, class, location, body)
+    }
+
+    /// Starts a child of a scope; see [`Scope::spawn`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::spawn`], and [`SpawnError::StackTooLarge`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fiber::run(|| {
+    /// let site = String::from("site/4");
+    /// fiber::scope(|s| {
+    ///     fiber::FiberBuilder::new()
+    ///         .name("reader")
+    ///         .spawn_scoped(s, || { assert!(site.starts_with("site")); Ok(()) })
+    /// })
+    /// .unwrap();
+    /// # }).unwrap();
+    /// ```
+    #[track_caller]
+    pub fn spawn_scoped<'scope, E, F>(
+        self,
+        scope: &'scope Scope<'scope, '_, E>,
+        body: F,
+    ) -> Result<(), SpawnError>
+    where
+        F: FnOnce() -> Result<(), E> + 'scope,
+        E: 'scope,
+    {
+        let location = Location::caller();
+        let class = self.class()?;
+        scope.spawn_as(self.name, class, location, body)
+    }
+
+    fn class(&self) -> Result<StackClass, SpawnError> {
+        match self.stack_bytes {
+            None => Ok(StackClass::DEFAULT),
+            Some(bytes) => StackClass::holding(bytes),
+        }
     }
 }
 

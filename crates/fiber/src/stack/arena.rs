@@ -24,6 +24,7 @@ use std::num::NonZeroUsize;
 use super::guard::{Splits, StackGuards};
 use crate::error::SpawnError;
 use crate::sys::{self, Guard, Mapping};
+use crate::target::GUARD_BYTES;
 
 /// Size of an arena's first chunk of stacks.
 const CHUNK_BYTES_FIRST: usize = 4 * 1024 * 1024;
@@ -39,16 +40,6 @@ const HOT_STACKS_MAX: usize = 64;
 pub(super) const HOT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// What a cold stack keeps: the page that every fiber touches.
 const KEPT_BYTES: usize = 4 * 1024;
-
-/// Size of the guard at the low end: one page where rustc probes every page of a frame and so
-/// does the C library; 64 KiB where either may step over a page.
-fn guard_bytes() -> usize {
-    if cfg!(target_arch = "x86_64") {
-        sys::page_size()
-    } else {
-        64 * 1024
-    }
-}
 
 /// Slots of one size.
 pub(super) struct Arena {
@@ -88,7 +79,7 @@ impl Arena {
     /// An arena of slots of `slot_bytes`, guard included unless it would take more than a quarter
     /// of them.
     pub(super) fn new(slot_bytes: usize, guards: StackGuards) -> Self {
-        let guard_bytes = guard_bytes();
+        let guard_bytes = GUARD_BYTES.next_multiple_of(sys::page_size());
         let slot_bytes = if guard_bytes > slot_bytes / 4 {
             (slot_bytes + guard_bytes).next_power_of_two()
         } else {

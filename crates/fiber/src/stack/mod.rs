@@ -27,26 +27,14 @@ use self::mapped::Mapped;
 use crate::error::SpawnError;
 use crate::stats::Counter;
 use crate::sys;
-
-/// Size of a fiber's stack when nothing else is asked for.
-#[cfg(target_pointer_width = "64")]
-pub const STACK_BYTES_DEFAULT: usize = 256 * 1024;
-/// Size of a fiber's stack when nothing else is asked for.
-#[cfg(not(target_pointer_width = "64"))]
-pub const STACK_BYTES_DEFAULT: usize = 64 * 1024;
+use crate::target::CLASSES;
+pub use crate::target::STACK_BYTES_DEFAULT;
 
 /// Size of the smallest stacks.
 pub const STACK_BYTES_MIN: usize = 64 * 1024;
 
 /// Size of the largest stacks.
 pub const STACK_BYTES_MAX: usize = STACK_BYTES_MIN << (2 * (CLASSES - 1));
-
-/// Sizes of stacks there are, each four times the one before.
-const CLASSES: usize = if cfg!(target_pointer_width = "64") {
-    6
-} else {
-    4
-};
 
 /// Time for which a stack is not used before it counts as cold, and half of that at least.
 const COLD_PERIOD_NANOS: u64 = 1_000_000_000;

@@ -5,7 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::{MILLISECOND, Trace, paused, timed, turns};
-use crate::{Event, Stopped, cancellable, scope, sleep, spawn, timeout, yield_now};
+use crate::{
+    Event, FiberBuilder, STACK_BYTES_DEFAULT, SpawnError, Stopped, cancellable, fibers, scope,
+    sleep, spawn, timeout, yield_now,
+};
 
 const LONG: Duration = Duration::from_secs(3_600);
 
@@ -333,5 +336,35 @@ fn a_scope_of_a_cancelled_fiber_is_over_from_the_start() {
         turns(1);
         fiber.cancel();
         assert_eq!(fiber.join().unwrap(), Err(Stopped::Cancelled));
+    });
+}
+
+#[test]
+fn a_child_of_a_scope_has_the_name_and_the_stack_it_was_given() {
+    paused(|| {
+        let bytes = 2 * STACK_BYTES_DEFAULT;
+        let seen = Cell::new((None, 0));
+        scope(|s| {
+            let child = FiberBuilder::new().name("child").stack_size(bytes);
+            child.spawn_scoped(s, || {
+                let used = [1_u8; STACK_BYTES_DEFAULT];
+                let sum = std::hint::black_box(&used)
+                    .iter()
+                    .map(|&byte| usize::from(byte))
+                    .sum();
+                let name = fibers()
+                    .iter()
+                    .map(|fiber| fiber.name.to_string())
+                    .find(|name| name == "child");
+                seen.set((name, sum));
+                Ok(())
+            })?;
+            let too_large = FiberBuilder::new().stack_size(usize::MAX);
+            let refused = too_large.spawn_scoped(s, || Ok(()));
+            assert!(matches!(refused, Err(SpawnError::StackTooLarge { .. })));
+            Ok::<_, SpawnError>(())
+        })
+        .unwrap();
+        assert_eq!(seen.take(), (Some("child".to_owned()), STACK_BYTES_DEFAULT));
     });
 }
