@@ -215,8 +215,9 @@ impl Source for Acquiring {
     }
 
     fn unlink(&self, link: Link) {
-        if self.permits.leave_line(link) {
-            self.served.set(true);
+        // Several fibers may wait with this one value, and it holds the permits of one.
+        if self.permits.leave_line(link) && self.served.replace(true) {
+            self.permits.give_back(self.wanted);
         }
     }
 }

@@ -415,3 +415,25 @@ fn a_mutex_and_a_semaphore_work_without_a_runtime_and_after_one() {
         assert_eq!(ended, AcquireError::Stopped(Stopped::WouldWait));
     });
 }
+
+#[test]
+fn two_fibers_that_wait_with_one_acquiring_take_the_permits_of_one() {
+    paused(|| {
+        let semaphore = Semaphore::new(2);
+        let held = semaphore.acquire_many(2).unwrap();
+        let acquiring = semaphore.acquiring(1);
+        scope(|s| {
+            for _ in 0..2 {
+                s.spawn(|| select(&[&acquiring], None).map(drop)).unwrap();
+            }
+            turns(1);
+            drop(held);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(semaphore.available(), 1);
+        assert!(acquiring.take().unwrap().is_some());
+        drop(acquiring);
+        assert_eq!(semaphore.available(), 2, "nothing is lost");
+    });
+}
