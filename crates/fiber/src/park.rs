@@ -259,8 +259,19 @@ impl Waiter {
     }
 }
 
-/// A link of a wait into the list of what it waits for, or a timer that ends the wait.
-#[derive(Clone, Copy, Debug)]
+/// A link of a wait into the list of what it waits for, or a timer that ends the wait. There is one
+/// of each, so that it is given back once.
+///
+/// ```compile_fail,E0382
+/// # fiber::run(|| {
+/// use fiber::Source;
+/// let event = fiber::Event::new();
+/// let link = event.link(fiber::prepare().unwrap()).unwrap();
+/// event.unlink(link);
+/// event.unlink(link);
+/// # });
+/// ```
+#[derive(Debug)]
 pub struct Link {
     pub(crate) slot: u32,
     /// Tells a timer from later ones in its slot; an entry of a list is given back by its owner.

@@ -67,7 +67,7 @@ pub fn select(sources: &[&dyn Source], deadline: Option<Instant>) -> io::Result<
             return Ok(Selected::Deadline);
         }
         let token = core.prepare()?;
-        let mut links: [Option<Link>; SELECT_SOURCES_MAX] = [None; SELECT_SOURCES_MAX];
+        let mut links: [Option<Link>; SELECT_SOURCES_MAX] = [const { None }; SELECT_SOURCES_MAX];
         let mut failed = None;
         for (source, link) in sources.iter().zip(&mut links) {
             match source.link(token) {
