@@ -10,8 +10,9 @@
 //!  one byte into the pipe              empty the pipe, then take the flags
 //! ```
 //!
-//! The handler runs on whatever stack its thread is on, a fiber's included, where the system puts a
-//! frame of up to 12 KiB; it calls nothing but an atomic store and `write`.
+//! The handler runs on the alternate stack of its thread where there is one, as in the thread of a
+//! runtime that reports overflows and in all threads of std: a fiber need not have room for the frame
+//! of up to 12 KiB that the system puts there. It calls nothing but an atomic store and `write`.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -28,6 +29,7 @@ use crate::core::{self, Core};
 use crate::error::Stopped;
 use crate::park::{Link, Unparker, WaitReason};
 use crate::sync::Source;
+use crate::sys;
 use crate::world::net::{Direction, Readiness};
 
 /// A signal that a program can be told something by.
@@ -150,6 +152,7 @@ impl Signals {
         let sender = self.sender.as_fd().try_clone_to_owned()?;
         let byte = signal_hook::low_level::pipe::register(signal.number(), sender)?;
         self.registered.push(byte);
+        sys::handle_on_alternate_stack(signal.number())?;
         self.watched.push(Watched { signal, pending });
         Ok(())
     }

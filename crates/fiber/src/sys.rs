@@ -9,6 +9,7 @@
 )]
 
 use std::io;
+use std::mem;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
@@ -273,6 +274,19 @@ impl TimerFd {
 impl AsRawFd for TimerFd {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+}
+
+/// Has the handler of a signal, which is installed, run on the alternate stack of its thread from
+/// here on, if that thread has one.
+pub(crate) fn handle_on_alternate_stack(signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: all zero is a valid value of this plain C structure. Both calls get pointers to values
+    // of the right type or none; what is installed is what was, but for where it runs.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        answer(libc::sigaction(signal, ptr::null(), &raw mut action))?;
+        action.sa_flags |= libc::SA_ONSTACK;
+        answer(libc::sigaction(signal, &raw const action, ptr::null_mut()))
     }
 }
 

@@ -8,10 +8,12 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::child::passes_in_child;
 use super::{MILLISECOND, go, paused, real, timed, turns};
 use crate::signal::{Signal, Signals};
 use crate::{
-    Elapsed, Event, Selected, Stopped, offload, select, sleep, spawn, stats, timeout, yield_now,
+    Elapsed, Event, Selected, Stopped, coroutine, offload, select, sleep, spawn, stats, timeout,
+    yield_now,
 };
 
 /// Far longer than a signal ever takes.
@@ -180,5 +182,32 @@ fn signals_that_outlive_their_runtime_wait_for_nothing() {
     paused(move || {
         assert_eq!(kept.recv(), Err(Stopped::NoRuntime));
         assert!(select(&[&kept], None).is_ok());
+    });
+}
+
+/// Calls itself until less than so many bytes of the fiber's stack are left, and raises `SIGUSR2`.
+#[inline(never)]
+fn raise_with_little_stack(left: usize) -> usize {
+    let frame = std::hint::black_box([0_u8; 64]);
+    let usable = coroutine::with_running(|running| running.stack.usable).unwrap();
+    let here = frame.as_ptr().addr() - usable;
+    if here < left {
+        raise();
+        return here;
+    }
+    raise_with_little_stack(left) + usize::from(frame[7])
+}
+
+#[test]
+fn a_signal_that_comes_while_a_fiber_has_little_stack_left_is_received() {
+    let name = "tests::signal::a_signal_that_comes_while_a_fiber_has_little_stack_left_is_received";
+    passes_in_child(name, &[], || {
+        real(|| {
+            let signals = Signals::listen(&[Signal::User2]).unwrap();
+            // Less than the system's frame takes where registers are widest.
+            let mut deep = spawn(|| raise_with_little_stack(2_500)).unwrap();
+            assert!(deep.join().unwrap() > 2_000);
+            assert_eq!(timeout(PATIENCE, || signals.recv()), Ok(Ok(Signal::User2)));
+        });
     });
 }
