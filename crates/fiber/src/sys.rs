@@ -11,6 +11,8 @@
 use std::io;
 use std::mem;
 use std::num::NonZeroUsize;
+#[cfg(test)]
+use std::os::fd::BorrowedFd;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
@@ -287,6 +289,25 @@ pub(crate) fn handle_on_alternate_stack(signal: libc::c_int) -> io::Result<()> {
         answer(libc::sigaction(signal, ptr::null(), &raw mut action))?;
         action.sa_flags |= libc::SA_ONSTACK;
         answer(libc::sigaction(signal, &raw const action, ptr::null_mut()))
+    }
+}
+
+/// Sends one byte of urgent data.
+#[cfg(test)]
+pub(crate) fn send_urgent(socket: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
+    // SAFETY: pointer and length describe one readable byte.
+    let sent = unsafe {
+        libc::send(
+            socket.as_raw_fd(),
+            (&raw const byte).cast(),
+            1,
+            libc::MSG_OOB,
+        )
+    };
+    if sent == 1 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 

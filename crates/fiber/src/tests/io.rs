@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use super::{MILLISECOND, PATIENCE, Trace, go, patiently, tcp_pair as pair, turns};
@@ -359,5 +360,26 @@ fn a_request_that_never_blocks_costs_its_calls_and_no_timer() {
         assert_eq!(after.reads - before.reads, 50);
         assert_eq!(after.bytes_read - before.bytes_read, 50 * 64);
         yield_now().unwrap();
+    });
+}
+
+#[test]
+fn data_behind_urgent_data_is_read_although_the_read_before_it_was_short() {
+    patiently(|| {
+        let (mut near, mut far) = pair();
+        assert!(timeout(MILLISECOND, || far.read(&mut [0])).is_err());
+        near.write_all(b"before").unwrap();
+        crate::sys::send_urgent(near.as_fd(), b'!').unwrap();
+        near.write_all(b"behind").unwrap();
+        // All of it is one event, which no other follows.
+        far.wait_readable().unwrap();
+        let mut all = Vec::new();
+        let mut buffer = [0; 100];
+        while all.len() < 12 {
+            let n = far.read(&mut buffer).unwrap();
+            all.extend_from_slice(&buffer[..n]);
+        }
+        assert_eq!(all, b"beforebehind");
+        assert_eq!(far.try_read(&mut buffer).unwrap(), None);
     });
 }

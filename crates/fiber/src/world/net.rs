@@ -28,6 +28,14 @@ use crate::world::alarm::Alarm;
 
 /// Events taken per call of the kernel's queue; more stay there for the next call.
 const EVENTS_MAX: usize = 256;
+/// What a descriptor is watched for: both directions, and urgent data, at which a read stops early.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const WATCHED: Interest = Interest::READABLE
+    .add(Interest::WRITABLE)
+    .add(Interest::PRIORITY);
+/// What a descriptor is watched for: both directions.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const WATCHED: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// Name the waker and the alarm among the tokens; other tokens are indexes.
 const WAKER: Token = Token(usize::MAX);
 const ALARM: Token = Token(usize::MAX - 1);
@@ -46,6 +54,8 @@ pub(crate) struct Readiness {
     readable: Cell<bool>,
     writable: Cell<bool>,
     read_closed: Cell<bool>,
+    /// Urgent data came: from then on a short read may have stopped at it, with more behind it.
+    urgent: Cell<bool>,
     /// Whether the end of data, or an error, is there to stay.
     ends: bool,
     /// Index in the reactor's table, once registered.
@@ -76,6 +86,7 @@ impl Readiness {
             readable: Cell::new(ready),
             writable: Cell::new(ready),
             read_closed: Cell::new(false),
+            urgent: Cell::new(false),
             ends,
             token: Cell::new(None),
             readers: WaitList::new(),
@@ -129,7 +140,8 @@ impl Readiness {
     /// left. Only where an event is due: nobody would set the bit again for an unknown descriptor.
     #[inline(always)]
     pub(crate) fn fell_short(&self, direction: Direction) {
-        if self.token.get().is_some() {
+        let stopped_at_urgent = direction == Direction::Read && self.urgent.get();
+        if self.token.get().is_some() && !stopped_at_urgent {
             self.clear(direction);
         }
     }
@@ -300,10 +312,9 @@ impl Reactor {
         self.check_process()?;
         let mut table = self.table.borrow_mut();
         let index = table.free.pop().unwrap_or(table.entries.len());
-        let both = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self
             .registry
-            .register(&mut SourceFd(&source.fd), Token(index), both)
+            .register(&mut SourceFd(&source.fd), Token(index), WATCHED)
         {
             if index < table.entries.len() {
                 table.free.push(index);
@@ -384,6 +395,9 @@ impl Reactor {
             let failed = event.is_error();
             if source.ends && (event.is_read_closed() || failed) {
                 source.read_closed.set(true);
+            }
+            if event.is_priority() {
+                source.urgent.set(true);
             }
             if event.is_readable() || event.is_read_closed() || failed {
                 source.readable.set(true);
