@@ -296,10 +296,17 @@ impl Inbox {
             });
         }
         for Job { body, location } in jobs {
-            if let Err(error) =
-                spawn_on(core, Cow::Borrowed(""), StackClass::DEFAULT, location, body)
-            {
-                log::error!("a fiber asked for at {location} could not be started: {error}");
+            let spawn = || spawn_on(core, Cow::Borrowed(""), StackClass::DEFAULT, location, body);
+            // What the closure captured is dropped where it cannot be started: code of the user.
+            match catch_unwind(AssertUnwindSafe(spawn)) {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    log::error!("a fiber asked for at {location} could not be started: {error}");
+                }
+                Err(payload) => {
+                    log::error!("a fiber asked for at {location} could not be started");
+                    discard(payload, "while a closure from another thread was dropped");
+                }
             }
         }
     }

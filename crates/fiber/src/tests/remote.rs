@@ -8,10 +8,11 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::child::passes_in_child;
 use super::{MILLISECOND, go, logged, patiently, paused, real, turns};
 use crate::{
-    Event, REMOTE_QUEUE_MAX, Remote, RemoteError, RunError, Runtime, Stopped, park, prepare, sleep,
-    spawn, stats, timeout, yield_now,
+    Event, FiberBuilder, REMOTE_QUEUE_MAX, Remote, RemoteError, RunError, Runtime, SpawnError,
+    StackGuards, Stopped, park, prepare, sleep, spawn, stats, timeout, yield_now,
 };
 
 thread_local! {
@@ -393,4 +394,38 @@ fn two_runtimes_talk_to_each_other() {
 fn a_remote_goes_to_any_thread() {
     fn goes_anywhere<T: Send + Sync + Clone + 'static>(_: &T) {}
     paused(|| goes_anywhere(&Remote::current().unwrap()));
+}
+
+#[test]
+fn a_closure_that_cannot_be_started_and_panics_when_dropped_harms_nobody() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("bomb");
+        }
+    }
+    let name =
+        "tests::remote::a_closure_that_cannot_be_started_and_panics_when_dropped_harms_nobody";
+    passes_in_child(name, &[], || {
+        let pages = Runtime::builder().stack_guards(StackGuards::Pages);
+        let run = pages.run(|| {
+            let end = Event::new();
+            // All stacks that the process may have.
+            loop {
+                let end = end.clone();
+                match FiberBuilder::new().stack_size(1).spawn(move || end.wait()) {
+                    Ok(_) => {}
+                    Err(SpawnError::StackLimit { .. }) => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            let bomb = Bomb;
+            let remote = Remote::current().unwrap();
+            remote.spawn(move || std::mem::forget(bomb)).unwrap();
+            sleep(MILLISECOND).unwrap();
+            end.set();
+            7
+        });
+        assert_eq!(run.unwrap(), 7);
+    });
 }
