@@ -225,9 +225,11 @@ impl Drop for Remote {
 
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whoever is written to may wait, and the runtime itself takes this lock.
+        let phase = self.0.lock().phase;
         f.debug_struct("Remote")
             .field("runtime", &self.0.runtime)
-            .field("phase", &self.0.lock().phase)
+            .field("phase", &phase)
             .finish_non_exhaustive()
     }
 }

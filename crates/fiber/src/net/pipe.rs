@@ -77,9 +77,12 @@ pub struct PipeStream {
 
 impl fmt::Debug for PipeStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whoever is written to may wait: no borrow is held meanwhile.
+        let unread = self.incoming.bytes.borrow().len();
+        let unsent = self.outgoing.bytes.borrow().len();
         f.debug_struct("PipeStream")
-            .field("unread", &self.incoming.bytes.borrow().len())
-            .field("unsent", &self.outgoing.bytes.borrow().len())
+            .field("unread", &unread)
+            .field("unsent", &unsent)
             .finish_non_exhaustive()
     }
 }

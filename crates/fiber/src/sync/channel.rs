@@ -109,17 +109,15 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender")
-            .field("queued", &self.0.queue.borrow().len())
-            .finish()
+        let queued = self.0.queue.borrow().len();
+        f.debug_struct("Sender").field("queued", &queued).finish()
     }
 }
 
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver")
-            .field("queued", &self.0.queue.borrow().len())
-            .finish()
+        let queued = self.0.queue.borrow().len();
+        f.debug_struct("Receiver").field("queued", &queued).finish()
     }
 }
 

@@ -192,9 +192,10 @@ fn caller() -> Option<Holder> {
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = f.debug_struct("Mutex");
-        match self.value.try_borrow() {
-            Ok(value) => text.field("value", &&*value),
-            Err(_) => text.field("value", &format_args!("<locked>")),
+        // Locked, for whoever is written to may wait.
+        match self.try_lock() {
+            Some(guard) => text.field("value", &&*guard),
+            None => text.field("value", &format_args!("<locked>")),
         };
         text.finish_non_exhaustive()
     }

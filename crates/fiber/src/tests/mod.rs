@@ -10,6 +10,7 @@ mod cancel;
 mod channel;
 pub(crate) mod child;
 mod datagrams;
+mod debug;
 mod fairness;
 mod files;
 mod fork;
