@@ -182,6 +182,9 @@ impl Drop for Installed {
         let core = CURRENT.with(|current| current.borrow_mut().take());
         if let Some(core) = core {
             core.remote.end();
+            if let Some(watchdog) = &core.watchdog {
+                watchdog.end();
+            }
         }
     }
 }

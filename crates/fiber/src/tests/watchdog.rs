@@ -116,3 +116,26 @@ fn without_a_watchdog_nothing_is_counted() {
         assert_eq!(stats().slow_turns, 0);
     });
 }
+
+#[test]
+fn the_watching_thread_ends_with_its_runtime_although_a_fiber_is_leaked() {
+    logged(|| {
+        let watched = Runtime::builder()
+            .paused_clock(true)
+            .grace(MILLISECOND)
+            .watchdog_thread(Duration::from_secs(600));
+        let run = watched.run(|| {
+            go(|| {
+                loop {
+                    let _ = sleep(MILLISECOND);
+                }
+            });
+            turns(1);
+            let core = core::current().unwrap();
+            core.watchdog.as_ref().unwrap().thread_is_alive()
+        });
+        let is_alive = run.unwrap();
+        spin(Duration::from_secs(20), || !is_alive());
+        assert!(!is_alive());
+    });
+}

@@ -213,12 +213,30 @@ impl Turn {
     }
 }
 
-impl Drop for Watchdog {
-    fn drop(&mut self) {
+impl Watchdog {
+    /// Ends the thread: the runtime is over, also where a leaked fiber keeps it.
+    pub(crate) fn end(&self) {
         if let Some(beside) = &self.beside {
             lock(&beside.turn).closed = true;
             beside.changed.notify_one();
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn thread_is_alive(&self) -> impl Fn() -> bool + use<> {
+        let beside = self.beside.as_ref().map(Arc::downgrade);
+        // This side's is one of the two.
+        move || {
+            beside
+                .as_ref()
+                .is_some_and(|beside| beside.strong_count() > 1)
+        }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
