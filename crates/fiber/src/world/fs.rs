@@ -1,8 +1,9 @@
 //! The file door: files and folders, off the thread.
 //!
 //! For settings that are read whole, and for small stores that must survive a power cut: what
-//! [`File::sync`] and, for names, [`sync_dir`] returned from is kept. Calls of one program are done
-//! one after the other, in the order they were made.
+//! [`File::sync`] and, for names, [`sync_dir`] returned from is kept. Calls of one runtime are done
+//! one after the other, in the order they were made. What a runtime leaves behind at its end, because
+//! nobody waited for it any more, may be done late: between the calls of the next runtime, even.
 
 #![allow(
     clippy::disallowed_methods,
