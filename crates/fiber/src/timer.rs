@@ -122,9 +122,11 @@ impl Timers {
         }
     }
 
-    /// The earliest deadline.
+    /// The earliest deadline. That at the end of the clock, which durations without end come to,
+    /// never comes: nobody waits for it.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        self.heap.first().map(|entry| entry.deadline)
+        let first = self.heap.first().map(|entry| entry.deadline);
+        first.filter(|&deadline| deadline < u64::MAX)
     }
 
     /// Takes the earliest timer that is due at `now`.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::{MILLISECOND, Trace, go, logged, paused, turns};
 use crate::{
-    Event, FiberBuilder, RunError, Runtime, Stopped, channel, scope, sleep, spawn, yield_now,
+    Event, FiberBuilder, RunError, Runtime, Stopped, channel, scope, sleep, spawn, timeout,
+    yield_now,
 };
 
 const LONG: Duration = Duration::from_secs(3_600);
@@ -111,6 +112,18 @@ fn a_main_that_can_never_go_on_is_a_deadlock_that_names_the_fibers() {
 fn a_deadlock_is_found_on_real_time_too() {
     let run = crate::run(|| Event::new().wait());
     assert!(matches!(run, Err(RunError::Deadlock(_))), "{run:?}");
+}
+
+#[test]
+fn a_wait_without_end_hides_no_deadlock() {
+    for paused_clock in [true, false] {
+        let builder = Runtime::builder().paused_clock(paused_clock);
+        let run = builder.run(|| {
+            go(|| sleep(Duration::MAX));
+            timeout(Duration::MAX, || Event::new().wait())
+        });
+        assert!(matches!(run, Err(RunError::Deadlock(_))), "{run:?}");
+    }
 }
 
 #[test]
