@@ -251,6 +251,7 @@ fn drive<T: 'static>(
         })?;
         if !waited {
             if deadlock.is_some() {
+                log::error!("leaked, waiting for ever:\n{}", describe(core));
                 break;
             }
             deadlock = Some(describe(core).to_string());

@@ -189,7 +189,7 @@ fn signals_that_outlive_their_runtime_wait_for_nothing() {
 #[inline(never)]
 fn raise_with_little_stack(left: usize) -> usize {
     let frame = std::hint::black_box([0_u8; 64]);
-    let usable = coroutine::with_running(|running| running.stack.usable).unwrap();
+    let usable = coroutine::with_running(|_, stack| stack.usable).unwrap();
     let here = frame.as_ptr().addr() - usable;
     if here < left {
         raise();

@@ -25,6 +25,8 @@ use crate::inspect::FiberState;
 
 /// Time between two lines about turns that were too long.
 const QUIET_WINDOW: Duration = Duration::from_secs(1);
+/// The watching thread sleeps no shorter, however low its bound is.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// What a runtime is asked to watch.
 #[derive(Clone, Copy, Debug)]
@@ -183,7 +185,7 @@ impl Beside {
                 line = turn.words(lasted);
             }
             if line.is_empty() {
-                let pause = if left.is_zero() { bound } else { left };
+                let pause = if left.is_zero() { bound } else { left }.max(PAUSE_MIN);
                 turn = self
                     .changed
                     .wait_timeout(turn, pause)
