@@ -1,0 +1,266 @@
+//! The instruction budget of this project's own operations: a committed file, and the check of it.
+//!
+//! Counts come from callgrind, so they do not depend on how busy the machine is or how fast. They do
+//! depend on the compiler: with another than the file was written with, more slack is given.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::child::Program;
+use crate::counts::{self, Count};
+use crate::error::Failure;
+use crate::machine;
+use crate::work::Work;
+
+/// Instructions above the budget that fail, as a share of it.
+const SLACK: f64 = 0.03;
+/// The same where the compiler is another one.
+const SLACK_OTHER_COMPILER: f64 = 0.10;
+/// Instructions below the budget that are worth a word.
+const BETTER: f64 = 0.10;
+/// The program whose operations have a budget.
+const PROGRAM: &str = "fibers_ours";
+
+/// The operations: name in the file, work.
+const OPERATIONS: [(&str, Work); 7] = [
+    (
+        "yield",
+        Work::Yield {
+            fibers: 10,
+            count: 10_000,
+        },
+    ),
+    ("spawn_and_join", Work::Spawn { count: 20_000 }),
+    ("channel_hop", Work::Hop { count: 40_000 }),
+    ("event_hop", Work::Event { count: 40_000 }),
+    (
+        "timeout",
+        Work::Timer {
+            live: 100,
+            count: 20_000,
+        },
+    ),
+    (
+        "tcp_hop",
+        Work::Tcp {
+            pairs: 1,
+            count: 10_000,
+        },
+    ),
+    (
+        "tcp_hop_100_pairs",
+        Work::Tcp {
+            pairs: 100,
+            count: 20_000,
+        },
+    ),
+];
+
+/// What the file says.
+#[derive(Debug, PartialEq)]
+struct Budget {
+    /// The compiler it was measured with.
+    rustc: String,
+    /// Instructions by operation.
+    operations: Vec<(String, f64)>,
+}
+
+/// How a measured number stands to its budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Within,
+    Better,
+    Over,
+}
+
+/// Measures each operation and compares; prints a line for each. False when one is over its budget.
+/// Without valgrind nothing is measured: said, and no failure.
+///
+/// # Errors
+/// [`Failure`].
+pub fn check() -> Result<bool, Failure> {
+    if let Err(lacking) = Count::Instructions.check() {
+        println!("instruction budget: not run: {lacking}");
+        return Ok(true);
+    }
+    let budget = read()?;
+    let compiler = machine::rustc();
+    let slack = if compiler == budget.rustc {
+        SLACK
+    } else {
+        println!(
+            "the budget was written with {}, this is {compiler}: {:.0} % more are allowed instead of {:.0} %",
+            budget.rustc,
+            100.0 * SLACK_OTHER_COMPILER,
+            100.0 * SLACK
+        );
+        SLACK_OTHER_COMPILER
+    };
+    let mut within = true;
+    for (name, work) in OPERATIONS {
+        let allowed = budget.of(name)?;
+        let measured = counts::per_operation(&Program::ours(PROGRAM), work)?;
+        let change = 100.0 * (measured / allowed - 1.0);
+        println!("{name:<20} {measured:>8.1} instructions, budget {allowed:>8.1} ({change:+.1} %)");
+        match standing(measured, allowed, slack) {
+            Standing::Within => {}
+            Standing::Better => {
+                println!(
+                    "  better by more than {:.0} %: lower the budget, `budget --write`",
+                    100.0 * BETTER
+                );
+            }
+            Standing::Over => {
+                within = false;
+                println!(
+                    "  OVER BUDGET: `{name}` takes {measured:.1} instructions, {allowed:.1} and {:.0} % are allowed.\n  \
+                     Find what made it dearer (valgrind --tool=callgrind {PROGRAM} {}), or, if it is worth it, \
+                     write the new budget and say why in the commit:\n  \
+                     cargo run --release -p tests --bin bench -- budget --write",
+                    100.0 * slack,
+                    work.words().join(" ")
+                );
+            }
+        }
+    }
+    Ok(within)
+}
+
+/// Measures each operation and writes the file.
+///
+/// # Errors
+/// [`Failure`]; also without valgrind.
+pub fn write() -> Result<(), Failure> {
+    Count::Instructions.check()?;
+    let mut budget = Budget {
+        rustc: machine::rustc(),
+        operations: Vec::new(),
+    };
+    for (name, work) in OPERATIONS {
+        let measured = counts::per_operation(&Program::ours(PROGRAM), work)?;
+        println!("{name:<20} {measured:>8.1} instructions");
+        budget.operations.push((name.to_owned(), measured));
+    }
+    let path = path();
+    fs::write(&path, budget.text()).map_err(|error| file(error.to_string()))?;
+    println!("written: {}", path.display());
+    Ok(())
+}
+
+fn standing(measured: f64, allowed: f64, slack: f64) -> Standing {
+    if measured > allowed * (1.0 + slack) {
+        Standing::Over
+    } else if measured < allowed * (1.0 - BETTER) {
+        Standing::Better
+    } else {
+        Standing::Within
+    }
+}
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("budget.toml")
+}
+
+fn file(what: String) -> Failure {
+    Failure::File {
+        path: path().display().to_string(),
+        what,
+    }
+}
+
+fn read() -> Result<Budget, Failure> {
+    let text = fs::read_to_string(path()).map_err(|error| file(error.to_string()))?;
+    Budget::parse(&text).map_err(file)
+}
+
+impl Budget {
+    /// Reads lines `name = number` and `rustc = "text"`; comments begin with `#`.
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut rustc = None;
+        let mut operations = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if line.is_empty() {
+                continue;
+            }
+            let cannot = || {
+                format!(
+                    "line {}: expected `name = number`, found `{line}`",
+                    index + 1
+                )
+            };
+            let (name, value) = line.split_once('=').ok_or_else(cannot)?;
+            let (name, value) = (name.trim(), value.trim());
+            if name == "rustc" {
+                rustc = Some(value.trim_matches('"').to_owned());
+            } else {
+                operations.push((name.to_owned(), value.parse().map_err(|_| cannot())?));
+            }
+        }
+        let rustc = rustc.ok_or("no line says with which rustc it was written")?;
+        Ok(Self { rustc, operations })
+    }
+
+    fn text(&self) -> String {
+        let mut text =
+            "# Instructions of one operation in user space, counted by callgrind, x86-64.\n\
+            # Written by `cargo run --release -p tests --bin bench -- budget --write`.\n"
+                .to_owned();
+        text += &format!("rustc = \"{}\"\n", self.rustc);
+        for (name, value) in &self.operations {
+            text += &format!("{name} = {value:.1}\n");
+        }
+        text
+    }
+
+    fn of(&self, name: &str) -> Result<f64, Failure> {
+        let found = self
+            .operations
+            .iter()
+            .find(|(operation, _)| operation == name);
+        found
+            .map(|(_, value)| *value)
+            .ok_or_else(|| file(format!("has no budget for `{name}`: `budget --write`")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Budget, OPERATIONS, Standing, standing};
+
+    #[test]
+    fn the_file_is_read_as_it_is_written() {
+        let budget = Budget {
+            rustc: "rustc 1.95.0".to_owned(),
+            operations: vec![("yield".to_owned(), 167.0), ("tcp_hop".to_owned(), 931.5)],
+        };
+        assert_eq!(Budget::parse(&budget.text()), Ok(budget));
+    }
+
+    #[test]
+    fn a_file_with_something_else_is_refused() {
+        assert!(Budget::parse("yield = 12\n").unwrap_err().contains("rustc"));
+        assert!(
+            Budget::parse("rustc = \"x\"\nyield = many\n")
+                .unwrap_err()
+                .contains("line 2")
+        );
+    }
+
+    #[test]
+    fn the_slack_is_at_its_edges() {
+        assert_eq!(standing(103.0, 100.0, 0.03), Standing::Within);
+        assert_eq!(standing(103.1, 100.0, 0.03), Standing::Over);
+        assert_eq!(standing(109.9, 100.0, 0.10), Standing::Within);
+        assert_eq!(standing(90.1, 100.0, 0.03), Standing::Within);
+        assert_eq!(standing(89.9, 100.0, 0.03), Standing::Better);
+    }
+
+    #[test]
+    fn every_operation_has_a_budget() {
+        let budget = Budget::parse(include_str!("../budget.toml")).unwrap();
+        for (name, _) in OPERATIONS {
+            assert!(budget.of(name).is_ok(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Builds the benchmarks in `bench/`, which lie outside the workspace, and runs them with the words of
+//! the command line: `cargo run --release -p tests --bin bench -- fibers`.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+fn main() -> io::Result<ExitCode> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    // The budget is of this project's own operations: the peers are not even built for it.
+    let peers = words.first().is_none_or(|suite| suite != "budget");
+    let mut build = cargo("build");
+    if !peers {
+        build.arg("--no-default-features");
+    }
+    if !build.status()?.success() {
+        return Ok(ExitCode::FAILURE);
+    }
+    let runner = target().join("release/bench_runner");
+    let ended = Command::new(runner).args(words).status()?;
+    Ok(if ended.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn cargo(verb: &str) -> Command {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/Cargo.toml");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([
+        verb,
+        "--quiet",
+        "--release",
+        "--locked",
+        "--bins",
+        "--manifest-path",
+    ]);
+    cargo.arg(manifest).arg("--target-dir").arg(target());
+    // What cargo tells a program about its own package is not about this one.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
+}
+
+/// A folder of its own beside the workspace's profiles: no program of the one replaces one of the
+/// other.
+fn target() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    let profile = program.parent().unwrap_or(Path::new("target"));
+    profile.parent().unwrap_or(profile).join("bench")
+}
