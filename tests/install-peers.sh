@@ -1,18 +1,20 @@
 # shellcheck shell=bash
-# Installs the foreign programs that the interop tests talk to: Mosquitto and its clients.
+# Installs foreign programs: Mosquitto and its clients, which the interop tests talk to, and valgrind,
+# which the instruction budget is counted with.
 #
-# Sourced by test.sh. `install_peers` says nothing when nothing is missing, and fails with one clear
-# line when it cannot help. Only builtins and `id` are used beside the package manager itself.
+# Sourced by test.sh and .ci/run. `install_peers` and `install_valgrind` say nothing when nothing is
+# missing, and fail with one clear line when they cannot help. Only builtins and `id` are used beside
+# the package manager itself.
 
 PEERS=(mosquitto mosquitto_pub mosquitto_sub mosquitto_passwd)
 # Servers are often installed outside an ordinary user's PATH.
 PEER_DIRS=${PEER_DIRS-/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin}
 
-# Prints the peers that are found neither in PATH nor in PEER_DIRS.
-missing_peers() {
-  local peer missing=()
-  for peer in "${PEERS[@]}"; do
-    PATH="$PATH:$PEER_DIRS" command -v "$peer" >/dev/null || missing+=("$peer")
+# Prints those of the given programs that are found neither in PATH nor in PEER_DIRS.
+missing_of() {
+  local program missing=()
+  for program; do
+    PATH="$PATH:$PEER_DIRS" command -v "$program" >/dev/null || missing+=("$program")
   done
   printf '%s' "${missing[*]-}"
 }
@@ -36,38 +38,56 @@ run_or_explain() {
   }
 }
 
+# Installs packages. `mosquitto-clients` is a package of its own for some package managers, and part of
+# `mosquitto` for the others.
 install_with_package_manager() {
+  local packages=() package
+  for package; do
+    [ "$package" = mosquitto-clients ] || packages+=("$package")
+  done
   if command -v apt-get >/dev/null; then
     local quiet=(env DEBIAN_FRONTEND=noninteractive apt-get -qq)
     as_root "${quiet[@]}" update &&
-      as_root "${quiet[@]}" install -y --no-install-recommends mosquitto mosquitto-clients
+      as_root "${quiet[@]}" install -y --no-install-recommends "$@"
   elif command -v dnf >/dev/null; then
-    as_root dnf --quiet install -y mosquitto
+    as_root dnf --quiet install -y "${packages[@]}"
   elif command -v apk >/dev/null; then
-    as_root apk add --quiet mosquitto mosquitto-clients
+    as_root apk add --quiet "$@"
   elif command -v pacman >/dev/null; then
-    as_root pacman -S --noconfirm --needed mosquitto
+    as_root pacman -S --noconfirm --needed "${packages[@]}"
   elif command -v brew >/dev/null; then
     # Homebrew refuses to run as root.
-    run_or_explain brew install --quiet mosquitto
+    run_or_explain brew install --quiet "${packages[@]}"
   else
     printf 'install-peers: no known package manager (apt-get, dnf, apk, pacman, brew)\n' >&2
     return 1
   fi
 }
 
-install_peers() {
-  local missing
-  missing=$(missing_peers)
+# Installs what it takes that the programs are there.
+#   install_programs NAME 'PACKAGE..' PROGRAM..
+install_programs() {
+  local name=$1 packages missing
+  read -ra packages <<<"$2"
+  shift 2
+  missing=$(missing_of "$@")
   [ -n "$missing" ] || return 0
-  printf 'install-peers: installing Mosquitto (missing: %s)\n' "$missing" >&2
-  if ! install_with_package_manager; then
-    printf 'install-peers: install Mosquitto and its clients by hand (missing: %s)\n' "$missing" >&2
+  printf 'install-peers: installing %s (missing: %s)\n' "$name" "$missing" >&2
+  if ! install_with_package_manager "${packages[@]}"; then
+    printf 'install-peers: install %s by hand (missing: %s)\n' "$name" "$missing" >&2
     return 1
   fi
-  missing=$(missing_peers)
+  missing=$(missing_of "$@")
   if [ -n "$missing" ]; then
     printf 'install-peers: still missing after the installation: %s\n' "$missing" >&2
     return 1
   fi
+}
+
+install_peers() {
+  install_programs 'Mosquitto and its clients' 'mosquitto mosquitto-clients' "${PEERS[@]}"
+}
+
+install_valgrind() {
+  install_programs valgrind valgrind valgrind
 }

@@ -109,7 +109,11 @@ impl Figure {
         let (peer, ratio) = match self.best() {
             Some(peer) => (
                 format!("{} {}", number(peer.value), peer.name),
-                format!("{:.3}", peer.ratio),
+                match peer.ratio {
+                    // Both are 0.
+                    ratio if ratio.is_nan() => "-".to_owned(),
+                    ratio => format!("{ratio:.3}"),
+                },
             ),
             None => ("-".to_owned(), "-".to_owned()),
         };

@@ -89,11 +89,17 @@ impl Machine {
     }
 
     fn install(&self) -> Outcome {
+        self.run("install_peers")
+    }
+
+    /// Runs one of the script's functions.
+    fn run(&self, function: &str) -> Outcome {
         let record = self.folder.path().join("record");
         let script = tree::root().join("tests/install-peers.sh");
         let output = Command::new("/bin/bash")
-            .args(["-euo", "pipefail", "-c", ". \"$0\"; install_peers"])
+            .args(["-euo", "pipefail", "-c", ". \"$0\"; \"$1\""])
             .arg(&script)
+            .arg(function)
             .env_clear()
             .env("PATH", self.folder.path())
             .env("PEER_DIRS", "")
@@ -172,6 +178,20 @@ fn every_known_package_manager_gets_its_own_command_line() {
         assert!(outcome.success, "{manager}: {}", outcome.errors);
         assert_eq!(outcome.recorded, expected, "{manager}");
     }
+}
+
+#[test]
+fn valgrind_is_installed_alone() {
+    let machine = Machine::new(0).with_working_manager("dnf", "install");
+    let outcome = machine.run("install_valgrind");
+    // The stand-in brings the peers alone, so valgrind is still missing.
+    assert!(!outcome.success);
+    assert_eq!(outcome.recorded, ["dnf --quiet install -y valgrind"]);
+    let told = "still missing after the installation: valgrind";
+    assert!(outcome.errors.contains(told), "{}", outcome.errors);
+
+    let machine = Machine::new(0).with_peers(&["valgrind"]);
+    assert!(machine.run("install_valgrind").success);
 }
 
 #[test]

@@ -47,9 +47,17 @@ pub(crate) fn files() -> Vec<File> {
 
 /// Every Rust source of the crates and of this package.
 pub(crate) fn sources() -> Vec<File> {
+    let mut files = all_sources();
+    files.retain(|f| !f.path.starts_with("bench/"));
+    files
+}
+
+/// Every Rust source, those of the benchmarks among them.
+pub(crate) fn all_sources() -> Vec<File> {
     let mut files = files();
     files.retain(|f| {
-        f.path.ends_with(".rs") && (f.path.starts_with("crates/") || f.path.starts_with("tests/"))
+        let homes = ["crates/", "tests/", "bench/"];
+        f.path.ends_with(".rs") && homes.iter().any(|home| f.path.starts_with(home))
     });
     assert!(
         !files.is_empty(),

@@ -45,7 +45,7 @@ pub(super) fn expected(figure: &str, peer: &str) -> Option<f64> {
 
 const ALL: &[&str] = &["tokio", "may", "smol"];
 const TOKIO: &[&str] = &["tokio"];
-/// may counts differently in every run: its worker and its timer thread take turns.
+/// Those whose instructions are the same in every run; may's threads take turns as they like.
 const COUNTABLE: &[&str] = &["tokio", "smol"];
 const MAY: &[&str] = &["may"];
 
@@ -146,7 +146,7 @@ fn memory() -> Vec<Spec> {
             "bytes",
             Goal::AtMost(4_250.0),
             How::Value {
-                work: Work::Memory { fibers: 20_000 },
+                work: Work::Memory { fibers: 30_000 },
                 value: "bytes",
             },
             ALL,
@@ -221,6 +221,8 @@ fn instructions() -> Vec<Spec> {
 
 fn echo(connections: usize, name: &str) -> Vec<Spec> {
     let named = |what: &str| format!("echo, {name}: {what}");
+    // Not smol: a server that is slow because it is counted finds the next request as soon as it has
+    // answered one, and smol, which looks at once, then never waits. The others wait all the same.
     let runs = (4_000, 12_000);
     let instructions = How::PerRequest {
         count: Count::Instructions,
@@ -249,15 +251,9 @@ fn echo(connections: usize, name: &str) -> Vec<Spec> {
             "instr",
             Goal::AtMost(450.0),
             instructions,
-            COUNTABLE,
+            TOKIO,
         ),
-        one(
-            &named("system calls"),
-            "calls",
-            most_calls,
-            calls,
-            COUNTABLE,
-        ),
+        one(&named("system calls"), "calls", most_calls, calls, TOKIO),
         Spec {
             how: How::EchoTime {
                 connections,
@@ -274,6 +270,19 @@ fn echo(connections: usize, name: &str) -> Vec<Spec> {
 }
 
 fn waiting() -> Vec<Spec> {
+    let sleep = |micros, count, name, goal| {
+        let work = Work::Overshoot { micros, count };
+        one(
+            name,
+            "us",
+            goal,
+            How::Value {
+                work,
+                value: "overshoot_us",
+            },
+            ALL,
+        )
+    };
     vec![
         one(
             "firehose, 1 000 quiet: p99 of a wake",
@@ -285,19 +294,9 @@ fn waiting() -> Vec<Spec> {
             },
             ALL,
         ),
-        one(
-            "sleep of 250 us, overshoot",
-            "us",
-            Goal::AtMost(20.0),
-            How::Value {
-                work: Work::Overshoot {
-                    micros: 250,
-                    count: 400,
-                },
-                value: "overshoot_us",
-            },
-            ALL,
-        ),
+        sleep(250, 400, "sleep of 250 us, overshoot", Goal::AtMost(20.0)),
+        sleep(1_100, 200, "sleep of 1 100 us, overshoot", Goal::None),
+        sleep(20_300, 20, "sleep of 20 300 us, overshoot", Goal::None),
         one(
             "idle: wake-ups",
             "/s",
