@@ -58,6 +58,12 @@ impl Program {
         self
     }
 
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether it was built.
     #[must_use]
     pub fn exists(&self) -> bool {

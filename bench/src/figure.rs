@@ -60,6 +60,8 @@ pub enum Verdict {
 
 /// How much worse than its own figure a peer may be.
 const PEER_SLACK: f64 = 1.2;
+/// Digits of a ratio behind the point.
+const RATIO_DIGITS: usize = 3;
 
 impl Figure {
     /// The best of the peers.
@@ -77,9 +79,12 @@ impl Figure {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let reached = match self.goal {
-            Goal::AtMost(most) => self.ours <= most,
-            Goal::AtLeast(least) => self.ours >= least,
-            Goal::Ratio(most) => self.best().is_some_and(|peer| peer.ratio <= most),
+            // What is judged is what the line shows.
+            Goal::AtMost(most) => rounded(self.ours, digits(self.ours)) <= most,
+            Goal::AtLeast(least) => rounded(self.ours, digits(self.ours)) >= least,
+            Goal::Ratio(most) => self
+                .best()
+                .is_some_and(|peer| rounded(peer.ratio, RATIO_DIGITS) <= most),
             Goal::None => true,
         };
         if !reached {
@@ -112,7 +117,7 @@ impl Figure {
                 match peer.ratio {
                     // Both are 0.
                     ratio if ratio.is_nan() => "-".to_owned(),
-                    ratio => format!("{ratio:.3}"),
+                    ratio => format!("{ratio:.RATIO_DIGITS$}"),
                 },
             ),
             None => ("-".to_owned(), "-".to_owned()),
@@ -176,14 +181,25 @@ fn row([name, ours, peer, ratio, unit, goal, verdict]: [&str; 7]) -> String {
     line.trim_end().to_owned()
 }
 
-/// As many digits as mean something, the thousands apart.
-fn number(value: f64) -> String {
-    let digits = match value.abs() {
+/// Digits behind the point that mean something.
+fn digits(value: f64) -> usize {
+    match value.abs() {
         0.0 => 0,
         small if small < 10.0 => 2,
         middle if middle < 1_000.0 => 1,
         _ => 0,
-    };
+    }
+}
+
+/// The value with so many digits behind the point.
+fn rounded(value: f64, digits: usize) -> f64 {
+    let scale = (0..digits).fold(1.0, |scale, _| scale * 10.0);
+    (value * scale).round() / scale
+}
+
+/// With the digits that mean something, the thousands apart.
+fn number(value: f64) -> String {
+    let digits = digits(value);
     let text = format!("{value:.digits$}");
     let (whole, rest) = text
         .split_once('.')
@@ -227,6 +243,9 @@ mod tests {
     fn a_goal_is_reached_or_not() {
         assert_eq!(figure(40.0, Goal::AtMost(40.0)).verdict(), Verdict::Ok);
         assert_eq!(figure(40.1, Goal::AtMost(40.0)).verdict(), Verdict::Short);
+        assert_eq!(figure(40.04, Goal::AtMost(40.0)).verdict(), Verdict::Ok);
+        assert_eq!(figure(2.024, Goal::AtMost(2.02)).verdict(), Verdict::Ok);
+        assert_eq!(figure(2.026, Goal::AtMost(2.02)).verdict(), Verdict::Short);
         assert_eq!(figure(39.9, Goal::AtLeast(40.0)).verdict(), Verdict::Short);
         assert_eq!(figure(100.0, Goal::Ratio(1.0)).verdict(), Verdict::Ok);
         assert_eq!(figure(101.0, Goal::Ratio(1.0)).verdict(), Verdict::Short);
