@@ -16,7 +16,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,6 +72,92 @@ impl fmt::Display for Signal {
     }
 }
 
+impl Side {
+    /// Begins to listen; returns the descriptor that is readable when a signal came.
+    fn new(core: &Core, watched: &[Watched]) -> io::Result<(Self, RawFd)> {
+        #[cfg(feature = "sim")]
+        if let Some(sim) = &core.sim {
+            let flags = watched.iter().map(|w| (w.signal, Arc::clone(&w.pending)));
+            let fd = sim.listen_to_signals(core, flags.collect());
+            return Ok((Self::Sim(fd), fd));
+        }
+        #[cfg(not(feature = "sim"))]
+        let _ = core;
+        let (sender, receiver) = pipe::new()?;
+        let fd = receiver.as_raw_fd();
+        let mut registered = Registered(Vec::with_capacity(2 * watched.len()));
+        for Watched { signal, pending } in watched {
+            // The order of registration is the order in the handler: the flag before the byte.
+            let flag = signal_hook::flag::register(signal.number(), Arc::clone(pending))?;
+            registered.0.push(flag);
+            let sender = sender.as_fd().try_clone_to_owned()?;
+            let byte = signal_hook::low_level::pipe::register(signal.number(), sender)?;
+            registered.0.push(byte);
+            sys::handle_on_alternate_stack(signal.number())?;
+        }
+        let side = Self::System {
+            _registered: registered,
+            sender,
+            receiver,
+        };
+        Ok((side, fd))
+    }
+
+    /// Wakes who waits, as the handler does.
+    fn wake(&self, core: &Core) {
+        match self {
+            Self::System { sender, .. } => {
+                let _ = core;
+                // A full pipe wakes as well as one byte more.
+                let _ = (&*sender).write(b"X");
+            }
+            #[cfg(feature = "sim")]
+            Self::Sim(fd) => {
+                if let Some(sim) = &core.sim {
+                    sim.edge(*fd);
+                }
+            }
+        }
+    }
+
+    /// Takes of what woke, and says whether there was anything.
+    fn take(&self) -> bool {
+        match self {
+            Self::System { receiver, .. } => match (&*receiver).read(&mut [0; 64]) {
+                Err(error) => error.kind() == ErrorKind::Interrupted,
+                Ok(read) => read > 0,
+            },
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => false,
+        }
+    }
+
+    fn end(&self, core: &Core) {
+        match self {
+            Self::System { .. } => {
+                let _ = core;
+            }
+            #[cfg(feature = "sim")]
+            Self::Sim(fd) => {
+                if let Some(sim) = &core.sim {
+                    sim.close(*fd);
+                }
+            }
+        }
+    }
+}
+
+/// Entries of the handler, which are taken out with the value.
+struct Registered(Vec<SigId>);
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        for id in self.0.drain(..) {
+            signal_hook::low_level::unregister(id);
+        }
+    }
+}
+
 /// One signal of a [`Signals`].
 struct Watched {
     signal: Signal,
@@ -99,13 +185,26 @@ struct Watched {
 /// .expect("the runtime ran")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// In the simulator they come from `sim::Host::signal`, and tell the programs of one machine.
 pub struct Signals {
     watched: Vec<Watched>,
-    registered: Vec<SigId>,
-    sender: Sender,
-    receiver: Receiver,
+    side: Side,
     bits: Rc<Readiness>,
     core: Rc<Core>,
+}
+
+/// Where the signals come from.
+enum Side {
+    System {
+        /// Stands first to be dropped first: nothing writes to a pipe that is gone.
+        _registered: Registered,
+        sender: Sender,
+        receiver: Receiver,
+    },
+    /// A number in the simulated world.
+    #[cfg(feature = "sim")]
+    Sim(RawFd),
 }
 
 impl Signals {
@@ -121,40 +220,25 @@ impl Signals {
             let what = "expected at least one signal to listen to, found none";
             return Err(io::Error::new(ErrorKind::InvalidInput, what));
         }
-        let (sender, receiver) = pipe::new()?;
-        let bits = Readiness::new(receiver.as_raw_fd());
-        let mut listening = Self {
-            watched: Vec::with_capacity(signals.len()),
-            registered: Vec::with_capacity(2 * signals.len()),
-            sender,
-            receiver,
-            bits,
+        let mut watched: Vec<Watched> = Vec::with_capacity(signals.len());
+        for &signal in signals {
+            if watched.iter().all(|watched| watched.signal != signal) {
+                let pending = Arc::new(AtomicBool::new(false));
+                watched.push(Watched { signal, pending });
+            }
+        }
+        let (side, fd) = Side::new(&core, &watched)?;
+        let listening = Self {
+            watched,
+            side,
+            bits: Readiness::new(fd),
             core,
         };
         // Watched from the start: a wait need not be able to fail for want of it.
         listening
             .bits
             .would_block(&listening.core, Direction::Read)?;
-        for &signal in signals {
-            listening.add(signal)?;
-        }
         Ok(listening)
-    }
-
-    fn add(&mut self, signal: Signal) -> io::Result<()> {
-        if self.watched.iter().any(|watched| watched.signal == signal) {
-            return Ok(());
-        }
-        let pending = Arc::new(AtomicBool::new(false));
-        // The order of registration is the order in the handler: the flag before the byte.
-        let flag = signal_hook::flag::register(signal.number(), Arc::clone(&pending))?;
-        self.registered.push(flag);
-        let sender = self.sender.as_fd().try_clone_to_owned()?;
-        let byte = signal_hook::low_level::pipe::register(signal.number(), sender)?;
-        self.registered.push(byte);
-        sys::handle_on_alternate_stack(signal.number())?;
-        self.watched.push(Watched { signal, pending });
-        Ok(())
     }
 
     /// Acts as though the system had delivered `signal`, to this value alone: for tests, and for
@@ -164,8 +248,7 @@ impl Signals {
     pub fn inject(&self, signal: Signal) {
         if let Some(watched) = self.watched.iter().find(|w| w.signal == signal) {
             watched.pending.store(true, Ordering::SeqCst);
-            // A full pipe wakes as well as one byte more.
-            let _ = (&self.sender).write(b"X");
+            self.side.wake(&self.core);
         }
     }
 
@@ -206,13 +289,10 @@ impl Signals {
 
     /// Takes all bytes, before the flags are looked at: whatever comes later is a new edge.
     fn empty_pipe(&self) {
-        let mut bytes = [0; 64];
         while self.bits.is_ready(Direction::Read) {
-            match (&self.receiver).read(&mut bytes) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Ok(read) if read > 0 => {}
+            if !self.side.take() {
                 // Registered already, so that this only clears the bit and cannot fail.
-                _ => drop(self.bits.would_block(&self.core, Direction::Read)),
+                drop(self.bits.would_block(&self.core, Direction::Read));
             }
         }
     }
@@ -237,10 +317,9 @@ impl Source for Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        for id in self.registered.drain(..) {
-            signal_hook::low_level::unregister(id);
-        }
+        // Before its descriptor is closed.
         self.bits.close(&self.core);
+        self.side.end(&self.core);
     }
 }
 

@@ -8,12 +8,15 @@
     reason = "raw system calls; every site is listed in docs/unsafe.md"
 )]
 
+use std::ffi::CString;
 use std::io;
-use std::mem;
+use std::mem::{self, MaybeUninit};
 use std::num::NonZeroUsize;
 #[cfg(test)]
 use std::os::fd::BorrowedFd;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr;
 
 /// `MADV_GUARD_INSTALL`: Linux 6.13 and later; not yet named by every libc.
@@ -320,4 +323,29 @@ pub(crate) fn random(buffer: &mut [u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Bytes that a program may still write to the file system of a path.
+pub(crate) fn free_space(path: &Path) -> io::Result<u64> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut answered = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path ends with a zero byte and `answered` has room for the answer.
+    answer(unsafe { libc::statvfs(path.as_ptr(), answered.as_mut_ptr()) })?;
+    // SAFETY: the call returned zero, so it filled the structure.
+    let room = unsafe { answered.assume_init() };
+    #[allow(
+        clippy::unnecessary_cast,
+        reason = "the types are smaller on other systems"
+    )]
+    Ok((room.f_bavail as u64).saturating_mul(room.f_frsize as u64))
+}
+
+/// Locks an open file against others who lock it; false if one of them has.
+pub(crate) fn try_lock(file: &impl AsRawFd) -> io::Result<bool> {
+    // SAFETY: takes a descriptor, which is open as long as `file` is, and no pointers.
+    match answer(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
 }

@@ -120,6 +120,10 @@ macro_rules! socket_calls {
         }
 
         impl std::os::fd::AsFd for $socket {
+            /// The socket's descriptor, to set options the crate has no call for.
+            ///
+            /// In the simulator it is one that stands in for it: the end of a pipe, for which the
+            /// system refuses all that is about sockets with `ENOTSOCK`.
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
                 self.0.io().as_fd()
             }

@@ -7,8 +7,9 @@ use crate::net::stream::{socket_calls, writable_calls};
 use crate::net::until;
 use crate::net::watched::{Socket, Watched};
 use crate::world::net::Direction;
+use crate::world::udp::Datagrams;
 
-impl Socket for mio::net::UdpSocket {
+impl Socket for Datagrams {
     const ENDS: bool = false;
 }
 
@@ -35,7 +36,7 @@ impl Socket for mio::net::UdpSocket {
 /// .expect("the runtime ran")?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct UdpSocket(Watched<mio::net::UdpSocket>);
+pub struct UdpSocket(Watched<Datagrams>);
 
 impl UdpSocket {
     /// Makes a socket at `address`; port 0 lets the system choose. Does not yield.
@@ -44,7 +45,7 @@ impl UdpSocket {
     ///
     /// What the kernel answered, or [`crate::Stopped::NoRuntime`].
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        Watched::here(|| mio::net::UdpSocket::bind(address)).map(Self)
+        Watched::here(|| Datagrams::bind(address)).map(Self)
     }
 
     /// Sets the one address that [`Self::send`] sends to and that datagrams are received from.
@@ -190,7 +191,7 @@ impl UdpSocket {
 
     fn send_with(
         &self,
-        call: impl FnMut(&mio::net::UdpSocket) -> io::Result<usize>,
+        call: impl FnMut(&Datagrams) -> io::Result<usize>,
     ) -> io::Result<Option<usize>> {
         let sent = self.0.attempt(Direction::Write, call)?;
         if let Some(n) = sent {

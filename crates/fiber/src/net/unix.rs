@@ -17,6 +17,7 @@ use crate::net::stream::{listener_calls, stream_calls};
 use crate::net::watched::{Socket, Watched};
 use crate::sync;
 use crate::world::net::Direction;
+use crate::world::unix::{Listener, Stream};
 
 /// The first pause before another attempt to connect to a listener whose queue is full.
 pub const UNIX_CONNECT_PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -24,14 +25,14 @@ pub const UNIX_CONNECT_PAUSE_MIN: Duration = Duration::from_millis(1);
 pub const UNIX_CONNECT_PAUSE_MAX: Duration = Duration::from_millis(64);
 
 /// A read stops early at a descriptor that the peer passed along, with more behind it.
-impl Socket for mio::net::UnixStream {
+impl Socket for Stream {
     const SHORT_READ_IS_ALL: bool = false;
 }
 
-impl Socket for mio::net::UnixListener {}
+impl Socket for Listener {}
 
 /// A stream to another program of this machine, or to this one.
-pub struct UnixStream(Watched<mio::net::UnixStream>);
+pub struct UnixStream(Watched<Stream>);
 
 impl UnixStream {
     /// Connects to the listener at `path`. Yields if that listener's queue is full, and tries
@@ -42,7 +43,7 @@ impl UnixStream {
     /// What the kernel answered, for example [`ErrorKind::ConnectionRefused`] for a file without a
     /// listener, or that the wait ended early, see [`crate::cause`].
     pub fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
-        Self::connect_with(|| mio::net::UnixStream::connect(path.as_ref()))
+        Self::connect_with(|| Stream::connect(path.as_ref()))
     }
 
     /// As [`Self::connect`], for an address of any kind.
@@ -51,10 +52,10 @@ impl UnixStream {
     ///
     /// As [`Self::connect`].
     pub fn connect_addr(address: &UnixSocketAddr) -> io::Result<Self> {
-        Self::connect_with(|| mio::net::UnixStream::connect_addr(address))
+        Self::connect_with(|| Stream::connect_addr(address))
     }
 
-    fn connect_with(attempt: impl FnMut() -> io::Result<mio::net::UnixStream>) -> io::Result<Self> {
+    fn connect_with(attempt: impl FnMut() -> io::Result<Stream>) -> io::Result<Self> {
         let core = core::required()?;
         begin_call(&core)?;
         let io = while_full(&core, attempt)?;
@@ -78,7 +79,7 @@ impl UnixStream {
     pub fn pair() -> io::Result<(Self, Self)> {
         let mut other = None;
         let one = Watched::here(|| {
-            let (one, two) = mio::net::UnixStream::pair()?;
+            let (one, two) = Stream::pair()?;
             other = Some(two);
             Ok(one)
         })?;
@@ -147,7 +148,7 @@ fn while_full<T>(core: &Core, mut attempt: impl FnMut() -> io::Result<T>) -> io:
 /// .expect("the runtime ran")?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct UnixListener(Watched<mio::net::UnixListener>);
+pub struct UnixListener(Watched<Listener>);
 
 impl UnixListener {
     /// Listens at `path`, where it makes a file. Does not yield.
@@ -160,7 +161,7 @@ impl UnixListener {
     /// What the kernel answered, for example [`ErrorKind::AddrInUse`] when there is a file already,
     /// whoever left it; [`crate::Stopped::NoRuntime`].
     pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
-        Watched::here(|| mio::net::UnixListener::bind(path)).map(Self)
+        Watched::here(|| Listener::bind(path.as_ref())).map(Self)
     }
 
     /// As [`Self::bind`], for an address of any kind.
@@ -169,7 +170,7 @@ impl UnixListener {
     ///
     /// As [`Self::bind`].
     pub fn bind_addr(address: &UnixSocketAddr) -> io::Result<Self> {
-        Watched::here(|| mio::net::UnixListener::bind_addr(address)).map(Self)
+        Watched::here(|| Listener::bind_addr(address)).map(Self)
     }
 }
 

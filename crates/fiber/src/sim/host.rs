@@ -75,10 +75,13 @@ impl Machines {
         self.get(host).is_on.get()
     }
 
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.list.borrow().len()).expect("fewer than 2^24 machines")
+    }
+
     /// The machine that has this address.
     pub(crate) fn at(&self, address: IpAddr) -> Option<u32> {
-        let len = u32::try_from(self.list.borrow().len()).ok()?;
-        (0..len).find(|&host| address_of(host) == address)
+        (0..self.count()).find(|&host| address_of(host) == address)
     }
 }
 
@@ -201,7 +204,9 @@ impl Host {
         machine.crashes.set(machine.crashes.get() + 1);
         machine.is_on.set(stays_on);
         self.state.forget_jobs(self.number);
+        self.state.handled.forget(self.number);
         self.state.crash_sockets(self.number, stays_on);
+        self.state.disks.close_all(self.number);
         if !stays_on {
             self.state.disks.cut(self.number, &self.state.chances);
         }

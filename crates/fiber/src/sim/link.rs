@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::sim::rng::Rng;
+use crate::sim::rng::{Rng, nanos};
 use crate::sim::state::State;
 
 /// Time from one machine to another unless set otherwise, at most.
@@ -15,6 +15,9 @@ const LATENCY_DEFAULT: Duration = Duration::from_millis(5);
 const RESEND_NANOS: u64 = 200_000_000;
 /// How often in a row a segment is lost at most: then the link is lucky.
 const LOSSES_MAX: u32 = 6;
+
+/// How much longer than the slowest other a datagram is under way that is overtaken, at most.
+const OVERTAKEN_NANOS: u64 = 10_000_000;
 
 /// What a way is like, in one direction.
 #[derive(Clone, Debug)]
@@ -31,6 +34,18 @@ pub(crate) struct Conditions {
     pub(crate) refused: u32,
     /// The connection that carries the byte after so many is cut before it.
     pub(crate) cut_after: Option<u64>,
+    /// Per million datagrams.
+    pub(crate) doubled: u32,
+    /// Per million datagrams: those after it may come first.
+    pub(crate) overtaken: u32,
+}
+
+/// One arrival of a datagram.
+pub(crate) struct Copy {
+    /// From leaving to arriving.
+    pub(crate) nanos: u64,
+    /// It does not hold up those after it.
+    pub(crate) is_overtaken: bool,
 }
 
 impl Conditions {
@@ -43,7 +58,33 @@ impl Conditions {
             silenced: 0,
             refused: 0,
             cut_after: None,
+            doubled: 0,
+            overtaken: 0,
         }
+    }
+
+    /// How often a datagram arrives, and when.
+    pub(crate) fn copies(&self, rng: &Rng) -> Vec<Copy> {
+        let count = if rng.chance(self.lost) {
+            0
+        } else {
+            1 + u32::from(rng.chance(self.doubled))
+        };
+        let latest = nanos(*self.latency.end());
+        let mut copies = Vec::new();
+        for _ in 0..count {
+            let is_overtaken = rng.chance(self.overtaken);
+            let held = if is_overtaken {
+                latest.saturating_add(rng.below(OVERTAKEN_NANOS))
+            } else {
+                0
+            };
+            copies.push(Copy {
+                nanos: rng.nanos(&self.latency).saturating_add(held),
+                is_overtaken,
+            });
+        }
+        copies
     }
 
     /// Nanoseconds that `bytes` need to leave.
@@ -129,10 +170,21 @@ impl Way {
         self.change(|way| way.bytes_per_second = rate)
     }
 
-    /// Sets how many segments are lost. They are sent again, 200 ms later or more: a lossy way is
-    /// a slow way.
+    /// Sets how many segments and datagrams are lost. Segments are sent again, 200 ms later or
+    /// more: a lossy way is a slow way. A datagram is gone for good.
     pub fn lost(&self, per_million: u32) -> &Self {
         self.change(|way| way.lost = per_million)
+    }
+
+    /// Sets how many datagrams arrive twice.
+    pub fn doubled(&self, per_million: u32) -> &Self {
+        self.change(|way| way.doubled = per_million)
+    }
+
+    /// Sets how many datagrams are held up for some time, so that later ones come before them. All
+    /// others of one socket arrive in their order.
+    pub fn overtaken(&self, per_million: u32) -> &Self {
+        self.change(|way| way.overtaken = per_million)
     }
 
     /// Sets how many segments end their connection by a reset.

@@ -13,14 +13,19 @@ mod check;
 mod disk;
 mod host;
 mod link;
+mod names;
 mod net;
 mod offload;
 #[cfg(test)]
 mod planted;
 mod queue;
 mod rng;
+mod signals;
+mod sockets;
 mod state;
 mod tcp;
+mod udp;
+mod unix;
 
 pub use self::builder::{
     Failure, FailureKind, Order, Run, STEPS_MAX_DEFAULT, SimBuilder, TIME_MAX_DEFAULT,
@@ -28,18 +33,24 @@ pub use self::builder::{
 pub use self::check::check;
 #[cfg(test)]
 pub(crate) use self::check::verdict;
+pub(crate) use self::disk::{Pace, SimFile};
 pub use self::host::Host;
 pub use self::link::Way;
-pub(crate) use self::net::{is_simulated, unwatch, watch};
+pub use self::names::Names;
 #[cfg(test)]
 pub(crate) use self::planted::{Planted, bites};
+pub(crate) use self::sockets::{is_simulated, unwatch, watch};
 pub(crate) use self::state::{BEGIN_NANOS, State};
 pub(crate) use self::tcp::Tcp;
+pub(crate) use self::udp::Udp;
+pub(crate) use self::unix::{UnixListener, UnixStream};
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use crate::core::Core;
 use crate::stack::Stacks;
 use crate::world::net::Reactor;
 
@@ -80,14 +91,10 @@ impl World {
         self.way(other, one).open();
     }
 
-    /// Sets whether looking up a name fails.
-    pub fn set_name_broken(&self, name: &str, is_broken: bool) {
-        let mut broken = self.state.broken_names.borrow_mut();
-        if is_broken {
-            broken.insert(name.to_owned());
-        } else {
-            broken.remove(name);
-        }
+    /// The name service of the world.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        Names::new(Rc::clone(&self.state))
     }
 
     /// The seed of the run.
@@ -114,6 +121,31 @@ pub(crate) fn parts() -> io::Result<Parts> {
         }
         let made = (Rc::new(Reactor::new()?), Rc::new(Stacks::new(None)?));
         *parts = Some((Rc::clone(&made.0), Rc::clone(&made.1)));
+        Ok(made)
+    })
+}
+
+/// The world that a runtime is in.
+pub(crate) fn world(core: &Core) -> io::Result<Rc<State>> {
+    let state = core.sim.as_ref().ok_or(ErrorKind::Unsupported)?;
+    Ok(Rc::clone(state))
+}
+
+thread_local! {
+    static STAND_IN: RefCell<Option<Rc<OwnedFd>>> = const { RefCell::new(None) };
+}
+
+/// The descriptor that simulated sockets show where a type's contract demands one: the reading end
+/// of a pipe that nobody writes to. Options of sockets are refused for it with `ENOTSOCK`.
+pub(crate) fn stand_in() -> io::Result<Rc<OwnedFd>> {
+    STAND_IN.with(|stand_in| {
+        let mut stand_in = stand_in.borrow_mut();
+        if let Some(stand_in) = &*stand_in {
+            return Ok(Rc::clone(stand_in));
+        }
+        let (reader, _) = io::pipe()?;
+        let made = Rc::new(OwnedFd::from(reader));
+        *stand_in = Some(Rc::clone(&made));
         Ok(made)
     })
 }

@@ -1,188 +1,26 @@
-//! The network of the simulated world: what the kernels of its machines do with TCP.
-//!
-//! It stands below the readiness bits of `world/net.rs`, where a kernel stands otherwise: sockets
-//! have numbers, calls answer at once or with "would block", and edges tell of what changed.
+//! The network of the simulated world: what the kernels of its machines do with TCP, and how what
+//! one end sends comes to the other.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-use crate::core::{self, Core};
+use crate::sim::sockets::{End, Packet, Socket};
 use crate::sim::state::State;
-use crate::world::net::Readiness;
 
 /// Connections that wait to be accepted at one listener; one more is refused.
-const BACKLOG_MAX: usize = 128;
-/// Bytes of one direction that were sent and not yet read.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
+pub(crate) const BACKLOG_MAX: usize = 128;
 /// Bytes of a segment, so that a large write arrives in parts.
 const SEGMENT_BYTES: usize = 1460;
 /// How long a connection is tried where nothing comes back, in nanoseconds: as Linux does.
 const CONNECT_TIMEOUT: u64 = 127_000_000_000;
 /// How long data is sent again and again before the connection is given up.
 const RESEND_TIMEOUT: u64 = 924_000_000_000;
-/// The first port that is given out where none is asked for.
-const FIRST_PORT: u16 = 49_152;
-
-/// What travels.
-pub(crate) enum Packet {
-    /// A connection is asked for at this address.
-    Syn(SocketAddr),
-    /// It is there; the other end is this socket.
-    SynAck(RawFd),
-    Data(Vec<u8>),
-    /// So many bytes were read.
-    Ack(usize),
-    Fin,
-    Rst,
-    /// The way ends the connection, for both.
-    Cut,
-}
-
-/// One end of a connection.
-pub(crate) struct End {
-    pub(crate) host: u32,
-    pub(crate) local: SocketAddr,
-    pub(crate) peer: SocketAddr,
-    pub(crate) peer_host: u32,
-    pub(crate) peer_fd: Option<RawFd>,
-    pub(crate) connected: bool,
-    /// The program let go of it.
-    pub(crate) closed: bool,
-    pub(crate) received: VecDeque<u8>,
-    pub(crate) fin_received: bool,
-    pub(crate) read_shut: bool,
-    pub(crate) write_shut: bool,
-    pub(crate) error: Option<i32>,
-    /// It was reset: nothing goes out any more.
-    pub(crate) dead: bool,
-    pub(crate) outstanding: usize,
-    pub(crate) queue: VecDeque<(u64, Packet)>,
-    /// When the last packet arrives, and until when the sender is busy.
-    pub(crate) last_arrival: u64,
-    pub(crate) free_at: u64,
-    pub(crate) silent: bool,
-    pub(crate) held_since: Option<u64>,
-}
-
-pub(crate) enum Socket {
-    Listener {
-        host: u32,
-        local: SocketAddr,
-        backlog: VecDeque<RawFd>,
-    },
-    End(Box<End>),
-}
-
-/// All sockets by their numbers, which are below -1 and never used again.
-pub(crate) struct Net {
-    pub(crate) sockets: RefCell<BTreeMap<RawFd, Socket>>,
-    watched: RefCell<BTreeMap<RawFd, Rc<Readiness>>>,
-    next_fd: Cell<RawFd>,
-    next_port: Cell<u16>,
-}
-
-/// Whether a descriptor is the number of a simulated socket.
-pub(crate) fn is_simulated(fd: RawFd) -> bool {
-    fd < -1
-}
-
-/// Watches a simulated socket; the first edge tells what it is ready for.
-pub(crate) fn watch(fd: RawFd, readiness: &Rc<Readiness>) {
-    if let Some(sim) = core::current().and_then(|core| core.sim.clone()) {
-        sim.net
-            .watched
-            .borrow_mut()
-            .insert(fd, Rc::clone(readiness));
-        sim.edge(fd);
-    }
-}
-
-/// Forgets a simulated socket.
-pub(crate) fn unwatch(fd: RawFd) {
-    if let Some(sim) = core::current().and_then(|core| core.sim.clone()) {
-        sim.net.watched.borrow_mut().remove(&fd);
-    }
-}
-
-pub(crate) fn system(code: i32) -> io::Error {
-    io::Error::from_raw_os_error(code)
-}
-
-impl Net {
-    pub(crate) fn new() -> Self {
-        Self {
-            sockets: RefCell::new(BTreeMap::new()),
-            watched: RefCell::new(BTreeMap::new()),
-            next_fd: Cell::new(-2),
-            next_port: Cell::new(FIRST_PORT),
-        }
-    }
-
-    fn add(&self, socket: Socket) -> RawFd {
-        let fd = self.next_fd.get();
-        self.next_fd.set(fd - 1);
-        self.sockets.borrow_mut().insert(fd, socket);
-        fd
-    }
-
-    fn listener_at(&self, at: u32, address: SocketAddr) -> Option<RawFd> {
-        let sockets = self.sockets.borrow();
-        let found = sockets.iter().find(|(_, socket)| match socket {
-            Socket::Listener { host, local, .. } => {
-                *host == at
-                    && local.port() == address.port()
-                    && (local.ip().is_unspecified() || local.ip() == address.ip())
-            }
-            Socket::End(_) => false,
-        });
-        found.map(|(&fd, _)| fd)
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        let port = self.next_port.get();
-        self.next_port
-            .set(port.checked_add(1).unwrap_or(FIRST_PORT));
-        port
-    }
-
-    /// Looks at one end, if it is there.
-    pub(crate) fn end<T>(&self, fd: RawFd, look: impl FnOnce(&mut End) -> T) -> Option<T> {
-        match self.sockets.borrow_mut().get_mut(&fd) {
-            Some(Socket::End(end)) => Some(look(end)),
-            Some(Socket::Listener { .. }) | None => None,
-        }
-    }
-}
-
-impl End {
-    pub(crate) fn is_readable(&self) -> bool {
-        !self.received.is_empty() || self.fin_received || self.read_shut || self.error.is_some()
-    }
-
-    fn is_writable(&self) -> bool {
-        self.error.is_some()
-            || self.dead
-            || (self.connected && (self.write_shut || self.outstanding < SEND_BUFFER_BYTES))
-    }
-
-    pub(crate) fn room(&self) -> usize {
-        SEND_BUFFER_BYTES.saturating_sub(self.outstanding)
-    }
-
-    /// The connection is no more, for this reason.
-    pub(crate) fn fail(&mut self, code: i32) {
-        if !self.dead {
-            self.dead = true;
-            self.error = Some(code);
-            self.fin_received = true;
-            self.queue.clear();
-        }
-    }
-}
+/// Nanoseconds that bytes need from one program of a machine to another.
+const UNIX_NANOS: RangeInclusive<u64> = 1_000..=20_000;
 
 impl State {
     pub(crate) fn new_end(
@@ -190,9 +28,11 @@ impl State {
         host: u32,
         (local, peer, peer_host): (SocketAddr, SocketAddr, u32),
         peer_fd: Option<RawFd>,
+        is_unix: bool,
     ) -> RawFd {
         self.net.add(Socket::End(Box::new(End {
             host,
+            is_unix,
             local,
             peer,
             peer_host,
@@ -225,29 +65,9 @@ impl State {
         }
         Ok(self.net.add(Socket::Listener {
             host,
-            local,
+            local: Some(local),
             backlog: VecDeque::new(),
         }))
-    }
-
-    /// Tells whoever watches the socket what it is ready for, soon.
-    pub(crate) fn edge(&self, fd: RawFd) {
-        self.schedule_at(self.now(), move |state, core| state.raise(core, fd));
-    }
-
-    fn raise(&self, core: &Core, fd: RawFd) {
-        let Some(readiness) = self.net.watched.borrow().get(&fd).cloned() else {
-            return;
-        };
-        let (readable, writable, closed) = match self.net.sockets.borrow().get(&fd) {
-            Some(Socket::Listener { backlog, .. }) => (!backlog.is_empty(), false, false),
-            Some(Socket::End(end)) => {
-                let closed = end.fin_received || end.read_shut;
-                (end.is_readable(), end.is_writable(), closed)
-            }
-            None => return,
-        };
-        readiness.report(core, readable, writable, closed);
     }
 
     /// Sends a packet from an end to its peer. It arrives after those before it.
@@ -258,7 +78,9 @@ impl State {
                 Packet::Data(data) => data.len(),
                 _ => 0,
             };
-            let (sending, travelling, reset, silenced) =
+            let (sending, travelling, reset, silenced) = if end.is_unix {
+                (0, self.chances.within(&UNIX_NANOS), false, false)
+            } else {
                 self.links.with((end.host, end.peer_host), |way| {
                     let is_data = bytes > 0;
                     (
@@ -267,7 +89,8 @@ impl State {
                         is_data && self.chances.chance(way.reset),
                         is_data && self.chances.chance(way.silenced),
                     )
-                });
+                })
+            };
             end.free_at = end.free_at.max(now).saturating_add(sending);
             let arrival = end.free_at.saturating_add(travelling);
             end.last_arrival = arrival.max(end.last_arrival + 1);
@@ -289,7 +112,8 @@ impl State {
                 if end.queue.front().is_none_or(|&(at, _)| at > now) {
                     return None;
                 }
-                if end.silent || !self.is_open((end.host, end.peer_host)) {
+                let way = (end.host, end.peer_host);
+                if end.silent || !(end.is_unix || self.is_open(way)) {
                     if end.held_since.is_none() {
                         end.held_since = Some(now);
                         self.give_up_later(fd, now, end.connected);
@@ -298,7 +122,7 @@ impl State {
                 }
                 end.held_since = None;
                 let (_, packet) = end.queue.pop_front()?;
-                Some((packet, end.peer_fd, (end.host, end.peer_host), end.local))
+                Some((packet, end.peer_fd, way, end.local))
             });
             let Some((packet, peer, way, from)) = next.flatten() else {
                 break;
@@ -345,7 +169,7 @@ impl State {
             self.answer_reset(client, libc::ECONNREFUSED);
             return;
         };
-        let server = self.new_end(way.1, (to, from, way.0), Some(client));
+        let server = self.new_end(way.1, (to, from, way.0), Some(client), false);
         if let Some(Socket::Listener { backlog, .. }) =
             self.net.sockets.borrow_mut().get_mut(&listener)
         {
@@ -443,6 +267,7 @@ impl State {
                 }
                 self.forget(fd);
             }
+            Socket::Datagrams(_) | Socket::Signals(_) => {}
         }
     }
 

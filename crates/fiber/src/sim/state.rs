@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -19,9 +19,11 @@ use crate::sim::builder::{Options, Order};
 use crate::sim::disk::Disks;
 use crate::sim::host::Machines;
 use crate::sim::link::Links;
-use crate::sim::net::Net;
+use crate::sim::names::Service;
 use crate::sim::offload::Lanes;
 use crate::sim::rng::{Decision, Rng, Trace};
+use crate::sim::signals::Handled;
+use crate::sim::sockets::Net;
 
 /// Ready fibers among which the next one is drawn.
 const PICK_WINDOW: usize = 256;
@@ -81,8 +83,8 @@ pub(crate) struct State {
     pub(crate) disks: Disks,
     pub(crate) net: Net,
     pub(crate) links: Links,
-    /// Names that are not answered for.
-    pub(crate) broken_names: RefCell<BTreeSet<String>>,
+    pub(crate) names: RefCell<Service>,
+    pub(crate) handled: Handled,
     /// Draws of what happens in the world.
     pub(crate) chances: Rng,
     /// Bytes for the program.
@@ -122,7 +124,8 @@ impl State {
             disks: Disks::default(),
             net: Net::new(),
             links: Links::default(),
-            broken_names: RefCell::new(BTreeSet::new()),
+            names: Service::new(),
+            handled: Handled::default(),
             chances: Rng::stream(seed, 3),
             steps: Cell::new(0),
             now: Cell::new(BEGIN_NANOS),

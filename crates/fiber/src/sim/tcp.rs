@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
-use std::os::fd::RawFd;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use crate::core::Core;
 use crate::sim::host::address_of;
-use crate::sim::net::{Packet, Socket, system};
+use crate::sim::sockets::{Packet, Socket, system};
 use crate::sim::state::State;
+use crate::sim::{stand_in, world};
 
 /// Once in so many per million a call moves less than it could.
 const SHORT_PER_MILLION: u32 = 200_000;
@@ -18,6 +19,7 @@ const SHORT_PER_MILLION: u32 = 200_000;
 pub(crate) struct Tcp {
     state: Rc<State>,
     fd: RawFd,
+    stand_in: Rc<OwnedFd>,
 }
 
 impl fmt::Debug for Tcp {
@@ -34,12 +36,21 @@ impl Drop for Tcp {
     }
 }
 
-fn world(core: &Core) -> io::Result<Rc<State>> {
-    let state = core.sim.as_ref().ok_or(ErrorKind::Unsupported)?;
-    Ok(Rc::clone(state))
+impl AsFd for Tcp {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stand_in.as_fd()
+    }
 }
 
 impl Tcp {
+    pub(crate) fn new(state: Rc<State>, fd: RawFd, stand_in: Rc<OwnedFd>) -> Self {
+        Self {
+            state,
+            fd,
+            stand_in,
+        }
+    }
+
     pub(crate) fn number(&self) -> RawFd {
         self.fd
     }
@@ -52,7 +63,7 @@ impl Tcp {
             return Err(ErrorKind::AddrNotAvailable.into());
         }
         let fd = state.listen(host, address)?;
-        Ok(Self { state, fd })
+        Ok(Self::new(state, fd, stand_in()?))
     }
 
     pub(crate) fn connect(core: &Core, address: SocketAddr) -> io::Result<Self> {
@@ -73,22 +84,19 @@ impl Tcp {
             address_of(host)
         };
         let local = SocketAddr::new(own, state.net.port());
-        let fd = state.new_end(host, (local, address, peer_host), None);
+        let fd = state.new_end(host, (local, address, peer_host), None, false);
         state.send(fd, Packet::Syn(address));
-        Ok(Self { state, fd })
+        Ok(Self::new(state, fd, stand_in()?))
     }
 
     pub(crate) fn accept(&self) -> io::Result<(Self, SocketAddr)> {
         let accepted = match self.state.net.sockets.borrow_mut().get_mut(&self.fd) {
             Some(Socket::Listener { backlog, .. }) => backlog.pop_front(),
-            Some(Socket::End(_)) | None => None,
+            _ => None,
         };
         let fd = accepted.ok_or(ErrorKind::WouldBlock)?;
         let from = self.state.net.end(fd, |end| end.peer);
-        let stream = Self {
-            state: Rc::clone(&self.state),
-            fd,
-        };
+        let stream = Self::new(Rc::clone(&self.state), fd, Rc::clone(&self.stand_in));
         Ok((stream, from.ok_or(ErrorKind::ConnectionAborted)?))
     }
 
@@ -110,10 +118,12 @@ impl Tcp {
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self.state.net.sockets.borrow().get(&self.fd) {
-            Some(Socket::Listener { local, .. }) => Ok(*local),
+            Some(Socket::Listener {
+                local: Some(local), ..
+            }) => Ok(*local),
             Some(Socket::End(end)) => Ok(end.local),
             // Its machine crashed: nobody is left to ask.
-            None => Err(ErrorKind::NotConnected.into()),
+            _ => Err(ErrorKind::NotConnected.into()),
         }
     }
 
@@ -178,20 +188,28 @@ impl Tcp {
             Some(code) => Err(system(code)),
             None if end.dead || end.write_shut => Err(ErrorKind::BrokenPipe.into()),
             None if !end.connected => Err(ErrorKind::NotConnected.into()),
-            None => Ok((end.room(), (end.host, end.peer_host))),
+            None if end.is_unix => Ok((end.room(), Err(end.peer_fd))),
+            None => Ok((end.room(), Ok((end.host, end.peer_host)))),
         });
         let (room, way) = room.ok_or(ErrorKind::NotConnected)??;
+        if let Err(peer) = way
+            && !state.is_read(peer)
+        {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         let fits = room.min(data.len());
         if fits == 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
         let n = self.part_of(fits);
-        let cut = state.links.with(way, |way| {
-            let left = way.cut_after?;
-            let passes = usize::try_from(left).unwrap_or(usize::MAX);
-            let is_cut = n > passes;
-            way.cut_after = (!is_cut).then(|| left - n as u64);
-            is_cut.then_some(passes)
+        let cut = way.ok().and_then(|way| {
+            state.links.with(way, |way| {
+                let left = way.cut_after?;
+                let passes = usize::try_from(left).unwrap_or(usize::MAX);
+                let is_cut = n > passes;
+                way.cut_after = (!is_cut).then(|| left - n as u64);
+                is_cut.then_some(passes)
+            })
         });
         state.net.end(self.fd, |end| end.outstanding += n);
         for segment in State::segments(&data[..cut.unwrap_or(n)]) {
@@ -230,8 +248,8 @@ impl State {
     fn ends(&self, is_meant: impl Fn((u32, u32)) -> bool) -> Vec<RawFd> {
         let sockets = self.net.sockets.borrow();
         let meant = sockets.iter().filter(|(_, socket)| match socket {
-            Socket::End(end) => is_meant((end.host, end.peer_host)),
-            Socket::Listener { .. } => false,
+            Socket::End(end) => !end.is_unix && is_meant((end.host, end.peer_host)),
+            _ => false,
         });
         meant.map(|(&fd, _)| fd).collect()
     }
@@ -273,10 +291,7 @@ impl State {
     pub(crate) fn crash_sockets(&self, host: u32, stays_on: bool) {
         let own: Vec<RawFd> = {
             let sockets = self.net.sockets.borrow();
-            let own = sockets.iter().filter(|(_, socket)| match socket {
-                Socket::End(end) => end.host == host,
-                Socket::Listener { host: of, .. } => *of == host,
-            });
+            let own = sockets.iter().filter(|(_, socket)| socket.host() == host);
             own.map(|(&fd, _)| fd).collect()
         };
         for fd in own {
@@ -288,22 +303,9 @@ impl State {
         }
     }
 
-    /// The addresses of a name.
-    pub(crate) fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        if let Ok(address) = name.parse() {
-            return Ok(vec![address]);
-        }
-        if name == "localhost" {
-            return Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]);
-        }
-        if self.broken_names.borrow().contains(name) {
-            return Err(io::Error::other("the name service does not answer"));
-        }
-        match self.machines.find(name) {
-            Some(host) => Ok(vec![address_of(host)]),
-            None => Err(io::Error::other(format!(
-                "no machine has the name {name:?}"
-            ))),
-        }
+    /// Whether the other end of a Unix stream still takes anything.
+    fn is_read(&self, peer: Option<RawFd>) -> bool {
+        let peer = peer.and_then(|fd| self.net.end(fd, |end| !end.closed && !end.read_shut));
+        peer == Some(true)
     }
 }

@@ -76,6 +76,23 @@ fn patiently(body: impl FnOnce() + 'static) {
     real(|| crate::timeout(PATIENCE, body).expect("it ends long before"));
 }
 
+/// Runs a test on real time, and where the simulator is built in it as well, under some seeds.
+#[track_caller]
+fn on_both_sides(body: fn()) {
+    patiently(body);
+    #[cfg(feature = "sim")]
+    for seed in 0..20 {
+        let in_world = move |_: &crate::sim::World| {
+            crate::fs::create_dir_all(std::env::temp_dir()).unwrap();
+            body();
+        };
+        let ran = crate::sim::SimBuilder::new(seed).run(in_world);
+        if let Err(failure) = ran {
+            panic!("in the simulator: {failure}");
+        }
+    }
+}
+
 /// Two connected TCP streams.
 fn tcp_pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::{MILLISECOND, patiently, turns};
+use super::{MILLISECOND, on_both_sides, turns};
 use crate::net::{Shutdown, UnixListener, UnixStream};
 use crate::{Stopped, cause, scope, select, sleep, spawn, timeout};
 
@@ -29,7 +29,7 @@ impl Drop for Place {
 
 #[test]
 fn a_path_leads_to_its_listener_and_to_nobody_once_that_is_gone() {
-    patiently(|| {
+    on_both_sides(|| {
         let place = Place::new("path");
         let missing = UnixStream::connect(&place.0).unwrap_err();
         assert_eq!(missing.kind(), ErrorKind::NotFound);
@@ -66,7 +66,7 @@ fn an_abstract_name_is_free_again_when_its_listener_is_gone() {
 
     use crate::net::UnixSocketAddr;
 
-    patiently(|| {
+    on_both_sides(|| {
         let name = format!("fiber-{}-abstract", std::process::id());
         let address = UnixSocketAddr::from_abstract_name(&name).unwrap();
         for _ in 0..2 {
@@ -85,7 +85,7 @@ fn an_abstract_name_is_free_again_when_its_listener_is_gone() {
 
 #[test]
 fn a_path_that_is_too_long_is_an_error() {
-    patiently(|| {
+    on_both_sides(|| {
         let long = "x".repeat(200);
         let refused = UnixListener::bind(&long).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidInput);
@@ -96,7 +96,7 @@ fn a_path_that_is_too_long_is_an_error() {
 
 #[test]
 fn several_fibers_read_and_write_one_stream_at_once() {
-    patiently(|| {
+    on_both_sides(|| {
         let (near, far) = UnixStream::pair().unwrap();
         let bytes = 3_000_000;
         let (echoed, writers) = (Cell::new(0), Cell::new(2));
@@ -134,7 +134,7 @@ fn several_fibers_read_and_write_one_stream_at_once() {
 
 #[test]
 fn a_peer_that_leaves_wakes_reader_and_writer() {
-    patiently(|| {
+    on_both_sides(|| {
         let (near, far) = UnixStream::pair().unwrap();
         let near = Rc::new(near);
         let (reading, writing) = (Rc::clone(&near), Rc::clone(&near));

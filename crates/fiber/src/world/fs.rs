@@ -13,12 +13,11 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-#[cfg(feature = "sim")]
-use crate::core;
+use crate::sys;
+pub use crate::world::file::File;
 use crate::world::offload::{Lane, offload_on};
 
 /// Largest file that [`read`] takes, in bytes: certificates, keys, settings and messages are far
@@ -27,12 +26,16 @@ pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Does `real` on the files' thread, or `simulated` on the disk of a simulated machine.
 macro_rules! on_disk {
-    (|$disk:ident, $rng:ident| $simulated:expr, $real:expr) => {{
+    (|$disk:ident, $rng:ident| $simulated:expr, $real:expr) => {
+        $crate::world::fs::on_disk!(Usual | $disk, $rng | $simulated, $real)
+    };
+    ($pace:ident |$disk:ident, $rng:ident| $simulated:expr, $real:expr) => {{
         #[cfg(feature = "sim")]
-        if let Some(core) = core::current()
+        if let Some(core) = $crate::core::current()
             && let Some(sim) = &core.sim
         {
-            return sim.on_disk(&core, move |$disk, $rng| {
+            let how = (None, $crate::sim::Pace::$pace);
+            return sim.on_disk(&core, how, (), move |$disk, $rng, ()| {
                 let _ = $rng;
                 $simulated
             });
@@ -40,6 +43,7 @@ macro_rules! on_disk {
         offload_on(Lane::Files, $real)?
     }};
 }
+pub(super) use on_disk;
 
 /// Reads a whole file. Yields until it is read.
 ///
@@ -52,7 +56,7 @@ pub fn read(path: impl Into<PathBuf>) -> io::Result<Vec<u8>> {
     on_disk!(
         |disk, rng| {
             let node = disk.find(&path)?;
-            disk.whole(node)
+            disk.whole(node, rng)
         },
         move || {
             let mut bytes = Vec::new();
@@ -75,15 +79,22 @@ pub fn read(path: impl Into<PathBuf>) -> io::Result<Vec<u8>> {
 /// What the system answered, or the wait ended early, see [`crate::cause`].
 pub fn permissions(path: impl Into<PathBuf>) -> io::Result<u32> {
     let path = path.into();
-    on_disk!(|disk, rng| disk.find(&path).map(|_| FILE_MODE), move || {
-        fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o7777)
-    })
+    on_disk!(
+        |disk, rng| disk.is_folder(&path).map(|is_folder| if is_folder {
+            FOLDER_MODE
+        } else {
+            FILE_MODE
+        }),
+        move || { fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o7777) }
+    )
 }
 
 /// What [`File::create`] makes is for its owner alone.
-const FILE_MODE: u32 = 0o600;
+pub(super) const FILE_MODE: u32 = 0o600;
+/// What [`create_dir`] makes is for its owner alone.
+const FOLDER_MODE: u32 = 0o700;
 
-/// Renames a file, replacing what has the new name. Yields.
+/// Renames a file or a folder, replacing the file or the empty folder that has the new name. Yields.
 ///
 /// After a power cut the file has one of the two names; the new one for sure once [`sync_dir`] of
 /// its folder returned.
@@ -119,8 +130,53 @@ pub fn create_dir(path: impl Into<PathBuf>) -> io::Result<()> {
     let path = path.into();
     on_disk!(|disk, rng| disk.make_folder(&path), move || {
         use std::os::unix::fs::DirBuilderExt;
-        fs::DirBuilder::new().mode(0o700).create(path)
+        fs::DirBuilder::new().mode(FOLDER_MODE).create(path)
     })
+}
+
+/// Makes a folder and those above it, as far as they are not there, each for its owner alone.
+/// Yields. Each is sure to be there after a power cut once [`sync_dir`] of the one above returned.
+///
+/// # Errors
+///
+/// As [`create_dir`], but not that it is there already.
+pub fn create_dir_all(path: impl Into<PathBuf>) -> io::Result<()> {
+    let path = path.into();
+    on_disk!(|disk, rng| disk.make_folders(&path), move || {
+        use std::os::unix::fs::DirBuilderExt;
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(FOLDER_MODE).create(path)
+    })
+}
+
+/// Removes an empty folder. Yields. Sure to be gone after a power cut once [`sync_dir`] of the one
+/// above returned.
+///
+/// # Errors
+///
+/// What the system answered, [`io::ErrorKind::DirectoryNotEmpty`] for example, or the wait ended
+/// early: then it may be done all the same.
+pub fn remove_dir(path: impl Into<PathBuf>) -> io::Result<()> {
+    let path = path.into();
+    on_disk!(|disk, rng| disk.remove_folder(&path), move || {
+        fs::remove_dir(path)
+    })
+}
+
+/// How many bytes more the file system of a path takes from this program. Yields.
+///
+/// It is a hint: others write too, and file systems keep books of their own. `u64::MAX` on a
+/// simulated disk without a limit.
+///
+/// # Errors
+///
+/// What the system answered, or the wait ended early, see [`crate::cause`].
+pub fn free_space(path: impl Into<PathBuf>) -> io::Result<u64> {
+    let path = path.into();
+    on_disk!(
+        |disk, rng| disk.is_folder(&path).map(|_| disk.room()),
+        move || sys::free_space(&path)
+    )
 }
 
 /// The names of what is in a folder, sorted. Yields.
@@ -145,152 +201,7 @@ pub fn list(path: impl Into<PathBuf>) -> io::Result<Vec<OsString>> {
 /// What the system answered, after which nothing is sure; or the wait ended early.
 pub fn sync_dir(path: impl Into<PathBuf>) -> io::Result<()> {
     let path = path.into();
-    on_disk!(|disk, rng| disk.sync_folder(&path, rng), move || {
+    on_disk!(Sync | disk, rng | disk.sync_folder(&path, rng), move || {
         fs::File::open(path)?.sync_all()
     })
-}
-
-/// A file that is read and written in places.
-#[derive(Debug)]
-pub struct File(Side);
-
-#[derive(Clone, Debug)]
-enum Side {
-    Real(Arc<fs::File>),
-    /// The file's number on the disk of its machine.
-    #[cfg(feature = "sim")]
-    Sim(u64),
-}
-
-/// As [`on_disk`], for a file that is open.
-macro_rules! on_file {
-    ($self:ident, |$disk:ident, $rng:ident, $node:ident| $simulated:expr, |$file:ident| $real:expr) => {
-        match &$self.0 {
-            Side::Real(file) => {
-                let $file = Arc::clone(file);
-                offload_on(Lane::Files, move || $real)?
-            }
-            #[cfg(feature = "sim")]
-            Side::Sim(node) => {
-                let $node = *node;
-                let core = core::required()?;
-                let sim = core.sim.as_ref().ok_or(crate::Stopped::NoRuntime)?;
-                sim.on_disk(&core, move |$disk, $rng| {
-                    let _ = $rng;
-                    $simulated
-                })
-            }
-        }
-    };
-}
-
-impl File {
-    /// Opens a file that is there. Yields.
-    ///
-    /// # Errors
-    ///
-    /// What the system answered, or the wait ended early, see [`crate::cause`].
-    pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
-        let path = path.into();
-        on_disk!(
-            |disk, rng| disk.find(&path).map(|node| Self(Side::Sim(node))),
-            move || {
-                let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
-                Ok(Self(Side::Real(Arc::new(file))))
-            }
-        )
-    }
-
-    /// Opens a file, which is made, for its owner alone, if it is not there. What is in it stays.
-    /// Yields. A new file is sure to be there after a power cut once [`sync_dir`] returned.
-    ///
-    /// # Errors
-    ///
-    /// What the system answered, or the wait ended early: then it may be done all the same.
-    pub fn create(path: impl Into<PathBuf>) -> io::Result<Self> {
-        let path = path.into();
-        on_disk!(
-            |disk, rng| disk.make(&path).map(|node| Self(Side::Sim(node))),
-            move || {
-                let file = fs::OpenOptions::new()
-                    .read(true)
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
-                    .mode(FILE_MODE)
-                    .open(path)?;
-                Ok(Self(Side::Real(Arc::new(file))))
-            }
-        )
-    }
-
-    /// Writes at the end, and returns where that was. Yields. One program at a time may do so.
-    ///
-    /// # Errors
-    ///
-    /// What the system answered, [`io::ErrorKind::StorageFull`] for example, or the wait ended
-    /// early. Any part of it may have been written then.
-    pub fn append(&self, bytes: impl Into<Vec<u8>>) -> io::Result<u64> {
-        let bytes = bytes.into();
-        on_file!(self, |disk, rng, node| disk.append(node, bytes), |file| {
-            let at = file.metadata()?.len();
-            file.write_all_at(&bytes, at)?;
-            Ok(at)
-        })
-    }
-
-    /// Reads up to `len` bytes from `offset` on; fewer only at the end of the file. Yields.
-    ///
-    /// # Errors
-    ///
-    /// What the system answered; [`io::ErrorKind::FileTooLarge`] for a `len` beyond
-    /// [`FILE_BYTES_MAX`]; or the wait ended early, see [`crate::cause`].
-    pub fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        if len as u64 > FILE_BYTES_MAX {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        on_file!(
-            self,
-            |disk, rng, node| disk.read_at(node, offset, len),
-            |file| {
-                let left = file.metadata()?.len().saturating_sub(offset);
-                let mut bytes = vec![0; len.min(usize::try_from(left).unwrap_or(len))];
-                file.read_exact_at(&mut bytes, offset)?;
-                Ok(bytes)
-            }
-        )
-    }
-
-    /// The file's length in bytes. Yields.
-    ///
-    /// # Errors
-    ///
-    /// What the system answered, or the wait ended early, see [`crate::cause`].
-    pub fn size(&self) -> io::Result<u64> {
-        on_file!(self, |disk, rng, node| disk.len(node), |file| file
-            .metadata()
-            .map(|metadata| metadata.len()))
-    }
-
-    /// Cuts the file to a length, or fills it up with zeros. Yields.
-    ///
-    /// # Errors
-    ///
-    /// What the system answered, or the wait ended early: then it may be done all the same.
-    pub fn set_size(&self, len: u64) -> io::Result<()> {
-        on_file!(self, |disk, rng, node| disk.set_len(node, len), |file| file
-            .set_len(len))
-    }
-
-    /// Makes sure that what was written before stays, whatever happens. Yields.
-    ///
-    /// # Errors
-    ///
-    /// What the system answered. After that nothing is sure of what was written since the last
-    /// sync, also after a later one that returns well: write it again, to another file. Or the
-    /// wait ended early.
-    pub fn sync(&self) -> io::Result<()> {
-        on_file!(self, |disk, rng, node| disk.sync(node, rng), |file| file
-            .sync_data())
-    }
 }

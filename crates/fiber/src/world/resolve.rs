@@ -18,10 +18,10 @@ use crate::world::offload::{Lane, offload_on};
 pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let host = host.to_owned();
     #[cfg(feature = "sim")]
-    if let Some(sim) = core::current().and_then(|core| core.sim.clone()) {
-        // The wait and its lane are the same; the answer is the simulated world's.
-        offload_on(Lane::Names, || ())?;
-        let addresses = sim.addresses(&host)?;
+    if let Some(core) = core::current()
+        && let Some(sim) = &core.sim
+    {
+        let addresses = sim.look_up(&core, &host)?;
         return Ok(addresses
             .into_iter()
             .map(|ip| SocketAddr::new(ip, port))

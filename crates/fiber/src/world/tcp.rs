@@ -16,6 +16,7 @@ mod two_sides {
 
     use crate::core;
     use crate::sim::Tcp;
+    use crate::world::sides::{read_parts, write_parts};
 
     /// A connection.
     #[derive(Debug)]
@@ -87,17 +88,7 @@ mod two_sides {
         fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
             match self {
                 Stream::Real(io) => (&*io).read_vectored(buffers),
-                Stream::Sim(io) => {
-                    let mut bytes = vec![0; buffers.iter().map(|buffer| buffer.len()).sum()];
-                    let n = io.read(&mut bytes)?;
-                    let mut rest = &bytes[..n];
-                    for buffer in buffers {
-                        let part = rest.len().min(buffer.len());
-                        buffer[..part].copy_from_slice(&rest[..part]);
-                        rest = &rest[part..];
-                    }
-                    Ok(n)
-                }
+                Stream::Sim(io) => read_parts(buffers, |bytes| io.read(bytes)),
             }
         }
     }
@@ -113,10 +104,7 @@ mod two_sides {
         fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
             match self {
                 Stream::Real(io) => (&*io).write_vectored(buffers),
-                Stream::Sim(io) => {
-                    let bytes: Vec<u8> = buffers.iter().flat_map(|b| b.iter().copied()).collect();
-                    io.write(&bytes)
-                }
+                Stream::Sim(io) => write_parts(buffers, |bytes| io.write(bytes)),
             }
         }
 
@@ -138,7 +126,7 @@ mod two_sides {
         fn as_fd(&self) -> BorrowedFd<'_> {
             match self {
                 Self::Real(io) => io.as_fd(),
-                Self::Sim(_) => panic!("a socket of the simulated world has no descriptor"),
+                Self::Sim(io) => io.as_fd(),
             }
         }
     }
@@ -184,7 +172,7 @@ mod two_sides {
         fn as_fd(&self) -> BorrowedFd<'_> {
             match self {
                 Self::Real(io) => io.as_fd(),
-                Self::Sim(_) => panic!("a socket of the simulated world has no descriptor"),
+                Self::Sim(io) => io.as_fd(),
             }
         }
     }

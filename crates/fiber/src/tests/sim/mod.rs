@@ -2,10 +2,15 @@
 
 mod disk;
 mod hosts;
+mod knobs;
 mod laws;
+mod names;
 mod net;
 mod seeds;
+mod signals;
 mod time;
+mod udp;
+mod unix;
 
 use crate::sim::{Run, SimBuilder, World};
 

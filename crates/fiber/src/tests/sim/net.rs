@@ -125,13 +125,13 @@ fn names_and_addresses_that_lead_nowhere_are_errors() {
             true,
         );
         assert_eq!(kinds.join().unwrap(), expected);
-        world.set_name_broken("cloud", true);
+        world.names().break_name("cloud");
         assert!(
             client(world, || resolve("cloud", 1).is_err())
                 .join()
                 .unwrap()
         );
-        world.set_name_broken("cloud", false);
+        world.names().mend("cloud");
         assert!(
             client(world, || resolve("cloud", 1).is_ok())
                 .join()
