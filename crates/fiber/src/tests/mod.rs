@@ -16,6 +16,7 @@ mod files;
 mod fork;
 mod inspect;
 mod io;
+mod laws;
 mod local;
 mod no_park;
 mod offload;

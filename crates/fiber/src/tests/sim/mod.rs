@@ -1,9 +1,9 @@
 //! The simulator itself, and what it finds out about the runtime.
 
 mod disk;
+mod disk_faults;
 mod hosts;
 mod knobs;
-mod laws;
 mod names;
 mod net;
 mod seeds;
