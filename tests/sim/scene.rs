@@ -1,0 +1,189 @@
+//! A device, a broker and a reader, each on a machine of its own.
+
+use std::cell::{Cell, RefCell};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use fiber::sim::World;
+use fiber::{JoinHandle, sleep, timeout};
+use mqtt::{
+    Broker, BrokerOptions, Client, ClientId, ClientOptions, Event, Outcome, Publish, PublishError,
+    QoS, Ticket, Wait,
+};
+use safe_rt::{DialOptions, Endpoint, Listener, ServerTls};
+
+use crate::faults::{draw, draw_up_to};
+
+/// Far more than anything takes once nothing goes wrong any more.
+const PATIENCE: Duration = Duration::from_secs(3600);
+/// Messages that a device publishes.
+pub(crate) const MESSAGES: u8 = 24;
+const TOPIC: &str = "meter/reading";
+
+/// How the machines talk to each other.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    pub(crate) endpoint: &'static str,
+    pub(crate) dial: DialOptions,
+    pub(crate) server: Option<ServerTls>,
+    /// How many connections the clients of the run made.
+    pub(crate) connections: Rc<Cell<usize>>,
+}
+
+impl Transport {
+    pub(crate) fn plain() -> Self {
+        Self {
+            endpoint: "mqtt://broker",
+            dial: DialOptions::default(),
+            server: None,
+            connections: Rc::default(),
+        }
+    }
+
+    fn options(&self, client_id: &str) -> ClientOptions {
+        ClientOptions::new(ClientId::new(client_id).expect("a client identifier"))
+            .keep_alive(Duration::from_secs(10))
+            .operation_timeout(None)
+            .dial(self.dial.clone())
+    }
+
+    fn open(&self, client_id: &str) -> Client {
+        let endpoint: Endpoint = self.endpoint.parse().expect("an endpoint");
+        let client = Client::open(&endpoint, self.options(client_id)).expect("a client");
+        let connections = Rc::clone(&self.connections);
+        client.on_event(move |_, event| {
+            if let Event::Connected { .. } = event {
+                connections.set(connections.get() + 1);
+            }
+        });
+        client
+    }
+}
+
+/// Starts the broker on the machine `broker`.
+pub(crate) fn start_broker(world: &World, transport: &Transport) {
+    let server = transport.server.clone();
+    let serving = world.host("broker").start(move || {
+        let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let listener = match server {
+            Some(tls) => Listener::bind_tls(any(8883), tls),
+            None => Listener::bind(any(1883)),
+        };
+        let broker = Broker::new(BrokerOptions::new());
+        broker
+            .serve(listener.expect("a free port"))
+            .expect("a fiber");
+        let _ = sleep(PATIENCE * 24);
+    });
+    drop(serving.expect("a fiber"));
+}
+
+/// Payloads, in the order in which they came.
+pub(crate) type Seen = Rc<RefCell<Vec<u8>>>;
+
+/// Starts a reader on the machine `reader`, and returns once it has subscribed.
+pub(crate) fn start_reader(world: &World, transport: &Transport) -> Seen {
+    let seen = Seen::default();
+    let (note, transport) = (Rc::clone(&seen), transport.clone());
+    let ready = Rc::new(fiber::Event::new());
+    let subscribed = Rc::clone(&ready);
+    let reading = world.host("reader").start(move || {
+        let client = transport.open("reader");
+        let handler = move |_: &Client, message: &mqtt::Message| {
+            note.borrow_mut().push(message.data[0]);
+            if draw(4) == 0 {
+                let _ = sleep(draw_up_to(Duration::from_millis(200)));
+            }
+            Ok(())
+        };
+        client
+            .subscribe(TOPIC, QoS::ExactlyOnce, handler)
+            .expect("a subscription");
+        subscribed.set();
+        let _ = sleep(PATIENCE * 24);
+    });
+    drop(reading.expect("a fiber"));
+    ready.wait().expect("no scope is over");
+    seen
+}
+
+/// The quality of service of a message.
+pub(crate) fn qos_of(number: u8) -> QoS {
+    [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][usize::from(number % 3)]
+}
+
+/// The ticket of a message that the client took, whether or not it waited for long enough.
+fn taken(result: Result<Ticket, PublishError>) -> Option<Ticket> {
+    match result {
+        Ok(ticket) => Some(ticket),
+        Err(PublishError::Wait(error)) => Some(error.ticket),
+        Err(PublishError::Full(_)) => None,
+        Err(other) => panic!("expected to be taken, found {other}"),
+    }
+}
+
+/// A QoS 1 or 2 message that a client took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    pub(crate) number: u8,
+    /// The client said that it may have come twice.
+    pub(crate) maybe_twice: bool,
+}
+
+/// Starts a device on the machine `device`, which publishes and at last returns what its client took
+/// at QoS 1 and 2. `known`: it has a session with the broker when this returns.
+pub(crate) fn start_device(
+    world: &World,
+    transport: &Transport,
+    known: bool,
+) -> JoinHandle<Vec<Taken>> {
+    let transport = transport.clone();
+    let ready = Rc::new(fiber::Event::new());
+    let connected = Rc::clone(&ready);
+    let device = world.host("device").start(move || {
+        let client = transport.open("device");
+        if known {
+            client.wait_connected().expect("a connection");
+        }
+        connected.set();
+        let mut tickets = Vec::new();
+        for number in 0..MESSAGES {
+            let qos = qos_of(number);
+            let payload = [number];
+            let publish = Publish::to(TOPIC, &payload).qos(qos);
+            let published = if draw(3) == 0 {
+                let limit = draw_up_to(Duration::from_secs(2));
+                let (Ok(result) | Err(fiber::Elapsed(result))) =
+                    timeout(limit, || client.publish(publish.wait(Wait::Ack)));
+                result
+            } else {
+                client.publish(publish)
+            };
+            let Some(ticket) = taken(published) else {
+                continue;
+            };
+            if qos != QoS::AtMostOnce {
+                tickets.push((number, ticket));
+            }
+            let _ = sleep(draw_up_to(Duration::from_millis(1_500)));
+        }
+        let settle = || -> Vec<Taken> {
+            let outcomes = tickets.iter_mut().map(|(number, ticket)| {
+                let number = *number;
+                match ticket.outcome() {
+                    Ok(Outcome::Acked { maybe_twice }) => Taken {
+                        number,
+                        maybe_twice,
+                    },
+                    other => panic!("expected {number} to be acknowledged, found {other:?}"),
+                }
+            });
+            outcomes.collect()
+        };
+        let settled = timeout(PATIENCE, settle);
+        settled.expect("everything is acknowledged once nothing goes wrong")
+    });
+    ready.wait().expect("no scope is over");
+    device.expect("a fiber")
+}

@@ -1,0 +1,84 @@
+//! The same over TLS. Ed25519 and X25519, so that no length is a matter of luck.
+
+use std::rc::Rc;
+
+use fiber::sim::{self, SimBuilder};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    PKCS_ED25519,
+};
+use safe_rt::{ClientTlsOptions, DialOptions, Identity, ServerTlsOptions, TlsVersion, Trust};
+
+use crate::delivery::delivered;
+use crate::scene::Transport;
+
+/// The authority's certificate, and the broker's with its key, in PEM.
+#[derive(Clone)]
+struct Pki {
+    authority: String,
+    certificate: String,
+    key: String,
+}
+
+impl Pki {
+    fn new() -> Self {
+        let new_key = || KeyPair::generate_for(&PKCS_ED25519).expect("a key");
+        let params = |names: &[&str], common_name: &str| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            let mut params = CertificateParams::new(names).expect("names");
+            params
+                .distinguished_name
+                .push(DnType::CommonName, common_name);
+            params
+        };
+        let mut authority = params(&[], "authority");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority_key = new_key();
+        let certificate = authority.self_signed(&authority_key).expect("signed");
+        let issuer = Issuer::new(authority, authority_key);
+        let mut broker = params(&["broker"], "broker");
+        broker.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = new_key();
+        Self {
+            authority: certificate.pem(),
+            certificate: broker.signed_by(&key, &issuer).expect("signed").pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// Made anew for each run: a session of an earlier one would make the next one differ.
+    fn transport(&self) -> Transport {
+        let trust = Trust::from_pem(self.authority.as_bytes()).expect("a certificate");
+        let client = ClientTlsOptions::new(trust).version(TlsVersion::Tls13);
+        let identity = Identity::from_pem(self.certificate.as_bytes(), self.key.as_bytes());
+        let server = ServerTlsOptions::new(identity.expect("a certificate with its key"))
+            .version(TlsVersion::Tls13);
+        Transport {
+            endpoint: "mqtts://broker",
+            dial: DialOptions::new().tls(client.build().expect("options")),
+            server: Some(server.build().expect("options")),
+            connections: Rc::default(),
+        }
+    }
+}
+
+#[test]
+fn what_was_taken_arrives_over_tls_too() {
+    let pki = Pki::new();
+    sim::check(200, |sim| {
+        let pki = pki.clone();
+        delivered(sim, move || pki.transport())
+    });
+}
+
+#[test]
+fn equal_seeds_give_equal_runs_over_tls() {
+    let pki = Pki::new();
+    for seed in 0..5 {
+        let run = || {
+            let pki = pki.clone();
+            delivered(SimBuilder::new(seed), move || pki.transport()).expect("a run")
+        };
+        assert_eq!(run(), run());
+    }
+}
