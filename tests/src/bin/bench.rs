@@ -53,6 +53,6 @@ fn cargo(verb: &str) -> Command {
 /// other.
 fn target() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
-    let profile = program.parent().unwrap_or(Path::new("target"));
+    let profile = program.parent().unwrap_or_else(|| Path::new("target"));
     profile.parent().unwrap_or(profile).join("bench")
 }
