@@ -13,6 +13,8 @@ const NONE: u32 = NO_FIBER;
 
 /// I/O operations without a wait after which a fiber gives up its turn.
 pub(crate) const IO_BUDGET: u32 = 128;
+/// Bytes that count as much as one more such operation: copying them takes about as long.
+pub(crate) const OPERATION_BYTES: usize = 8 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -238,6 +240,13 @@ impl Core {
     #[inline(always)]
     pub(crate) fn spend(&self) {
         self.budget.set(self.budget.get().saturating_sub(1));
+    }
+
+    /// Counts what an operation moved beyond itself.
+    #[inline(always)]
+    pub(crate) fn spend_bytes(&self, bytes: usize) {
+        let more = u32::try_from(bytes / OPERATION_BYTES).unwrap_or(u32::MAX);
+        self.budget.set(self.budget.get().saturating_sub(more));
     }
 
     /// Gives up the turn if the fiber did too many operations without a wait.

@@ -18,6 +18,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// `MADV_GUARD_INSTALL`: Linux 6.13 and later; not yet named by every libc.
 const MADV_GUARD_INSTALL: libc::c_int = 102;
@@ -152,6 +154,39 @@ pub(crate) fn first_resident(start: usize, end: usize) -> usize {
         }
     }
     end
+}
+
+/// Forks on the way from the first process to this one, since they are counted.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// Has forks counted from here on, and tells how many there were. A process made without the C
+/// library's `fork` is not seen.
+///
+/// # Errors
+///
+/// There is no memory for the entry.
+pub(crate) fn count_forks() -> io::Result<u32> {
+    extern "C" fn in_child() {
+        FORKS.fetch_add(1, Ordering::Relaxed);
+    }
+    static COUNTED: Mutex<bool> = Mutex::new(false);
+    let mut counted = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*counted {
+        // SAFETY: the function lives as long as the process and only changes an atomic number,
+        // which is all that the child of a process with threads may do.
+        let code = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        if code != 0 {
+            return Err(io::Error::from_raw_os_error(code));
+        }
+        *counted = true;
+    }
+    Ok(forks())
+}
+
+/// As [`count_forks`], once they are counted. Costs a reading of memory.
+#[inline]
+pub(crate) fn forks() -> u32 {
+    FORKS.load(Ordering::Relaxed)
 }
 
 /// What a system call that returns zero or fails has answered.

@@ -102,3 +102,21 @@ fn begin_call(core: &Core) -> Result<(), Stopped> {
     core.check()?;
     core.yield_if_spent()
 }
+
+impl Core {
+    /// Counts a read that succeeded, and what it moved.
+    #[inline(always)]
+    fn count_read(&self, bytes: usize) {
+        self.spend_bytes(bytes);
+        self.counters.reads.add(1);
+        self.counters.bytes_read.add(bytes as u64);
+    }
+
+    /// As [`Core::count_read`], for a write.
+    #[inline(always)]
+    fn count_write(&self, bytes: usize) {
+        self.spend_bytes(bytes);
+        self.counters.writes.add(1);
+        self.counters.bytes_written.add(bytes as u64);
+    }
+}

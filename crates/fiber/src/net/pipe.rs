@@ -136,8 +136,7 @@ impl PipeStream {
         if n > 0 {
             way.writers.wake_all(&core);
         }
-        core.counters.reads.add(1);
-        core.counters.bytes_read.add(n as u64);
+        core.count_read(n);
         Ok(Some(n))
     }
 
@@ -173,8 +172,7 @@ impl PipeStream {
             return Ok(None);
         }
         way.readers.wake_all(&core);
-        core.counters.writes.add(1);
-        core.counters.bytes_written.add(n as u64);
+        core.count_write(n);
         Ok(Some(n))
     }
 

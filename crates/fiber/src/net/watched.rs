@@ -167,14 +167,12 @@ impl<T: Socket> Watched<T> {
 
     #[inline(always)]
     pub(super) fn count_read(&self, bytes: usize) {
-        self.watch.core.counters.reads.add(1);
-        self.watch.core.counters.bytes_read.add(bytes as u64);
+        self.watch.core.count_read(bytes);
     }
 
     #[inline(always)]
     pub(super) fn count_write(&self, bytes: usize) {
-        self.watch.core.counters.writes.add(1);
-        self.watch.core.counters.bytes_written.add(bytes as u64);
+        self.watch.core.count_write(bytes);
     }
 }
 

@@ -20,6 +20,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 
 use super::guard::{Splits, StackGuards};
 use crate::error::SpawnError;
@@ -48,6 +49,8 @@ pub(super) struct Arena {
     kept_bytes: usize,
     hot_max: usize,
     guard: Cell<Guard>,
+    /// Set when a slot is given back beyond those that keep their memory.
+    surplus: Rc<Cell<bool>>,
     splits: Splits,
     state: RefCell<State>,
 }
@@ -78,7 +81,7 @@ struct Fresh {
 impl Arena {
     /// An arena of slots of `slot_bytes`, guard included unless it would take more than a quarter
     /// of them.
-    pub(super) fn new(slot_bytes: usize, guards: StackGuards) -> Self {
+    pub(super) fn new(slot_bytes: usize, guards: StackGuards, surplus: Rc<Cell<bool>>) -> Self {
         let guard_bytes = GUARD_BYTES.next_multiple_of(sys::page_size());
         let slot_bytes = if guard_bytes > slot_bytes / 4 {
             (slot_bytes + guard_bytes).next_power_of_two()
@@ -94,6 +97,7 @@ impl Arena {
                 StackGuards::Regions => Guard::Region,
                 StackGuards::Pages | StackGuards::Mapped => Guard::Page,
             }),
+            surplus,
             splits: Splits::default(),
             state: RefCell::new(State {
                 chunks: BTreeMap::new(),
@@ -142,7 +146,11 @@ impl Arena {
     /// Makes a slot the next one to be taken.
     #[inline]
     pub(super) fn give_back(&self, low: NonZeroUsize) {
-        self.state.borrow_mut().free.push(low);
+        let mut state = self.state.borrow_mut();
+        state.free.push(low);
+        if state.free.len() > self.hot_max {
+            self.surplus.set(true);
+        }
     }
 
     /// Takes a slot that was never used and puts its guard in place.
@@ -251,6 +259,10 @@ impl Arena {
 mod tests {
     use super::*;
 
+    fn arena(slot_bytes: usize) -> Arena {
+        Arena::new(slot_bytes, StackGuards::Pages, Rc::default())
+    }
+
     /// Takes so many at once and gives all back.
     fn burst(arena: &Arena, stacks: usize) {
         let taken: Vec<_> = (0..stacks).map(|_| arena.take().unwrap().0).collect();
@@ -259,7 +271,7 @@ mod tests {
 
     #[test]
     fn only_what_was_cold_for_a_whole_period_is_trimmed_once_and_in_batches() {
-        let arena = Arena::new(64 * 1024, StackGuards::Pages);
+        let arena = arena(64 * 1024);
         burst(&arena, HOT_STACKS_MAX + 10);
         assert!(arena.has_surplus());
         arena.begin_period();
@@ -280,7 +292,7 @@ mod tests {
 
     #[test]
     fn of_large_stacks_fewer_are_kept_hot() {
-        let hot = |bytes| Arena::new(bytes, StackGuards::Pages).hot_max;
+        let hot = |bytes| arena(bytes).hot_max;
         assert_eq!(hot(256 * 1024), HOT_STACKS_MAX);
         assert_eq!(hot(4 * 1024 * 1024), 4);
         assert_eq!(hot(64 * 1024 * 1024), 0);

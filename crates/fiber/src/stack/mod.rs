@@ -84,6 +84,8 @@ pub(crate) struct Stacks {
     pools: [Rc<Pool>; CLASSES],
     /// When stacks that are not used in the present period become cold.
     period_end: Cell<u64>,
+    /// Whether more stacks became free since it was last looked than are kept as they are.
+    surplus: Rc<Cell<bool>>,
     made: Counter,
     trimmed: Counter,
 }
@@ -113,17 +115,21 @@ impl Stacks {
     /// The guards that were asked for do not work, or the environment names none.
     pub(crate) fn new(guards: Option<StackGuards>) -> io::Result<Self> {
         let guards = StackGuards::choose(guards)?;
+        let surplus = Rc::new(Cell::new(false));
         let pool = |class: usize| {
             let bytes = STACK_BYTES_MIN << (2 * class);
             Rc::new(match guards {
                 StackGuards::Mapped => Pool::Mapped(Mapped::new(bytes)),
-                StackGuards::Regions | StackGuards::Pages => Pool::Arena(Arena::new(bytes, guards)),
+                StackGuards::Regions | StackGuards::Pages => {
+                    Pool::Arena(Arena::new(bytes, guards, Rc::clone(&surplus)))
+                }
             })
         };
         Ok(Self {
             guards,
             pools: std::array::from_fn(pool),
             period_end: Cell::new(0),
+            surplus,
             made: Counter::default(),
             trimmed: Counter::default(),
         })
@@ -163,7 +169,16 @@ impl Stacks {
 
     /// Gives memory of cold stacks back, a batch at a time, before a sleep of so many nanoseconds
     /// (none: for ever). Costs next to nothing when there is nothing to give back.
+    #[inline]
     pub(crate) fn trim(&self, now: u64, sleep: Option<u64>) -> Trim {
+        if self.surplus.get() {
+            self.trim_surplus(now, sleep)
+        } else {
+            Trim::Done
+        }
+    }
+
+    fn trim_surplus(&self, now: u64, sleep: Option<u64>) -> Trim {
         let arenas = || {
             self.pools.iter().filter_map(|pool| match &**pool {
                 Pool::Arena(arena) => Some(arena),
@@ -172,6 +187,7 @@ impl Stacks {
             })
         };
         if !arenas().any(Arena::has_surplus) {
+            self.surplus.set(false);
             return Trim::Done;
         }
         if now >= self.period_end.get() {

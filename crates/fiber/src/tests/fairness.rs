@@ -48,6 +48,23 @@ fn a_fiber_with_endless_data_yields_after_its_budget() {
 }
 
 #[test]
+fn a_fiber_with_large_data_yields_long_before_so_many_operations() {
+    paused(|| {
+        const READ: usize = 64 * 1024;
+        const READS: usize = 64;
+        let (_left, mut right) = full_pipe(READS * READ);
+        let turns = turns_beside(|| {
+            let mut buffer = vec![0; READ];
+            for _ in 0..READS {
+                right.read_exact(&mut buffer).unwrap();
+            }
+        });
+        // Each counts as one operation and eight more.
+        assert!((3..=6).contains(&turns), "{turns}");
+    });
+}
+
+#[test]
 fn a_loop_around_select_and_try_read_yields_after_its_budget() {
     paused(|| {
         let operations = 10 * IO_BUDGET;

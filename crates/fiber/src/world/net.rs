@@ -24,6 +24,7 @@ use crate::error::Stopped;
 use crate::park::{Link, Unparker, WaitList};
 #[cfg(feature = "sim")]
 use crate::sim;
+use crate::sys;
 use crate::world::alarm::Alarm;
 
 /// Events taken per call of the kernel's queue; more stay there for the next call.
@@ -243,9 +244,9 @@ pub(crate) struct Reactor {
     waker: Arc<Waker>,
     alarm: Alarm,
     registered: Cell<usize>,
-    /// The process that made it. A child that `fork` makes has the same descriptors, and what it
-    /// did with them would change what the parent hears of.
-    process: Cell<u32>,
+    /// The forks that led to the process that made it. A child that `fork` makes has the same
+    /// descriptors, and what it did with them would change what the parent hears of.
+    forks: Cell<u32>,
 }
 
 impl Reactor {
@@ -264,7 +265,7 @@ impl Reactor {
             waker,
             alarm: Alarm::new(),
             registered: Cell::new(0),
-            process: Cell::new(std::process::id()),
+            forks: Cell::new(sys::count_forks()?),
         })
     }
 
@@ -282,14 +283,13 @@ impl Reactor {
     }
 
     fn is_ours(&self) -> bool {
-        self.process.get() == std::process::id()
+        self.forks.get() == sys::forks()
     }
 
     /// Makes this process look like a child of the one that made the queue.
     #[cfg(test)]
     pub(crate) fn pretend_to_be_forked(&self, forked: bool) {
-        let ours = std::process::id();
-        self.process.set(if forked { ours + 1 } else { ours });
+        self.forks.set(sys::forks() + u32::from(forked));
     }
 
     pub(crate) fn waker(&self) -> Arc<Waker> {
