@@ -1,9 +1,9 @@
 //! The seeded simulator: a program of fibers in a world of which everything is drawn from one seed.
 //!
 //! It stands behind the doors of this crate, so that a program runs in it unchanged: the order in
-//! which fibers run, the clocks, the randomness, names, TCP and files are the simulator's. A run takes no real
-//! time to wait, comes again by its seed, and ends with the list of its fibers when none can ever go
-//! on.
+//! which fibers run, the clocks, the randomness, names, sockets of all kinds, signals and files are the
+//! simulator's. A run takes no real time to wait, comes again by its seed, and ends with the list of
+//! its fibers when none can ever go on.
 //!
 //! What it cannot see is what a program does beside the doors: a hash map with a random hasher, the
 //! clock of the standard library, a thread. [`Run::trace`] shows that: two runs of one seed differ.

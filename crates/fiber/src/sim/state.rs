@@ -222,8 +222,10 @@ impl State {
     /// Gives the world its turn: moves time on if no fiber can run, then lets happen what is due.
     ///
     /// Returns false when nothing is left that could ever wake a fiber.
-    pub(crate) fn turn(self: &Rc<Self>, core: &Core, end_by: Option<u64>) -> io::Result<bool> {
+    pub(crate) fn turn(self: &Rc<Self>, core: &Rc<Core>, end_by: Option<u64>) -> io::Result<bool> {
         self.check_bounds()?;
+        // What the run's own fibers asked of it as though from outside.
+        core.remote.drain(core);
         let timer = core.timers.borrow().next_deadline();
         let next = [timer, self.next_event(), end_by]
             .into_iter()

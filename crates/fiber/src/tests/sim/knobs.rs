@@ -1,11 +1,14 @@
 //! Knobs of the ways and of the run that no other test turns: each does what it says.
 
+use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::run;
-use crate::net::{TcpListener, TcpStream};
+use crate::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use crate::sim::{SimBuilder, Way, World};
 use crate::{Instant, resolve, sleep, timeout};
 
@@ -173,4 +176,46 @@ fn fibers_have_as_long_to_end_as_the_grace_says() {
 fn the_seed_is_told() {
     assert_eq!(run(77, World::seed).value, 77);
     assert_eq!(SimBuilder::new(78).seed(), 78);
+}
+
+#[test]
+fn the_descriptor_of_a_simulated_socket_is_no_socket() {
+    run(5, |world| {
+        serve(world);
+        let checked = world.host("meter").start(|| {
+            let no_socket = |fd: BorrowedFd<'_>| {
+                let shown = fd.try_clone_to_owned().unwrap();
+                let asked = std::net::TcpStream::from(shown).nodelay().unwrap_err();
+                assert_eq!(asked.raw_os_error(), Some(libc::ENOTSOCK));
+            };
+            let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+            no_socket(TcpListener::bind(any).unwrap().as_fd());
+            let to = resolve("cloud", PORT).unwrap()[0];
+            no_socket(TcpStream::connect(to).unwrap().as_fd());
+            let listener = UnixListener::bind("/socket").unwrap();
+            no_socket(listener.as_fd());
+            no_socket(UnixStream::connect("/socket").unwrap().as_fd());
+        });
+        checked.unwrap().join().unwrap();
+    });
+}
+
+#[test]
+fn what_a_remote_is_asked_for_is_done() {
+    for seed in 0..20 {
+        run(seed, |_| {
+            let done = Rc::new(Cell::new(false));
+            let remote = crate::Remote::current().unwrap();
+            let token = crate::prepare().unwrap();
+            remote.spawn(|| sleep(SECOND).unwrap()).unwrap();
+            let (waking, noting) = (remote, Rc::clone(&done));
+            crate::tests::go(move || {
+                sleep(SECOND).unwrap();
+                noting.set(true);
+                waking.unpark(token).unwrap();
+            });
+            crate::park().unwrap();
+            assert!(done.get());
+        });
+    }
 }
