@@ -79,7 +79,8 @@ impl File {
     }
 
     /// Opens a file, which is made, for its owner alone, if it is not there. What is in it stays.
-    /// Yields. A new file is sure to be there after a power cut once [`sync_dir`] returned.
+    /// Yields. A new file is sure to be there after a power cut once [`crate::fs::sync_dir`] of its
+    /// folder returned.
     ///
     /// # Errors
     ///
