@@ -98,7 +98,7 @@ async fn timers(live: usize, count: usize) -> Done {
     }
     let began = Instant::now();
     for _ in 0..count {
-        poll_once(Timer::after(lengths())).await;
+        poll_once(Timer::at(began + lengths())).await;
     }
     report_share(began, count);
     Ok(())

@@ -113,7 +113,7 @@ async fn timers(live: usize, count: usize) -> Done {
     let began = Instant::now();
     for _ in 0..count {
         // A sleep is armed by its first poll and cancelled when it is dropped.
-        let sleep = pin!(time::sleep(lengths()));
+        let sleep = pin!(time::sleep_until((began + lengths()).into()));
         poll_once(sleep).await;
     }
     report_share(began, count);
