@@ -23,6 +23,8 @@ const NONE: u32 = u32::MAX;
 const FAILURES_FREE_MAX: u8 = 64;
 /// That pause.
 const FAILURE_PAUSE_NANOS: u64 = 1_000_000;
+/// Scopes that there is room for from the beginning.
+const NODES_AT_FIRST: usize = 16;
 
 /// Names one scope. Stale once the scope was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +76,7 @@ impl Scopes {
     /// The tree with its root, index 0.
     pub(crate) fn new() -> Self {
         let mut scopes = Self {
-            nodes: Vec::new(),
+            nodes: Vec::with_capacity(NODES_AT_FIRST),
             free: NONE,
         };
         scopes.add(NONE);
