@@ -8,6 +8,7 @@
     reason = "a step that fails ends its test, helpers included"
 )]
 
+mod acks;
 mod agent_config;
 mod agent_run;
 mod bad_server;
@@ -25,12 +26,14 @@ mod cuts;
 mod demo;
 mod exactly_once;
 mod flood;
+mod handler_failures;
 mod handler_waits;
 mod handlers;
 mod harness;
 mod inbound_window;
 mod leaving;
 mod link;
+mod masters;
 mod publishing;
 mod reconnect;
 mod resubscribing;

@@ -37,6 +37,8 @@
 //! # }
 //! ```
 
+mod subscribing;
+
 use std::ops::BitOr;
 use std::time::Duration;
 
@@ -45,9 +47,11 @@ use safe_rt::Socket;
 
 use crate::client::{
     Client, ClientOptions, Error, Event, Message, OPERATION_TIMEOUT_DEFAULT, Publish, PublishError,
-    Remaining, Subscribe, SubscriptionId, Ticket, Wait, Will,
+    Remaining, Ticket, Wait, Will,
 };
 use crate::packet::{ClientId, QoS};
+
+pub use self::subscribing::*;
 
 /// What a callback is given.
 pub type MqttResp = Message;
@@ -240,95 +244,6 @@ pub fn mqtt_publish_retained(
 ) -> Result<Ticket, PublishError> {
     let publish = Publish::to(topic, payload).qos(qos).retain(true);
     mq.publish(publish.wait(wait))
-}
-
-/// Subscribes to a topic filter: `callback` is called for every message that matches it, on a fiber
-/// of its own, and may wait and call the client; see [`Client::subscribe_as`].
-///
-/// # Errors
-///
-/// As [`Client::subscribe`].
-///
-/// # Examples
-///
-/// ```
-/// # #[cfg(not(feature = "broker"))] fn main() {}
-/// # #[cfg(feature = "broker")]
-/// # fn main() {
-/// use mqtt::*;
-///
-/// fn listen(mq: &Client) -> Result<(), Error> {
-///     let answers = mq.clone();
-///     let on_set = move |rp: &MqttResp| {
-///         println!("{} says {:?}", rp.topic, rp.data);
-///         // A callback may wait for what it publishes.
-///         mqtt_publish(&answers, &rp.data, MQTT_QOS_1, MQTT_WAIT_ACK, "done").unwrap();
-///     };
-///     mqtt_subscribe(mq, on_set, MQTT_QOS_1, MQTT_WAIT_ACK, "set/#")?;
-///     Ok(())
-/// }
-/// # fiber::run(|| {
-/// #     let broker = Broker::new(BrokerOptions::new());
-/// #     let done = broker.subscribe("done").unwrap();
-/// #     let (sock, peer) = fiber::net::pipe(4096);
-/// #     broker.attach(peer).unwrap();
-/// #     let mq = mqtt_alloc(sock, "meter-17", None).unwrap();
-/// #     mqtt_connect(&mq, None, None, MQTT_CONNECT_CLEAN_SESSION, MQTT_WAIT_ACK).unwrap();
-/// #     listen(&mq).unwrap();
-/// #     broker.publish("set/t", b"21", QoS::AtLeastOnce, false).unwrap();
-/// #     assert_eq!(done.recv().unwrap().payload(), b"21");
-/// #     mqtt_unsubscribe(&mq, "set/#", MQTT_WAIT_ACK).unwrap();
-/// #     mqtt_disconnect(&mq).unwrap();
-/// # }).unwrap();
-/// # }
-/// ```
-pub fn mqtt_subscribe(
-    mq: &Client,
-    mut callback: impl FnMut(&MqttResp) + 'static,
-    qos: QoS,
-    wait: Wait,
-    topic: &str,
-) -> Result<SubscriptionId, Error> {
-    mq.subscribe_as(Subscribe::to(topic, qos).wait(wait), move |_, message| {
-        callback(message);
-        Ok(())
-    })
-}
-
-/// Ends the subscription to a topic filter; see [`Client::unsubscribe_as`].
-///
-/// # Errors
-///
-/// As [`Client::unsubscribe`].
-///
-/// # Examples
-///
-/// ```
-/// # #[cfg(not(feature = "broker"))] fn main() {}
-/// # #[cfg(feature = "broker")]
-/// # fn main() {
-/// use mqtt::*;
-///
-/// fn once(mq: &Client) -> Result<(), Error> {
-///     mqtt_subscribe(mq, |rp| println!("{}", rp.topic), MQTT_QOS_0, MQTT_WAIT_ACK, "set")?;
-///     mqtt_unsubscribe(mq, "set", MQTT_WAIT_ACK)?;
-///     // The broker has nobody to send this to.
-///     mqtt_publish(mq, b"", MQTT_QOS_1, MQTT_WAIT_ACK, "set")?;
-///     assert_eq!(mq.stats().received, 0);
-///     Ok(())
-/// }
-/// # fiber::run(|| {
-/// #     let broker = Broker::new(BrokerOptions::new());
-/// #     let (sock, peer) = fiber::net::pipe(4096);
-/// #     broker.attach(peer).unwrap();
-/// #     let mq = mqtt_alloc(sock, "meter-17", None).unwrap();
-/// #     mqtt_connect(&mq, None, None, MQTT_CONNECT_CLEAN_SESSION, MQTT_WAIT_ACK).unwrap();
-/// #     once(&mq).unwrap();
-/// # }).unwrap();
-/// # }
-/// ```
-pub fn mqtt_unsubscribe(mq: &Client, topic: &str, wait: Wait) -> Result<(), Error> {
-    mq.unsubscribe_as(topic, wait)
 }
 
 /// Sets the message that the broker publishes when the connection breaks (MQTT3-3.1.2.5); counts

@@ -62,6 +62,26 @@ impl State {
             }
         }
         let granted = self.subscriptions.granted();
+        let keys = self.new_asks(granted);
+        for key in keys.into_iter().rev() {
+            self.asks.0.push_front(key);
+        }
+        // There may be fewer than before.
+        self.wake_for_room(Room::Requests);
+    }
+
+    /// Asks for filters that no call waits for.
+    pub(super) fn ask_for(&mut self, filters: Vec<(String, QoS)>) {
+        let keys = self.new_asks(filters);
+        self.asks.0.extend(keys);
+    }
+
+    /// Requests for all of these filters.
+    fn new_asks(
+        &mut self,
+        granted: impl IntoIterator<Item = (String, QoS), IntoIter: ExactSizeIterator>,
+    ) -> Vec<TicketKey> {
+        let granted = granted.into_iter();
         let filters_max = granted.len().div_ceil(ASK_PACKETS_MAX);
         let filters_max = filters_max.clamp(ASK_FILTERS_MAX, FILTERS_MAX);
         let mut keys = Vec::new();
@@ -78,11 +98,7 @@ impl State {
         if !filters.is_empty() {
             keys.push(self.new_ask(filters));
         }
-        for key in keys.into_iter().rev() {
-            self.asks.0.push_front(key);
-        }
-        // There may be fewer than before.
-        self.wake_for_room(Room::Requests);
+        keys
     }
 
     /// Sends what waits to be asked, as far as there is room and a connection.

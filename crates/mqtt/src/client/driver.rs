@@ -349,7 +349,8 @@ impl Driver<'_> {
         let mut state = self.shared.state();
         let state = &mut *state;
         let now = now();
-        state.release_early(self.shared, now, false);
+        state.tick(self.shared, now);
+        state.watch_acks(now);
         if state
             .session
             .next_deadline()
@@ -371,7 +372,7 @@ impl Driver<'_> {
             let state = self.shared.state();
             let times = [
                 state.session.next_deadline(),
-                state.early.deadline(),
+                state.deadline(),
                 self.overrun,
             ];
             let times = times.into_iter().flatten();

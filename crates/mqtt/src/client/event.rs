@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fiber::FiberBuilder;
+use fiber::{FiberBuilder, Instant};
 
 use super::Client;
 use super::error::EndCause;
@@ -48,6 +48,23 @@ pub enum Event {
     SubscribeRefused {
         /// The topic filters it refused.
         filters: Vec<String>,
+    },
+    /// A message that is not handled, or not acknowledged by the program, holds back the
+    /// acknowledgements of all later ones (MQTT3-4.6.0-2), for
+    /// [`ACK_STALL_TIMEOUT`](super::ACK_STALL_TIMEOUT) by now; told once for each such message. A
+    /// broker stops sending when its window is full.
+    AckStalled {
+        /// The first topic filter of its subscription; `None` for one of [`Client::on_unwanted`] or
+        /// [`Client::on_dead_letter`], and where the subscription is gone.
+        filter: Option<String>,
+        /// Since when it holds them back.
+        since: Instant,
+    },
+    /// The program did not acknowledge a message of a subscription with
+    /// [`Ack::Manual`](super::Ack::Manual) in time: that was done in its place.
+    AckExpired {
+        /// The topic name of the message.
+        topic: String,
     },
 }
 

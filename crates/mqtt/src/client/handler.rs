@@ -11,10 +11,11 @@ use std::time::Duration;
 use fiber::FiberBuilder;
 
 use super::Client;
+use super::ack::Ack;
 use super::inbox::Arrived;
 use super::message::Message;
-use super::shared::Shared;
-use super::subscription::{Removed, SubscriptionId};
+use super::shared::{Shared, now};
+use super::subscription::{Policy, Removed, Special, SubscriptionId};
 use crate::session::AckToken;
 
 /// Why a handler could not handle a message: any error.
@@ -49,19 +50,49 @@ pub(super) type Handler = Box<dyn FnMut(&Client, &Message) -> Result<(), Handler
 /// How long a handler's fiber stays when there is nothing to handle.
 const HANDLER_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Pause before a handler is called with a message again, the first time; it doubles each time.
+pub const REDELIVERY_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest such pause.
+pub const REDELIVERY_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// What becomes of a message whose handler returned an error or panicked; either is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnError {
+    /// It is acknowledged, and the next one handled.
+    #[default]
+    Acknowledge,
+    /// The handler is called with it again, after a pause that grows from [`REDELIVERY_PAUSE_MIN`]
+    /// to [`REDELIVERY_PAUSE_MAX`]; later messages of the subscription wait for it. If it fails
+    /// each time it goes to the handler of [`Client::on_dead_letter`], if there is one, and is then
+    /// acknowledged.
+    Redeliver {
+        /// How many more calls there are at most.
+        limit: u32,
+    },
+}
+
 /// The body of a handler's fiber.
 pub(super) fn run(shared: &Rc<Shared>, id: SubscriptionId) {
     let handler = shared.state().subscriptions.take_handler(id);
-    let Some(mut handler) = handler else { return };
-    let client = Client::inside(shared);
+    let Some((handler, policy)) = handler else {
+        return;
+    };
+    let mut running = Running {
+        shared,
+        id,
+        policy,
+        client: Client::inside(shared),
+        handler,
+    };
     loop {
-        let arrived = shared.state().subscriptions.pop(id);
-        match arrived {
-            Some(arrived) => handle(shared, id, &client, &mut handler, arrived),
+        match running.next() {
+            Some(arrived) => running.handle(arrived),
             None if linger(shared, id) => {}
             None => break,
         }
     }
+    let handler = running.handler;
     let unwanted = {
         let mut state = shared.state();
         if state.over {
@@ -95,28 +126,122 @@ fn linger(shared: &Rc<Shared>, id: SubscriptionId) -> bool {
         && (matches!(parked, Ok(Ok(()))) || state.subscriptions.has_queued(id))
 }
 
-/// Calls the handler for one message and acknowledges that, whatever came of it.
-fn handle(
-    shared: &Rc<Shared>,
+/// A handler on its fiber.
+struct Running<'a> {
+    shared: &'a Rc<Shared>,
     id: SubscriptionId,
-    client: &Client,
-    handler: &mut Handler,
-    arrived: Arrived,
-) {
-    let message = &arrived.message;
-    // The text of an error and the drop of it are the user's as well.
-    let call = || {
-        if let Err(error) = handler(client, message) {
-            shared.state().stats.handler_errors += 1;
-            log::warn!("the handler of {:?} failed: {error}", message.topic);
-        }
-    };
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
-        shared.state().stats.handler_panics += 1;
-        drop_payload(payload);
+    policy: Policy,
+    client: Client,
+    handler: Handler,
+}
+
+/// What came of the calls with one message.
+#[derive(Clone, Copy)]
+enum Handled {
+    Well,
+    /// It failed for good.
+    Badly,
+    /// The runtime ends before that is known.
+    Stopped,
+}
+
+impl Running<'_> {
+    /// Takes the next message.
+    fn next(&self) -> Option<Arrived> {
+        let mut state = self.shared.state();
+        let arrived = state.subscriptions.pop(self.id)?;
+        Some(match self.policy.ack {
+            Ack::AfterHandler | Ack::OnReceipt => arrived,
+            Ack::Manual => state.hand_over(self.shared, self.id, arrived, now()),
+        })
     }
-    if let Some(ack) = arrived.ack {
-        acknowledge(shared, id, ack);
+
+    /// Calls the handler for one message, again if need be, and acknowledges that.
+    fn handle(&mut self, arrived: Arrived) {
+        let Arrived { message, ack } = arrived;
+        let handled = self.try_message(&message);
+        // One that the program was to acknowledge comes back from it if the handler failed.
+        let ack = match (handled, ack, &message.ack) {
+            (Handled::Stopped, ..) => return,
+            (_, Some(ack), _) => Some(self.shared.state().subscriptions.finish(self.id, ack)),
+            (Handled::Well, None, _) | (Handled::Badly, None, None) => None,
+            (Handled::Badly, None, Some(handle)) => handle.take_back(),
+        };
+        match (handled, self.policy.on_error) {
+            (Handled::Badly, OnError::Redeliver { .. }) => self.bury(Arrived { message, ack }),
+            _ => self.acknowledge(ack),
+        }
+    }
+
+    fn acknowledge(&self, ack: Option<AckToken>) {
+        if let Some(ack) = ack {
+            self.shared.state().done(self.shared, ack);
+        }
+    }
+
+    /// Calls the handler with a message until it handles it, or has failed for good.
+    fn try_message(&mut self, message: &Message) -> Handled {
+        let mut calls_left = match self.policy.on_error {
+            OnError::Acknowledge => 0,
+            OnError::Redeliver { limit } => limit,
+        };
+        let mut pause = REDELIVERY_PAUSE_MIN;
+        while !self.call(message) {
+            if calls_left == 0 {
+                return Handled::Badly;
+            }
+            calls_left -= 1;
+            if fiber::sleep(pause).is_err() {
+                // It is not acknowledged, so that the broker sends it again.
+                return Handled::Stopped;
+            }
+            pause = (pause * 2).min(REDELIVERY_PAUSE_MAX);
+            let mut state = self.shared.state();
+            if state.over || !state.subscriptions.contains(self.id) {
+                return Handled::Badly;
+            }
+            state.stats.redelivered += 1;
+        }
+        Handled::Well
+    }
+
+    /// Calls the handler once; tells whether it handled the message.
+    fn call(&mut self, message: &Message) -> bool {
+        let Self {
+            shared,
+            client,
+            handler,
+            ..
+        } = self;
+        // The text of an error and the drop of it are the user's as well.
+        let call = || match handler(client, message) {
+            Ok(()) => true,
+            Err(error) => {
+                shared.state().stats.handler_errors += 1;
+                log::warn!("the handler of {:?} failed: {error}", message.topic);
+                false
+            }
+        };
+        catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
+            shared.state().stats.handler_panics += 1;
+            drop_payload(payload);
+            false
+        })
+    }
+
+    /// Gives a message that could not be handled to the handler of such, or acknowledges it.
+    fn bury(&self, arrived: Arrived) {
+        let mut state = self.shared.state();
+        state.stats.dead_letters += 1;
+        let start = |id| start(self.shared, id);
+        let subscriptions = &mut state.subscriptions;
+        match subscriptions.deliver_special(Special::DeadLetters, arrived, start) {
+            Ok(dropped) => state.stats.dropped += dropped,
+            Err(arrived) => {
+                drop(state);
+                self.acknowledge(arrived.ack);
+            }
+        }
     }
 }
 
@@ -133,9 +258,7 @@ pub(super) fn drop_payload(payload: Box<dyn Any + Send>) {
 pub(super) fn acknowledge(shared: &Rc<Shared>, id: SubscriptionId, ack: AckToken) {
     let mut state = shared.state();
     let ack = state.subscriptions.finish(id, ack);
-    if state.subscriptions.done(ack) && state.session.acknowledge(ack) {
-        shared.wake.set();
-    }
+    state.done(shared, ack);
 }
 
 /// Acknowledges what nobody handles now, and drops what removed subscriptions left as

@@ -6,12 +6,14 @@
 use std::collections::VecDeque;
 
 use super::message::Message;
+use crate::packet::QoS;
 use crate::session::AckToken;
 
 /// Unhandled QoS 0 messages of one subscription; one more drops the oldest of them.
 pub const QOS_0_QUEUE_MAX: usize = 1_024;
 /// Bytes of unhandled QoS 0 messages of one subscription; more drop the oldest of them.
 pub const QOS_0_QUEUE_BYTES_MAX: usize = 1024 * 1024;
+
 /// A message in a queue, and what acknowledges it.
 #[derive(Clone, Debug)]
 pub(super) struct Arrived {
@@ -20,6 +22,16 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
+    /// Whether it is the message that `ack` acknowledges.
+    pub(super) fn is_for(&self, ack: AckToken) -> bool {
+        self.ack.is_some_and(|own| own.is_same_message(ack))
+    }
+
+    /// Whether it is one of QoS 0, which may be dropped.
+    fn may_be_dropped(&self) -> bool {
+        self.ack.is_none() && self.message.qos == QoS::AtMostOnce
+    }
+
     /// Whether this message, of an earlier connection, has come again under `ack`.
     pub(super) fn is_repeated_by(&self, topic: &str, payload: &[u8], ack: AckToken) -> bool {
         self.ack.is_some_and(|earlier| earlier.is_repeated_by(ack))
@@ -34,28 +46,48 @@ pub(super) struct Inbox {
     queue: VecDeque<Arrived>,
     /// The message taken last, if it awaits an acknowledgement.
     taken: Option<Arrived>,
-    qos_0_len: usize,
-    qos_0_bytes: usize,
+    qos_0: Count,
+    /// Those that were acknowledged when they came.
+    acknowledged: Count,
+}
+
+/// How many messages of one kind are in a queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    len: usize,
+    bytes: usize,
+}
+
+impl Count {
+    fn add(&mut self, message: &Message) {
+        self.len += 1;
+        self.bytes += message.len();
+    }
+
+    fn subtract(&mut self, message: &Message) {
+        self.len -= 1;
+        self.bytes -= message.len();
+    }
 }
 
 impl Inbox {
     /// Adds a message; returns how many older ones of QoS 0 were dropped for it.
     pub(super) fn push(&mut self, arrived: Arrived) -> u64 {
         let mut dropped = 0;
-        if arrived.ack.is_none() {
-            self.qos_0_len += 1;
-            self.qos_0_bytes += arrived.message.len();
-            while self.qos_0_len > QOS_0_QUEUE_MAX
-                || (self.qos_0_bytes > QOS_0_QUEUE_BYTES_MAX && self.qos_0_len > 1)
+        if arrived.may_be_dropped() {
+            self.qos_0.add(&arrived.message);
+            while self.qos_0.len > QOS_0_QUEUE_MAX
+                || (self.qos_0.bytes > QOS_0_QUEUE_BYTES_MAX && self.qos_0.len > 1)
             {
-                let oldest = self.queue.iter().position(|queued| queued.ack.is_none());
+                let oldest = self.queue.iter().position(Arrived::may_be_dropped);
                 let Some(queued) = oldest.and_then(|at| self.queue.remove(at)) else {
                     break;
                 };
-                self.qos_0_len -= 1;
-                self.qos_0_bytes -= queued.message.len();
+                self.qos_0.subtract(&queued.message);
                 dropped += 1;
             }
+        } else if arrived.ack.is_none() {
+            self.acknowledged.add(&arrived.message);
         }
         self.queue.push_back(arrived);
         dropped
@@ -66,9 +98,10 @@ impl Inbox {
         let arrived = self.queue.pop_front()?;
         if arrived.ack.is_some() {
             self.taken = Some(arrived.clone());
+        } else if arrived.may_be_dropped() {
+            self.qos_0.subtract(&arrived.message);
         } else {
-            self.qos_0_len -= 1;
-            self.qos_0_bytes -= arrived.message.len();
+            self.acknowledged.subtract(&arrived.message);
         }
         Some(arrived)
     }
@@ -84,6 +117,18 @@ impl Inbox {
         let mut all = self.queue.iter_mut().chain(&mut self.taken);
         let found = all.find(|arrived| arrived.is_repeated_by(topic, payload, ack));
         found.and_then(|arrived| arrived.ack.replace(ack))
+    }
+
+    /// Whether one more may be acknowledged before it is handled.
+    pub(super) fn may_acknowledge(&self, message: &Message) -> bool {
+        let Count { len, bytes } = self.acknowledged;
+        len < QOS_0_QUEUE_MAX && (len == 0 || bytes + message.len() <= QOS_0_QUEUE_BYTES_MAX)
+    }
+
+    /// Whether it has the message that `ack` acknowledges, in the queue or taken last.
+    pub(super) fn holds(&self, ack: AckToken) -> bool {
+        let mut all = self.queue.iter().chain(&self.taken);
+        all.any(|arrived| arrived.is_for(ack))
     }
 
     pub(super) fn is_empty(&self) -> bool {

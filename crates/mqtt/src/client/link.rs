@@ -18,6 +18,7 @@ use std::time::Duration;
 use fiber::{Instant, Selected};
 use safe_rt::{Backoff, Class, Socket};
 
+use super::ack::StallWatch;
 use super::driver::{self, Served};
 use super::error::EndCause;
 use super::event::{self, Event};
@@ -26,6 +27,7 @@ use super::shared::{Shared, State, now};
 use super::ticket::Outcome;
 use crate::packet::ConnectReason;
 use crate::session::{CloseCause, Fate, Output};
+use crate::time::Time;
 
 /// How long until another fiber is tried for user code that got none.
 pub(super) const STARVED_RETRY: Duration = Duration::from_millis(100);
@@ -130,10 +132,10 @@ fn pause(shared: &Rc<Shared>, pause: Duration, earliest: Duration) -> Result<(),
         if shared.is_leaving() {
             return Err(EndCause::Closed);
         }
-        let early = {
+        let due = {
             let mut state = shared.state();
-            state.release_early(shared, now(), false);
-            state.early.deadline().map(|at| Instant::from_nanos(at.0))
+            state.tick(shared, now());
+            state.deadline().map(|at| Instant::from_nanos(at.0))
         };
         let starved = run_user_code(shared);
         if std::mem::take(&mut shared.state().retry_now) {
@@ -145,7 +147,7 @@ fn pause(shared: &Rc<Shared>, pause: Duration, earliest: Duration) -> Result<(),
             return yielded.map_err(|stopped| EndCause::Transport(stopped.into()));
         }
         let retry = starved.then(|| Instant::now() + STARVED_RETRY);
-        let times = [Some(until), retry, early].into_iter().flatten();
+        let times = [Some(until), retry, due].into_iter().flatten();
         match fiber::select(&[&shared.wake], times.min()) {
             Ok(Selected::Ready(_) | Selected::Deadline) => waited = true,
             Err(error) => return Err(EndCause::Transport(error)),
@@ -243,6 +245,7 @@ fn between_connections(shared: &Rc<Shared>, end: Option<Arc<EndCause>>) {
     let mut state = shared.state();
     let state = &mut *state;
     state.session.connection_lost();
+    state.stall = StallWatch::default();
     state
         .session
         .attach(&mut state.log)
@@ -259,6 +262,18 @@ fn between_connections(shared: &Rc<Shared>, end: Option<Arc<EndCause>>) {
 }
 
 impl State {
+    /// Does what is due by now, connected or not.
+    pub(super) fn tick(&mut self, shared: &Rc<Shared>, now: Time) {
+        self.release_early(shared, now, false);
+        self.expire_acks(shared, now);
+    }
+
+    /// When something is due, connected or not.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let times = [self.early.deadline(), self.ack_deadline()];
+        times.into_iter().flatten().min()
+    }
+
     /// Acts on what the session says of one connection to the next.
     pub(super) fn carry_over(&mut self, output: Output) {
         match output {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, Range};
 
+use super::ack::AckHandle;
 use super::read_buffer::{Part, Shared};
 use crate::packet;
 use crate::packet::QoS;
@@ -24,6 +25,8 @@ pub struct Message {
     pub retain: bool,
     /// Whether the broker may have sent it before (MQTT3-3.3.1-1).
     pub dup: bool,
+    /// What acknowledges it, where the program is to do that.
+    pub(super) ack: Option<AckHandle>,
 }
 
 impl Message {
@@ -54,6 +57,7 @@ impl Message {
             qos: publish.qos(),
             retain: publish.retain(),
             dup: publish.dup(),
+            ack: None,
         }
     }
 
@@ -72,6 +76,7 @@ impl Message {
                 part: Part::copied(&self.data),
                 range: 0..self.data.len(),
             },
+            ack: self.ack.clone(),
             ..*self
         }
     }

@@ -84,20 +84,12 @@ impl Iterator for Messages {
 impl Drop for Messages {
     fn drop(&mut self) {
         self.acknowledge();
-        let (removed, others) = {
-            let mut state = self.shared.state();
-            let there = state.subscriptions.contains(self.id);
-            let removed = state.subscriptions.remove(self.id);
-            (
-                removed,
-                !there || state.subscriptions.has_filter(&self.filter),
-            )
-        };
+        let (removed, filters) = self.shared.state().subscriptions.take_out(self.id);
         for ack in &removed.acks {
             handler::acknowledge_last(&self.shared, *ack);
         }
-        if !others {
-            Client::inside(&self.shared).unsubscribe_unheard(&self.filter);
+        for filter in filters {
+            Client::inside(&self.shared).unsubscribe_unheard(&filter);
         }
     }
 }

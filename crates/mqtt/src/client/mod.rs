@@ -4,6 +4,7 @@
 //! it shares with the handles, and is never borrowed while a fiber waits; so a publish from
 //! inside a handler is a publish like any other.
 
+mod ack;
 mod asks;
 mod driver;
 mod early;
@@ -13,6 +14,7 @@ mod handler;
 mod inbox;
 mod link;
 mod login;
+mod master;
 mod message;
 mod messages;
 mod options;
@@ -22,6 +24,7 @@ mod receive;
 mod request;
 mod room;
 mod shared;
+mod special;
 mod subscribe;
 mod subscription;
 mod ticket;
@@ -34,16 +37,18 @@ use std::time::Duration;
 use fiber::{FiberBuilder, Instant, Stopped};
 use safe_rt::{Endpoint, Socket};
 
+pub use self::ack::{ACK_STALL_TIMEOUT, Ack, AckHandle};
 pub use self::early::{EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EARLY_WINDOW};
 pub use self::error::{EndCause, Error, PublishError, WaitCause, WaitError};
 pub use self::event::{EVENTS_MAX, Event};
-pub use self::handler::HandlerError;
+pub use self::handler::{HandlerError, OnError, REDELIVERY_PAUSE_MAX, REDELIVERY_PAUSE_MIN};
 pub use self::inbox::{QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX};
 pub use self::message::{Message, Payload, Topic};
 pub use self::messages::Messages;
 pub use self::options::{
     CONNECT_TIMEOUT_DEFAULT, ClientOptions, EXACTLY_ONCE_WINDOW_DEFAULT, KEEP_ALIVE_DEFAULT,
-    MAXIMUM_PACKET_SIZE_DEFAULT, OPERATION_TIMEOUT_DEFAULT, Resubscribe, WINDOW_DEFAULT, Will,
+    MANUAL_ACK_TIMEOUT_DEFAULT, MAXIMUM_PACKET_SIZE_DEFAULT, OPERATION_TIMEOUT_DEFAULT,
+    Resubscribe, WINDOW_DEFAULT, Will,
 };
 pub use self::publish::Publish;
 pub use self::shared::ClientStats;

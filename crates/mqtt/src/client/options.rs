@@ -20,6 +20,8 @@ pub const WINDOW_DEFAULT: u16 = 1_000;
 /// QoS 2 messages that may be under way at once. Mosquitto, as it is configured when installed,
 /// acknowledges the 21st and then forgets it.
 pub const EXACTLY_ONCE_WINDOW_DEFAULT: u16 = 20;
+/// Time for the program to acknowledge a message of a subscription with `Ack::Manual`.
+pub const MANUAL_ACK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
 /// Largest packet that is accepted from the broker, in bytes.
 pub const MAXIMUM_PACKET_SIZE_DEFAULT: usize = 2 * 1024 * 1024;
 
@@ -59,6 +61,7 @@ pub struct ClientOptions {
     pub(crate) maximum_packet_size: usize,
     pub(crate) on_session_loss: OnSessionLoss,
     pub(crate) resubscribe: Resubscribe,
+    pub(crate) manual_ack_timeout: Duration,
     pub(crate) dial: DialOptions,
     pub(crate) backoff: BackoffOptions,
 }
@@ -89,6 +92,7 @@ impl ClientOptions {
             maximum_packet_size: MAXIMUM_PACKET_SIZE_DEFAULT,
             on_session_loss: OnSessionLoss::default(),
             resubscribe: Resubscribe::default(),
+            manual_ack_timeout: MANUAL_ACK_TIMEOUT_DEFAULT,
             dial: DialOptions::default(),
             backoff: BackoffOptions::new(),
         }
@@ -183,6 +187,14 @@ impl ClientOptions {
     #[must_use]
     pub fn resubscribe(mut self, resubscribe: Resubscribe) -> Self {
         self.resubscribe = resubscribe;
+        self
+    }
+
+    /// Time for the program to acknowledge a message of a subscription with
+    /// [`Ack::Manual`](super::Ack::Manual), from when the handler is called with it.
+    #[must_use]
+    pub fn manual_ack_timeout(mut self, timeout: Duration) -> Self {
+        self.manual_ack_timeout = timeout;
         self
     }
 

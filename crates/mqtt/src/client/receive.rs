@@ -9,7 +9,7 @@ use super::message::Message;
 use super::read_buffer::Shared as Bytes;
 use super::room::Room;
 use super::shared::{Shared, State};
-use super::subscription::{INBOUND_BYTES_MAX, Routed};
+use super::subscription::{Delivered, INBOUND_BYTES_MAX, Routed, Special};
 use super::ticket::Outcome;
 use crate::packet::{PacketRef, Publish};
 use crate::session::{AckToken, Effect, Input};
@@ -52,7 +52,7 @@ pub(super) fn handle_packet(
                 .subscriptions
                 .deliver(publish.topic(), message, ack, start)
             {
-                Routed::Queued { dropped } => state.stats.dropped += dropped,
+                Routed::Queued(delivered) => state.delivered(shared, delivered),
                 Routed::Unwanted => {
                     let message = Message::hold(bytes, place, &publish);
                     state.receive_unwanted(shared, Arrived { message, ack }, now);
@@ -109,16 +109,31 @@ impl State {
     /// Gives a message that nobody wants to the default handler, or acknowledges and counts it.
     fn let_go(&mut self, shared: &Rc<Shared>, arrived: Arrived) {
         let start = |id| handler::start(shared, id);
-        match self.subscriptions.deliver_unwanted(arrived, start) {
+        let subscriptions = &mut self.subscriptions;
+        match subscriptions.deliver_special(Special::Unwanted, arrived, start) {
             Ok(dropped) => self.stats.dropped += dropped,
             Err(arrived) => {
                 self.stats.unrouted += 1;
-                if let Some(ack) = arrived.ack
-                    && self.session.acknowledge(ack)
-                {
-                    shared.wake.set();
+                if let Some(ack) = arrived.ack {
+                    self.acknowledge(shared, ack);
                 }
             }
+        }
+    }
+
+    /// Acknowledges a message that has no taker left.
+    fn acknowledge(&mut self, shared: &Shared, ack: AckToken) {
+        if self.session.acknowledge(ack) {
+            shared.wake.set();
+        }
+    }
+
+    /// Notes what came of a message that is queued.
+    #[inline]
+    fn delivered(&mut self, shared: &Shared, delivered: Delivered) {
+        self.stats.dropped += delivered.dropped;
+        if let Some(ack) = delivered.ack {
+            self.acknowledge(shared, ack);
         }
     }
 
@@ -132,7 +147,7 @@ impl State {
             let copy = || message.clone();
             let start = |id| handler::start(shared, id);
             match self.subscriptions.deliver(&topic, copy, ack, start) {
-                Routed::Queued { dropped } => self.stats.dropped += dropped,
+                Routed::Queued(delivered) => self.delivered(shared, delivered),
                 Routed::Unwanted | Routed::Overrun => {
                     // It stays, behind those that came before it.
                     let _ = self.early.hold(Some(Arrived { message, ack }));

@@ -9,8 +9,8 @@ use crate::session::TicketKey;
 /// What was asked for.
 #[derive(Debug)]
 pub(super) enum Wanted {
-    /// A subscription that is new.
-    Subscribe(SubscriptionId, Vec<(String, QoS)>),
+    /// A subscription that is new; without an identifier a master subscription.
+    Subscribe(Option<SubscriptionId>, Vec<(String, QoS)>),
     /// Filters that the broker granted before it lost the session.
     Again(Vec<(String, QoS)>),
     /// The end of subscriptions.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use fiber::{Canceller, Instant, Stopped, Unparker};
 use safe_rt::Socket;
 
+use super::ack::StallWatch;
 use super::asks::Asks;
 use super::early::Early;
 use super::error::{EndCause, WaitCause};
@@ -38,6 +39,13 @@ pub struct ClientStats {
     pub handler_errors: u64,
     /// Handlers that panicked.
     pub handler_panics: u64,
+    /// Calls of handlers with a message that they had failed to handle before.
+    pub redelivered: u64,
+    /// Messages that a handler with [`OnError::Redeliver`](super::OnError::Redeliver) failed to
+    /// handle for good.
+    pub dead_letters: u64,
+    /// Messages that the program did not acknowledge in time.
+    pub acks_expired: u64,
 }
 
 /// One client.
@@ -62,6 +70,7 @@ pub(super) struct State {
     pub(super) requests: Requests,
     pub(super) asks: Asks,
     pub(super) subscriptions: Subscriptions,
+    pub(super) stall: StallWatch,
     pub(super) early: Early,
     pub(super) events: Events,
     pub(super) stats: ClientStats,
@@ -131,6 +140,7 @@ impl Shared {
                 requests: Requests::default(),
                 asks: Asks::default(),
                 subscriptions: Subscriptions::default(),
+                stall: StallWatch::default(),
                 early: Early::default(),
                 events: Events::default(),
                 stats: ClientStats::default(),
@@ -271,7 +281,18 @@ impl State {
             return;
         };
         let refused = &request.refused;
-        if let Wanted::Subscribe(id, filters) = &request.wanted {
+        if let Wanted::Subscribe(None, filters) = &request.wanted {
+            let answers = filters.iter();
+            let answers = answers.map(|(filter, _)| (filter.clone(), !refused.contains(filter)));
+            for (filter, granted) in Vec::from_iter(answers) {
+                self.answer_master(&filter, granted);
+            }
+        }
+        let Some(request) = self.requests.get(key) else {
+            return;
+        };
+        let refused = &request.refused;
+        if let Wanted::Subscribe(Some(id), filters) = &request.wanted {
             for (filter, _) in filters {
                 if refused.contains(filter) {
                     let removed = self.subscriptions.remove_filter_of(*id, filter);

@@ -1,14 +1,15 @@
 //! Subscribing and unsubscribing.
 
 use super::Client;
+use super::ack::Ack;
 use super::error::{Error, WaitCause};
-use super::handler::{self, Handler, HandlerError};
+use super::handler::{self, Handler, HandlerError, OnError};
 use super::message::Message;
 use super::messages::Messages;
 use super::request::{Request, Wanted};
 use super::room::Room;
 use super::shared::State;
-use super::subscription::SubscriptionId;
+use super::subscription::{Policy, Standing, SubscriptionId};
 use super::ticket::{Ticket, Wait};
 use crate::packet::QoS;
 use crate::session::{ArgumentError, NoRoom, REQUESTS_MAX, Rejected};
@@ -27,6 +28,8 @@ use crate::topic::TopicFilter;
 pub struct Subscribe<'a> {
     filters: Vec<(&'a str, QoS)>,
     wait: Wait,
+    policy: Policy,
+    retained: bool,
 }
 
 impl<'a> Subscribe<'a> {
@@ -44,7 +47,32 @@ impl<'a> Subscribe<'a> {
         Self {
             filters: filters.to_vec(),
             wait: Wait::Ack,
+            policy: Policy::default(),
+            retained: false,
         }
+    }
+
+    /// Whether the broker is asked for it though a master subscription brings its messages already
+    /// ([`Client::subscribe_master`]): it then sends what it has retained. There are brokers that
+    /// send a message once for each subscription that matches it.
+    #[must_use]
+    pub fn retained(mut self, retained: bool) -> Self {
+        self.retained = retained;
+        self
+    }
+
+    /// When its QoS 1 and 2 messages are acknowledged.
+    #[must_use]
+    pub fn ack(mut self, ack: Ack) -> Self {
+        self.policy.ack = ack;
+        self
+    }
+
+    /// What becomes of messages that the handler failed to handle.
+    #[must_use]
+    pub fn on_error(mut self, on_error: OnError) -> Self {
+        self.policy.on_error = on_error;
+        self
     }
 
     /// How far the call waits. With less than [`Wait::Ack`], what the broker refuses is told by
@@ -58,8 +86,9 @@ impl<'a> Subscribe<'a> {
 
 /// What is sent of a request: a SUBSCRIBE for one subscription, or an UNSUBSCRIBE.
 #[derive(Clone, Copy)]
-enum Ask<'a> {
-    Subscribe(SubscriptionId, &'a [(&'a str, QoS)]),
+pub(super) enum Ask<'a> {
+    /// Without an identifier it is a master subscription.
+    Subscribe(Option<SubscriptionId>, &'a [(&'a str, QoS)]),
     Unsubscribe(&'a [&'a str]),
 }
 
@@ -69,7 +98,8 @@ impl Client {
     ///
     /// The handler runs on a fiber of its own, one message after the other, and may call the
     /// client and wait. A QoS 1 or 2 message is acknowledged when it returns, in order of arrival; an
-    /// error or a panic is counted, and the message acknowledged all the same.
+    /// error or a panic is counted, and the message acknowledged all the same. [`Subscribe::ack`] and
+    /// [`Subscribe::on_error`] say otherwise.
     ///
     /// The subscription outlives the connection: where the broker has lost it, it is made again.
     ///
@@ -116,35 +146,7 @@ impl Client {
         subscribe: Subscribe<'_>,
         handler: impl FnMut(&Self, &Message) -> Result<(), HandlerError> + 'static,
     ) -> Result<SubscriptionId, Error> {
-        let Subscribe { filters, wait } = subscribe;
-        self.subscribe_with(&filters, wait, Some(Box::new(handler)))
-    }
-
-    /// Sets the handler of messages that no subscription wants, in place of an earlier one: a
-    /// broker that kept the session may send some, and there are brokers that answer where nobody
-    /// has subscribed. Without one they are acknowledged and counted. Does not yield.
-    ///
-    /// Early messages are held for a later subscription first: for [`super::EARLY_WINDOW`] from the
-    /// beginning of the connection.
-    pub fn on_unwanted(
-        &self,
-        handler: impl FnMut(&Self, &Message) -> Result<(), HandlerError> + 'static,
-    ) {
-        let earlier = {
-            let mut state = self.shared.state();
-            if state.over {
-                drop(state);
-                return;
-            }
-            let id = state.subscriptions.add([], Some(Box::new(handler)));
-            let earlier = state.subscriptions.set_default(id);
-            earlier.map(|id| state.subscriptions.remove(id))
-        };
-        if let Some(earlier) = earlier {
-            for ack in &earlier.acks {
-                handler::acknowledge_last(&self.shared, *ack);
-            }
-        }
+        self.subscribe_with(subscribe, Some(Box::new(handler)))
     }
 
     /// Subscribes to a topic filter and returns its messages one by one, for a `for` loop;
@@ -154,7 +156,7 @@ impl Client {
     ///
     /// As [`Client::subscribe`].
     pub fn subscribe_iter(&self, filter: &str, qos: QoS) -> Result<Messages, Error> {
-        let id = self.subscribe_with(&[(filter, qos)], Wait::Ack, None)?;
+        let id = self.subscribe_with(Subscribe::to(filter, qos), None)?;
         Ok(Messages::new(&self.shared, id, filter))
     }
 
@@ -179,38 +181,88 @@ impl Client {
     /// As [`Client::unsubscribe`].
     pub fn unsubscribe_as(&self, filter: &str, wait: Wait) -> Result<(), Error> {
         TopicFilter::new(filter).map_err(|error| ArgumentError::Filter { index: 0, error })?;
-        let removed = self.shared.state().subscriptions.remove_filter(filter);
+        let (removed, asked) = {
+            let subscriptions = &mut self.shared.state().subscriptions;
+            // One that nobody has here may be left of an earlier program.
+            let wanted = subscriptions.is_wanted(filter);
+            let unknown = !subscriptions.has_filter(filter);
+            let removed = subscriptions.remove_filter(filter);
+            let master = subscriptions.is_wanted(filter);
+            (removed, (wanted || unknown) && !master)
+        };
         for ack in removed.iter().flat_map(|removed| &removed.acks) {
             handler::acknowledge_last(&self.shared, *ack);
+        }
+        if !asked {
+            return Ok(());
         }
         // What the handlers own is dropped last: it is code of the user and may do anything.
         self.shared
             .limited(|| self.ask(Ask::Unsubscribe(&[filter]), wait).map(drop))
     }
 
+    /// Ends one subscription, and no other of the same filter; one that has ended is nothing. The
+    /// broker is told of the filters that no other subscription has asked it for. Yields up to
+    /// `wait`, else as [`Client::unsubscribe`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::unsubscribe`].
+    pub fn unsubscribe_id(&self, id: SubscriptionId, wait: Wait) -> Result<(), Error> {
+        let (removed, filters) = self.shared.state().subscriptions.take_out(id);
+        for ack in &removed.acks {
+            handler::acknowledge_last(&self.shared, *ack);
+        }
+        let filters = Vec::from_iter(filters.iter().map(String::as_str));
+        if filters.is_empty() {
+            return Ok(());
+        }
+        // What the handler owns is dropped last, as above.
+        self.shared
+            .limited(|| self.ask(Ask::Unsubscribe(&filters), wait).map(drop))
+    }
+
     fn subscribe_with(
         &self,
-        filters: &[(&str, QoS)],
-        wait: Wait,
+        subscribe: Subscribe<'_>,
         handler: Option<Handler>,
     ) -> Result<SubscriptionId, Error> {
+        let Subscribe {
+            filters,
+            wait,
+            policy,
+            retained,
+        } = subscribe;
         let mut parsed = Vec::with_capacity(filters.len());
         for (index, (filter, qos)) in filters.iter().enumerate() {
             let filter = TopicFilter::new(*filter);
             let filter = filter.map_err(|error| ArgumentError::Filter { index, error })?;
-            parsed.push((filter, *qos));
+            parsed.push((filter, *qos, Standing::Asked));
         }
+        let mut asked = filters;
         // Before the request leaves: retained messages may come before its answer.
         let id = {
             let mut state = self.shared.state();
-            let id = state.subscriptions.add(parsed, handler);
+            if let Some(cause) = state.refusal() {
+                return Err(cause.into());
+            }
+            let masters = &state.subscriptions.masters;
+            for (filter, qos, standing) in &mut parsed {
+                if !retained && masters.brings(filter, *qos) {
+                    *standing = Standing::Local;
+                    asked.retain(|(other, _)| *other != filter.as_str());
+                }
+            }
+            let all_local = asked.is_empty() && !parsed.is_empty();
+            let id = state.subscriptions.add(parsed, policy, handler);
             state.deliver_early(&self.shared);
+            if all_local {
+                return Ok(id);
+            }
             id
         };
-        match self
-            .shared
-            .limited(|| self.ask(Ask::Subscribe(id, filters), wait))
-        {
+        let ask = Ask::Subscribe(Some(id), &asked);
+        match self.shared.limited(|| self.ask(ask, wait)) {
             Ok(refused) if refused.is_empty() => Ok(id),
             // What was refused is removed already.
             Ok(filters) => Err(Error::SubscribeRefused { filters }),
@@ -225,7 +277,7 @@ impl Client {
     }
 
     /// Sends a request and waits up to `wait`; returns the filters that were refused by then.
-    fn ask(&self, ask: Ask<'_>, wait: Wait) -> Result<Vec<String>, Error> {
+    pub(super) fn ask(&self, ask: Ask<'_>, wait: Wait) -> Result<Vec<String>, Error> {
         let entered = {
             let mut state = self.shared.state();
             if state.lines.is_waited_for(Room::Requests) {

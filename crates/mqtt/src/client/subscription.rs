@@ -3,16 +3,22 @@
 //! One subscription has one or more topic filters, a queue, and either a handler, which runs on
 //! a fiber of its own while there is something to handle, or an iterator. Nothing here waits.
 
+mod delivery;
+
 use std::collections::BTreeMap;
 
 use fiber::Unparker;
 
-use super::handler::Handler;
-use super::inbox::{Arrived, Inbox};
+use super::ack::{Ack, Manual};
+use super::handler::{Handler, OnError};
+use super::inbox::Inbox;
+use super::master::Masters;
 use super::message::Message;
 use crate::packet::QoS;
 use crate::session::AckToken;
 use crate::topic::{RouteId, Router, TopicFilter};
+
+pub(super) use self::delivery::{Delivered, Routed};
 
 /// Bytes of unhandled QoS 1 and 2 messages of one client, counted for each handler that gets them and
 /// with [`QUEUED_OVERHEAD`] for each; more end the connection, unless it is a single message.
@@ -44,13 +50,40 @@ enum Taker {
 struct Route {
     id: RouteId,
     qos: QoS,
+    standing: Standing,
+}
+
+/// How the messages of a topic filter come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The broker is asked for it.
+    Asked,
     /// The broker has granted it, now or on an earlier connection.
-    granted: bool,
+    Granted,
+    /// By a master subscription: the broker does not know of it.
+    Local,
+}
+
+/// How the messages of a subscription are treated.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Policy {
+    pub(super) ack: Ack,
+    pub(super) on_error: OnError,
+}
+
+/// Handlers that no topic filter leads to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Special {
+    /// Of messages that nobody else wants.
+    Unwanted,
+    /// Of messages that their own handler could not handle.
+    DeadLetters,
 }
 
 struct Entry {
     routes: Vec<Route>,
     taker: Taker,
+    policy: Policy,
     /// A fiber for the handler is on its way.
     starting: bool,
     inbox: Inbox,
@@ -84,26 +117,19 @@ pub(super) struct Subscriptions {
     held_bytes: usize,
     /// Subscriptions with messages for which no fiber could be started.
     starved: Vec<SubscriptionId>,
-    /// Who gets the messages that nobody else wants.
-    default: Option<SubscriptionId>,
-}
-
-/// What happened to a message that arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Routed {
-    /// Nobody wants it.
-    Unwanted,
-    /// It is queued; this many older QoS 0 messages were dropped for it.
-    Queued { dropped: u64 },
-    /// It is not queued: the bound on held bytes was reached.
-    Overrun,
+    /// Messages that wait to be acknowledged by the program.
+    manual: Manual,
+    /// One place for each [`Special`].
+    special: [Option<SubscriptionId>; 2],
+    pub(super) masters: Masters,
 }
 
 impl Subscriptions {
     /// Adds a subscription; no handler means an iterator.
     pub(super) fn add(
         &mut self,
-        filters: impl IntoIterator<Item = (TopicFilter, QoS)>,
+        filters: impl IntoIterator<Item = (TopicFilter, QoS, Standing)>,
+        policy: Policy,
         handler: Option<Handler>,
     ) -> SubscriptionId {
         let slot = match self.slots.iter().position(|slot| slot.entry.is_none()) {
@@ -122,15 +148,16 @@ impl Subscriptions {
         };
         let routes = filters
             .into_iter()
-            .map(|(filter, qos)| Route {
+            .map(|(filter, qos, standing)| Route {
                 id: self.router.insert(filter, id),
                 qos,
-                granted: false,
+                standing,
             })
             .collect();
         self.slots[slot].entry = Some(Entry {
             routes,
             taker: handler.map_or(Taker::Iterator, Taker::Handler),
+            policy,
             starting: false,
             inbox: Inbox::default(),
             waiter: None,
@@ -147,9 +174,60 @@ impl Subscriptions {
         }
     }
 
+    /// All routes with their filters.
+    fn routes(&self) -> impl Iterator<Item = (&TopicFilter, &Route)> {
+        let entries = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
+        let routes = entries.flat_map(|entry| &entry.routes);
+        routes.filter_map(|route| Some((self.router.filter(route.id)?, route)))
+    }
+
+    /// Whether the broker is to send what matches exactly this filter.
+    pub(super) fn is_wanted(&self, filter: &str) -> bool {
+        let asked = |(other, route): (&TopicFilter, &Route)| {
+            other.as_str() == filter && route.standing != Standing::Local
+        };
+        self.masters.contains(filter) || self.routes().any(asked)
+    }
+
     /// Whether some subscription has exactly this filter.
     pub(super) fn has_filter(&self, filter: &str) -> bool {
-        TopicFilter::new(filter).is_ok_and(|filter| self.router.count(&filter) > 0)
+        self.routes().any(|(other, _)| other.as_str() == filter)
+    }
+
+    /// Removes one subscription; gives the filters that the broker has been asked for and nobody
+    /// wants from it now.
+    pub(super) fn take_out(&mut self, id: SubscriptionId) -> (Removed, Vec<String>) {
+        let routes = self
+            .get_mut(id)
+            .map(|entry| std::mem::take(&mut entry.routes));
+        let mut filters = Vec::new();
+        for route in routes.into_iter().flatten() {
+            if let Some(filter) = self.router.filter(route.id)
+                && route.standing != Standing::Local
+            {
+                filters.push(filter.as_str().to_owned());
+            }
+            self.router.remove(route.id);
+        }
+        filters.retain(|filter| !self.is_wanted(filter));
+        (self.remove(id), filters)
+    }
+
+    /// Makes filters the broker's that no master subscription brings any more; gives those.
+    pub(super) fn promote(&mut self) -> Vec<(String, QoS)> {
+        let mut promoted = Vec::new();
+        let (router, masters) = (&self.router, &self.masters);
+        let entries = self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut());
+        for route in entries.flat_map(|entry| &mut entry.routes) {
+            if let Some(filter) = router.filter(route.id)
+                && route.standing == Standing::Local
+                && !masters.brings(filter, route.qos)
+            {
+                route.standing = Standing::Granted;
+                promoted.push((filter.as_str().to_owned(), route.qos));
+            }
+        }
+        promoted
     }
 
     pub(super) fn contains(&self, id: SubscriptionId) -> bool {
@@ -243,246 +321,30 @@ impl Subscriptions {
         let routes = entry.and_then(|slot| slot.entry.as_mut());
         for route in routes.into_iter().flat_map(|entry| &mut entry.routes) {
             let other = self.router.filter(route.id);
-            route.granted |= other.is_some_and(|other| other.as_str() == filter);
+            if route.standing == Standing::Asked
+                && other.is_some_and(|other| other.as_str() == filter)
+            {
+                route.standing = Standing::Granted;
+            }
         }
     }
 
     /// Every filter that the broker has granted, once and with its highest quality of service, in
     /// their order.
     pub(super) fn granted(&self) -> BTreeMap<String, QoS> {
-        let mut granted = BTreeMap::new();
-        let entries = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
-        for route in entries.flat_map(|entry| &entry.routes) {
-            if let Some(filter) = self.router.filter(route.id)
-                && route.granted
-            {
-                let qos = granted.entry(filter.as_str().to_owned()).or_default();
-                *qos = route.qos.max(*qos);
-            }
+        let mut granted: BTreeMap<String, QoS> = BTreeMap::new();
+        let routes = self.routes();
+        let own = routes.filter(|(_, route)| route.standing == Standing::Granted);
+        let own = own.map(|(filter, route)| (filter, route.qos));
+        for (filter, wanted) in own.chain(self.masters.granted()) {
+            let qos = granted.entry(filter.as_str().to_owned()).or_default();
+            *qos = wanted.max(*qos);
         }
         granted
     }
-
-    /// Sets who gets messages that nobody else wants.
-    pub(super) fn set_default(&mut self, id: SubscriptionId) -> Option<SubscriptionId> {
-        self.default.replace(id)
-    }
-
-    /// Queues a message that nobody else wants for the default handler, if there is one.
-    pub(super) fn deliver_unwanted(
-        &mut self,
-        arrived: Arrived,
-        mut start: impl FnMut(SubscriptionId) -> bool,
-    ) -> Result<u64, Arrived> {
-        let Some(id) = self.default else {
-            return Err(arrived);
-        };
-        let held = arrived.ack.is_some();
-        let bytes = held_bytes(&arrived.message);
-        if held && self.held_bytes > 0 && self.held_bytes + bytes > INBOUND_BYTES_MAX {
-            return Err(arrived);
-        }
-        if held {
-            self.held_bytes += bytes;
-        }
-        Ok(self.queue(id, arrived, &mut start))
-    }
-
-    /// Queues a message for every subscription that wants it.
-    ///
-    /// `start` is called for each whose handler needs a fiber; it tells whether there is one.
-    pub(super) fn deliver(
-        &mut self,
-        topic: &str,
-        message: impl FnOnce() -> Message,
-        ack: Option<AckToken>,
-        mut start: impl FnMut(SubscriptionId) -> bool,
-    ) -> Routed {
-        let mut matches = std::mem::take(&mut self.matches);
-        matches.clear();
-        self.router.route(topic, &mut |_, id| {
-            if !matches.contains(id) {
-                matches.push(*id);
-            }
-        });
-        let routed = match matches.split_last() {
-            None => Routed::Unwanted,
-            Some((last, others)) => {
-                let message = message();
-                let bytes = held_bytes(&message) * matches.len();
-                // One is always taken, so that a large one does not end every connection.
-                let held = self.held_bytes;
-                if ack.is_some() && held > 0 && held + bytes > INBOUND_BYTES_MAX {
-                    Routed::Overrun
-                } else {
-                    if let Some(ack) = ack {
-                        self.held_bytes += bytes;
-                        if !others.is_empty() {
-                            self.shared_acks.push((ack, matches.len()));
-                        }
-                    }
-                    let mut dropped = 0;
-                    for id in others {
-                        let arrived = Arrived {
-                            message: message.clone(),
-                            ack,
-                        };
-                        dropped += self.queue(*id, arrived, &mut start);
-                    }
-                    dropped += self.queue(*last, Arrived { message, ack }, &mut start);
-                    Routed::Queued { dropped }
-                }
-            }
-        };
-        self.matches = matches;
-        routed
-    }
-
-    fn queue(
-        &mut self,
-        id: SubscriptionId,
-        arrived: Arrived,
-        start: &mut impl FnMut(SubscriptionId) -> bool,
-    ) -> u64 {
-        let Some(entry) = self.get_mut(id) else {
-            return 0;
-        };
-        let dropped = entry.inbox.push(arrived);
-        if let Some(waiter) = entry.waiter.take() {
-            waiter.unpark();
-        } else if let Taker::Handler(_) = entry.taker
-            && !entry.starting
-        {
-            entry.starting = true;
-            if !start(id) {
-                self.starved.push(id);
-            }
-        }
-        dropped
-    }
-
-    /// Takes the next message of a subscription.
-    pub(super) fn pop(&mut self, id: SubscriptionId) -> Option<Arrived> {
-        let entry = self.get_mut(id)?;
-        let arrived = entry.inbox.pop()?;
-        if arrived.ack.is_some() {
-            self.held_bytes -= held_bytes(&arrived.message);
-        }
-        Some(arrived)
-    }
-
-    /// Returns what acknowledges the message of a subscription that was taken with `ack`: it may have
-    /// come again since.
-    pub(super) fn finish(&mut self, id: SubscriptionId, ack: AckToken) -> AckToken {
-        let entry = self.get_mut(id);
-        entry.map_or(ack, |entry| entry.inbox.finish(ack))
-    }
-
-    /// Finds a message of an earlier connection that has come again, with its new acknowledgement,
-    /// and gives it that. Returns whether there is one: then it need not be queued again.
-    #[cold]
-    pub(super) fn renew(&mut self, topic: &str, payload: &[u8], ack: AckToken) -> bool {
-        let mut takers = 0;
-        let mut earlier = None;
-        let entries = self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut());
-        for entry in entries {
-            if let Some(other) = entry.inbox.renew(topic, payload, ack) {
-                earlier = Some(other);
-                takers += 1;
-            }
-        }
-        self.shared_acks
-            .retain(|(other, _)| Some(*other) != earlier);
-        if takers > 1 {
-            self.shared_acks.push((ack, takers));
-        }
-        takers > 0
-    }
-
-    /// Notes that one taker is done with a message; true if it was the last that has it.
-    pub(super) fn done(&mut self, ack: AckToken) -> bool {
-        let Some(at) = self.shared_acks.iter().position(|(other, _)| *other == ack) else {
-            return true;
-        };
-        self.shared_acks[at].1 -= 1;
-        let last = self.shared_acks[at].1 == 0;
-        if last {
-            self.shared_acks.swap_remove(at);
-        }
-        last
-    }
-
-    /// Whether messages wait in a subscription's queue.
-    pub(super) fn has_queued(&mut self, id: SubscriptionId) -> bool {
-        self.get_mut(id)
-            .is_some_and(|entry| !entry.inbox.is_empty())
-    }
-
-    /// Sets who is to be woken for the next message; false if the subscription is gone.
-    pub(super) fn wait(&mut self, id: SubscriptionId, waiter: Option<Unparker>) -> bool {
-        match self.get_mut(id) {
-            Some(entry) => {
-                entry.waiter = waiter;
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Lends the handler to a fiber.
-    pub(super) fn take_handler(&mut self, id: SubscriptionId) -> Option<Handler> {
-        let entry = self.get_mut(id)?;
-        entry.starting = false;
-        match std::mem::replace(&mut entry.taker, Taker::Fiber) {
-            Taker::Handler(handler) => Some(handler),
-            other @ (Taker::Fiber | Taker::Iterator) => {
-                entry.taker = other;
-                None
-            }
-        }
-    }
-
-    /// Takes the handler back; gives it to the caller if the subscription is gone.
-    pub(super) fn return_handler(
-        &mut self,
-        id: SubscriptionId,
-        handler: Handler,
-    ) -> Option<Handler> {
-        match self.get_mut(id) {
-            Some(entry) => {
-                entry.taker = Taker::Handler(handler);
-                None
-            }
-            None => Some(handler),
-        }
-    }
-
-    /// Subscriptions with messages that still need a fiber; the caller starts them.
-    pub(super) fn take_starved(&mut self) -> Vec<SubscriptionId> {
-        std::mem::take(&mut self.starved)
-    }
-
-    pub(super) fn add_starved(&mut self, id: SubscriptionId) {
-        self.starved.push(id);
-    }
-
-    pub(super) fn has_starved(&self) -> bool {
-        !self.starved.is_empty()
-    }
-
-    /// Wakes all iterators: no further message will come.
-    pub(super) fn wake_all(&mut self) {
-        for slot in &mut self.slots {
-            if let Some(entry) = &mut slot.entry
-                && let Some(waiter) = entry.waiter.take()
-            {
-                waiter.unpark();
-            }
-        }
-    }
 }
 
-/// What a message counts that is queued.
+/// What a message counts that is queued or waits for its acknowledgement.
 fn held_bytes(message: &Message) -> usize {
     message.len() + QUEUED_OVERHEAD
 }

@@ -31,6 +31,13 @@ impl AckToken {
             && !later.exactly_once
     }
 
+    /// Tells whether both are for one message, at QoS 2 also on different connections.
+    #[must_use]
+    pub fn is_same_message(self, other: Self) -> bool {
+        let again = self.exactly_once && other.exactly_once && self.packet_id == other.packet_id;
+        self == other || again
+    }
+
     #[inline]
     pub(super) const fn packet_id(self) -> PacketId {
         self.packet_id
@@ -143,6 +150,21 @@ impl AckRing {
         }
     }
 
+    /// Returns the oldest message if it is not finished: it holds back all later ones.
+    #[inline]
+    pub(super) fn oldest_unfinished(&self) -> Option<AckToken> {
+        if self.len == 0 {
+            return None;
+        }
+        let slot = &self.slots[self.index(self.front)];
+        (!slot.finished).then_some(AckToken {
+            connection: self.connection,
+            number: self.front,
+            packet_id: slot.packet_id,
+            exactly_once: slot.exactly_once,
+        })
+    }
+
     /// Removes the oldest message, because its acknowledgement was encoded.
     #[inline]
     pub(super) fn pop(&mut self) {
@@ -214,8 +236,11 @@ mod tests {
         assert!(ring.finish(tokens[2]));
         assert!(ring.finish(tokens[1]));
         assert_eq!(drain(&mut ring), [0; 0]);
+        assert_eq!(ring.oldest_unfinished(), Some(tokens[0]));
         assert!(ring.finish(tokens[0]));
+        assert_eq!(ring.oldest_unfinished(), None);
         assert_eq!(drain(&mut ring), [9, 3, 7]);
+        assert_eq!(ring.oldest_unfinished(), Some(tokens[3]));
         assert_eq!(ring.len(), 1);
         assert!(ring.finish(tokens[3]));
         assert_eq!(drain(&mut ring), [3]);

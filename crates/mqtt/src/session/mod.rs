@@ -344,6 +344,15 @@ impl Session {
         self.connection.acks.len()
     }
 
+    /// Returns the oldest received message of this connection if it is not acknowledged by
+    /// [`Session::acknowledge`] yet: it holds back the acknowledgements of all later ones
+    /// (MQTT3-4.6.0-2).
+    #[inline]
+    #[must_use]
+    pub fn oldest_unhandled(&self) -> Option<AckToken> {
+        self.connection.acks.oldest_unfinished()
+    }
+
     /// Gives up the part of the log that nobody needs any more.
     #[inline]
     fn release(&mut self, now: Time, log: &mut OutboundLog) {

@@ -47,6 +47,27 @@ impl TopicFilter {
         levels.next().is_none()
     }
 
+    /// Tells whether every topic that `other` matches is matched by this filter too, level by level.
+    ///
+    /// `+/#` is not said to cover `#`, though it does; nothing is said to be covered that is not.
+    pub fn covers(&self, other: &Self) -> bool {
+        if other.starts_with('$') && self.starts_with(['+', '#']) {
+            return false;
+        }
+        let mut levels = other.split('/');
+        for pattern in self.split('/') {
+            match (pattern, levels.next()) {
+                // Also where the other has ended: "a/#" covers "a".
+                ("#", _) => return true,
+                (_, Some("#")) => return false,
+                ("+", Some(_)) => {}
+                (pattern, Some(level)) if pattern == level => {}
+                (_, _) => return false,
+            }
+        }
+        levels.next().is_none()
+    }
+
     /// Tells whether the filter holds a wildcard; without one it matches one topic alone.
     pub fn has_wildcard(&self) -> bool {
         self.contains(['+', '#'])
@@ -225,5 +246,62 @@ mod tests {
         assert!(filter.has_wildcard());
         assert!(TopicFilter::new("a/#").unwrap().has_wildcard());
         assert!(!TopicFilter::new("a/b").unwrap().has_wildcard());
+    }
+
+    #[test]
+    fn a_filter_covers_another_by_level_and_not_by_text() {
+        for (ours, theirs, covered) in [
+            ("a/b/#", "a/b", true),
+            ("a/b/#", "a/b/#", true),
+            ("a/b/#", "a/b/+/c", true),
+            ("a/b/#", "a/bc/d", false),
+            ("a/b/#", "a/bc", false),
+            ("a/b/#", "a/#", false),
+            ("a/b/#", "a/+/c", false),
+            ("a/+/#", "a/b/c/#", true),
+            ("a/+", "a/+", true),
+            ("a/+", "a/#", false),
+            ("#", "a/+", true),
+            ("#", "$SYS/a", false),
+            ("+/#", "$SYS/#", false),
+            ("$SYS/#", "$SYS/a", true),
+            ("a", "a", true),
+            ("a", "a/#", false),
+        ] {
+            let [ours, theirs] = [ours, theirs].map(|text| TopicFilter::new(text).unwrap());
+            assert_eq!(ours.covers(&theirs), covered, "{ours} and {theirs}");
+        }
+    }
+
+    #[test]
+    fn what_a_covered_filter_matches_its_cover_matches_too() {
+        const TEXTS: [&str; 5] = ["a", "", "$a", "+", "#"];
+        let mut texts: Vec<String> = Vec::new();
+        for first in TEXTS {
+            texts.push(first.to_owned());
+            for second in TEXTS {
+                texts.push(format!("{first}/{second}"));
+                texts.extend(TEXTS.map(|third| format!("{first}/{second}/{third}")));
+            }
+        }
+        let filters = texts
+            .iter()
+            .filter_map(|text| TopicFilter::new(text.as_str()).ok());
+        let filters = Vec::from_iter(filters);
+        let topics = texts.iter().filter(|text| !text.contains(['+', '#']));
+        let topics = Vec::from_iter(topics);
+        let mut covered = 0;
+        for ours in &filters {
+            for theirs in filters.iter().filter(|theirs| ours.covers(theirs)) {
+                covered += 1;
+                for topic in topics.iter().filter(|topic| theirs.matches(topic)) {
+                    assert!(
+                        ours.matches(topic),
+                        "{ours} does not match {topic}, {theirs} does"
+                    );
+                }
+            }
+        }
+        assert!(covered > filters.len(), "more than each itself");
     }
 }

@@ -1,0 +1,327 @@
+//! From a message that arrived to the queues of those that want it, and out of them again.
+
+use fiber::Unparker;
+
+use super::super::inbox::Arrived;
+use super::{
+    Ack, Entry, Handler, INBOUND_BYTES_MAX, Message, Policy, Special, SubscriptionId,
+    Subscriptions, Taker, held_bytes,
+};
+use crate::session::AckToken;
+use crate::time::Time;
+
+/// What happened to a message that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Routed {
+    /// Nobody wants it.
+    Unwanted,
+    /// It is queued.
+    Queued(Delivered),
+    /// It is not queued: the bound on held bytes was reached.
+    Overrun,
+}
+
+/// What else came of a message that is queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct Delivered {
+    /// Older QoS 0 messages that were dropped for it.
+    pub(in super::super) dropped: u64,
+    /// It is to be acknowledged now.
+    pub(in super::super) ack: Option<AckToken>,
+}
+
+impl Subscriptions {
+    /// Sets such a handler; returns the one before.
+    pub(in super::super) fn set_special(
+        &mut self,
+        special: Special,
+        id: SubscriptionId,
+    ) -> Option<SubscriptionId> {
+        self.special[special as usize].replace(id)
+    }
+
+    /// Queues a message for such a handler, if there is one and room.
+    pub(in super::super) fn deliver_special(
+        &mut self,
+        special: Special,
+        arrived: Arrived,
+        mut start: impl FnMut(SubscriptionId) -> bool,
+    ) -> Result<u64, Arrived> {
+        let Some(id) = self.special[special as usize] else {
+            return Err(arrived);
+        };
+        let held = arrived.ack.is_some();
+        let bytes = held_bytes(&arrived.message);
+        if held && self.held_bytes > 0 && self.held_bytes + bytes > INBOUND_BYTES_MAX {
+            return Err(arrived);
+        }
+        if held {
+            self.held_bytes += bytes;
+        }
+        Ok(self.queue(id, arrived, &mut start))
+    }
+
+    /// Queues a message for every subscription that wants it.
+    ///
+    /// `start` is called for each whose handler needs a fiber; it tells whether there is one.
+    pub(in super::super) fn deliver(
+        &mut self,
+        topic: &str,
+        message: impl FnOnce() -> Message,
+        ack: Option<AckToken>,
+        mut start: impl FnMut(SubscriptionId) -> bool,
+    ) -> Routed {
+        let mut matches = std::mem::take(&mut self.matches);
+        matches.clear();
+        self.router.route(topic, &mut |_, id| {
+            if !matches.contains(id) {
+                matches.push(*id);
+            }
+        });
+        let routed = match matches.split_last() {
+            None => Routed::Unwanted,
+            Some((last, others)) => {
+                let message = message();
+                let bytes = held_bytes(&message) * matches.len();
+                // One is always taken, so that a large one does not end every connection.
+                let held = self.held_bytes;
+                if ack.is_some() && held > 0 && held + bytes > INBOUND_BYTES_MAX {
+                    Routed::Overrun
+                } else {
+                    let mut holders = 0;
+                    let mut dropped = 0;
+                    for id in others {
+                        let message = message.clone();
+                        let own = ack.filter(|_| self.holds_ack(*id, &message));
+                        holders += usize::from(own.is_some());
+                        dropped += self.queue(*id, Arrived { message, ack: own }, &mut start);
+                    }
+                    let own = ack.filter(|_| self.holds_ack(*last, &message));
+                    holders += usize::from(own.is_some());
+                    let each = held_bytes(&message);
+                    dropped += self.queue(*last, Arrived { message, ack: own }, &mut start);
+                    self.held_bytes += holders * each;
+                    if let Some(ack) = ack
+                        && holders > 1
+                    {
+                        self.shared_acks.push((ack, holders));
+                    }
+                    let ack = ack.filter(|_| holders == 0);
+                    Routed::Queued(Delivered { dropped, ack })
+                }
+            }
+        };
+        self.matches = matches;
+        routed
+    }
+
+    /// Whether a subscription acknowledges a message later than now.
+    fn holds_ack(&self, id: SubscriptionId, message: &Message) -> bool {
+        let entry = self.slots[id.slot].entry.as_ref();
+        entry.is_none_or(|entry| match entry.policy.ack {
+            Ack::OnReceipt => !entry.inbox.may_acknowledge(message),
+            Ack::AfterHandler | Ack::Manual => true,
+        })
+    }
+
+    fn queue(
+        &mut self,
+        id: SubscriptionId,
+        arrived: Arrived,
+        start: &mut impl FnMut(SubscriptionId) -> bool,
+    ) -> u64 {
+        let Some(entry) = self.get_mut(id) else {
+            return 0;
+        };
+        let dropped = entry.inbox.push(arrived);
+        if let Some(waiter) = entry.waiter.take() {
+            waiter.unpark();
+        } else if let Taker::Handler(_) = entry.taker
+            && !entry.starting
+        {
+            entry.starting = true;
+            if !start(id) {
+                self.starved.push(id);
+            }
+        }
+        dropped
+    }
+
+    /// Takes the next message of a subscription.
+    pub(in super::super) fn pop(&mut self, id: SubscriptionId) -> Option<Arrived> {
+        let entry = self.get_mut(id)?;
+        let arrived = entry.inbox.pop()?;
+        if arrived.ack.is_some() {
+            self.held_bytes -= held_bytes(&arrived.message);
+        }
+        Some(arrived)
+    }
+
+    /// Returns what acknowledges the message of a subscription that was taken with `ack`: it may have
+    /// come again since.
+    pub(in super::super) fn finish(&mut self, id: SubscriptionId, ack: AckToken) -> AckToken {
+        let entry = self.get_mut(id);
+        entry.map_or(ack, |entry| entry.inbox.finish(ack))
+    }
+
+    /// Finds a message of an earlier connection that has come again, with its new acknowledgement,
+    /// and gives it that. Returns whether there is one: then it need not be queued again.
+    #[cold]
+    pub(in super::super) fn renew(&mut self, topic: &str, payload: &[u8], ack: AckToken) -> bool {
+        let mut takers = 0;
+        let mut earlier = None;
+        self.manual.renew(topic, payload, ack, |other| {
+            earlier = Some(other);
+            takers += 1;
+        });
+        let entries = self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut());
+        for entry in entries {
+            if let Some(other) = entry.inbox.renew(topic, payload, ack) {
+                earlier = Some(other);
+                takers += 1;
+            }
+        }
+        self.shared_acks
+            .retain(|(other, _)| Some(*other) != earlier);
+        if takers > 1 {
+            self.shared_acks.push((ack, takers));
+        }
+        takers > 0
+    }
+
+    /// Keeps a message that the program is to acknowledge; returns its number.
+    pub(in super::super) fn hold(
+        &mut self,
+        id: SubscriptionId,
+        arrived: Arrived,
+        until: Time,
+    ) -> u64 {
+        self.held_bytes += held_bytes(&arrived.message);
+        self.manual.hold(id, arrived, until)
+    }
+
+    /// Takes a message that the program acknowledges; `None` if that was done.
+    pub(in super::super) fn release(&mut self, number: u64) -> Option<Arrived> {
+        let arrived = self.manual.release(number)?;
+        self.held_bytes -= held_bytes(&arrived.message);
+        Some(arrived)
+    }
+
+    /// Takes a message that the program has not acknowledged in time.
+    pub(in super::super) fn expire(&mut self, now: Time) -> Option<Arrived> {
+        let arrived = self.manual.expire(now)?;
+        self.held_bytes -= held_bytes(&arrived.message);
+        Some(arrived)
+    }
+
+    /// When the next one is to be acknowledged by the program at the latest.
+    pub(in super::super) fn ack_deadline(&self) -> Option<Time> {
+        self.manual.deadline()
+    }
+
+    /// The first filter of the subscription that has a message.
+    pub(in super::super) fn filter_that_holds(&self, ack: AckToken) -> Option<String> {
+        let has = |entry: &&Entry| entry.inbox.holds(ack);
+        let queued = || {
+            self.slots
+                .iter()
+                .filter_map(|slot| slot.entry.as_ref())
+                .find(has)
+        };
+        let held = self.manual.find(ack).and_then(|id| {
+            let slot = self.slots.get(id.slot)?;
+            slot.entry
+                .as_ref()
+                .filter(|_| slot.generation == id.generation)
+        });
+        let route = held.or_else(queued)?.routes.first()?;
+        self.router
+            .filter(route.id)
+            .map(|filter| filter.as_str().to_owned())
+    }
+
+    /// Notes that one taker is done with a message; true if it was the last that has it.
+    pub(in super::super) fn done(&mut self, ack: AckToken) -> bool {
+        let Some(at) = self.shared_acks.iter().position(|(other, _)| *other == ack) else {
+            return true;
+        };
+        self.shared_acks[at].1 -= 1;
+        let last = self.shared_acks[at].1 == 0;
+        if last {
+            self.shared_acks.swap_remove(at);
+        }
+        last
+    }
+
+    /// Whether messages wait in a subscription's queue.
+    pub(in super::super) fn has_queued(&mut self, id: SubscriptionId) -> bool {
+        self.get_mut(id)
+            .is_some_and(|entry| !entry.inbox.is_empty())
+    }
+
+    /// Sets who is to be woken for the next message; false if the subscription is gone.
+    pub(in super::super) fn wait(&mut self, id: SubscriptionId, waiter: Option<Unparker>) -> bool {
+        match self.get_mut(id) {
+            Some(entry) => {
+                entry.waiter = waiter;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Lends the handler to a fiber.
+    pub(in super::super) fn take_handler(
+        &mut self,
+        id: SubscriptionId,
+    ) -> Option<(Handler, Policy)> {
+        let entry = self.get_mut(id)?;
+        entry.starting = false;
+        match std::mem::replace(&mut entry.taker, Taker::Fiber) {
+            Taker::Handler(handler) => Some((handler, entry.policy)),
+            other @ (Taker::Fiber | Taker::Iterator) => {
+                entry.taker = other;
+                None
+            }
+        }
+    }
+
+    /// Takes the handler back; gives it to the caller if the subscription is gone.
+    pub(in super::super) fn return_handler(
+        &mut self,
+        id: SubscriptionId,
+        handler: Handler,
+    ) -> Option<Handler> {
+        match self.get_mut(id) {
+            Some(entry) => {
+                entry.taker = Taker::Handler(handler);
+                None
+            }
+            None => Some(handler),
+        }
+    }
+
+    /// Subscriptions with messages that still need a fiber; the caller starts them.
+    pub(in super::super) fn take_starved(&mut self) -> Vec<SubscriptionId> {
+        std::mem::take(&mut self.starved)
+    }
+
+    pub(in super::super) fn add_starved(&mut self, id: SubscriptionId) {
+        self.starved.push(id);
+    }
+
+    pub(in super::super) fn has_starved(&self) -> bool {
+        !self.starved.is_empty()
+    }
+
+    /// Wakes all iterators: no further message will come.
+    pub(in super::super) fn wake_all(&mut self) {
+        for slot in &mut self.slots {
+            if let Some(entry) = &mut slot.entry
+                && let Some(waiter) = entry.waiter.take()
+            {
+                waiter.unpark();
+            }
+        }
+    }
+}
