@@ -37,6 +37,7 @@
 //! # }
 //! ```
 
+mod asking;
 mod subscribing;
 
 use std::ops::BitOr;
@@ -51,6 +52,7 @@ use crate::client::{
 };
 use crate::packet::{ClientId, QoS};
 
+pub use self::asking::*;
 pub use self::subscribing::*;
 
 /// What a callback is given.

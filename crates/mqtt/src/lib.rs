@@ -62,14 +62,15 @@ pub use broker::*;
 pub use calls::*;
 #[cfg(feature = "client")]
 pub use client::{
-    ACK_STALL_TIMEOUT, Ack, AckHandle, CONNECT_TIMEOUT_DEFAULT, Client, ClientOptions, ClientStats,
-    EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EARLY_WINDOW, EVENTS_MAX, EXACTLY_ONCE_WINDOW_DEFAULT,
-    EndCause, Error, Event, HandlerError, INBOUND_BYTES_MAX, KEEP_ALIVE_DEFAULT,
-    MANUAL_ACK_TIMEOUT_DEFAULT, MAXIMUM_PACKET_SIZE_DEFAULT, Message, Messages,
-    OPERATION_TIMEOUT_DEFAULT, OnError, Outcome, Payload, Publish, PublishError,
+    ACK_STALL_TIMEOUT, ANSWER_FILTERS_MAX, Ack, AckHandle, CONNECT_TIMEOUT_DEFAULT, Client,
+    ClientOptions, ClientStats, EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EARLY_WINDOW, EVENTS_MAX,
+    EXACTLY_ONCE_WINDOW_DEFAULT, EndCause, Error, Event, HandlerError, INBOUND_BYTES_MAX,
+    KEEP_ALIVE_DEFAULT, MANUAL_ACK_TIMEOUT_DEFAULT, MAXIMUM_PACKET_SIZE_DEFAULT, Message, Messages,
+    OPEN_REQUESTS_MAX, OPERATION_TIMEOUT_DEFAULT, OnError, Outcome, Payload, Publish, PublishError,
     QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX, QUEUED_OVERHEAD, REDELIVERY_PAUSE_MAX,
-    REDELIVERY_PAUSE_MIN, Remaining, Resubscribe, Subscribe, SubscriptionId, Ticket, Topic,
-    WINDOW_DEFAULT, Wait, WaitCause, WaitError, Will,
+    REDELIVERY_PAUSE_MIN, REQUEST_TIMEOUT_DEFAULT, Remaining, RequestError, RequestOptions,
+    Resubscribe, Subscribe, SubscriptionId, Ticket, Topic, WINDOW_DEFAULT, Wait, WaitCause,
+    WaitError, Will,
 };
 pub use control_buffer::{CONTROL_BYTES_MAX, ControlBuffer};
 pub use outbound_log::{LOG_BYTES_MAX, LOG_BYTES_MIN, LogFull, LogOffset, OutboundLog};

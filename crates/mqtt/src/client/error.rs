@@ -185,6 +185,8 @@ pub enum Error {
     Unfinished(Remaining),
     /// The client is connected, or was.
     AlreadyConnected,
+    /// As many requests as may be await their answers.
+    TooManyRequests,
     /// No fiber could be started for the connection.
     Spawn(SpawnError),
     /// The connection could not be made; a program that dials returns it by `?`.
@@ -212,6 +214,7 @@ impl fmt::Display for Error {
                 remaining.unacknowledged, remaining.unsent_bytes
             ),
             Self::AlreadyConnected => f.write_str("the client already had its connection"),
+            Self::TooManyRequests => f.write_str("too many requests await their answers"),
             Self::Spawn(_) => f.write_str("no fiber could be started for the connection"),
             Self::Dial(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
@@ -230,7 +233,8 @@ impl StdError for Error {
             Self::Refused(_)
             | Self::SubscribeRefused { .. }
             | Self::Unfinished(_)
-            | Self::AlreadyConnected => None,
+            | Self::AlreadyConnected
+            | Self::TooManyRequests => None,
         }
     }
 }

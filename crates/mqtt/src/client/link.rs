@@ -176,7 +176,7 @@ fn handle_the_rest(shared: &Rc<Shared>) {
 }
 
 /// A random number for the pause; where there is none, the pause is as long as it may be.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     let mut bytes = [0; 8];
     match fiber::random::fill(&mut bytes) {
         Ok(()) => u64::from_ne_bytes(bytes),

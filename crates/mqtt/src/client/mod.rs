@@ -5,6 +5,7 @@
 //! inside a handler is a publish like any other.
 
 mod ack;
+mod answers;
 mod asks;
 mod driver;
 mod early;
@@ -38,6 +39,9 @@ use fiber::{FiberBuilder, Instant, Stopped};
 use safe_rt::{Endpoint, Socket};
 
 pub use self::ack::{ACK_STALL_TIMEOUT, Ack, AckHandle};
+pub use self::answers::{
+    ANSWER_FILTERS_MAX, OPEN_REQUESTS_MAX, REQUEST_TIMEOUT_DEFAULT, RequestError, RequestOptions,
+};
 pub use self::early::{EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EARLY_WINDOW};
 pub use self::error::{EndCause, Error, PublishError, WaitCause, WaitError};
 pub use self::event::{EVENTS_MAX, Event};

@@ -10,6 +10,7 @@ use fiber::{Canceller, Instant, Stopped, Unparker};
 use safe_rt::Socket;
 
 use super::ack::StallWatch;
+use super::answers::Answers;
 use super::asks::Asks;
 use super::early::Early;
 use super::error::{EndCause, WaitCause};
@@ -44,6 +45,8 @@ pub struct ClientStats {
     /// Messages that a handler with [`OnError::Redeliver`](super::OnError::Redeliver) failed to
     /// handle for good.
     pub dead_letters: u64,
+    /// Answers to requests that nobody waited for any more; they were dropped.
+    pub late_answers: u64,
     /// Messages that the program did not acknowledge in time.
     pub acks_expired: u64,
 }
@@ -71,6 +74,7 @@ pub(super) struct State {
     pub(super) asks: Asks,
     pub(super) subscriptions: Subscriptions,
     pub(super) stall: StallWatch,
+    pub(super) answers: Answers,
     pub(super) early: Early,
     pub(super) events: Events,
     pub(super) stats: ClientStats,
@@ -141,6 +145,7 @@ impl Shared {
                 asks: Asks::default(),
                 subscriptions: Subscriptions::default(),
                 stall: StallWatch::default(),
+                answers: Answers::default(),
                 early: Early::default(),
                 events: Events::default(),
                 stats: ClientStats::default(),
@@ -253,6 +258,7 @@ impl State {
         self.tickets.wake_all();
         self.lines.wake_all();
         self.subscriptions.wake_all();
+        self.answers.wake_all();
         self.onlookers.wake_all();
     }
 
