@@ -22,8 +22,8 @@ const NAME_SHOWN_MAX: usize = 64;
 /// Names a fiber of one runtime: its slot, and which fiber in that slot it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FiberId {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
+    index: u32,
+    generation: u32,
 }
 
 impl fmt::Display for FiberId {

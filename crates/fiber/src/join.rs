@@ -3,12 +3,11 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use crate::core::{self, Core};
 use crate::coroutine::PanicPayload;
 use crate::error::JoinError;
-use crate::inspect::FiberId;
 use crate::local;
 use crate::park::{Link, Unparker, WaitList, WaitReason, wait_on};
 use crate::sync::Source;
@@ -64,8 +63,9 @@ impl<T> JoinCell<T> {
 /// ```
 pub struct JoinHandle<T> {
     cell: Rc<JoinCell<T>>,
-    core: Weak<Core>,
-    id: FiberId,
+    /// The fiber's runtime, and its record there for as long as it has not finished.
+    runtime: u32,
+    index: u32,
 }
 
 impl<T> fmt::Debug for JoinHandle<T> {
@@ -77,11 +77,11 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 impl<T> JoinHandle<T> {
-    pub(crate) fn new(cell: Rc<JoinCell<T>>, core: &Rc<Core>, id: FiberId) -> Self {
+    pub(crate) fn new(cell: Rc<JoinCell<T>>, core: &Core, index: u32) -> Self {
         Self {
             cell,
-            core: Rc::downgrade(core),
-            id,
+            runtime: core.id,
+            index,
         }
     }
 
@@ -119,8 +119,11 @@ impl<T> JoinHandle<T> {
     /// Cancels the fiber: every wait in it fails with [`crate::Stopped::Cancelled`] from now on.
     /// Does not yield and does not wait for its end.
     pub fn cancel(&self) {
-        if let Some(core) = self.core.upgrade() {
-            core.cancel_fiber(self.id);
+        if !self.is_finished()
+            && let Some(core) = core::current()
+            && core.id == self.runtime
+        {
+            core.cancel_fiber(self.index);
         }
     }
 }

@@ -5,7 +5,6 @@ use std::ops::{Index, IndexMut};
 use crate::core::{self, Core, NO_FIBER};
 use crate::coroutine::{self, Facts, FiberCoroutine, Switch};
 use crate::error::Stopped;
-use crate::inspect::FiberId;
 use crate::park::WaitReason;
 use crate::stack::Bounds;
 
@@ -118,14 +117,8 @@ impl Fibers {
         }
     }
 
-    /// The record that a name stands for, if that fiber has not ended.
-    pub(crate) fn named(&self, id: FiberId) -> Option<&Fiber> {
-        self.get(id.index)
-            .filter(|fiber| fiber.generation == id.generation && fiber.state != State::Free)
-    }
-
     #[inline(always)]
-    pub(crate) fn add(&mut self, coroutine: FiberCoroutine) -> FiberId {
+    pub(crate) fn add(&mut self, coroutine: FiberCoroutine) -> u32 {
         self.live += 1;
         let record = Fiber {
             generation: 0,
@@ -147,20 +140,16 @@ impl Fibers {
         };
         if self.free == NONE {
             self.records.push(record);
-            return FiberId {
-                index: self.slots() - 1,
-                generation: 0,
-            };
+            return self.slots() - 1;
         }
         let index = self.free;
         let old = &mut self.records[index as usize];
         self.free = old.next_ready;
-        let generation = old.generation.wrapping_add(1);
         *old = Fiber {
-            generation,
+            generation: old.generation.wrapping_add(1),
             ..record
         };
-        FiberId { index, generation }
+        index
     }
 
     /// Removes a fiber that has ended, and gives back its stack.

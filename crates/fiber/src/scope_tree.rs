@@ -10,7 +10,6 @@ use std::mem;
 
 use crate::core::Core;
 use crate::error::Stopped;
-use crate::inspect::FiberId;
 use crate::park::WaitReason;
 use crate::scheduler::{Fibers, State, Wake};
 use crate::timer::{Target, TimerKey};
@@ -353,19 +352,16 @@ impl Core {
         Ok(scopes.push(&mut fibers, index))
     }
 
-    /// Cancels a fiber that runs right below the root or in a scope of its own there. Nothing when
-    /// it has ended.
-    pub(crate) fn cancel_fiber(&self, id: FiberId) {
+    /// Cancels a fiber that has not ended and runs right below the root or in a scope of its own
+    /// there.
+    pub(crate) fn cancel_fiber(&self, index: u32) {
         let own = {
             let mut fibers = self.fibers.borrow_mut();
-            let Some(fiber) = fibers.named(id) else {
-                return;
-            };
             let mut scopes = self.scopes.borrow_mut();
-            if fiber.has_scope {
-                scopes.outermost(fiber.scope)
+            if fibers[index].has_scope {
+                scopes.outermost(fibers[index].scope)
             } else {
-                scopes.add_own(&mut fibers, id.index)
+                scopes.add_own(&mut fibers, index)
             }
         };
         self.expire(own, Stopped::Cancelled);

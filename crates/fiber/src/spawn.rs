@@ -7,7 +7,6 @@ use std::rc::Rc;
 use crate::core::{self, Core};
 use crate::coroutine::{Facts, FiberCoroutine, PanicPayload};
 use crate::error::SpawnError;
-use crate::inspect::FiberId;
 use crate::join::{JoinCell, JoinHandle};
 use crate::scope::Scope;
 use crate::scope_tree::ScopeRef;
@@ -28,20 +27,20 @@ impl Core {
     }
 
     /// Makes a fiber in `scope` and puts it at the end of the queue.
-    pub(crate) fn add_fiber(&self, coroutine: FiberCoroutine, scope: ScopeRef) -> FiberId {
+    pub(crate) fn add_fiber(&self, coroutine: FiberCoroutine, scope: ScopeRef) -> u32 {
         let mut fibers = self.fibers.borrow_mut();
-        let id = fibers.add(coroutine);
+        let index = fibers.add(coroutine);
         #[cfg(feature = "sim")]
         if let Some(sim) = &self.sim {
             let parent = fibers.get(self.current.get()).map(|parent| parent.host);
-            fibers[id.index].host = sim.host_of_new(parent);
+            fibers[index].host = sim.host_of_new(parent);
         }
         self.scopes
             .borrow_mut()
-            .enter(&mut fibers, id.index, scope.index);
-        self.ready.push(&mut fibers, id.index);
+            .enter(&mut fibers, index, scope.index);
+        self.ready.push(&mut fibers, index);
         self.counters.spawns.add(1);
-        id
+        index
     }
 }
 
@@ -165,8 +164,8 @@ where
     };
     let facts = Facts::new(name, location, core.clock.now());
     let coroutine = FiberCoroutine::new(stack, facts, body, end);
-    let id = core.add_fiber(coroutine, ScopeRef::ROOT);
-    Ok(JoinHandle::new(cell, core, id))
+    let index = core.add_fiber(coroutine, ScopeRef::ROOT);
+    Ok(JoinHandle::new(cell, core, index))
 }
 
 /// Starts a fiber that runs `body`, after those that are ready now. Does not yield.
