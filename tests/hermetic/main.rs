@@ -36,6 +36,7 @@ mod link;
 mod masters;
 mod publishing;
 mod reconnect;
+mod remote;
 mod requests;
 mod resubscribing;
 mod room;

@@ -68,9 +68,9 @@ pub use client::{
     KEEP_ALIVE_DEFAULT, MANUAL_ACK_TIMEOUT_DEFAULT, MAXIMUM_PACKET_SIZE_DEFAULT, Message, Messages,
     OPEN_REQUESTS_MAX, OPERATION_TIMEOUT_DEFAULT, OnError, Outcome, Payload, Publish, PublishError,
     QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX, QUEUED_OVERHEAD, REDELIVERY_PAUSE_MAX,
-    REDELIVERY_PAUSE_MIN, REQUEST_TIMEOUT_DEFAULT, Remaining, RequestError, RequestOptions,
-    Resubscribe, Subscribe, SubscriptionId, Ticket, Topic, WINDOW_DEFAULT, Wait, WaitCause,
-    WaitError, Will,
+    REDELIVERY_PAUSE_MIN, REMOTE_BYTES_MAX, REMOTE_MESSAGES_MAX, REQUEST_TIMEOUT_DEFAULT,
+    Remaining, Remote, RemoteError, RemoteTicket, RequestError, RequestOptions, Resubscribe,
+    Subscribe, SubscriptionId, Ticket, Topic, WINDOW_DEFAULT, Wait, WaitCause, WaitError, Will,
 };
 pub use control_buffer::{CONTROL_BYTES_MAX, ControlBuffer};
 pub use outbound_log::{LOG_BYTES_MAX, LOG_BYTES_MIN, LogFull, LogOffset, OutboundLog};

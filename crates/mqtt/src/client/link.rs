@@ -23,6 +23,7 @@ use super::driver::{self, Served};
 use super::error::EndCause;
 use super::event::{self, Event};
 use super::handler;
+use super::remote;
 use super::shared::{Shared, State, now};
 use super::ticket::Outcome;
 use crate::packet::ConnectReason;
@@ -158,6 +159,7 @@ fn pause(shared: &Rc<Shared>, pause: Duration, earliest: Duration) -> Result<(),
 /// Starts the fibers that user code waits for; returns whether some still does.
 pub(super) fn run_user_code(shared: &Rc<Shared>) -> bool {
     let starved = handler::start_starved(shared);
+    wake_threads(shared);
     let garbage = std::mem::take(&mut shared.state().garbage);
     let kept = if garbage.is_empty() {
         false
@@ -168,6 +170,14 @@ pub(super) fn run_user_code(shared: &Rc<Shared>) -> bool {
         kept
     };
     !event::tell(shared) || starved || kept
+}
+
+/// Wakes those of other threads whose messages are settled.
+fn wake_threads(shared: &Rc<Shared>) {
+    let wakers = std::mem::take(&mut shared.state().tickets.wakers);
+    for waker in wakers {
+        remote::wake(Some(waker));
+    }
 }
 
 /// What came is handled, also by those for whom there is no fiber yet.
@@ -294,7 +304,7 @@ impl State {
 /// Ends the client: everything that is open is settled, and everyone who waits is told. Handlers
 /// that have nothing left to handle are let go, with whatever they hold.
 pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
-    let (idle, callback) = {
+    let (idle, callback, queue) = {
         let mut state = shared.state();
         if state.over {
             return;
@@ -307,12 +317,20 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
         }
         let flushed = state.flushed;
         state.tickets.settle_all(flushed);
+        for (_, fate) in std::mem::take(&mut state.remote_unsent) {
+            let waker = fate.settle(Ok(Outcome::Withdrawn));
+            state.tickets.wakers.extend(waker);
+        }
         state.wake_all();
         state.release_early(shared, now(), true);
         let mut idle = std::mem::take(&mut state.garbage);
         state.subscriptions.remove_idle(&mut idle);
-        (idle, state.events.end())
+        (idle, state.events.end(), state.remote.take())
     };
+    if let Some(queue) = queue {
+        remote::close(&queue);
+    }
+    wake_threads(shared);
     // Without a fiber for them they are dropped here: nothing is borrowed.
     drop(handler::drop_apart((idle, callback)));
 }

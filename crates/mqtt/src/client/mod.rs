@@ -22,6 +22,8 @@ mod options;
 mod publish;
 mod read_buffer;
 mod receive;
+mod remote;
+mod remote_ticket;
 mod request;
 mod room;
 mod shared;
@@ -55,6 +57,8 @@ pub use self::options::{
     Resubscribe, WINDOW_DEFAULT, Will,
 };
 pub use self::publish::Publish;
+pub use self::remote::{REMOTE_BYTES_MAX, REMOTE_MESSAGES_MAX, Remote};
+pub use self::remote_ticket::{RemoteError, RemoteTicket};
 pub use self::shared::ClientStats;
 pub use self::subscribe::Subscribe;
 pub use self::subscription::{INBOUND_BYTES_MAX, QUEUED_OVERHEAD, SubscriptionId};

@@ -60,6 +60,14 @@ impl<'a> Publish<'a> {
         self.wait = wait;
         self
     }
+
+    pub(super) const fn outgoing(&self) -> Outgoing<'a> {
+        self.outgoing
+    }
+
+    pub(super) const fn level(&self) -> Wait {
+        self.wait
+    }
 }
 
 impl Client {

@@ -17,10 +17,12 @@ use super::error::{EndCause, WaitCause};
 use super::event::{Event, Events};
 use super::login::Login;
 use super::options::ClientOptions;
+use super::remote::Queue;
+use super::remote_ticket::Fate;
 use super::request::{Requests, Wanted};
 use super::room::Lines;
 use super::subscription::{Removed, Subscriptions};
-use super::ticket::Tickets;
+use super::ticket::{Outcome, Tickets};
 use crate::outbound_log::{LOG_BYTES_MAX, LogOffset, OutboundLog};
 use crate::packet::{SubscribeReason, Version};
 use crate::session::{Phase, Session, SessionOptions, TicketKey};
@@ -80,6 +82,10 @@ pub(super) struct State {
     pub(super) stats: ClientStats,
     /// Removed subscriptions: code of the user that must not be dropped while this is borrowed.
     pub(super) garbage: Vec<Removed>,
+    /// The queue of other threads, while there is one.
+    pub(super) remote: Option<Arc<Queue>>,
+    /// QoS 0 messages of other threads that are not sent, by position.
+    pub(super) remote_unsent: VecDeque<(LogOffset, Arc<Fate>)>,
     /// Everything before this was accepted by the kernel once, on this connection or an earlier one.
     pub(super) flushed: LogOffset,
 
@@ -150,6 +156,8 @@ impl Shared {
                 events: Events::default(),
                 stats: ClientStats::default(),
                 garbage: Vec::new(),
+                remote: None,
+                remote_unsent: VecDeque::new(),
                 flushed: LogOffset::default(),
                 socket: None,
                 served: false,
@@ -186,6 +194,16 @@ impl Shared {
         }
     }
 
+    /// Has a wait ended by the next change of where the client stands.
+    pub(super) fn watch(&self, token: Unparker) {
+        self.state().onlookers.0.push(token);
+    }
+
+    /// Undoes [`Shared::watch`], as is due after the wait.
+    pub(super) fn unwatch(&self, token: Unparker) {
+        self.state().onlookers.0.retain(|waiter| *waiter != token);
+    }
+
     /// Waits until `look` finds something; it is asked again after each change of where the client
     /// stands.
     pub(super) fn look_until<T>(
@@ -202,7 +220,7 @@ impl Shared {
                 state.onlookers.0.push(token);
             }
             let parked = fiber::park();
-            self.state().onlookers.0.retain(|waiter| *waiter != token);
+            self.unwatch(token);
             parked?;
         }
     }
@@ -247,6 +265,13 @@ impl State {
             }
             waiter.unpark();
             self.sent_waiters.pop_front();
+        }
+        while let Some((end, fate)) = self.remote_unsent.front() {
+            if *end > position {
+                break;
+            }
+            self.tickets.wakers.extend(fate.settle(Ok(Outcome::Sent)));
+            self.remote_unsent.pop_front();
         }
     }
 

@@ -2,10 +2,14 @@
 
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
 
 use fiber::Unparker;
 
 use super::error::WaitCause;
+use super::remote;
+use super::remote_ticket::Fate;
 use super::shared::Shared;
 use crate::outbound_log::LogOffset;
 use crate::session::TicketKey;
@@ -114,6 +118,20 @@ impl Ticket {
         Ok(self.poll())
     }
 
+    /// Tells another thread the outcome, now or when it is settled.
+    pub(super) fn tell(self, fate: Arc<Fate>) {
+        if let Some(outcome) = self.poll() {
+            remote::wake(fate.settle(Ok(outcome)));
+            return;
+        }
+        let mut state = self.shared.state();
+        if self.slot == NO_SLOT {
+            state.remote_unsent.push_back((self.end, fate));
+        } else {
+            state.tickets.slots[self.slot as usize].fate = Some(fate);
+        }
+    }
+
     pub(super) fn key(&self) -> Option<TicketKey> {
         (self.slot != NO_SLOT).then_some(TicketKey(self.slot))
     }
@@ -184,6 +202,8 @@ pub(super) struct Tickets {
     free: Option<u32>,
     /// Open slots of QoS 2 messages.
     exactly_once: usize,
+    /// Code of the program in other threads, to be called where nothing is borrowed.
+    pub(super) wakers: Vec<Waker>,
 }
 
 #[derive(Debug)]
@@ -199,6 +219,8 @@ struct Slot {
     end: LogOffset,
     outcome: Option<Outcome>,
     waiter: Option<Unparker>,
+    /// Another thread waits for the outcome.
+    fate: Option<Arc<Fate>>,
     next_free: Option<u32>,
 }
 
@@ -227,6 +249,7 @@ impl Tickets {
                     end: LogOffset::default(),
                     outcome: None,
                     waiter: None,
+                    fate: None,
                     next_free: None,
                 });
                 u32::try_from(self.slots.len() - 1).expect("at most 65 535 packets are in flight")
@@ -275,6 +298,9 @@ impl Tickets {
         slot.open = false;
         slot.outcome = Some(outcome);
         self.exactly_once -= usize::from(slot.exactly_once);
+        if let Some(fate) = slot.fate.take() {
+            self.wakers.extend(fate.settle(Ok(outcome)));
+        }
         if !slot.held {
             self.free_slot(key.0);
         } else if let Some(waiter) = slot.waiter.take() {
