@@ -340,3 +340,35 @@ fn an_order_of_acknowledgements_that_makes_no_progress_is_told_once() {
         },
     );
 }
+
+#[test]
+fn a_message_that_came_again_is_acknowledged_when_its_subscription_ends_under_its_handler() {
+    play_open(
+        options(),
+        |links| {
+            let mut broker = links.accept(false);
+            answer_subscribe(&mut broker, &[]);
+            broker.send(&qos_1("a", b"x", 1));
+            fiber::sleep(SECOND).unwrap();
+            drop(broker);
+            let mut broker = links.accept(true);
+            let again = Delivery::AtLeastOnce {
+                packet_id: id(1),
+                dup: true,
+            };
+            broker.send(&publish("a", b"x", again));
+            broker.expect(&puback(1));
+            assert_eq!(answer_unsubscribe(&mut broker), ["a"]);
+            broker.send(&qos_1("b", b"", 2));
+            broker.expect(&puback(2));
+            expect_disconnect(&mut broker);
+        },
+        |client| {
+            let handler = |_: &Client, _: &Message| Ok(fiber::sleep(40 * SECOND)?);
+            client.subscribe("a", QoS::AtLeastOnce, handler).unwrap();
+            sleep(30);
+            client.unsubscribe("a").unwrap();
+            sleep(30);
+        },
+    );
+}

@@ -5,7 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::Instant;
-use mqtt::{Ack, Client, HandlerError, Message, OnError, QoS, REDELIVERY_PAUSE_MAX, Subscribe};
+use mqtt::{
+    Ack, Client, HandlerError, Message, OnError, QOS_0_QUEUE_MAX, QoS, REDELIVERY_PAUSE_MAX,
+    Subscribe,
+};
 
 use crate::harness::{
     answer_subscribe, answer_unsubscribe, expect_disconnect, options, play_connected, puback,
@@ -197,6 +200,38 @@ fn a_message_that_the_program_was_to_acknowledge_is_acknowledged_when_its_handle
             fiber::sleep(Duration::from_secs(1)).unwrap();
             assert_eq!(graves.0.take(), ["2"]);
             assert_eq!(client.stats().acks_expired, 0);
+        },
+    );
+}
+
+#[test]
+fn dead_letters_that_were_acknowledged_on_receipt_are_bounded() {
+    let count = QOS_0_QUEUE_MAX as u16 + 10;
+    play_connected(
+        options().keep_alive(Duration::ZERO),
+        move |broker| {
+            answer_subscribe(broker, &[]);
+            for number in 1..=count {
+                broker.send(&qos_1("a", b"", number));
+                broker.expect(&puback(number));
+            }
+            expect_disconnect(broker);
+        },
+        move |client| {
+            let buried = Rc::new(Cell::new(0));
+            let graves = Rc::clone(&buried);
+            client.on_dead_letter(move |_, _| {
+                if graves.replace(graves.get() + 1) == 0 {
+                    fiber::sleep(Duration::from_secs(50))?;
+                }
+                Ok(())
+            });
+            let handler = |_: &Client, _: &Message| Err(failure());
+            let on_receipt = redeliver(0).ack(Ack::OnReceipt);
+            client.subscribe_as(on_receipt, handler).unwrap();
+            fiber::sleep(Duration::from_secs(100)).unwrap();
+            assert_eq!(client.stats().dead_letters, u64::from(count));
+            assert_eq!(buried.get(), QOS_0_QUEUE_MAX + 1);
         },
     );
 }

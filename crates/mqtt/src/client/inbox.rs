@@ -32,6 +32,11 @@ impl Arrived {
         self.ack.is_none() && self.message.qos == QoS::AtMostOnce
     }
 
+    /// Whether it is one of QoS 1 or 2 that was acknowledged before it is handled.
+    pub(super) fn is_acknowledged(&self) -> bool {
+        self.ack.is_none() && self.message.qos != QoS::AtMostOnce
+    }
+
     /// Whether this message, of an earlier connection, has come again under `ack`.
     pub(super) fn is_repeated_by(&self, topic: &str, payload: &[u8], ack: AckToken) -> bool {
         self.ack.is_some_and(|earlier| earlier.is_repeated_by(ack))
@@ -46,6 +51,8 @@ pub(super) struct Inbox {
     queue: VecDeque<Arrived>,
     /// The message taken last, if it awaits an acknowledgement.
     taken: Option<Arrived>,
+    /// That one has come again since: who took it has an acknowledgement that is good no more.
+    renewed: bool,
     qos_0: Count,
     /// Those that were acknowledged when they came.
     acknowledged: Count,
@@ -86,7 +93,7 @@ impl Inbox {
                 self.qos_0.subtract(&queued.message);
                 dropped += 1;
             }
-        } else if arrived.ack.is_none() {
+        } else if arrived.is_acknowledged() {
             self.acknowledged.add(&arrived.message);
         }
         self.queue.push_back(arrived);
@@ -98,6 +105,7 @@ impl Inbox {
         let arrived = self.queue.pop_front()?;
         if arrived.ack.is_some() {
             self.taken = Some(arrived.clone());
+            self.renewed = false;
         } else if arrived.may_be_dropped() {
             self.qos_0.subtract(&arrived.message);
         } else {
@@ -114,9 +122,22 @@ impl Inbox {
     /// Gives a message of an earlier connection that has come again its new acknowledgement; returns
     /// the one before.
     pub(super) fn renew(&mut self, topic: &str, payload: &[u8], ack: AckToken) -> Option<AckToken> {
-        let mut all = self.queue.iter_mut().chain(&mut self.taken);
-        let found = all.find(|arrived| arrived.is_repeated_by(topic, payload, ack));
-        found.and_then(|arrived| arrived.ack.replace(ack))
+        let again = |arrived: &&mut Arrived| arrived.is_repeated_by(topic, payload, ack);
+        let found = match self.queue.iter_mut().find(again) {
+            Some(queued) => queued,
+            None => {
+                let taken = self.taken.as_mut().filter(again)?;
+                self.renewed = true;
+                taken
+            }
+        };
+        found.ack.replace(ack)
+    }
+
+    /// What acknowledges the message taken last, if who took it cannot know of that.
+    pub(super) fn renewed(&self) -> Option<AckToken> {
+        let taken = self.taken.as_ref().filter(|_| self.renewed)?;
+        taken.ack
     }
 
     /// Whether one more may be acknowledged before it is handled.

@@ -254,6 +254,8 @@ impl Subscriptions {
                 }
                 acks.extend(arrived.ack);
             }
+            // Its handler still runs, and could not ask here for it any more.
+            acks.extend(entry.inbox.renewed());
             if let Some(waiter) = entry.waiter {
                 waiter.unpark();
             }

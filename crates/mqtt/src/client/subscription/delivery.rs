@@ -55,6 +55,11 @@ impl Subscriptions {
         if held && self.held_bytes > 0 && self.held_bytes + bytes > INBOUND_BYTES_MAX {
             return Err(arrived);
         }
+        // What was acknowledged before is bounded by nothing but this.
+        let entry = self.get_mut(id).filter(|_| arrived.is_acknowledged());
+        if entry.is_some_and(|entry| !entry.inbox.may_acknowledge(&arrived.message)) {
+            return Err(arrived);
+        }
         if held {
             self.held_bytes += bytes;
         }
