@@ -228,3 +228,31 @@ fn a_prefix_is_a_filter_without_its_end_and_a_closed_client_takes_none() {
         assert!(matches!(error, Error::Wait(_)), "{error}");
     });
 }
+
+#[test]
+fn a_declaration_that_is_given_up_takes_nothing_from_another_one() {
+    play_open(
+        options(),
+        |links| {
+            let mut broker = links.accept(false);
+            fiber::sleep(Duration::from_secs(2)).unwrap();
+            assert_eq!(answer_subscribe(&mut broker, &[]), ["a/#"]);
+            assert_eq!(answer_subscribe(&mut broker, &[]), ["a/#"]);
+            drop(broker);
+            let mut broker = links.accept(false);
+            assert_eq!(answer_subscribe(&mut broker, &[]), ["a/#"]);
+            expect_disconnect(&mut broker);
+        },
+        |client| {
+            let first = client.clone();
+            let first = fiber::spawn(move || {
+                let declare = || first.subscribe_master("a", QOS, Wait::Ack);
+                fiber::timeout(Duration::from_secs(1), declare).is_err()
+            });
+            fiber::yield_now().unwrap();
+            client.subscribe_master("a", QOS, Wait::Ack).unwrap();
+            assert!(first.unwrap().join().unwrap(), "given up");
+            fiber::sleep(Duration::from_secs(30)).unwrap();
+        },
+    );
+}

@@ -1,9 +1,9 @@
 //! Requests: a message is published, and its answer is a message that comes.
 //!
 //! MQTT 3.1.1 knows neither; what ties an answer to its request is chosen by the caller: the last
-//! level of the answer's topic, or whatever a function finds in it. Answers come at QoS 0, which
-//! needs no acknowledgement, so that a request in a handler waits for nothing that waits for the
-//! handler.
+//! level of the answer's topic, or whatever a function finds in it. Answers are subscribed to at
+//! QoS 0, which needs no acknowledgement, so that a request in a handler waits for nothing that
+//! waits for the handler.
 
 mod options;
 
@@ -129,7 +129,10 @@ impl Client {
     /// waits for is dropped and counted ([`super::ClientStats::late_answers`]).
     ///
     /// Legal in a handler: the answer needs no acknowledgement, and overtakes whatever waits to be
-    /// handled there. Yields until the answer is there, for the time set by
+    /// handled there. That is not so where the answer is published at QoS 1 or 2 and another
+    /// subscription with such a quality of service brings its topic, one of
+    /// [`Client::subscribe_master`] above all: it then has a place in the broker's window, behind
+    /// what the handler holds back. Yields until the answer is there, for the time set by
     /// [`RequestOptions::timeout`]; the ambient deadline limits that further.
     ///
     /// # Errors
@@ -246,7 +249,11 @@ impl Client {
             return;
         };
         if let Some(id) = *subscription {
-            let (_removed, filters) = self.shared.state().subscriptions.take_out(id);
+            let (removed, filters) = self.shared.state().subscriptions.take_out(id);
+            // Some may have come for another subscription too, at its quality of service.
+            for ack in &removed.acks {
+                handler::acknowledge_last(&self.shared, *ack);
+            }
             for filter in filters {
                 self.unsubscribe_unheard(&filter);
             }

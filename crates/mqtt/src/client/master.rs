@@ -102,6 +102,15 @@ impl State {
         }
     }
 
+    /// Asks the broker for a master subscription that no call waits for, now and where it is lost.
+    fn ask_for_master(&mut self, filter: &str) {
+        if let Some(master) = self.subscriptions.masters.get_mut(filter) {
+            master.granted = true;
+            let qos = master.qos;
+            self.ask_for(vec![(filter.to_owned(), qos)]);
+        }
+    }
+
     /// Asks the broker for what a master subscription brought that is gone.
     fn ask_for_orphans(&mut self) {
         let orphans = self.subscriptions.promote();
@@ -150,7 +159,11 @@ impl Client {
             Ok(refused) if refused.is_empty() => Ok(()),
             Ok(filters) => Err(Error::SubscribeRefused { filters }),
             Err(error) => {
-                self.end_master(&text);
+                if !self.end_master(&text) {
+                    // Another declaration relies on it, and the request is this one's no more.
+                    self.shared.state().ask_for_master(&text);
+                    self.shared.wake.set();
+                }
                 Err(error)
             }
         }

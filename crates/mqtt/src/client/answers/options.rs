@@ -87,7 +87,7 @@ impl RequestOptions {
         }
     }
 
-    /// The quality of service of the request, 1 unless set here. Answers come at QoS 0.
+    /// The quality of service of the request, 1 unless set here. Answers are subscribed to at QoS 0.
     #[must_use]
     pub fn qos(mut self, qos: QoS) -> Self {
         self.qos = qos;
