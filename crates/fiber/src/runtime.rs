@@ -298,8 +298,9 @@ fn run_each(core: &Core, run_next: impl Fn() -> bool) {
         if calls() - calls_before >= SYSCALLS_PER_POLL_MAX {
             break;
         }
-        if resumes % RESUMES_PER_CLOCK_READ == 0 && core.clock.read() - began >= NANOS_PER_POLL_MAX
-        {
+        // A turn that used its whole budget may have taken as long as many short ones.
+        let reads_clock = resumes % RESUMES_PER_CLOCK_READ == 0 || core.budget.get() == 0;
+        if reads_clock && core.clock.read() - began >= NANOS_PER_POLL_MAX {
             break;
         }
     }
