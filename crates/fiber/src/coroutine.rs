@@ -211,6 +211,29 @@ impl FiberCoroutine {
         unsafe { (&(*head).facts, (*head).stack.get()) }
     }
 
+    /// Asks the processor for what the next switch to this fiber looks at first. Stacks lie far apart,
+    /// so without it that look often waits for a walk of the page tables.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self) {
+        let head = self.head.as_ptr();
+        // SAFETY: a hint, which changes nothing and reads nothing that the program could see.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(head.cast());
+        }
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            std::arch::asm!(
+                "prfm pldl1keep, [{}]",
+                in(reg) head,
+                options(nostack, preserves_flags, readonly)
+            );
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = head;
+    }
+
     /// Switches to the body until it suspends or ends.
     #[inline(always)]
     pub(crate) fn resume(&mut self) -> Switch {

@@ -202,7 +202,12 @@ impl Core {
             #[cfg(feature = "sim")]
             let (index, fiber) = self.pick(&mut fibers)?;
             fiber.state = State::Running;
-            (index, fiber.take_coroutine())
+            let after = fiber.next_ready;
+            let coroutine = fiber.take_coroutine();
+            if let Some(Some(after)) = fibers.get(after).map(|fiber| &fiber.coroutine) {
+                after.prefetch();
+            }
+            (index, coroutine)
         };
         self.current.set(index);
         self.budget.set(IO_BUDGET);

@@ -10,8 +10,8 @@
 //! elsewhere either may step over a page, so it is as large as the largest frame that is likely.
 //!
 //! By system: Linux has all. Elsewhere `sys.rs` takes the monotonic clock for the one that counts
-//! suspend, waits in whole milliseconds, and guards stacks page by page; that macOS and the BSDs build
-//! so is not tested. Windows is not supported: `sys.rs` has no calls for it.
+//! suspend, waits in whole milliseconds, and guards stacks page by page; CI compiles that for macOS and
+//! runs it nowhere. Windows is not supported: `sys.rs` has no calls for it.
 
 /// Size of a fiber's stack when nothing else is asked for: 256 KiB on 64-bit targets, else 64 KiB.
 pub const STACK_BYTES_DEFAULT: usize = if IS_WIDE { 256 * 1024 } else { 64 * 1024 };
