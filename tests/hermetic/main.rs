@@ -40,5 +40,6 @@ mod remote;
 mod requests;
 mod resubscribing;
 mod room;
+mod store;
 mod subscribing;
 mod turns;

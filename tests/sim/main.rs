@@ -8,4 +8,5 @@
 mod delivery;
 mod faults;
 mod scene;
+mod store;
 mod tls;

@@ -51,6 +51,8 @@ mod control_buffer;
 mod outbound_log;
 pub mod packet;
 pub mod session;
+#[cfg(feature = "client")]
+pub mod store;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -1,0 +1,295 @@
+//! The store on disk: its handle.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use fiber::{Event, Stopped};
+
+use super::Store;
+use super::disk::{Disk, DiskFile, Real};
+use super::error::{OpenError, Refused, Report};
+use super::index::KeyState;
+use super::open;
+use super::options::StoreOptions;
+use super::pos::StorePos;
+use super::record::{self, Key, Record};
+use super::recovered::{Recovered, StoredMessage};
+use super::segment::{HEAD_LEN, Head};
+use super::state::State;
+
+/// How long [`File::run`] waits after a commit that failed, and at most before it looks whether a full
+/// disk has room.
+const COMMIT_RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How many bytes wait to be written when [`File::run`] no longer waits for more.
+const LINGER_BYTES_MAX: usize = super::batch::BATCH_BYTES_MAX / 2;
+
+/// A store in a folder on disk. Clones share it; the folder is free again when the last is dropped.
+///
+/// One fiber writes, in [`File::run`] or with [`Store::commit`]; the others append and wait.
+#[derive(Clone)]
+pub struct File(pub(super) Rc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) disk: Rc<dyn Disk>,
+    pub(super) folder: PathBuf,
+    pub(super) options: StoreOptions,
+    state: RefCell<State>,
+    /// Locks the folder while it is open.
+    _lock: Rc<dyn DiskFile>,
+    /// A fiber is committing.
+    busy: Cell<bool>,
+    /// Set when something waits to be written.
+    work: Event,
+    /// Set when somebody waits for that.
+    hurry: Event,
+    /// Set for a moment when records became durable.
+    advanced: Event,
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File")
+            .field("folder", &self.0.folder)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Marks that a fiber is committing.
+struct Turn<'a>(&'a Cell<bool>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+impl File {
+    /// Opens the store in a folder, which is made if it is not there. Yields while everything in it
+    /// is read.
+    ///
+    /// A torn end, damage and files of a newer program are put right or aside and
+    /// [reported](Store::next_report). If the session in it is that of another client or broker, its
+    /// messages are queued again and its identifiers forgotten.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] if the store is open elsewhere, or what the system answered.
+    pub fn open(folder: impl Into<PathBuf>, options: StoreOptions) -> Result<Self, OpenError> {
+        Self::open_on(Rc::new(Real), folder.into(), options)
+    }
+
+    pub(super) fn open_on(
+        disk: Rc<dyn Disk>,
+        folder: PathBuf,
+        options: StoreOptions,
+    ) -> Result<Self, OpenError> {
+        let lock = open::lock(&*disk, &folder)?;
+        let state = open::recover(&*disk, &folder, &options)?;
+        let store = Self(Rc::new(Inner {
+            disk,
+            folder,
+            options,
+            state: RefCell::new(state),
+            _lock: lock,
+            busy: Cell::new(false),
+            work: Event::new(),
+            hurry: Event::new(),
+            advanced: Event::new(),
+        }));
+        if store.0.make_reserve().is_err() {
+            let mut state = store.0.state();
+            state.full = true;
+            state.report(Report::DiskFull);
+        }
+        Ok(store)
+    }
+
+    /// Writes what is appended, as it comes, until it is stopped. For a fiber of its own; what was
+    /// appended since the last commit is written by another [`Store::commit`].
+    ///
+    /// Records wait for others for the time that the options say, unless somebody
+    /// [waits](File::wait_durable) for them. A commit that fails is tried again after a second.
+    ///
+    /// # Errors
+    /// [`Stopped`], and never anything else.
+    pub fn run(&self) -> Result<(), Stopped> {
+        let inner = &self.0;
+        let mut looks_again = false;
+        loop {
+            if looks_again {
+                // Room may have come without anything to be written.
+                if let Ok(waited) = fiber::timeout(COMMIT_RETRY_PAUSE, || inner.work.wait()) {
+                    waited?;
+                }
+            } else {
+                inner.work.wait()?;
+            }
+            let linger = inner.options.linger;
+            if !linger.is_zero() && !inner.hurry.is_set() {
+                // An error is that nobody hurried.
+                if let Ok(waited) = fiber::timeout(linger, || inner.hurry.wait()) {
+                    waited?;
+                }
+            }
+            inner.work.clear();
+            inner.hurry.clear();
+            let committed = self.commit();
+            if let Err(error) = &committed
+                && let Some(stopped) = fiber::cause(error)
+            {
+                return Err(stopped);
+            }
+            if committed.is_err() {
+                inner.work.set();
+                fiber::sleep(COMMIT_RETRY_PAUSE)?;
+            }
+            looks_again = inner.state().full;
+        }
+    }
+
+    /// Waits until a record is durable, which must be brought about by another fiber. Yields until
+    /// then; the records are written without waiting for others.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the wait ended early.
+    pub fn wait_durable(&self, pos: StorePos) -> Result<(), Stopped> {
+        while !self.is_durable(pos) {
+            self.hurry();
+            self.0.advanced.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Has the records that wait written without waiting for more. Does not yield.
+    pub fn hurry(&self) {
+        self.0.hurry.set();
+        self.0.work.set();
+    }
+
+    /// How much the segments take on the disk, in bytes. Does not yield.
+    #[must_use]
+    pub fn disk_bytes(&self) -> u64 {
+        self.0.state().index.disk_bytes()
+    }
+}
+
+impl Store for File {
+    fn append(&self, record: &Record<'_>) -> Result<StorePos, Refused> {
+        let pending = {
+            let mut state = self.0.state();
+            let pos = state.append(record, &self.0.options);
+            pos.map(|pos| (pos, state.pending.bytes()))
+        };
+        if matches!(pending, Err(Refused::Pending { .. }))
+            || pending.is_ok_and(|(_, bytes)| bytes > LINGER_BYTES_MAX)
+        {
+            self.0.hurry.set();
+        }
+        self.0.work.set();
+        pending.map(|(pos, _)| pos)
+    }
+
+    fn appended(&self) -> StorePos {
+        self.0.state().index.last()
+    }
+
+    fn durable(&self) -> StorePos {
+        self.0.state().durable
+    }
+
+    fn is_durable(&self, pos: StorePos) -> bool {
+        self.0.state().is_durable(pos)
+    }
+
+    fn commit(&self) -> io::Result<()> {
+        let inner = &self.0;
+        if inner.busy.replace(true) {
+            return Ok(());
+        }
+        let turn = Turn(&inner.busy);
+        let before = inner.state().durable;
+        let committed = inner.commit();
+        let left = {
+            let state = inner.state();
+            if state.durable > before {
+                inner.advanced.set();
+                inner.advanced.clear();
+            }
+            state.pending.bytes() > 0
+        };
+        if left {
+            inner.work.set();
+        }
+        drop(turn);
+        committed
+    }
+
+    fn recovered(&self) -> Recovered {
+        Recovered::of(&self.0.state().index)
+    }
+
+    fn read(&self, message: StorePos) -> io::Result<Option<StoredMessage>> {
+        let place = {
+            let state = self.0.state();
+            let Some(known) = state.index.messages.get(&message) else {
+                return Ok(None);
+            };
+            match (known.place, state.unwritten(message)) {
+                // What lies in a file that was given up comes from memory, too.
+                (_, Some(frame)) => {
+                    return Ok(StoredMessage::decode(message, record::body(frame)));
+                }
+                (Some(place), None) => place,
+                (None, None) => return Err(io::ErrorKind::InvalidData.into()),
+            }
+        };
+        let file = self.0.disk.open(&self.0.segment_path(place.segment))?;
+        let head = Head::decode(&file.read_at(0, HEAD_LEN)?);
+        let frame = file.read_at(place.offset, place.len as usize)?;
+        let content = match head {
+            Ok(head) if record::frame_len(&frame) == Some(frame.len()) => {
+                record::is_intact(&frame, head.salt)
+                    .then(|| StoredMessage::decode(message, record::body(&frame)))
+            }
+            Ok(_) | Err(_) => None,
+        };
+        match content.flatten() {
+            Some(content) => Ok(Some(content)),
+            // It may have been done, or copied, while this fiber waited.
+            None if self.0.has_moved(message, place) => self.read(message),
+            None => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    fn key(&self, key: &Key) -> Option<KeyState> {
+        self.0.state().index.key(key)
+    }
+
+    fn next_report(&self) -> Option<Report> {
+        self.0.state().reports.pop_front()
+    }
+}
+
+impl Inner {
+    pub(super) fn state(&self) -> RefMut<'_, State> {
+        self.state.borrow_mut()
+    }
+
+    pub(super) fn segment_path(&self, number: u64) -> PathBuf {
+        segment_path(&self.folder, number)
+    }
+
+    fn has_moved(&self, message: StorePos, place: super::index::Place) -> bool {
+        let state = self.state();
+        let known = state.index.messages.get(&message);
+        known.is_none_or(|known| known.place != Some(place))
+    }
+}
+
+pub(super) fn segment_path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:016x}.log"))
+}

@@ -1,0 +1,451 @@
+//! What a store remembers, in memory: where each message lies, what is known of it, and how much of
+//! each segment is still needed.
+//!
+//! It is made from the records, whether they are read or written. Those that are read may come twice,
+//! and behind later ones: after a failed write or sync everything that was not sure is written again,
+//! not all of which may have come to pass, and what is needed of the oldest segment is copied to the
+//! end before that segment goes. So it is the position of a record that counts, never its place.
+
+use std::collections::BTreeMap;
+
+use super::pos::StorePos;
+use super::record::{DoneCause, Identity, Key, MessageRecord, Record};
+use super::replayed::Replayed;
+use crate::packet::{PacketId, QoS};
+
+/// How many outcomes of messages with a key are remembered.
+pub const OUTCOMES_MAX: usize = 1_024;
+
+/// What a message takes beside itself, in bytes: the records about its further life.
+pub(super) const STATE_BYTES: u64 = 128;
+
+/// Where a record lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) segment: u64,
+    pub(super) offset: u64,
+    pub(super) len: u32,
+}
+
+/// What of a segment may be needed still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    Message(StorePos),
+    Received(PacketId, StorePos),
+    /// By the position of the record.
+    Outcome(StorePos),
+}
+
+impl Item {
+    /// Returns what of a record may be needed later.
+    pub(super) const fn of(at: StorePos, record: &Record<'_>) -> Option<Self> {
+        match record {
+            Record::Publish(_) => Some(Self::Message(at)),
+            Record::Received(packet_id) => Some(Self::Received(*packet_id, at)),
+            Record::Done { key: Some(_), .. } => Some(Self::Outcome(at)),
+            Record::Done { key: None, .. }
+            | Record::Assigned { .. }
+            | Record::Recorded { .. }
+            | Record::MaybeSent { .. }
+            | Record::Released(_)
+            | Record::SessionLost
+            | Record::Identity(_) => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    /// `None` as long as it was not written.
+    pub(super) place: Option<Place>,
+    pub(super) frame_len: u32,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) key: Option<Key>,
+    /// Its identifier, and where that was recorded.
+    pub(super) assigned: Option<(PacketId, StorePos)>,
+    /// Where its PUBREC was recorded.
+    pub(super) recorded: Option<StorePos>,
+    /// It had an identifier in a session that is over.
+    pub(super) maybe_sent: bool,
+    /// It may be in a file: somebody tried to write it.
+    pub(super) attempted: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Remembered {
+    key: Key,
+    message: StorePos,
+    cause: DoneCause,
+    segment: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Segment {
+    pub(super) bytes: u64,
+    /// How many items of it are needed.
+    pub(super) items: usize,
+    /// The last record when the last of them was needed no more.
+    emptied: StorePos,
+}
+
+/// What is known of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyState {
+    /// The message is stored and will be delivered.
+    Stored(StorePos),
+    /// The message is done.
+    Done(StorePos, DoneCause),
+}
+
+/// What is to be done about the oldest segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    Nothing,
+    /// Nothing of it is needed.
+    Remove(u64),
+    /// What is needed of it is to be copied to the end.
+    CopyFrom(u64),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) identity: Option<Identity>,
+    pub(super) messages: BTreeMap<StorePos, Message>,
+    keys: BTreeMap<Key, KeyState>,
+    outcomes: BTreeMap<StorePos, Remembered>,
+    received: BTreeMap<PacketId, (StorePos, Option<u64>)>,
+    segments: BTreeMap<u64, Segment>,
+    /// Bytes that all that is needed takes, with what it may come to take.
+    live_bytes: u64,
+    disk_bytes: u64,
+    /// The last record.
+    last: StorePos,
+    /// Identifiers that were recorded up to here mean nothing.
+    session_lost: StorePos,
+    replayed: Replayed,
+}
+
+impl Index {
+    /// Takes in a record; `place` is where it was read, `None` if it is yet to be written.
+    pub(super) fn apply(&mut self, at: StorePos, record: &Record<'_>, place: Option<Place>) {
+        self.last = self.last.max(at);
+        match record {
+            Record::Publish(message) => self.insert_message(at, message, place),
+            Record::Assigned { message, packet_id } => {
+                let lost = self.session_lost;
+                if let Some(message) = self.messages.get_mut(message) {
+                    message.maybe_sent |= at <= lost;
+                    if at > lost && message.assigned.is_none_or(|(_, before)| before < at) {
+                        message.assigned = Some((*packet_id, at));
+                        message.recorded = message.recorded.filter(|recorded| *recorded > at);
+                    }
+                }
+            }
+            Record::Recorded { message } => {
+                if let Some(message) = self.messages.get_mut(message)
+                    && at > self.session_lost
+                {
+                    message.recorded = message.recorded.or(Some(at));
+                }
+            }
+            Record::MaybeSent { message } => {
+                if let Some(message) = self.messages.get_mut(message) {
+                    message.maybe_sent = true;
+                }
+            }
+            Record::Done {
+                message,
+                cause,
+                key,
+            } => {
+                self.remove_message(*message);
+                if place.is_some() {
+                    self.replayed.end(*message);
+                }
+                if let Some(key) = key {
+                    self.remember(at, *key, *message, *cause, place);
+                }
+            }
+            Record::Received(packet_id) => self.insert_received(*packet_id, at, place),
+            Record::Released(packet_id) => {
+                if place.is_some() {
+                    self.replayed.release(*packet_id, at);
+                }
+                self.release(*packet_id, at);
+            }
+            Record::SessionLost => self.session_over(at),
+            Record::Identity(identity) => {
+                let before = self.identity.replace(identity.clone());
+                if before.is_some_and(|before| !before.has_session_of(identity)) {
+                    self.session_over(at);
+                }
+            }
+        }
+    }
+
+    fn insert_message(&mut self, at: StorePos, record: &MessageRecord<'_>, place: Option<Place>) {
+        if let Some(place) = place
+            && self.messages.contains_key(&at)
+        {
+            self.place(Item::Message(at), place);
+            return;
+        }
+        if self.replayed.has_ended(at) {
+            return;
+        }
+        let frame_len = record.frame_len() as u32;
+        self.count(place.map(|place| place.segment), 1);
+        self.live_bytes += u64::from(frame_len) + STATE_BYTES;
+        if let Some(key) = record.key {
+            self.keys.insert(key, KeyState::Stored(at));
+        }
+        let message = Message {
+            place,
+            frame_len,
+            qos: record.qos,
+            retain: record.retain,
+            key: record.key,
+            assigned: None,
+            recorded: None,
+            maybe_sent: false,
+            attempted: place.is_some(),
+        };
+        self.messages.insert(at, message);
+    }
+
+    /// Forgets all that depends on identifiers and was recorded up to here.
+    pub(super) fn session_over(&mut self, at: StorePos) {
+        self.session_lost = self.session_lost.max(at);
+        let received: Vec<_> = self.received.keys().copied().collect();
+        for packet_id in received {
+            self.release(packet_id, at);
+        }
+        for message in self.messages.values_mut() {
+            if message.assigned.is_some_and(|(_, assigned)| assigned <= at) {
+                message.assigned = None;
+                message.maybe_sent = true;
+            }
+            message.recorded = message.recorded.filter(|recorded| *recorded > at);
+        }
+    }
+
+    fn insert_received(&mut self, packet_id: PacketId, at: StorePos, place: Option<Place>) {
+        if at <= self.session_lost || self.replayed.is_released(packet_id, at) {
+            return;
+        }
+        match (self.received.get(&packet_id), place) {
+            (Some((known, _)), Some(place)) if *known == at => {
+                self.place(Item::Received(packet_id, at), place);
+            }
+            (Some((known, _)), _) if *known >= at => {}
+            (_, place) => {
+                self.release(packet_id, at);
+                let segment = place.map(|place| place.segment);
+                self.received.insert(packet_id, (at, segment));
+                self.count(segment, 1);
+            }
+        }
+    }
+
+    /// Forgets an identifier that was received up to here.
+    fn release(&mut self, packet_id: PacketId, at: StorePos) {
+        if let Some((received, segment)) = self.received.get(&packet_id).copied()
+            && received <= at
+        {
+            self.received.remove(&packet_id);
+            self.count(segment, -1);
+        }
+    }
+
+    fn remember(
+        &mut self,
+        at: StorePos,
+        key: Key,
+        message: StorePos,
+        cause: DoneCause,
+        place: Option<Place>,
+    ) {
+        if self.outcomes.contains_key(&at) {
+            if let Some(place) = place {
+                self.place(Item::Outcome(at), place);
+            }
+            return;
+        }
+        let segment = place.map(|place| place.segment);
+        let remembered = Remembered {
+            key,
+            message,
+            cause,
+            segment,
+        };
+        self.outcomes.insert(at, remembered);
+        self.count(segment, 1);
+        self.live_bytes += STATE_BYTES;
+        // A key that was forgotten may have been used again since.
+        match self.keys.get(&key) {
+            Some(KeyState::Stored(other)) if *other > message => {}
+            Some(KeyState::Done(other, _)) if *other > message => {}
+            Some(_) | None => {
+                self.keys.insert(key, KeyState::Done(message, cause));
+            }
+        }
+        if self.outcomes.len() > OUTCOMES_MAX
+            && let Some((_, oldest)) = self.outcomes.pop_first()
+        {
+            self.count(oldest.segment, -1);
+            self.live_bytes -= STATE_BYTES;
+            let state = KeyState::Done(oldest.message, oldest.cause);
+            if self.keys.get(&oldest.key) == Some(&state) {
+                self.keys.remove(&oldest.key);
+            }
+        }
+    }
+
+    fn remove_message(&mut self, message: StorePos) {
+        let Some(removed) = self.messages.remove(&message) else {
+            return;
+        };
+        self.count(removed.place.map(|place| place.segment), -1);
+        self.live_bytes -= u64::from(removed.frame_len) + STATE_BYTES;
+        if let Some(key) = removed.key
+            && self.keys.get(&key) == Some(&KeyState::Stored(message))
+        {
+            self.keys.remove(&key);
+        }
+    }
+
+    /// Notes where an item now lies, if it is needed still.
+    pub(super) fn place(&mut self, item: Item, place: Place) {
+        let to = Some(place.segment);
+        let before = match item {
+            Item::Message(at) => match self.messages.get_mut(&at) {
+                Some(message) => message.place.replace(place).map(|place| place.segment),
+                None => return,
+            },
+            Item::Received(packet_id, at) => match self.received.get_mut(&packet_id) {
+                Some((current, segment)) if *current == at => std::mem::replace(segment, to),
+                Some(_) | None => return,
+            },
+            Item::Outcome(at) => match self.outcomes.get_mut(&at) {
+                Some(remembered) => std::mem::replace(&mut remembered.segment, to),
+                None => return,
+            },
+        };
+        self.count(to, 1);
+        self.count(before, -1);
+    }
+
+    /// Tells whether an item is needed and this is where it lies.
+    pub(super) fn is_needed(&self, item: Item, place: Place) -> bool {
+        match item {
+            Item::Message(at) => self
+                .messages
+                .get(&at)
+                .is_some_and(|message| message.place == Some(place)),
+            Item::Received(packet_id, at) => {
+                self.received.get(&packet_id) == Some(&(at, Some(place.segment)))
+            }
+            Item::Outcome(at) => self
+                .outcomes
+                .get(&at)
+                .is_some_and(|remembered| remembered.segment == Some(place.segment)),
+        }
+    }
+
+    fn count(&mut self, segment: Option<u64>, change: isize) {
+        let Some(segment) = segment.and_then(|segment| self.segments.get_mut(&segment)) else {
+            return;
+        };
+        segment.items = segment.items.saturating_add_signed(change);
+        if segment.items == 0 {
+            segment.emptied = self.last;
+        }
+    }
+
+    /// Notes how long a segment is.
+    pub(super) fn set_len(&mut self, number: u64, bytes: u64) {
+        let segment = self.segments.entry(number).or_default();
+        self.disk_bytes = self.disk_bytes - segment.bytes + bytes;
+        segment.bytes = bytes;
+    }
+
+    /// Notes that a segment is gone.
+    pub(super) fn remove_segment(&mut self, number: u64) {
+        if let Some(segment) = self.segments.remove(&number) {
+            self.disk_bytes -= segment.bytes;
+        }
+    }
+
+    /// Returns what is to be done about the oldest segment, if it is not the one that is written.
+    ///
+    /// Only the oldest ever goes: so a record that ends something outlives what it ends. Its needed
+    /// rest is copied when all segments take more than three times what is needed. Each byte that is
+    /// copied then frees two at least, as the oldest segments come round: what is written is at
+    /// most half as much again as what was asked for.
+    pub(super) fn plan(&self, active: Option<u64>, durable: StorePos, policy: Policy) -> Plan {
+        let Some((&number, segment)) = self.segments.first_key_value() else {
+            return Plan::Nothing;
+        };
+        let needed = 3 * self.live_bytes + 2 * policy.segment_bytes;
+        if active == Some(number) {
+            Plan::Nothing
+        } else if segment.items == 0 {
+            if segment.emptied <= durable {
+                Plan::Remove(number)
+            } else {
+                Plan::Nothing
+            }
+        } else if self.disk_bytes > needed || self.segments.len() > policy.segments_max {
+            Plan::CopyFrom(number)
+        } else {
+            Plan::Nothing
+        }
+    }
+
+    pub(super) fn key(&self, key: &Key) -> Option<KeyState> {
+        self.keys.get(key).copied()
+    }
+
+    pub(super) fn received(&self) -> impl Iterator<Item = PacketId> {
+        self.received.keys().copied()
+    }
+
+    /// Returns key, message and cause, the oldest first.
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = (Key, StorePos, DoneCause)> {
+        let outcomes = self.outcomes.values();
+        outcomes.map(|outcome| (outcome.key, outcome.message, outcome.cause))
+    }
+
+    pub(super) fn segment(&self, number: u64) -> Option<Segment> {
+        self.segments.get(&number).copied()
+    }
+
+    pub(super) const fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    pub(super) const fn disk_bytes(&self) -> u64 {
+        self.disk_bytes
+    }
+
+    pub(super) const fn last(&self) -> StorePos {
+        self.last
+    }
+
+    /// Ends the replay, and passes positions over that a record which was lost may have had.
+    pub(super) fn replayed(&mut self, skipped: u64) {
+        self.replayed = Replayed::default();
+        if self.last > StorePos::default() {
+            self.last.0 += skipped;
+        }
+    }
+}
+
+/// When segments are copied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    pub(super) segment_bytes: u64,
+    pub(super) segments_max: usize,
+}

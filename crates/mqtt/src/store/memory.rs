@@ -1,0 +1,123 @@
+//! A store that lives as long as the program: the promise outlives connections and nothing else.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+
+use super::Store;
+use super::error::{Refused, Report};
+use super::index::{Index, KeyState, STATE_BYTES};
+use super::options::{STORED_BYTES_DEFAULT, STORED_MESSAGES_DEFAULT};
+use super::pos::StorePos;
+use super::record::{Key, Record};
+use super::recovered::{Recovered, StoredMessage};
+use super::state::check_message;
+
+/// A store in memory. A record is durable, as far as memory is, when it is appended.
+#[derive(Debug)]
+pub struct Memory {
+    state: RefCell<State>,
+    messages_max: usize,
+    bytes_max: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    index: Index,
+    contents: BTreeMap<StorePos, StoredMessage>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new(STORED_MESSAGES_DEFAULT, STORED_BYTES_DEFAULT)
+    }
+}
+
+impl Memory {
+    /// A store that takes so many messages and so many bytes of them; each message counts 128 bytes
+    /// beside its topic and payload.
+    #[must_use]
+    pub fn new(messages_max: usize, bytes_max: u64) -> Self {
+        Self {
+            state: RefCell::default(),
+            messages_max,
+            bytes_max,
+        }
+    }
+}
+
+impl Store for Memory {
+    fn append(&self, record: &Record<'_>) -> Result<StorePos, Refused> {
+        let state = &mut *self.state.borrow_mut();
+        let at = state.index.last().next();
+        match record {
+            Record::Publish(message) => {
+                check_message(message)?;
+                let bytes = state.index.live_bytes() + message.frame_len() as u64 + STATE_BYTES;
+                if state.index.messages.len() >= self.messages_max {
+                    let bound = self.messages_max;
+                    return Err(Refused::Messages { bound });
+                }
+                if bytes > self.bytes_max {
+                    let bound = self.bytes_max;
+                    return Err(Refused::Bytes { bound });
+                }
+                state.contents.insert(at, (*message).into());
+                state.index.apply(at, record, None);
+            }
+            Record::Done { message, cause, .. } => {
+                let Some(content) = state.contents.remove(message) else {
+                    return Ok(state.index.last());
+                };
+                let record = Record::Done {
+                    message: *message,
+                    cause: *cause,
+                    key: content.key,
+                };
+                state.index.apply(at, &record, None);
+            }
+            Record::Assigned { .. }
+            | Record::Recorded { .. }
+            | Record::Received(_)
+            | Record::Released(_)
+            | Record::SessionLost
+            | Record::Identity(_)
+            | Record::MaybeSent { .. } => {
+                state.index.apply(at, record, None);
+            }
+        }
+        Ok(at)
+    }
+
+    fn appended(&self) -> StorePos {
+        self.state.borrow().index.last()
+    }
+
+    fn durable(&self) -> StorePos {
+        self.appended()
+    }
+
+    fn is_durable(&self, pos: StorePos) -> bool {
+        pos <= self.appended()
+    }
+
+    fn commit(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn recovered(&self) -> Recovered {
+        Recovered::of(&self.state.borrow().index)
+    }
+
+    fn read(&self, message: StorePos) -> io::Result<Option<StoredMessage>> {
+        Ok(self.state.borrow().contents.get(&message).cloned())
+    }
+
+    fn key(&self, key: &Key) -> Option<KeyState> {
+        self.state.borrow().index.key(key)
+    }
+
+    fn next_report(&self) -> Option<Report> {
+        None
+    }
+}

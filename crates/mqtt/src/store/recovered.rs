@@ -1,0 +1,121 @@
+//! What a store knows of a session: what a client that starts with it goes on with.
+
+use super::index::Index;
+use super::pos::StorePos;
+use super::record::{DoneCause, Key, MessageRecord, Record};
+use crate::packet::{PacketId, QoS};
+
+/// A message that is to be delivered. Its content is [read](super::Store::read) when it is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stored {
+    /// Its name in the store.
+    pub pos: StorePos,
+    /// Its quality of service.
+    pub qos: QoS,
+    /// Whether the broker is to retain it.
+    pub retain: bool,
+    /// The program's name for it.
+    pub key: Option<Key>,
+    /// What topic and payload take, in bytes, with a few tens beside.
+    pub bytes: usize,
+    /// Its identifier, if it was given one in the session as it is now.
+    pub packet_id: Option<PacketId>,
+    /// It had an identifier in a session that is over: the broker may have it.
+    pub maybe_sent: bool,
+}
+
+/// The state of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// Messages without an identifier, in the order in which they were published.
+    pub queued: Vec<Stored>,
+    /// Messages with an identifier and without PUBREC, in the order in which they were published.
+    pub in_flight: Vec<Stored>,
+    /// Messages with PUBREC, which await PUBCOMP, in the order of the PUBRECs.
+    pub released: Vec<Stored>,
+    /// Identifiers of received QoS 2 messages that the broker has not released.
+    pub received: Vec<PacketId>,
+    /// What became of the last messages with a key, the oldest first.
+    pub outcomes: Vec<(Key, StorePos, DoneCause)>,
+}
+
+impl Recovered {
+    pub(super) fn of(index: &Index) -> Self {
+        let mut recovered = Self {
+            received: index.received().collect(),
+            outcomes: index.outcomes().collect(),
+            ..Self::default()
+        };
+        let mut released = Vec::new();
+        for (pos, message) in &index.messages {
+            let stored = Stored {
+                pos: *pos,
+                qos: message.qos,
+                retain: message.retain,
+                key: message.key,
+                bytes: message.frame_len as usize,
+                packet_id: message.assigned.map(|(packet_id, _)| packet_id),
+                maybe_sent: message.maybe_sent,
+            };
+            match (stored.packet_id, message.recorded) {
+                (_, Some(recorded)) => released.push((recorded, stored)),
+                (Some(_), None) => recovered.in_flight.push(stored),
+                (None, None) => recovered.queued.push(stored),
+            }
+        }
+        released.sort_unstable_by_key(|(recorded, _)| *recorded);
+        recovered.released = released.into_iter().map(|(_, stored)| stored).collect();
+        recovered
+    }
+}
+
+/// A message with its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredMessage {
+    /// The program's name for it.
+    pub key: Option<Key>,
+    /// Its quality of service.
+    pub qos: QoS,
+    /// Whether the broker is to retain it.
+    pub retain: bool,
+    /// When it was published, in milliseconds of Unix time; 0 if nobody knows.
+    pub published: u64,
+    /// The topic name.
+    pub topic: String,
+    /// The payload.
+    pub payload: Vec<u8>,
+}
+
+impl From<MessageRecord<'_>> for StoredMessage {
+    fn from(message: MessageRecord<'_>) -> Self {
+        let MessageRecord {
+            key,
+            qos,
+            retain,
+            published,
+            topic,
+            payload,
+        } = message;
+        Self {
+            key,
+            qos,
+            retain,
+            published,
+            topic: topic.to_owned(),
+            payload: payload.to_vec(),
+        }
+    }
+}
+
+impl StoredMessage {
+    /// Reads the body of a record; `None` if it is not that of this message.
+    pub(super) fn decode(message: StorePos, body: &[u8]) -> Option<Self> {
+        match Record::decode(body)? {
+            (at, Record::Publish(record)) if at == message => Some(record.into()),
+            (_, _) => None,
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What an open store knows beside its index, and what it takes and refuses.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use super::batch::{Batch, Pending};
+use super::disk::DiskFile;
+use super::error::{Refused, Report};
+use super::index::{Index, Policy, STATE_BYTES};
+use super::options::StoreOptions;
+use super::pos::StorePos;
+use super::record::{MessageRecord, RECORD_BYTES_MAX, Record};
+use crate::packet::QoS;
+
+/// How many bytes of messages may wait to be written.
+pub const STORE_PENDING_BYTES_MAX: usize = 1024 * 1024;
+
+/// How many files a store has at most before what is needed of the oldest is copied.
+pub(super) const SEGMENTS_MAX: usize = 256;
+
+/// How many reports are kept for who asks; the oldest go first.
+const REPORTS_MAX: usize = 64;
+
+/// The segment that is written.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) number: u64,
+    pub(super) salt: u32,
+    pub(super) file: Rc<dyn DiskFile>,
+    pub(super) len: u64,
+    /// How long it was without any record.
+    pub(super) head_len: u64,
+    /// What was written and the disk is not sure of.
+    pub(super) unsynced: Batch,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) index: Index,
+    pub(super) pending: Pending,
+    /// What was taken to be written and was not, or the disk could not make sure of it.
+    pub(super) unsure: Batch,
+    /// Messages for which the disk has no room.
+    pub(super) parked: Batch,
+    parked_positions: BTreeSet<StorePos>,
+    pub(super) active: Option<Active>,
+    pub(super) next_number: u64,
+    pub(super) durable: StorePos,
+    /// The last position of those before it was opened.
+    pub(super) opened: StorePos,
+    /// A name was made or removed, and the disk is not sure of it.
+    pub(super) folder_dirty: bool,
+    /// The disk is full and the reserve is being used.
+    pub(super) full: bool,
+    /// Which segment is being copied, and up to where that is done.
+    pub(super) copied: (u64, u64),
+    pub(super) reports: VecDeque<Report>,
+}
+
+impl State {
+    pub(super) fn new(index: Index, next_number: u64) -> Self {
+        Self {
+            durable: index.last(),
+            opened: index.last(),
+            index,
+            pending: Pending::default(),
+            unsure: Batch::default(),
+            parked: Batch::default(),
+            parked_positions: BTreeSet::new(),
+            active: None,
+            next_number,
+            folder_dirty: true,
+            full: false,
+            copied: (0, 0),
+            reports: VecDeque::new(),
+        }
+    }
+
+    /// Takes a record in.
+    pub(super) fn append(
+        &mut self,
+        record: &Record<'_>,
+        options: &StoreOptions,
+    ) -> Result<StorePos, Refused> {
+        let at = self.index.last().next();
+        match record {
+            Record::Publish(message) => {
+                check_message(message)?;
+                self.admit(message, options)?;
+            }
+            Record::Done { message, cause, .. } => {
+                let Some(known) = self.index.messages.get(message) else {
+                    return Ok(self.index.last());
+                };
+                let (key, was_attempted) = (known.key, known.attempted);
+                let (message, cause) = (*message, *cause);
+                let record = Record::Done {
+                    message,
+                    cause,
+                    key,
+                };
+                self.index.apply(at, &record, None);
+                // What no file knows need not be taken back.
+                if was_attempted || key.is_some() {
+                    self.pending.push(at, &record);
+                }
+                return Ok(at);
+            }
+            Record::Assigned { .. }
+            | Record::Recorded { .. }
+            | Record::Received(_)
+            | Record::Released(_)
+            | Record::SessionLost
+            | Record::Identity(_)
+            | Record::MaybeSent { .. } => {}
+        }
+        self.index.apply(at, record, None);
+        self.pending.push(at, record);
+        Ok(at)
+    }
+
+    fn admit(&self, message: &MessageRecord<'_>, options: &StoreOptions) -> Result<(), Refused> {
+        let len = message.frame_len();
+        let disk_bytes_max = 3 * options.bytes_max + 4 * options.segment_bytes;
+        if self.full {
+            Err(Refused::DiskFull)
+        } else if self.index.messages.len() >= options.messages_max {
+            Err(Refused::Messages {
+                bound: options.messages_max,
+            })
+        } else if self.index.live_bytes() + len as u64 + STATE_BYTES > options.bytes_max
+            || self.index.disk_bytes() + len as u64 > disk_bytes_max
+        {
+            Err(Refused::Bytes {
+                bound: options.bytes_max,
+            })
+        } else if self.pending.bytes() > 0 && self.pending.bytes() + len > STORE_PENDING_BYTES_MAX {
+            Err(Refused::Pending {
+                bound: STORE_PENDING_BYTES_MAX,
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn is_durable(&self, pos: StorePos) -> bool {
+        pos <= self.durable && !self.parked_positions.contains(&pos)
+    }
+
+    /// Puts messages that were never written aside, and what is about them.
+    pub(super) fn park(&mut self) {
+        let parked = self.unsure.split_unwritten(&self.index);
+        self.parked.extend(&parked);
+        self.parked_positions = self.parked.positions();
+    }
+
+    /// Takes up again what was put aside.
+    pub(super) fn unpark(&mut self) {
+        let mut parked = std::mem::take(&mut self.parked);
+        parked.drop_done(&self.index);
+        parked.extend(&self.unsure);
+        self.unsure = parked;
+        self.parked_positions.clear();
+    }
+
+    /// Gives the segment that is written up, because the disk is not sure of all that is in it. What
+    /// it is not sure of is to be written again.
+    pub(super) fn abandon(&mut self) {
+        if let Some(active) = self.active.take() {
+            let mut unsure = active.unsynced;
+            unsure.extend(&self.unsure);
+            self.unsure = unsure;
+        }
+    }
+
+    /// Returns the frame of a message that is in no file yet.
+    pub(super) fn unwritten(&self, message: StorePos) -> Option<&[u8]> {
+        self.pending
+            .message(message)
+            .or_else(|| self.unsure.message(message))
+            .or_else(|| self.parked.message(message))
+    }
+
+    pub(super) fn report(&mut self, report: Report) {
+        if self.reports.len() == REPORTS_MAX {
+            self.reports.pop_front();
+        }
+        self.reports.push_back(report);
+    }
+}
+
+impl StoreOptions {
+    pub(super) const fn policy(&self) -> Policy {
+        Policy {
+            segment_bytes: self.segment_bytes,
+            segments_max: SEGMENTS_MAX,
+        }
+    }
+}
+
+pub(super) fn check_message(message: &MessageRecord<'_>) -> Result<(), Refused> {
+    let found = message.frame_len();
+    if found > RECORD_BYTES_MAX || message.topic.len() > u16::MAX.into() {
+        return Err(Refused::TooLarge { found });
+    }
+    if message.qos == QoS::AtMostOnce {
+        return Err(Refused::AtMostOnce);
+    }
+    Ok(())
+}

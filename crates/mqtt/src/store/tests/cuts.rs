@@ -1,0 +1,131 @@
+//! A log that ends at any byte, or has damage at any byte.
+
+use super::*;
+use crate::store::segment::HEAD_LEN;
+
+/// A store of one segment with all kinds of records, and what is known after each of them.
+fn log() -> (Vec<u8>, Vec<Recovered>) {
+    let machine = Machine::default();
+    let store = open(&machine, &options(Level::Synced));
+    let mut states = vec![store.recovered()];
+    let mut step = |record: Record<'_>| {
+        let pos = store.append(&record).unwrap();
+        commit_all(&store);
+        states.push(store.recovered());
+        pos
+    };
+    let one = step(Record::Publish(message("one", b"first")));
+    let mut keyed = message("two", b"second");
+    keyed.key = Some(Key::new("key").unwrap());
+    keyed.qos = QoS::ExactlyOnce;
+    let two = step(Record::Publish(keyed));
+    let three = step(Record::Publish(message("three", &[7; 100])));
+    let assign = |message, number| Record::Assigned {
+        message,
+        packet_id: id(number),
+    };
+    step(assign(three, 5));
+    step(assign(two, 6));
+    step(Record::Recorded { message: two });
+    step(Record::Recorded { message: three });
+    step(Record::Received(id(9)));
+    step(Record::Received(id(4)));
+    step(Record::Released(id(9)));
+    let (cause, key) = (ACKED, None);
+    let done = |message| Record::Done {
+        message,
+        cause,
+        key,
+    };
+    step(done(two));
+    step(Record::SessionLost);
+    step(done(one));
+    step(assign(three, 1));
+    let names = machine.names();
+    assert_eq!(names.len(), 1);
+    (machine.content(&names[0]), states)
+}
+
+fn machine_with(content: Vec<u8>) -> Machine {
+    let machine = Machine::default();
+    machine.put("0000000000000001.log", content);
+    machine
+}
+
+#[test]
+fn a_log_cut_at_any_byte_is_a_prefix_of_itself() {
+    let (whole, states) = log();
+    let mut reached = 0;
+    for len in 0..=whole.len() {
+        let machine = machine_with(whole[..len].to_vec());
+        let store = open(&machine, &options(Level::Synced));
+        let recovered = store.recovered();
+        while states[reached] != recovered {
+            reached += 1;
+            assert!(reached < states.len(), "cut at {len}: {recovered:?}");
+        }
+        for report in reports(&store) {
+            assert!(
+                matches!(report, Report::TornTail { segment: 1, .. }),
+                "{report:?}"
+            );
+        }
+        // What is written then is behind the cut.
+        let pos = publish(&store, b"more");
+        assert!(recovered.queued.iter().all(|stored| stored.pos < pos));
+        commit_all(&store);
+        drop(store);
+        let store = open(&machine, &options(Level::Synced));
+        assert_eq!(reports(&store), [], "cut at {len} for good");
+        let queued = store.recovered().queued;
+        assert_eq!(queued.last().map(|stored| stored.pos), Some(pos));
+        assert_eq!(queued.len(), recovered.queued.len() + 1);
+    }
+    assert_eq!(reached, states.len() - 1);
+}
+
+#[test]
+fn damage_at_any_byte_costs_one_record_and_is_kept_beside() {
+    let (whole, _) = log();
+    let sound = open(&machine_with(whole.clone()), &options(Level::Synced));
+    for at in HEAD_LEN..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x80;
+        let machine = machine_with(damaged.clone());
+        let store = open(&machine, &options(Level::Synced));
+        let before = reports(&store);
+        let is_last_record = matches!(before[..], [Report::TornTail { .. }]);
+        if !is_last_record {
+            assert!(matches!(before[..], [Report::Damaged { .. }]), "{before:?}");
+            assert_eq!(machine.content("0000000000000001.damaged"), damaged);
+        }
+        for stored in store.recovered().queued {
+            let same = sound.read(stored.pos).unwrap();
+            let read = store.read(stored.pos).unwrap();
+            assert!(same.is_none() || same == read);
+        }
+        drop(store);
+        let again = open(&machine, &options(Level::Synced));
+        assert_eq!(reports(&again), [], "damage at {at} is reported once");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_segment_is_kept_beside() {
+    let (whole, _) = log();
+    for at in 0..HEAD_LEN {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x80;
+        let machine = machine_with(damaged.clone());
+        let store = open(&machine, &options(Level::Synced));
+        assert_eq!(reports(&store), [Report::Unreadable { segment: 1 }]);
+        assert_eq!(store.recovered(), Recovered::default());
+        assert_eq!(machine.content("0000000000000001.damaged"), damaged);
+        publish(&store, b"x");
+        commit_all(&store);
+        assert_eq!(
+            machine.names(),
+            ["0000000000000001.damaged", "0000000000000002.log"]
+        );
+    }
+}
