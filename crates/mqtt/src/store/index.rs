@@ -145,7 +145,7 @@ impl Index {
             }
             Record::Recorded { message } => {
                 if let Some(message) = self.messages.get_mut(message)
-                    && at > self.session_lost
+                    && message.assigned.is_some_and(|(_, assigned)| assigned < at)
                 {
                     message.recorded = message.recorded.or(Some(at));
                 }

@@ -204,7 +204,7 @@ pub enum Record<'a> {
         /// Its identifier.
         packet_id: PacketId,
     },
-    /// PUBREC came for a message.
+    /// PUBREC came for a message that has an identifier.
     Recorded {
         /// Which message.
         message: StorePos,

@@ -1,7 +1,7 @@
 //! A log that ends at any byte, or has damage at any byte.
 
 use super::*;
-use crate::store::segment::HEAD_LEN;
+use crate::store::segment::{HEAD_LEN, Head};
 
 /// A store of one segment with all kinds of records, and what is known after each of them.
 fn log() -> (Vec<u8>, Vec<Recovered>) {
@@ -127,5 +127,66 @@ fn a_file_that_is_no_segment_is_kept_beside() {
             machine.names(),
             ["0000000000000001.damaged", "0000000000000002.log"]
         );
+    }
+}
+
+/// A segment as it lies in a file.
+fn segment(number: u64, records: &[(u64, Record<'_>)]) -> Vec<u8> {
+    let (mut bytes, salt) = (Vec::new(), 7);
+    Head { number, salt }.encode(&mut bytes);
+    for (at, record) in records {
+        let start = bytes.len();
+        record.encode(StorePos(*at), &mut bytes);
+        record::seal(&mut bytes[start..], salt);
+    }
+    bytes
+}
+
+#[test]
+fn what_was_written_again_in_part_brings_nothing_back() {
+    let assigned = |at, number| {
+        let (message, packet_id) = (StorePos(at), id(number));
+        Record::Assigned { message, packet_id }
+    };
+    let recorded = |at| Record::Recorded {
+        message: StorePos(at),
+    };
+    let ended = |at| Record::Done {
+        message: StorePos(at),
+        cause: ACKED,
+        key: None,
+    };
+    let records = [
+        (1, Record::Publish(message("a", b"done"))),
+        (2, Record::Publish(message("b", b"queued"))),
+        (3, Record::Received(id(5))),
+        (4, Record::Received(id(6))),
+        (5, assigned(2, 1)),
+        (6, recorded(2)),
+        (7, Record::SessionLost),
+        (8, Record::Received(id(6))),
+        (9, Record::Received(id(7))),
+        (10, Record::Released(id(6))),
+        (11, ended(1)),
+        (12, Record::Publish(message("c", b"flying"))),
+        (13, assigned(12, 1)),
+        (14, assigned(2, 2)),
+        (15, recorded(2)),
+        (16, assigned(2, 3)),
+    ];
+    let machine = Machine::default();
+    machine.put("0000000000000001.log", segment(1, &records));
+    let expected = open(&machine, &options(Level::Synced)).recovered();
+    assert_eq!(expected.received, [id(7)]);
+    let in_flight = expected.in_flight.iter().map(|it| (it.pos.0, it.packet_id));
+    assert!(in_flight.eq([(2, Some(id(3))), (12, Some(id(1)))]));
+    for part in 0..=records.len() {
+        for from in 0..part {
+            let machine = Machine::default();
+            machine.put("0000000000000001.log", segment(1, &records));
+            machine.put("0000000000000002.log", segment(2, &records[from..part]));
+            let store = open(&machine, &options(Level::Synced));
+            assert_eq!(store.recovered(), expected, "{from}..{part}");
+        }
     }
 }

@@ -91,7 +91,7 @@ pub(super) struct Machine {
     calls: Rc<Cell<usize>>,
     syncs: Rc<Cell<usize>>,
     written: Rc<Cell<u64>>,
-    fault: Rc<Cell<Option<(usize, Fault)>>>,
+    faults: Rc<RefCell<Vec<(usize, Fault)>>>,
     /// Every so many calls one fails.
     flaky: Rc<RefCell<Option<(usize, Random)>>>,
     capacity: Rc<Cell<Option<usize>>>,
@@ -122,7 +122,8 @@ impl Machine {
 
     /// Has a call go wrong, counted from now.
     pub(super) fn set_fault(&self, call: usize, fault: Fault) {
-        self.fault.set(Some((self.calls.get() + call, fault)));
+        let call = self.calls.get() + call;
+        self.faults.borrow_mut().push((call, fault));
     }
 
     pub(super) fn set_flaky(&self, flaky: Option<(usize, Random)>) {
@@ -244,10 +245,12 @@ impl Machine {
         if let Some(hook) = hook {
             hook();
         }
-        match self.fault.get() {
-            Some((at, Fault::Off)) if call >= at => return Err(io::Error::other("off")),
-            Some((at, Fault::Fails)) if call == at => return Err(io::ErrorKind::Interrupted.into()),
-            Some(_) | None => {}
+        for (at, fault) in &*self.faults.borrow() {
+            match fault {
+                Fault::Off if call >= *at => return Err(io::Error::other("off")),
+                Fault::Fails if call == *at => return Err(io::ErrorKind::Interrupted.into()),
+                Fault::Off | Fault::Fails => {}
+            }
         }
         let mut flaky = self.flaky.borrow_mut();
         if let Some((every, random)) = &mut *flaky

@@ -136,6 +136,53 @@ fn a_failed_sync_is_not_repeated_on_the_same_file() {
 }
 
 #[test]
+fn what_a_failed_sync_left_in_memory_is_not_taken_for_stored() {
+    let machine = Machine::default();
+    let store = open(&machine, &options(Level::Synced));
+    let first = publish(&store, b"first");
+    commit_all(&store);
+    let second = publish(&store, b"second");
+    // The write works, the sync fails, the file is cut, and the program is killed.
+    machine.set_fault(1, Fault::Fails);
+    machine.set_fault(3, Fault::Off);
+    assert!(store.commit().is_err());
+    assert!(store.is_durable(first) && !store.is_durable(second));
+
+    let machine = machine.after_kill();
+    let known = open(&machine, &options(Level::Synced)).recovered();
+    let after = open(
+        &machine.after_power_cut(&mut Random(1)),
+        &options(Level::Synced),
+    );
+    assert_eq!(after.recovered(), known);
+}
+
+#[test]
+fn a_message_stays_until_its_end_is_durable() {
+    let machine = Machine::default();
+    let small = options(Level::Synced).segment_bytes(1_024);
+    let store = open(&machine, &small);
+    let message = publish_with_key(&store, "k");
+    commit_all(&store);
+    publish(&store, &[1; 1_000]);
+    commit_all(&store);
+    assert_eq!(machine.names().len(), 2);
+    // Its end comes while something else is being written.
+    let (other, ended) = (store.clone(), std::cell::Cell::new(false));
+    machine.set_hook(Some(Rc::new(move || {
+        if !ended.replace(true) {
+            done(&other, message);
+        }
+    })));
+    publish(&store, b"x");
+    store.commit().unwrap();
+    assert!(store.durable() < store.appended());
+    let after = open(&machine.after_power_cut(&mut Random(1)), &small);
+    let key = Key::new("k").unwrap();
+    assert_eq!(after.key(&key), Some(KeyState::Stored(message)));
+}
+
+#[test]
 fn a_disk_that_keeps_failing_loses_nothing_that_is_appended() {
     let machine = Machine::default();
     let store = open(&machine, &options(Level::Synced));
