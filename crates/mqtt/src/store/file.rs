@@ -100,10 +100,17 @@ impl File {
             hurry: Event::new(),
             advanced: Event::new(),
         }));
-        if store.0.make_reserve().is_err() {
+        if let Err(error) = store.0.make_reserve() {
             let mut state = store.0.state();
-            state.full = true;
-            state.report(Report::DiskFull);
+            if error.kind() == io::ErrorKind::StorageFull {
+                state.full = true;
+                state.report(Report::DiskFull);
+            } else if let Some(stopped) = fiber::cause(&error) {
+                return Err(OpenError::Io(stopped.into()));
+            } else {
+                // There is less of a reserve, and no more is amiss.
+                state.report(Report::WriteFailed(error.kind()));
+            }
         }
         Ok(store)
     }

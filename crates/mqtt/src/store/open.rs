@@ -28,13 +28,15 @@ const SEGMENT_READ_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Makes the folder and locks it.
 pub(super) fn lock(disk: &dyn Disk, folder: &Path) -> Result<Rc<dyn DiskFile>, OpenError> {
-    if disk.list(folder).is_err() {
-        disk.create_dir_all(folder)?;
-        // A new folder is as good as what is above it.
-        for above in folder.ancestors().skip(1) {
-            let here = Path::new(".");
-            let above = if above == Path::new("") { here } else { above };
-            disk.sync_dir(above)?;
+    disk.create_dir_all(folder)?;
+    // A folder is as sure as what is above it, and an earlier opening may have failed here.
+    for above in folder.ancestors().skip(1) {
+        let here = Path::new(".");
+        let above = if above == Path::new("") { here } else { above };
+        match disk.sync_dir(above) {
+            // What this program may not even read it did not make.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
         }
     }
     let lock = disk.create(&folder.join("lock"))?;
@@ -121,7 +123,7 @@ impl Opening<'_> {
     /// may mean that the program is to stop.
     fn read(&mut self, number: u64, is_last: bool) -> io::Result<()> {
         let path = segment_path(self.folder, number);
-        let (file, mut bytes) = match self.load(&path) {
+        let (mut file, mut bytes) = match self.load(&path) {
             Ok(loaded) => loaded,
             Err(error) => {
                 if fiber::cause(&error).is_none() {
@@ -153,10 +155,9 @@ impl Opening<'_> {
                 segment: number,
                 bytes: (bytes.len() - repaired.len()) as u64,
             });
-            // Where that fails the damaged file stays in use.
-            if self.repair(number, &bytes, &repaired).is_ok() {
-                bytes = repaired;
-            }
+            // Where that fails the damaged file stays in use, unless it was replaced all the same.
+            let _ = self.repair(number, &bytes, &repaired);
+            (file, bytes) = self.load(&path)?;
         }
         let torn_at = self.replay(number, &bytes, salt);
         let mut cut = Ok(());

@@ -1,5 +1,6 @@
 //! A log that ends at any byte, or has damage at any byte.
 
+use super::disk::Fault;
 use super::*;
 use crate::store::segment::{HEAD_LEN, Head};
 
@@ -189,4 +190,38 @@ fn what_was_written_again_in_part_brings_nothing_back() {
             assert_eq!(store.recovered(), expected, "{from}..{part}");
         }
     }
+}
+
+#[test]
+fn a_repair_may_fail_at_any_call() {
+    let (mut damaged, _) = log();
+    let at = damaged.len() / 2;
+    damaged[at] ^= 0x80;
+    let sound = machine_with(damaged.clone());
+    let expected = open(&sound, &options(Level::Synced)).recovered();
+    let mut call = 0;
+    loop {
+        let machine = machine_with(damaged.clone());
+        machine.set_fault(call, Fault::Fails);
+        let opened = File::open_on(Rc::new(machine.clone()), folder(), options(Level::Synced));
+        let is_over = machine.calls() <= call;
+        let Ok(store) = opened else {
+            assert!(call < 3, "the folder and the lock alone are needed");
+            call += 1;
+            continue;
+        };
+        assert_eq!(store.recovered(), expected, "call {call}");
+        for stored in store.recovered().queued {
+            assert!(store.read(stored.pos).unwrap().is_some(), "call {call}");
+        }
+        drop(store);
+        machine.clear_faults();
+        let again = open(&machine, &options(Level::Synced));
+        assert_eq!(again.recovered(), expected, "call {call}");
+        if is_over {
+            break;
+        }
+        call += 1;
+    }
+    assert!(call > 8);
 }

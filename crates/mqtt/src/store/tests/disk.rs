@@ -126,6 +126,10 @@ impl Machine {
         self.faults.borrow_mut().push((call, fault));
     }
 
+    pub(super) fn clear_faults(&self) {
+        self.faults.borrow_mut().clear();
+    }
+
     pub(super) fn set_flaky(&self, flaky: Option<(usize, Random)>) {
         *self.flaky.borrow_mut() = flaky;
     }

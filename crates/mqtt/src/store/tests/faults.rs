@@ -211,7 +211,8 @@ fn an_opening_that_cannot_make_sure_of_the_last_file_writes_it_again() {
     commit_all(&store);
     // The program is killed; what it wrote is in the system's memory alone.
     let machine = machine.after_kill();
-    machine.set_fault(0, Fault::Fails);
+    // The folder above, then the file.
+    machine.set_fault(1, Fault::Fails);
     let store = open(&machine, &options(Level::Synced));
     assert_eq!(reports(&store), [Report::SyncFailed(EIO)]);
     assert!(!store.is_durable(two));
