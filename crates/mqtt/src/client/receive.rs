@@ -78,7 +78,15 @@ pub(super) fn handle_packet(
                 .settle(key, Outcome::Acked { maybe_twice: false });
             state.wake_for_room(Room::Requests);
         }
-        (Effect::Nothing | Effect::Deliver { .. } | Effect::SubAcked { .. }, _) => {}
+        // The last two are of a session with a record, which this is not.
+        (
+            Effect::Nothing
+            | Effect::Deliver { .. }
+            | Effect::SubAcked { .. }
+            | Effect::Recorded { .. }
+            | Effect::Released { .. },
+            _,
+        ) => {}
     }
     Ok(())
 }

@@ -114,7 +114,7 @@ impl Session {
             .into());
         }
         let start = log.tail();
-        packet.encode(version, self.reserve(len, spare, log)?);
+        packet.encode(version, self.log_room(len, spare, log)?);
         match packet_id {
             Some(packet_id) => {
                 self.in_flight.insert(packet_id, exchange, start, len, key);
@@ -261,7 +261,7 @@ impl Session {
         self.check_admission(len, 0, log)?;
         self.check_request_room(REQUESTS_MAX)?;
         let start = log.tail();
-        encode(self.reserve(len, 0, log)?);
+        encode(self.log_room(len, 0, log)?);
         self.in_flight.insert(packet_id, exchange, start, len, key);
         self.urgent = log.tail();
         Ok(Admitted {
@@ -290,7 +290,12 @@ impl Session {
     /// Checks what is common to all packets for the log: that it could hold them with the `spare`
     /// bytes that they will need later, and the phase.
     #[inline]
-    fn check_admission(&self, len: usize, spare: usize, log: &OutboundLog) -> Result<(), Rejected> {
+    pub(super) fn check_admission(
+        &self,
+        len: usize,
+        spare: usize,
+        log: &OutboundLog,
+    ) -> Result<(), Rejected> {
         if len + spare > log.bound() {
             return Err(ArgumentError::TooLarge {
                 found: len,
@@ -308,7 +313,7 @@ impl Session {
     /// Appends a packet to the log, so that there is room for its PUBREL, of `spare` bytes, and for
     /// those of all messages before it.
     #[inline]
-    fn reserve<'l>(
+    pub(super) fn log_room<'l>(
         &mut self,
         len: usize,
         spare: usize,

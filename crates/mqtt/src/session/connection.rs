@@ -12,7 +12,7 @@
 //! ```
 //! After a reconnect, the log may hold packets that must not be sent: `sent` jumps over them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::Rejected;
 use super::ahead::AHEAD_BYTES_MAX;
@@ -55,6 +55,9 @@ pub(super) struct Connection {
     left_out: VecDeque<(LogOffset, LogOffset)>,
     /// PUBCOMPs that wait for room.
     pubcomps: VecDeque<PacketId>,
+    /// Identifiers for which PUBREL came and PUBCOMP is held back until its caller has recorded that:
+    /// at most all there are.
+    pub(super) releases: BTreeSet<PacketId>,
     number: u32,
 }
 
@@ -82,6 +85,7 @@ impl Connection {
                 .max(usize::from(inbound_window) * PubAck::new(PacketId::MIN).encoded_len(version)),
             left_out: VecDeque::new(),
             pubcomps: VecDeque::new(),
+            releases: BTreeSet::new(),
             number,
         }
     }
@@ -103,6 +107,20 @@ impl Connection {
         self.boundary = from;
         self.left_out = left_out.into();
         self.jump(log);
+    }
+
+    /// Sends the packet that begins and ends there no more, unless it is half sent.
+    pub(super) fn leave_out(&mut self, start: LogOffset, end: LogOffset, log: &OutboundLog) {
+        if self.is_up() && self.sent <= start {
+            let at = self.left_out.partition_point(|(other, _)| *other < start);
+            self.left_out.insert(at, (start, end));
+            self.jump(log);
+        }
+    }
+
+    /// Tells whether it is the first of the session.
+    pub(super) const fn is_first(&self) -> bool {
+        self.number == 0
     }
 
     /// Goes on behind what is not sent.

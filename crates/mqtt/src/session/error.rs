@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::FILTERS_MAX;
 use crate::outbound_log::LogFull;
-use crate::packet::{EncodeError, PacketId, PacketType};
+use crate::packet::{EncodeError, PacketId, PacketType, QoS};
 use crate::topic::TopicError;
 
 /// A command was not carried out; nothing has changed and the connection is as before.
@@ -91,6 +91,21 @@ pub enum ArgumentError {
         /// The bound of the log in bytes.
         bound: usize,
     },
+    /// The identifier that is to be restored is in use.
+    IdentifierInUse {
+        /// The identifier.
+        packet_id: PacketId,
+    },
+    /// The identifier is not reserved under this key.
+    NotReserved {
+        /// The identifier.
+        packet_id: PacketId,
+    },
+    /// The promise of delivery is not one that this command is for.
+    QoS {
+        /// The promise found.
+        found: QoS,
+    },
 }
 
 impl fmt::Display for ArgumentError {
@@ -110,6 +125,19 @@ impl fmt::Display for ArgumentError {
                     "expected a packet of at most {bound} bytes, found {found}"
                 )
             }
+            Self::IdentifierInUse { packet_id } => {
+                write!(f, "expected a free identifier, found {packet_id} in use")
+            }
+            Self::NotReserved { packet_id } => {
+                write!(f, "expected a reserved identifier, found {packet_id}")
+            }
+            Self::QoS { found } => {
+                write!(
+                    f,
+                    "expected a QoS at which this is done, found {}",
+                    found.bits()
+                )
+            }
         }
     }
 }
@@ -119,7 +147,11 @@ impl Error for ArgumentError {
         match self {
             Self::Packet(error) => Some(error),
             Self::Filter { error, .. } => Some(error),
-            Self::TooManyFilters { .. } | Self::TooLarge { .. } => None,
+            Self::TooManyFilters { .. }
+            | Self::TooLarge { .. }
+            | Self::IdentifierInUse { .. }
+            | Self::NotReserved { .. }
+            | Self::QoS { .. } => None,
         }
     }
 }

@@ -10,9 +10,7 @@ use super::phase::{CloseCause, Phase};
 use super::resume::Fate;
 use super::{OnSessionLoss, TRIM_AFTER};
 use crate::outbound_log::OutboundLog;
-use crate::packet::{
-    ConnAck, ConnectReason, Delivery, PacketId, PacketRef, PubRel, Publish, SubAck,
-};
+use crate::packet::{ConnAck, ConnectReason, Delivery, PacketId, PacketRef, Publish, SubAck};
 use crate::time::Time;
 
 /// What happened.
@@ -55,6 +53,22 @@ pub enum Effect {
     Deliver {
         /// To be given to [`Session::acknowledge`] after that; `None` for QoS 0.
         ack: Option<AckToken>,
+    },
+    /// With a record ([`SessionOptions::recorded`](super::SessionOptions::recorded)): PUBREC came for
+    /// the QoS 2 message under `key`. It is to be recorded; then [`Session::release`].
+    Recorded {
+        /// The key given to [`Session::publish_reserved`].
+        key: TicketKey,
+        /// The identifier of the message.
+        packet_id: PacketId,
+    },
+    /// With a record: PUBREL came for a received QoS 2 message. The end of its identifier is to be
+    /// recorded; then [`Session::complete`].
+    Released {
+        /// The identifier of the message.
+        packet_id: PacketId,
+        /// The message was remembered here.
+        known: bool,
     },
 }
 
@@ -130,7 +144,7 @@ impl Session {
             .complete_publish(packet_id, self.connection.sent())
         {
             Some(completed) => {
-                self.release(now, log);
+                self.release_log(now, log);
                 completed.into()
             }
             None => self.on_unknown_ack(),
@@ -184,7 +198,10 @@ impl Session {
         self.fault(PeerError::InboundWindow { window })
     }
 
-    fn on_pubrel(&mut self, packet_id: PacketId) {
+    fn on_pubrel(&mut self, packet_id: PacketId) -> Effect {
+        if self.options.recorded {
+            return self.on_recorded_pubrel(packet_id);
+        }
         match self.received.remove(packet_id) {
             // The server does not wait for PUBREC, which must not hold back others for ever.
             Some(received) if !received.handled => {
@@ -194,21 +211,19 @@ impl Session {
             None => self.counters.unknown_releases += 1,
         }
         self.connection.push_pubcomp(packet_id);
+        Effect::Nothing
     }
 
     fn on_pubrec(&mut self, packet_id: PacketId, now: Time, log: &mut OutboundLog) -> Effect {
         let sent = self.connection.sent();
+        if self.options.recorded && self.in_flight.is_to_be_recorded(packet_id) {
+            return self.on_recorded_pubrec(packet_id, sent);
+        }
         match self.in_flight.recorded(packet_id, sent) {
             Recorded::First => {
-                let version = self.options.version;
-                let pubrel = PubRel::new(packet_id);
-                let start = log.tail();
-                pubrel.encode(version, log.reserve_beyond(pubrel.encoded_len(version)));
                 let keep = self.options.on_session_loss == OnSessionLoss::Resend;
-                self.in_flight.release(packet_id, start, keep);
+                self.log_pubrel(packet_id, keep, now, log);
                 self.not_stale(packet_id);
-                self.urgent = log.tail();
-                self.release(now, log);
             }
             Recorded::Again { end } if end <= sent => self.connection.push_pubrel(packet_id),
             // It is on its way.
@@ -225,7 +240,7 @@ impl Session {
         let sent = self.connection.sent();
         match self.in_flight.complete_release(packet_id, sent) {
             Some(completed) => {
-                self.release(now, log);
+                self.release_log(now, log);
                 completed.into()
             }
             None if self.not_stale(packet_id) => Effect::Nothing,
@@ -279,10 +294,7 @@ impl Session {
             PacketRef::UnsubAck(unsuback) => Ok(self.on_unsuback(unsuback.packet_id)),
             PacketRef::PubRec(pubrec) => Ok(self.on_pubrec(pubrec.packet_id, now, log)),
             PacketRef::PubComp(pubcomp) => Ok(self.on_pubcomp(pubcomp.packet_id, now, log)),
-            PacketRef::PubRel(pubrel) => {
-                self.on_pubrel(pubrel.packet_id);
-                Ok(Effect::Nothing)
-            }
+            PacketRef::PubRel(pubrel) => Ok(self.on_pubrel(pubrel.packet_id)),
             // Any received byte has answered the ping.
             PacketRef::PingResp => Ok(Effect::Nothing),
             PacketRef::ConnAck(_) => Err(self.fault(PeerError::SecondConnAck)),
@@ -350,7 +362,7 @@ impl Session {
     }
 
     #[cold]
-    fn on_unknown_ack(&mut self) -> Effect {
+    pub(super) fn on_unknown_ack(&mut self) -> Effect {
         self.counters.unknown_acks += 1;
         Effect::Nothing
     }

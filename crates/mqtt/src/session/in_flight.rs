@@ -14,18 +14,15 @@
 //! the outbound log. It is the order of resending, and its front tells how much of the log must be
 //! kept. An entry whose packet was acknowledged is dead; the front is never dead.
 //!
-//! A QoS 2 message is kept beside its PUBREL where the loss of the session must not lose it, and is
-//! given up at PUBREC otherwise:
-//!
-//! ```text
-//!           PUBLISH             PUBREC                     PUBCOMP
-//!   free ─────────► ExactlyOnce ──────► Release            ──────► free
-//!                   start, len          start, len, release    kept
-//!                                       start = PUBREL, 4      given up
-//! ```
-//! What the end of a connection or of a session means for all this is in `resume`.
+//! The steps of QoS 2 are in `exactly_once`, and in `recorded` for a session that asks its caller for
+//! a record before each. What the end of a connection or of a session means is in `resume`.
 
+mod exactly_once;
+mod recorded;
 mod resume;
+
+pub(super) use exactly_once::Recorded;
+pub(super) use recorded::ToRecord;
 
 use std::collections::VecDeque;
 
@@ -40,7 +37,7 @@ const SLOTS_MAX: usize = 1 << 16;
 
 /// The length in bytes of a PUBREL without a reason, in every version.
 pub(super) const RELEASE_LEN: usize = PubRel::new(PacketId::MIN).encoded_len(Version::V311);
-/// Where a PUBREL begins that is not there.
+/// Where a packet begins that is not there.
 const NOWHERE: LogOffset = LogOffset(u64::MAX);
 
 /// What awaits which acknowledgement.
@@ -48,10 +45,14 @@ const NOWHERE: LogOffset = LogOffset(u64::MAX);
 pub(super) enum Exchange {
     /// A PUBLISH with QoS 1 awaits PUBACK.
     AtLeastOnce,
+    /// Nothing was published under the identifier yet; it lies nowhere in the log.
+    Reserved,
     /// A PUBLISH with QoS 2 awaits PUBREC.
     ExactlyOnce,
-    /// A PUBREL awaits PUBCOMP.
-    Release,
+    /// Its PUBREC came and is being recorded: no PUBREL leaves before that is done.
+    Recording,
+    /// A PUBREL awaits PUBCOMP, and lies beside its message or instead of it.
+    Release { kept: bool },
     /// A SUBSCRIBE awaits SUBACK with this many codes.
     Subscribe { filters: u16 },
     /// An UNSUBSCRIBE awaits UNSUBACK.
@@ -72,24 +73,14 @@ pub(super) struct Completed {
     pub(super) maybe_twice: bool,
 }
 
-/// What a PUBREC is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Recorded {
-    /// Nothing that was sent and is in flight.
-    Unknown,
-    /// A message that awaited it.
-    First,
-    /// A message whose PUBREL ends here.
-    Again { end: LogOffset },
-}
-
 /// One packet in flight; a slot of 32 bytes never lies across two cache lines.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(32))]
 struct Entry {
     /// Where the packet begins in the outbound log.
     start: LogOffset,
-    /// Where its PUBREL begins if the message is kept beside it, or [`NOWHERE`].
+    /// Where its PUBREL begins if the message is kept beside it; otherwise where the packet began
+    /// when it was entered, which tells the order of publishing.
     release: LogOffset,
     len: u32,
     key: TicketKey,
@@ -111,15 +102,22 @@ impl Entry {
     /// Returns where its PUBREL begins, if it has come so far.
     fn release_start(&self) -> Option<LogOffset> {
         match self.exchange {
-            Exchange::Release if self.release == NOWHERE => Some(self.start),
-            Exchange::Release => Some(self.release),
+            Exchange::Release { kept: true } => Some(self.release),
+            Exchange::Release { kept: false } => Some(self.start),
             _ => None,
         }
     }
 
     /// Tells whether it is a message that is kept beside its PUBREL.
     fn is_kept(&self) -> bool {
-        self.release != NOWHERE
+        matches!(self.exchange, Exchange::Release { kept: true })
+    }
+
+    /// Tells whether this packet in the log belongs to it.
+    #[inline]
+    fn owns(&self, start: LogOffset, packet_id: PacketId) -> bool {
+        self.packet_id == packet_id
+            && (self.start == start || (self.release == start && self.is_kept()))
     }
 
     /// Returns how many bytes of the log it needs.
@@ -136,10 +134,15 @@ pub(super) struct InFlight {
     /// Where the search for a free identifier begins.
     next: PacketId,
     order: VecDeque<(LogOffset, PacketId)>,
+    /// With those for which an identifier is reserved.
     publishes: usize,
     requests: usize,
-    /// How many of the publishes await PUBREC.
+    /// How many of the publishes will need a PUBREL and have none.
     unreleased: usize,
+    /// How many of the publishes have an identifier alone.
+    reserved: usize,
+    /// How many of the publishes await the record of their PUBREC.
+    recording: usize,
     /// Bytes of all publishes and PUBRELs in flight.
     publish_bytes: usize,
     /// Begin and end of packets in the unsent part of the log that must not be sent any more.
@@ -155,6 +158,8 @@ impl InFlight {
             publishes: 0,
             requests: 0,
             unreleased: 0,
+            reserved: 0,
+            recording: 0,
             publish_bytes: 0,
             dead: Vec::new(),
         }
@@ -190,7 +195,7 @@ impl InFlight {
         self.next = successor(packet_id);
         self.enter(Entry {
             start,
-            release: NOWHERE,
+            release: start,
             len,
             key,
             packet_id,
@@ -207,7 +212,14 @@ impl InFlight {
         debug_assert!(self.slots[slot].is_none());
         self.slots[slot] = Some(entry);
         match entry.exchange {
-            Exchange::AtLeastOnce | Exchange::ExactlyOnce | Exchange::Release => {
+            Exchange::Reserved => {
+                self.publishes += 1;
+                self.reserved += 1;
+            }
+            Exchange::AtLeastOnce
+            | Exchange::ExactlyOnce
+            | Exchange::Recording
+            | Exchange::Release { .. } => {
                 self.publishes += 1;
                 self.publish_bytes += entry.len as usize;
                 self.unreleased += usize::from(entry.exchange == Exchange::ExactlyOnce);
@@ -238,64 +250,6 @@ impl InFlight {
         Some(Completed { key, maybe_twice })
     }
 
-    /// Finds out what a PUBREC is about.
-    pub(super) fn recorded(&self, packet_id: PacketId, sent: LogOffset) -> Recorded {
-        match self.any_entry(packet_id) {
-            Some(entry) => match entry.release_start() {
-                Some(start) => Recorded::Again {
-                    end: start.plus(RELEASE_LEN),
-                },
-                None if entry.exchange == Exchange::ExactlyOnce && entry.end() <= sent => {
-                    Recorded::First
-                }
-                None => Recorded::Unknown,
-            },
-            None => Recorded::Unknown,
-        }
-    }
-
-    /// Notes that the QoS 2 publish with this identifier has a PUBREL at `at`, the end of the log,
-    /// and whether the message itself is kept.
-    pub(super) fn release(&mut self, packet_id: PacketId, at: LogOffset, keep: bool) {
-        let slot = self.slot(packet_id);
-        let entry = self.slots[slot].as_mut();
-        let entry = entry.expect("only a publish in flight is released");
-        debug_assert!(entry.exchange == Exchange::ExactlyOnce && entry.packet_id == packet_id);
-        entry.exchange = Exchange::Release;
-        self.publish_bytes += RELEASE_LEN;
-        self.unreleased -= 1;
-        if keep {
-            entry.release = at;
-        } else {
-            self.publish_bytes -= entry.len as usize;
-            entry.start = at;
-            entry.len = RELEASE_LEN as u32;
-        }
-        self.push_order(at, packet_id);
-        self.drop_dead_front();
-    }
-
-    /// Frees the QoS 2 publish with this identifier, whose PUBREL must lie before `sent`.
-    pub(super) fn complete_release(
-        &mut self,
-        packet_id: PacketId,
-        sent: LogOffset,
-    ) -> Option<Completed> {
-        let entry = *self.any_entry(packet_id)?;
-        if entry.release_start()?.plus(RELEASE_LEN) > sent {
-            return None;
-        }
-        let slot = self.slot(packet_id);
-        self.slots[slot] = None;
-        self.publishes -= 1;
-        self.publish_bytes -= entry.bytes();
-        self.drop_dead_front();
-        Some(Completed {
-            key: entry.key,
-            maybe_twice: entry.twice,
-        })
-    }
-
     /// Returns what the request with this identifier awaits, if all its bytes lie before `sent`.
     pub(super) fn request(&self, packet_id: PacketId, sent: LogOffset) -> Option<Exchange> {
         let exchange = self.entry(packet_id, sent)?.exchange;
@@ -316,6 +270,7 @@ impl InFlight {
     /// they end there, and releases the log up to the first of them.
     pub(super) fn compact(&mut self, log: &mut OutboundLog, cut: LogOffset) {
         self.drop_dead();
+        self.dead.retain(|(start, _)| *start >= cut);
         let Self { slots, order, .. } = self;
         let mask = slots.len().wrapping_sub(1);
         let moved = order.partition_point(|(start, _)| *start < cut);
@@ -323,7 +278,7 @@ impl InFlight {
         for (start, packet_id) in order.range_mut(..moved).rev() {
             let slot = slots[usize::from(packet_id.get()) & mask].as_mut();
             let entry = slot.expect("only live packets are left in the order");
-            if entry.release == *start {
+            if entry.is_kept() && entry.release == *start {
                 end = log.shift_up(*start, RELEASE_LEN, end);
                 entry.release = end;
             } else {
@@ -347,7 +302,7 @@ impl InFlight {
         self.order.len() - self.order.partition_point(|(start, _)| *start < from)
     }
 
-    /// Returns how many publishes are in flight.
+    /// Returns how many publishes are in flight, with the identifiers that are reserved.
     #[inline]
     pub(super) const fn publishes(&self) -> usize {
         self.publishes
@@ -375,7 +330,8 @@ impl InFlight {
     #[cfg(test)]
     pub(super) fn live(&self) -> impl Iterator<Item = (PacketId, LogOffset, usize)> {
         let publishes = self.slots.iter().flatten().filter(|entry| {
-            !entry.exchange.is_request() && entry.release_start() != Some(entry.start)
+            let has_message = entry.exchange != Exchange::Reserved && !entry.exchange.is_request();
+            has_message && entry.release_start() != Some(entry.start)
         });
         publishes.map(|entry| (entry.packet_id, entry.start, entry.len as usize))
     }
@@ -455,9 +411,9 @@ impl InFlight {
 #[inline]
 fn is_live(slots: &[Option<Entry>], start: LogOffset, packet_id: PacketId) -> bool {
     let entry = &slots[usize::from(packet_id.get()) & (slots.len() - 1)];
-    entry.as_ref().is_some_and(|entry| {
-        entry.packet_id == packet_id && (entry.start == start || entry.release == start)
-    })
+    entry
+        .as_ref()
+        .is_some_and(|entry| entry.owns(start, packet_id))
 }
 
 /// Returns the identifier after this one, in a circle.

@@ -38,6 +38,16 @@ impl AckToken {
         self == other || again
     }
 
+    /// Makes a token that no connection gave.
+    pub(super) const fn of_none(packet_id: PacketId) -> Self {
+        Self {
+            connection: 0,
+            number: 0,
+            packet_id,
+            exactly_once: false,
+        }
+    }
+
     #[inline]
     pub(super) const fn packet_id(self) -> PacketId {
         self.packet_id

@@ -31,6 +31,8 @@ mod inbound;
 mod keep_alive;
 mod phase;
 mod received;
+mod recorded;
+mod restore;
 mod resume;
 #[cfg(test)]
 mod tests;
@@ -110,11 +112,16 @@ pub struct SessionOptions {
     pub disconnect_timeout: Duration,
     /// What becomes of QoS 2 messages in flight when the server loses the session.
     pub on_session_loss: OnSessionLoss,
+    /// The caller keeps a record, and says what is in it before a packet leaves that reveals it: QoS 2
+    /// messages are published with [`Session::reserve`] and [`Session::publish_reserved`], their
+    /// PUBRELs leave with [`Session::release`], PUBCOMPs with [`Session::complete`]. When the server
+    /// loses the session, what was in flight comes back as [`Fate::HandedBack`].
+    pub recorded: bool,
 }
 
 impl Default for SessionOptions {
     /// Window 1 000, inbound window 1 024, pings by keep-alive, 30 s for CONNACK, 2 s for DISCONNECT,
-    /// QoS 2 messages sent again when the session is lost.
+    /// QoS 2 messages sent again when the session is lost, no record.
     fn default() -> Self {
         Self {
             version: Version::default(),
@@ -124,6 +131,7 @@ impl Default for SessionOptions {
             connack_timeout: Duration::from_secs(30),
             disconnect_timeout: Duration::from_secs(2),
             on_session_loss: OnSessionLoss::default(),
+            recorded: false,
         }
     }
 }
@@ -212,7 +220,7 @@ impl Session {
         ) {
             self.leave(log);
         }
-        self.release(now, log);
+        self.release_log(now, log);
     }
 
     /// Notes that the transport passed on bytes that it had taken before, as a TLS layer does with
@@ -287,9 +295,10 @@ impl Session {
             return false;
         }
         let unsent = self.in_flight.publishes_from(sent);
+        let awaited = self.in_flight.awaited();
         matches!(self.connection.phase, Phase::Up { .. })
             && self.connection.control_is_empty()
-            && self.in_flight.publishes().saturating_sub(unsent) > unsent
+            && awaited.saturating_sub(unsent) > unsent
     }
 
     /// Returns where the connection stands.
@@ -308,11 +317,12 @@ impl Session {
         self.connection.sent()
     }
 
-    /// Returns how many publishes await their acknowledgement.
+    /// Returns how many publishes await their acknowledgement; identifiers that are reserved do not
+    /// count.
     #[inline]
     #[must_use]
     pub const fn unacknowledged(&self) -> usize {
-        self.in_flight.publishes()
+        self.in_flight.published()
     }
 
     /// Returns how many SUBSCRIBEs and UNSUBSCRIBEs await their answer.
@@ -355,7 +365,7 @@ impl Session {
 
     /// Gives up the part of the log that nobody needs any more.
     #[inline]
-    fn release(&mut self, now: Time, log: &mut OutboundLog) {
+    fn release_log(&mut self, now: Time, log: &mut OutboundLog) {
         let boundary = self.connection.boundary();
         log.release(
             self.in_flight

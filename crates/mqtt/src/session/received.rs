@@ -9,7 +9,8 @@
 //!   unknown ─────────► Delivered ───────► Handled ─────────► unknown
 //!            delivered           PUBREC            PUBCOMP
 //! ```
-//! A PUBLISH again is answered when the handler is done, by whatever connection there is then.
+//! A session that asks its caller for a record forgets an identifier when that says so, instead of at
+//! PUBREL. A PUBLISH again is answered when the handler is done, by whatever connection there is then.
 
 use std::collections::VecDeque;
 
@@ -28,6 +29,8 @@ pub(super) struct Received {
     /// The token of the latest PUBLISH: its PUBREC is owed.
     pub(super) owed: AckToken,
     pub(super) handled: bool,
+    /// Its PUBREL came, and the end of the identifier is being recorded.
+    pub(super) released: bool,
 }
 
 /// The remembered messages, in order of their identifiers; at most one for each identifier there is.
@@ -53,8 +56,19 @@ impl ReceivedIds {
                 delivered: token,
                 owed: token,
                 handled: false,
+                released: false,
             };
             self.0.insert(at, received);
+        }
+    }
+
+    /// Remembers a message that an earlier process has handled, unless its identifier is remembered.
+    pub(super) fn restore(&mut self, packet_id: PacketId) {
+        self.insert(packet_id, AckToken::of_none(packet_id));
+        if let Some(received) = self.get_mut(packet_id)
+            && !received.delivered.is_exactly_once()
+        {
+            received.handled = true;
         }
     }
 

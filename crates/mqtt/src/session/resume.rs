@@ -28,6 +28,13 @@ pub enum Fate {
     /// It is given up, because [`OnSessionLoss::Finish`] says so: the server may or may not have
     /// had it. Its place in the window is free.
     GivenUp,
+    /// With a record ([`SessionOptions::recorded`](super::SessionOptions::recorded)): it is neither in
+    /// the session nor in the log any more, and its place in the window and its identifier are free.
+    /// The caller publishes it again as a new message.
+    HandedBack {
+        /// The server may have had it.
+        maybe_sent: bool,
+    },
 }
 
 impl Session {
@@ -67,18 +74,20 @@ impl Session {
         if !session_present {
             self.adopted = None;
             self.received.clear();
-            let outputs = &mut self.outputs;
-            self.in_flight
-                .session_lost(log, self.options.on_session_loss, |key, fate| {
-                    outputs.push_back(Output::SessionLost { key, fate });
-                });
+            let (outputs, policy) = (&mut self.outputs, self.options.on_session_loss);
+            let tell = |key, fate| outputs.push_back(Output::SessionLost { key, fate });
+            if self.options.recorded {
+                self.in_flight.hand_back(policy, tell);
+            } else {
+                self.in_flight.session_lost(log, policy, tell);
+            }
         } else if self.is_fresh {
             self.adopted = Some(AdoptedIds::all());
         }
         self.is_fresh = false;
-        let left_out = self.in_flight.left_out();
+        let left_out = self.in_flight.left_out(log.head());
         self.connection.resume(log.head(), left_out, log);
-        self.release(now, log);
+        self.release_log(now, log);
         if self.adopted.is_some() {
             self.clear_stale();
         }

@@ -37,13 +37,13 @@ impl InFlight {
         for slot in &mut self.slots {
             let Some(entry) = slot else { continue };
             match entry.exchange {
-                Exchange::AtLeastOnce | Exchange::ExactlyOnce => {
+                Exchange::AtLeastOnce | Exchange::ExactlyOnce | Exchange::Recording => {
                     if entry.start < sent {
                         *log.first_byte_mut(entry.start) |= DUP;
                     }
                     entry.arrived |= entry.end() <= sent;
                 }
-                Exchange::Release => {}
+                Exchange::Reserved | Exchange::Release { .. } => {}
                 Exchange::Subscribe { .. } | Exchange::Unsubscribe => {
                     if entry.end() <= cut {
                         // Requests that went ahead of the log lie at the same place. Their
@@ -56,17 +56,20 @@ impl InFlight {
             }
         }
         self.requests -= requests.len();
-        self.dead.retain(|(start, _)| *start >= cut);
         self.compact(log, cut);
         requests.sort_unstable();
         requests.into_iter().map(|(_, _, key)| key).collect()
     }
 
-    /// Returns the ranges of the log that a connection with the same session leaves out, in order.
-    pub(in crate::session) fn left_out(&self) -> Vec<(LogOffset, LogOffset)> {
+    /// Returns the ranges of the log from `head` on that a connection with the same session leaves
+    /// out, in order.
+    pub(in crate::session) fn left_out(&self, head: LogOffset) -> Vec<(LogOffset, LogOffset)> {
         let kept = self.slots.iter().flatten().filter(|entry| entry.is_kept());
         let kept = kept.map(|entry| (entry.start, entry.end()));
-        let mut ranges: Vec<_> = kept.chain(self.dead.iter().copied()).collect();
+        let dead = self.dead.iter().copied();
+        let mut ranges: Vec<_> = kept
+            .chain(dead.filter(|(start, _)| *start >= head))
+            .collect();
         ranges.sort_unstable();
         ranges
     }
@@ -111,7 +114,7 @@ impl InFlight {
                 continue;
             }
             let first_byte = log.first_byte_mut(start);
-            let released = entry.exchange == Exchange::Release;
+            let released = matches!(entry.exchange, Exchange::Release { .. });
             if !released && *first_byte & DUP == 0 {
                 entries.push((entry, false));
                 continue;
@@ -133,9 +136,12 @@ impl InFlight {
     /// Puts back the publishes that are left, in order, those that are new with new identifiers.
     fn reenter(&mut self, entries: Vec<(Entry, bool)>, log: &mut OutboundLog) {
         for slot in &mut self.slots {
-            slot.take_if(|entry| !entry.exchange.is_request());
+            slot.take_if(|entry| {
+                !entry.exchange.is_request() && entry.exchange != Exchange::Reserved
+            });
         }
-        self.publishes = 0;
+        self.publishes = self.reserved;
+        self.recording = 0;
         self.publish_bytes = 0;
         self.unreleased = 0;
         // Those that keep their identifier first, so that no other gets it; the order follows.
@@ -160,12 +166,12 @@ impl Entry {
     /// Returns the entry of the same message in a new session.
     const fn renewed(self, arrived: bool) -> Self {
         let exchange = match self.exchange {
-            Exchange::Release => Exchange::ExactlyOnce,
+            Exchange::Release { .. } => Exchange::ExactlyOnce,
             other => other,
         };
         Self {
             exchange,
-            release: super::NOWHERE,
+            release: self.start,
             arrived: false,
             twice: self.twice | arrived,
             ..self

@@ -1,0 +1,213 @@
+//! What differs where the caller records each step before a packet tells of it: identifiers without
+//! a message, messages whose PUBREC is not recorded yet, and what an earlier process left.
+//!
+//! ```text
+//!          reserve           PUBLISH             PUBREC            recorded        PUBCOMP
+//!   free ─────────► Reserved ───────► ExactlyOnce ──────► Recording ────────► Release ──────► free
+//! ```
+//! A message is never kept beside its PUBREL here: the caller has it.
+
+use super::{Entry, Exchange, InFlight, NOWHERE};
+use crate::outbound_log::LogOffset;
+use crate::packet::PacketId;
+use crate::session::{Fate, OnSessionLoss, TicketKey};
+
+/// What a PUBREC is about, for an identifier that is reserved or whose message awaits it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::session) enum ToRecord {
+    /// The message under this key: from now on it awaits the record.
+    First(TicketKey),
+    /// A message whose PUBREC is being recorded.
+    Again,
+    /// Nothing that can have come to the server.
+    Nothing,
+}
+
+impl InFlight {
+    /// Takes an identifier from [`InFlight::free_id`] for a message that comes later.
+    pub(in crate::session) fn reserve(&mut self, packet_id: PacketId, key: TicketKey) {
+        self.next = super::successor(packet_id);
+        self.enter(Entry {
+            start: NOWHERE,
+            release: NOWHERE,
+            len: 0,
+            key,
+            packet_id,
+            exchange: Exchange::Reserved,
+            arrived: false,
+            twice: false,
+        });
+    }
+
+    /// Tells whether the identifier is reserved under this key.
+    pub(in crate::session) fn is_reserved(&self, packet_id: PacketId, key: TicketKey) -> bool {
+        self.any_entry(packet_id)
+            .is_some_and(|entry| entry.exchange == Exchange::Reserved && entry.key == key)
+    }
+
+    /// Frees an identifier; `false` if it is not reserved.
+    pub(in crate::session) fn unreserve(&mut self, packet_id: PacketId) -> bool {
+        let slot = self.slot(packet_id);
+        let is_it = |entry: &mut Entry| {
+            entry.packet_id == packet_id && entry.exchange == Exchange::Reserved
+        };
+        let taken = self
+            .slots
+            .get_mut(slot)
+            .and_then(|slot| slot.take_if(is_it));
+        if taken.is_some() {
+            self.publishes -= 1;
+            self.reserved -= 1;
+        }
+        taken.is_some()
+    }
+
+    /// Enters the message of `len` bytes at `start` under its identifier, which is reserved.
+    pub(in crate::session) fn publish_reserved(
+        &mut self,
+        packet_id: PacketId,
+        start: LogOffset,
+        len: usize,
+        key: TicketKey,
+    ) {
+        let next = self.next;
+        if self.unreserve(packet_id) {
+            self.insert(packet_id, Exchange::ExactlyOnce, start, len, key);
+        }
+        // Identifiers go on behind those that were given later.
+        self.next = next;
+    }
+
+    /// Tells whether the identifier belongs to no packet.
+    pub(in crate::session) fn is_free(&self, packet_id: PacketId) -> bool {
+        self.any_entry(packet_id).is_none()
+    }
+
+    /// Enters a packet of an earlier process under its identifier, which is free. There must be
+    /// fewer packets in flight than identifiers.
+    pub(in crate::session) fn restore(
+        &mut self,
+        packet_id: PacketId,
+        exchange: Exchange,
+        start: LogOffset,
+        len: usize,
+        key: TicketKey,
+    ) {
+        // Ends, because the largest table has a slot for each identifier.
+        while self.len() * 2 >= self.slots.len() || self.slots[self.slot(packet_id)].is_some() {
+            if self.slots.len() == super::SLOTS_MAX {
+                break;
+            }
+            self.grow();
+        }
+        self.insert(packet_id, exchange, start, len, key);
+        let slot = self.slot(packet_id);
+        if let Some(entry) = &mut self.slots[slot] {
+            entry.arrived = true;
+        }
+    }
+
+    /// Tells whether a PUBREC with this identifier is one for [`InFlight::begin_record`].
+    pub(in crate::session) fn is_to_be_recorded(&self, packet_id: PacketId) -> bool {
+        self.any_entry(packet_id).is_some_and(|entry| {
+            matches!(
+                entry.exchange,
+                Exchange::Reserved | Exchange::ExactlyOnce | Exchange::Recording
+            )
+        })
+    }
+
+    /// Notes that PUBREC came, for a message all bytes of which lie before `sent`; or, where `early`
+    /// says so, for one that has come to the server on an earlier connection.
+    pub(in crate::session) fn begin_record(
+        &mut self,
+        packet_id: PacketId,
+        sent: LogOffset,
+        early: bool,
+    ) -> ToRecord {
+        let slot = self.slot(packet_id);
+        let entry = self.slots.get_mut(slot).and_then(Option::as_mut);
+        match entry.filter(|entry| entry.packet_id == packet_id) {
+            Some(entry) if entry.exchange == Exchange::Recording => ToRecord::Again,
+            Some(entry)
+                if entry.exchange == Exchange::ExactlyOnce
+                    && (entry.end() <= sent || (early && entry.arrived)) =>
+            {
+                entry.exchange = Exchange::Recording;
+                self.recording += 1;
+                ToRecord::First(entry.key)
+            }
+            _ => ToRecord::Nothing,
+        }
+    }
+
+    /// Returns where the message lies whose PUBREC is being recorded, if there is such a one under
+    /// this identifier and key.
+    pub(in crate::session) fn recording(
+        &self,
+        packet_id: PacketId,
+        key: TicketKey,
+    ) -> Option<(LogOffset, LogOffset)> {
+        let entry = self.any_entry(packet_id)?;
+        (entry.exchange == Exchange::Recording && entry.key == key)
+            .then(|| (entry.start, entry.end()))
+    }
+
+    /// Notes that this part of the log is not sent by a later connection.
+    pub(in crate::session) fn leave_out(&mut self, start: LogOffset, end: LogOffset) {
+        self.dead.push((start, end));
+    }
+
+    /// Takes out everything but requests and reserved identifiers, because the server has lost the
+    /// session, and tells what becomes of each message, in the order of publishing.
+    pub(in crate::session) fn hand_back(
+        &mut self,
+        policy: OnSessionLoss,
+        mut tell: impl FnMut(TicketKey, Fate),
+    ) {
+        self.drop_dead();
+        let mut entries = Vec::with_capacity(self.order.len());
+        for (start, packet_id) in std::mem::take(&mut self.order) {
+            let slot = self.slot(packet_id);
+            let Some(entry) = self.slots[slot].take() else {
+                continue;
+            };
+            self.dead.push((start, entry.end()));
+            entries.push(entry);
+        }
+        self.publishes = self.reserved;
+        self.publish_bytes = 0;
+        self.unreleased = 0;
+        self.recording = 0;
+        // Where a PUBREL lies says when PUBREC came, and not when the message was published.
+        entries.sort_unstable_by_key(|entry| entry.release);
+        for entry in entries {
+            let maybe_sent = entry.arrived
+                || matches!(
+                    entry.exchange,
+                    Exchange::Recording | Exchange::Release { .. }
+                );
+            let is_given_up = maybe_sent
+                && entry.exchange != Exchange::AtLeastOnce
+                && policy == OnSessionLoss::Finish;
+            let fate = if is_given_up {
+                Fate::GivenUp
+            } else {
+                Fate::HandedBack { maybe_sent }
+            };
+            tell(entry.key, fate);
+        }
+    }
+
+    /// Returns how many publishes are in flight, without identifiers that are reserved.
+    #[inline]
+    pub(in crate::session) const fn published(&self) -> usize {
+        self.publishes - self.reserved
+    }
+
+    /// Returns how many publishes the server will still answer, as things stand.
+    #[inline]
+    pub(in crate::session) const fn awaited(&self) -> usize {
+        self.publishes - self.reserved - self.recording
+    }
+}
