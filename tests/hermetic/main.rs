@@ -24,6 +24,7 @@ mod broker_sessions;
 mod counting;
 mod cuts;
 mod demo;
+mod durable;
 mod exactly_once;
 mod flood;
 mod handler_failures;

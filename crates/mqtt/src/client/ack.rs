@@ -229,7 +229,7 @@ impl StallWatch {
 impl State {
     /// Notes that one taker is done with a message; the last one acknowledges it.
     pub(super) fn done(&mut self, shared: &Shared, ack: AckToken) {
-        if self.subscriptions.done(ack) && self.session.acknowledge(ack) {
+        if self.subscriptions.done(ack) && self.finish_received(ack) {
             shared.wake.set();
         }
     }

@@ -419,6 +419,12 @@ fn outputs(shared: &Shared, up: &mut Option<Instant>, state: &mut State) -> Resu
                     // It sends what it kept before the program may be ready.
                     state.early.begin(now());
                 }
+                if !session_present {
+                    state.forget_gates();
+                }
+                if let Some(durable) = &state.durable {
+                    durable.room();
+                }
                 if !session_present || shared.options.resubscribe == Resubscribe::Always {
                     state.ask_for_all();
                 }

@@ -15,6 +15,7 @@ use super::Client;
 use super::error::EndCause;
 use super::handler;
 use super::shared::Shared;
+use crate::store::Report;
 
 /// Events that wait for the program's function; one more drops the oldest.
 pub const EVENTS_MAX: usize = 64;
@@ -65,6 +66,11 @@ pub enum Event {
     AckExpired {
         /// The topic name of the message.
         topic: String,
+    },
+    /// The store of the client found something, or something went wrong with it.
+    Store {
+        /// What.
+        report: Report,
     },
 }
 

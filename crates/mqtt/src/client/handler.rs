@@ -313,7 +313,7 @@ pub(super) fn start(shared: &Rc<Shared>, id: SubscriptionId) -> bool {
 
 /// Acknowledges a message that has no taker left.
 pub(super) fn acknowledge_last(shared: &Rc<Shared>, ack: AckToken) {
-    if shared.state().session.acknowledge(ack) {
+    if shared.state().finish_received(ack) {
         shared.wake.set();
     }
 }

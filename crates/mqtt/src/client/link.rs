@@ -22,12 +22,14 @@ use super::ack::StallWatch;
 use super::driver::{self, Served};
 use super::error::EndCause;
 use super::event::{self, Event};
+use super::feeder;
 use super::handler;
 use super::remote;
 use super::shared::{Shared, State, now};
 use super::ticket::Outcome;
 use crate::packet::ConnectReason;
 use crate::session::{CloseCause, Fate, Output};
+use crate::store::DoneCause;
 use crate::time::Time;
 
 /// How long until another fiber is tried for user code that got none.
@@ -52,14 +54,24 @@ pub(super) fn serve_one(shared: &Rc<Shared>, socket: Socket) {
 }
 
 /// The body of the fiber of a client that makes its connections itself.
-pub(super) fn serve(shared: &Rc<Shared>, mut dial: impl FnMut() -> Result<Socket, safe_rt::Error>) {
+pub(super) fn serve(shared: &Rc<Shared>, dial: impl FnMut() -> Result<Socket, safe_rt::Error>) {
     let _guard = EndOnPanic(shared);
+    let cause = feeder::with_store(shared, || stay_connected(shared, dial));
+    finish(shared, cause);
+    handle_the_rest(shared);
+}
+
+/// Makes one connection after the other until there is a reason to end.
+fn stay_connected(
+    shared: &Rc<Shared>,
+    mut dial: impl FnMut() -> Result<Socket, safe_rt::Error>,
+) -> Arc<EndCause> {
     let mut backoff = Backoff::new(shared.options.backoff);
     let mut pause_for = backoff.first_delay(random());
     let mut earliest = Duration::ZERO;
-    let cause = loop {
+    loop {
         if let Err(cause) = pause(shared, pause_for, earliest) {
-            break Arc::new(cause);
+            return Arc::new(cause);
         }
         let began = Instant::now();
         let served = connect(shared, &mut dial);
@@ -67,10 +79,10 @@ pub(super) fn serve(shared: &Rc<Shared>, mut dial: impl FnMut() -> Result<Socket
         if is_final(shared, &cause) {
             if served.up.is_some() {
                 tell_of_end(shared, true, &cause, None);
-                break cause;
+                return cause;
             }
             // What became of the attempt does not matter.
-            break Arc::new(EndCause::Closed);
+            return Arc::new(EndCause::Closed);
         }
         if let Some(since) = served.up {
             // That was for an attempt before it.
@@ -81,9 +93,7 @@ pub(super) fn serve(shared: &Rc<Shared>, mut dial: impl FnMut() -> Result<Socket
         earliest = backoff.earliest(began.elapsed());
         tell_of_end(shared, served.up.is_some(), &cause, Some(pause_for));
         between_connections(shared, None);
-    };
-    finish(shared, cause);
-    handle_the_rest(shared);
+    }
 }
 
 /// Makes one connection and serves it until it ends.
@@ -290,6 +300,14 @@ impl State {
             Output::RequestLost { key } => self.ask_again(key),
             Output::SessionLost {
                 key,
+                fate: Fate::HandedBack { maybe_sent },
+            } => self.take_back(key, maybe_sent),
+            Output::SessionLost {
+                key,
+                fate: Fate::GivenUp,
+            } if self.durable.is_some() => self.settle_stored(key, DoneCause::SessionLost),
+            Output::SessionLost {
+                key,
                 fate: Fate::GivenUp,
             } => {
                 self.tickets.settle(key, Outcome::SessionLost);
@@ -316,7 +334,9 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
             state.end = Some(cause);
         }
         let flushed = state.flushed;
-        state.tickets.settle_all(flushed);
+        let durable = state.durable.as_ref();
+        let keeps = durable.is_some_and(|durable| durable.store.level().is_some());
+        state.tickets.settle_all(flushed, keeps);
         for (_, fate) in std::mem::take(&mut state.remote_unsent) {
             let waker = fate.settle(Ok(Outcome::Withdrawn));
             state.tickets.wakers.extend(waker);
@@ -367,7 +387,7 @@ mod tests {
     fn a_panic_of_the_driver_is_told_to_everyone_who_waits() {
         let end = fiber::run(|| {
             let id = ClientId::new("meter").unwrap();
-            let shared = Rc::new(Shared::new(ClientOptions::new(id)));
+            let shared = Rc::new(Shared::new(ClientOptions::new(id), false));
             let driver = Rc::clone(&shared);
             let panics = move || {
                 let _guard = EndOnPanic(&driver);

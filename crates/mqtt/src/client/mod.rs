@@ -8,9 +8,11 @@ mod ack;
 mod answers;
 mod asks;
 mod driver;
+mod durable;
 mod early;
 mod error;
 mod event;
+mod feeder;
 mod handler;
 mod inbox;
 mod link;
@@ -28,6 +30,7 @@ mod request;
 mod room;
 mod shared;
 mod special;
+mod stored;
 mod subscribe;
 mod subscription;
 mod ticket;
@@ -72,8 +75,8 @@ use crate::session::{ArgumentError, Phase};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Remaining {
-    /// QoS 1 and 2 messages that the broker had not acknowledged. They are lost to this client; the
-    /// broker may have them.
+    /// QoS 1 and 2 messages that the broker had not acknowledged. Without a store that outlives the
+    /// client they are lost to it; the broker may have them.
     pub unacknowledged: usize,
     /// Bytes that never left.
     pub unsent_bytes: usize,
@@ -83,7 +86,8 @@ pub struct Remaining {
 ///
 /// [`Client::open`] makes one that connects by itself and stays connected; [`Client::over`] makes
 /// one over a connection that the program has. Its session, what is under way and what it has
-/// subscribed to, lives in memory and outlives each connection.
+/// subscribed to, lives in memory and outlives each connection; with [`ClientOptions::store`] what is
+/// under way outlives the program too.
 ///
 /// Clones share the client. When the last one is dropped the client leaves in order: what was
 /// published is sent, then DISCONNECT, within two seconds (MQTT3-3.14). While no connection is
@@ -131,9 +135,11 @@ impl Client {
     /// A client that connects to `endpoint` by itself, stays connected and never gives up: after
     /// the end of a connection, whatever the cause, it makes another one, later and later while that
     /// fails ([`ClientOptions::backoff`]). Messages may be published, and subscriptions declared, at
-    /// once; they go out when there is a connection. Does not yield.
+    /// once; they go out when there is a connection. Does not yield without a store.
     ///
     /// The broker is asked to keep the session unless [`ClientOptions::clean_start`] says otherwise.
+    /// With [`ClientOptions::store`] this goes on with what is in the store, and yields while messages
+    /// that were in flight are read from it: [`Client::stored`] returns their tickets.
     ///
     /// # Examples
     ///
@@ -160,7 +166,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Argument`] for settings that make no CONNECT, [`Error::Spawn`] without room for a
-    /// fiber and outside a runtime.
+    /// fiber and outside a runtime, [`Error::Store`] where the store cannot be read.
     pub fn open(endpoint: &Endpoint, options: ClientOptions) -> Result<Self, Error> {
         let (endpoint, dial) = (endpoint.clone(), options.dial.clone());
         Self::open_by(move || safe_rt::dial(&endpoint, &dial), options)
@@ -179,7 +185,8 @@ impl Client {
         options: ClientOptions,
     ) -> Result<Self, Error> {
         options.login.connect(&options.client_id, false)?;
-        let client = Self::new(options);
+        let client = Self::new(options, true);
+        feeder::restore(&client.shared)?;
         client.shared.state().served = true;
         let shared = Rc::clone(&client.shared);
         let served = FiberBuilder::new()
@@ -199,13 +206,13 @@ impl Client {
     /// taken until [`Client::attach`] gives it another.
     #[must_use]
     pub fn over(socket: impl Into<Socket>, options: ClientOptions) -> Self {
-        let client = Self::new(options);
+        let client = Self::new(options, false);
         client.shared.state().socket = Some(socket.into());
         client
     }
 
-    fn new(options: ClientOptions) -> Self {
-        let shared = Rc::new(Shared::new(options));
+    fn new(options: ClientOptions, stores: bool) -> Self {
+        let shared = Rc::new(Shared::new(options, stores));
         shared.handles.set(1);
         Self {
             shared,
@@ -377,7 +384,7 @@ impl Client {
     /// How many messages of QoS 1 and 2 are not acknowledged yet, sent or not. Does not yield.
     #[must_use]
     pub fn unacknowledged(&self) -> usize {
-        self.shared.state().session.unacknowledged()
+        self.shared.state().unacknowledged()
     }
 
     /// When bytes last went in either direction on the present connection, or the one before;
@@ -418,7 +425,7 @@ impl Client {
         let remaining = {
             let mut state = self.shared.state();
             let remaining = Remaining {
-                unacknowledged: state.session.unacknowledged(),
+                unacknowledged: state.unacknowledged(),
                 unsent_bytes: state.log.tail().since(state.flushed.max(state.log.head())),
             };
             state.leaving = true;

@@ -1,6 +1,7 @@
 //! What a client is set to.
 
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use safe_rt::{BackoffOptions, DialOptions};
@@ -8,6 +9,7 @@ use safe_rt::{BackoffOptions, DialOptions};
 use super::login::Login;
 use crate::packet::{ClientId, QoS};
 use crate::session::OnSessionLoss;
+use crate::store::Store;
 
 /// Keep-alive unless set otherwise (MQTT3-3.1.2.10).
 pub const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(60);
@@ -62,6 +64,7 @@ pub struct ClientOptions {
     pub(crate) on_session_loss: OnSessionLoss,
     pub(crate) resubscribe: Resubscribe,
     pub(crate) manual_ack_timeout: Duration,
+    pub(crate) store: Option<Rc<dyn Store>>,
     pub(crate) dial: DialOptions,
     pub(crate) backoff: BackoffOptions,
 }
@@ -93,6 +96,7 @@ impl ClientOptions {
             on_session_loss: OnSessionLoss::default(),
             resubscribe: Resubscribe::default(),
             manual_ack_timeout: MANUAL_ACK_TIMEOUT_DEFAULT,
+            store: None,
             dial: DialOptions::default(),
             backoff: BackoffOptions::new(),
         }
@@ -195,6 +199,20 @@ impl ClientOptions {
     #[must_use]
     pub fn manual_ack_timeout(mut self, timeout: Duration) -> Self {
         self.manual_ack_timeout = timeout;
+        self
+    }
+
+    /// Where messages of QoS 1 and 2 are kept until the broker has them, and what the session must not
+    /// forget with them; for [`super::Client::open`] alone, which goes on with what is in it. A store
+    /// is for one client at a time.
+    ///
+    /// With [`store::File`](crate::store::File) they outlive the program, and at
+    /// [`Level::Synced`](crate::store::Level::Synced) a power cut; then a publish waits for
+    /// [`Wait::Stored`](super::Wait::Stored) unless told otherwise. How many there may be is the
+    /// store's business; a publish waits for room.
+    #[must_use]
+    pub fn store(mut self, store: impl Store + 'static) -> Self {
+        self.store = Some(Rc::new(store));
         self
     }
 

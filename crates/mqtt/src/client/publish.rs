@@ -9,6 +9,7 @@ use super::shared::{Shared, State};
 use super::ticket::{Outcome, Ticket, Wait};
 use crate::packet::QoS;
 use crate::session::{NoRoom, Outgoing, Rejected, TicketKey};
+use crate::store::{Key, Level, Store};
 
 /// A message to be published.
 ///
@@ -21,7 +22,9 @@ use crate::session::{NoRoom, Outgoing, Rejected, TicketKey};
 #[derive(Clone, Copy, Debug)]
 pub struct Publish<'a> {
     outgoing: Outgoing<'a>,
-    wait: Wait,
+    /// How far the call waits, if that was said.
+    wait: Option<Wait>,
+    key: Option<Key>,
 }
 
 impl<'a> Publish<'a> {
@@ -36,7 +39,8 @@ impl<'a> Publish<'a> {
         };
         Self {
             outgoing,
-            wait: Wait::None,
+            wait: None,
+            key: None,
         }
     }
 
@@ -54,10 +58,21 @@ impl<'a> Publish<'a> {
         self
     }
 
-    /// How far the call waits.
+    /// How far the call waits; [`Wait::None`] unless set, and [`Wait::Stored`] where a store is to
+    /// outlive power cuts.
     #[must_use]
     pub fn wait(mut self, wait: Wait) -> Self {
-        self.wait = wait;
+        self.wait = Some(wait);
+        self
+    }
+
+    /// Gives the message a name, so that publishing it again, after a crash as well, does nothing: as
+    /// long as a message with this name is in the store, or is among the last
+    /// [`OUTCOMES_MAX`](crate::store::OUTCOMES_MAX) that were and had one, a publish returns a ticket
+    /// of that one. Without a store, and at QoS 0, it means nothing.
+    #[must_use]
+    pub fn key(mut self, key: Key) -> Self {
+        self.key = Some(key);
         self
     }
 
@@ -65,8 +80,20 @@ impl<'a> Publish<'a> {
         self.outgoing
     }
 
-    pub(super) const fn level(&self) -> Wait {
-        self.wait
+    pub(super) fn level(&self) -> Wait {
+        self.wait.unwrap_or_default()
+    }
+
+    /// How far the call waits with this store.
+    pub(super) fn level_with(&self, store: &dyn Store) -> Wait {
+        self.wait.unwrap_or_else(|| match store.level() {
+            Some(Level::Synced) => Wait::Stored,
+            Some(Level::Flushed) | None => Wait::None,
+        })
+    }
+
+    pub(super) const fn name(&self) -> Option<Key> {
+        self.key
     }
 }
 
@@ -83,6 +110,9 @@ impl Client {
     /// [`PublishError::Full`]: the message was not accepted. [`PublishError::Wait`]: it was, and
     /// its ticket is in the error.
     pub fn publish(&self, publish: Publish<'_>) -> Result<Ticket, PublishError> {
+        if self.shared.stores && publish.outgoing.qos != QoS::AtMostOnce {
+            return self.publish_stored(&publish);
+        }
         let mut ticket = match admit(&self.shared, &publish)? {
             Ok(ticket) => ticket,
             Err(room) => self.shared.limited(|| {
@@ -90,8 +120,8 @@ impl Client {
                 self.shared.enter_in_turn(room, PublishError::Full, enter)
             })?,
         };
-        if publish.wait > Wait::Stored
-            && let Err(cause) = ticket.wait(publish.wait)
+        if publish.level() > Wait::Stored
+            && let Err(cause) = ticket.wait(publish.level())
         {
             return Err(PublishError::Wait(WaitError { cause, ticket }));
         }
@@ -118,7 +148,7 @@ fn admit(shared: &Rc<Shared>, publish: &Publish<'_>) -> Result<Result<Ticket, Ro
 
 /// Finds out whether it is worth to wait in line.
 #[cold]
-fn check(state: &State, publish: &Publish<'_>) -> Result<(), PublishError> {
+pub(super) fn check(state: &State, publish: &Publish<'_>) -> Result<(), PublishError> {
     if let Some(cause) = state.refusal() {
         return Err(PublishError::Full(cause));
     }

@@ -13,6 +13,7 @@ use super::subscription::{Delivered, INBOUND_BYTES_MAX, Routed, Special};
 use super::ticket::Outcome;
 use crate::packet::{PacketRef, Publish};
 use crate::session::{AckToken, Effect, Input};
+use crate::store::DoneCause;
 use crate::time::Time;
 
 /// Hands a packet to the session and acts on what it says.
@@ -31,6 +32,11 @@ pub(super) fn handle_packet(
         .map_err(EndCause::Peer)?;
     match (effect, packet) {
         (Effect::Completed { key, maybe_twice }, _) => {
+            if state.durable.is_some() {
+                let maybe_twice = maybe_twice | state.tickets.is_maybe_sent(key);
+                state.settle_stored(key, DoneCause::Acked { maybe_twice });
+                return Ok(());
+            }
             state.tickets.settle(key, Outcome::Acked { maybe_twice });
             state.wake_for_room(Room::Window);
             state.wake_for_room(Room::ExactlyOnce);
@@ -78,15 +84,9 @@ pub(super) fn handle_packet(
                 .settle(key, Outcome::Acked { maybe_twice: false });
             state.wake_for_room(Room::Requests);
         }
-        // The last two are of a session with a record, which this is not.
-        (
-            Effect::Nothing
-            | Effect::Deliver { .. }
-            | Effect::SubAcked { .. }
-            | Effect::Recorded { .. }
-            | Effect::Released { .. },
-            _,
-        ) => {}
+        (Effect::Recorded { key, packet_id }, _) => state.on_recorded(key, packet_id, now),
+        (Effect::Released { packet_id, known }, _) => state.on_released(packet_id, known, now),
+        (Effect::Nothing | Effect::Deliver { .. } | Effect::SubAcked { .. }, _) => {}
     }
     Ok(())
 }
@@ -131,7 +131,7 @@ impl State {
 
     /// Acknowledges a message that has no taker left.
     fn acknowledge(&mut self, shared: &Shared, ack: AckToken) {
-        if self.session.acknowledge(ack) {
+        if self.finish_received(ack) {
             shared.wake.set();
         }
     }

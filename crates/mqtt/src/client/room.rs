@@ -22,11 +22,13 @@ pub(super) enum Room {
     Requests,
     /// A place among the QoS 2 messages under way.
     ExactlyOnce,
+    /// A place in the store.
+    Store,
 }
 
 /// The lines of those who wait, one for each [`Room`].
 #[derive(Debug, Default)]
-pub(super) struct Lines([Line; 4]);
+pub(super) struct Lines([Line; 5]);
 
 #[derive(Debug, Default)]
 struct Line {
@@ -58,7 +60,14 @@ impl Lines {
 
     /// Wakes everyone, because there will be no room at all.
     pub(super) fn wake_all(&mut self) {
-        for room in [Room::Window, Room::Log, Room::Requests, Room::ExactlyOnce] {
+        let all = [
+            Room::Window,
+            Room::Log,
+            Room::Requests,
+            Room::ExactlyOnce,
+            Room::Store,
+        ];
+        for room in all {
             self.wake(room, usize::MAX);
         }
     }
@@ -67,7 +76,7 @@ impl Lines {
 impl State {
     /// Wakes those for whom there may be room of any kind for a message.
     pub(super) fn wake_for_all_room(&mut self) {
-        for room in [Room::Window, Room::ExactlyOnce, Room::Log] {
+        for room in [Room::Window, Room::ExactlyOnce, Room::Log, Room::Store] {
             self.wake_for_room(room);
         }
     }
@@ -79,8 +88,11 @@ impl State {
             Room::Window => self.session.window_room(),
             Room::ExactlyOnce => self.exactly_once_room(),
             // How much each needs shows when it tries: one after the other.
-            Room::Log | Room::Requests => 1,
+            Room::Log | Room::Requests | Room::Store => 1,
         };
+        if let Some(durable) = &self.durable {
+            durable.room();
+        }
         self.lines.wake(room, places);
     }
 }
@@ -99,7 +111,8 @@ impl Shared {
         loop {
             self.wait_for_room(room, again).map_err(&refused)?;
             let mut state = self.state();
-            let entered = if room != Room::Log && state.lines.is_waited_for(Room::Log) {
+            let needs_log = !matches!(room, Room::Log | Room::Store);
+            let entered = if needs_log && state.lines.is_waited_for(Room::Log) {
                 Ok(Err(Room::Log))
             } else {
                 enter(&mut state)

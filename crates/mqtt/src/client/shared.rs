@@ -12,6 +12,7 @@ use safe_rt::Socket;
 use super::ack::StallWatch;
 use super::answers::Answers;
 use super::asks::Asks;
+use super::durable::Durable;
 use super::early::Early;
 use super::error::{EndCause, WaitCause};
 use super::event::{Event, Events};
@@ -61,6 +62,8 @@ pub(super) struct Shared {
     pub(super) wake: fiber::Event,
     /// [`super::Client`]s that the program holds.
     pub(super) handles: Cell<usize>,
+    /// Messages of QoS 1 and 2 are kept in a store.
+    pub(super) stores: bool,
 }
 
 pub(super) struct State {
@@ -68,6 +71,8 @@ pub(super) struct State {
     // there is the client.
     pub(super) session: Session,
     pub(super) log: OutboundLog,
+    /// What the store and this client have to do with each other, if it has one.
+    pub(super) durable: Option<Durable>,
     pub(super) login: Login,
     pub(super) tickets: Tickets,
     /// QoS 2 messages that may be under way.
@@ -132,18 +137,22 @@ impl Waiters {
 }
 
 impl Shared {
-    pub(super) fn new(options: ClientOptions) -> Self {
+    /// `stores` says that the store of the options is used.
+    pub(super) fn new(options: ClientOptions, stores: bool) -> Self {
+        let store = options.store.clone().filter(|_| stores);
         let session = Session::new(SessionOptions {
             version: Version::V311,
             window: options.window,
             connack_timeout: options.connect_timeout,
             on_session_loss: options.on_session_loss,
+            recorded: store.is_some(),
             ..SessionOptions::default()
         });
         Self {
             state: RefCell::new(State {
                 session,
                 log: OutboundLog::new(LOG_BYTES_MAX),
+                durable: store.clone().map(Durable::new),
                 login: options.login.clone(),
                 tickets: Tickets::default(),
                 exactly_once_window: options.exactly_once_window.into(),
@@ -176,6 +185,7 @@ impl Shared {
             options,
             wake: fiber::Event::new(),
             handles: Cell::new(0),
+            stores: store.is_some(),
         }
     }
 
@@ -347,11 +357,16 @@ impl State {
     pub(super) fn is_drained(&self) -> bool {
         match self.session.phase() {
             Phase::Idle | Phase::Connecting { .. } | Phase::Up { .. } => {
-                !self.served
-                    || (self.session.unacknowledged() == 0 && self.flushed >= self.log.tail())
+                !self.served || (self.unacknowledged() == 0 && self.flushed >= self.log.tail())
             }
             Phase::Draining { .. } | Phase::Leaving { .. } | Phase::Closed => true,
         }
+    }
+
+    /// How many QoS 1 and 2 messages are not acknowledged, sent or not.
+    pub(super) fn unacknowledged(&self) -> usize {
+        let waiting = self.durable.as_ref().map_or(0, Durable::waiting);
+        self.session.unacknowledged() + waiting
     }
 
     /// Wakes each `close` that waits for the last acknowledgement.

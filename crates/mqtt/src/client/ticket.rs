@@ -13,8 +13,11 @@ use super::remote_ticket::Fate;
 use super::shared::Shared;
 use crate::outbound_log::LogOffset;
 use crate::session::TicketKey;
+use crate::store::StorePos;
 
 const NO_SLOT: u32 = u32::MAX;
+/// The end of a packet that is not in the log.
+const NOWHERE: LogOffset = LogOffset(u64::MAX);
 
 /// How far a call waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,7 +25,9 @@ pub enum Wait {
     /// Until the message is in the bounded queue, which may mean waiting for room there.
     #[default]
     None,
-    /// Until the promise to deliver holds. With the session in memory that is as `None`.
+    /// Until the promise to deliver holds: the message is in the store, as durable as that makes it
+    /// ([`ClientOptions::store`](super::ClientOptions::store)). Without a store, and for QoS 0, that
+    /// is as `None`.
     Stored,
     /// Until every byte of it was accepted by the kernel, encryption included.
     Sent,
@@ -49,6 +54,15 @@ pub enum Outcome {
     SessionLost,
     /// The client ended before it was sent: the broker never saw all of it.
     Withdrawn,
+    /// The client ended before it was acknowledged; it is still in the store, and the next client
+    /// with that store goes on with it.
+    Kept,
+    /// The broker refused it, with this reason code.
+    Refused(u8),
+    /// It was too old to be sent.
+    Expired,
+    /// It was in the store and could not be sent or read any more, or a rule dropped it.
+    DroppedByPolicy,
 }
 
 /// A message that was accepted for delivery.
@@ -110,7 +124,8 @@ impl Ticket {
     pub fn wait(&mut self, level: Wait) -> Result<Option<Outcome>, WaitCause> {
         let shared = Rc::clone(&self.shared);
         match level {
-            Wait::None | Wait::Stored => {}
+            Wait::None => {}
+            Wait::Stored => shared.limited(|| self.wait_stored())?,
             Wait::Sent => shared.limited(|| self.wait_sent())?,
             Wait::Ack if self.slot == NO_SLOT => shared.limited(|| self.wait_sent())?,
             Wait::Ack => shared.limited(|| self.wait_settled())?,
@@ -136,35 +151,66 @@ impl Ticket {
         (self.slot != NO_SLOT).then_some(TicketKey(self.slot))
     }
 
+    /// Waits until the store is sure of the message.
+    fn wait_stored(&self) -> Result<(), WaitCause> {
+        let stored = self.shared.look_until(|state| {
+            let pos = self.key().and_then(|key| state.tickets.stored(key));
+            let (Some(pos), Some(durable)) = (pos, &state.durable) else {
+                return Some(Ok(()));
+            };
+            let settled = state.tickets.outcome(self.slot, self.generation).is_some();
+            if settled || durable.store.is_durable(pos) {
+                return Some(Ok(()));
+            }
+            if state.over {
+                let end = state.end.clone();
+                return Some(Err(end.map_or(WaitCause::Closed, WaitCause::ConnectionLost)));
+            }
+            durable.store.hurry();
+            None
+        });
+        stored?
+    }
+
     fn wait_sent(&self) -> Result<(), WaitCause> {
         loop {
-            let token = {
+            let (token, end) = {
                 let mut state = self.shared.state();
                 let settled = self.slot != NO_SLOT
                     && matches!(
                         state.tickets.outcome(self.slot, self.generation),
                         Some(Outcome::Acked { .. } | Outcome::SessionLost)
                     );
-                if state.flushed >= self.end || settled {
+                let end = self.key().map_or(self.end, |key| state.tickets.end(key));
+                if state.flushed >= end || settled {
                     return Ok(());
                 }
                 if let Some(end) = &state.end {
                     return Err(WaitCause::ConnectionLost(end.clone()));
                 }
                 let token = fiber::prepare()?;
-                state.wait_for_sent(self.end, token);
-                token
+                if end == NOWHERE {
+                    state.tickets.wait(self.slot, token);
+                } else {
+                    state.wait_for_sent(end, token);
+                }
+                (token, end)
             };
-            if let Err(stopped) = fiber::park() {
-                self.shared.state().forget_sent_waiter(token);
-                return Err(stopped.into());
+            let parked = fiber::park();
+            let mut state = self.shared.state();
+            if end == NOWHERE {
+                state.tickets.unwait(self.slot, token);
+            } else if parked.is_err() {
+                state.forget_sent_waiter(token);
             }
+            drop(state);
+            parked?;
         }
     }
 
     fn wait_settled(&self) -> Result<(), WaitCause> {
         loop {
-            {
+            let token = {
                 let mut state = self.shared.state();
                 let outcome = state.tickets.outcome(self.slot, self.generation);
                 match (outcome, &state.end) {
@@ -175,10 +221,11 @@ impl Ticket {
                     (None, None) => {}
                 }
                 let token = fiber::prepare()?;
-                state.tickets.slots[self.slot as usize].waiter = Some(token);
-            }
+                state.tickets.wait(self.slot, token);
+                token
+            };
             let parked = fiber::park();
-            self.shared.state().tickets.slots[self.slot as usize].waiter = None;
+            self.shared.state().tickets.unwait(self.slot, token);
             parked?;
         }
     }
@@ -209,8 +256,8 @@ pub(super) struct Tickets {
 #[derive(Debug)]
 struct Slot {
     generation: u32,
-    /// A [`Ticket`] or a waiting call holds it.
-    held: bool,
+    /// How many [`Ticket`]s and waiting calls hold it.
+    holders: u32,
     /// It is counted among the QoS 2 messages under way while it is open.
     exactly_once: bool,
     /// The session will settle it.
@@ -218,7 +265,13 @@ struct Slot {
     /// Where its packet ends in the log.
     end: LogOffset,
     outcome: Option<Outcome>,
+    /// Its message in the store, if it is there.
+    stored: Option<StorePos>,
+    /// The broker may have it, from a session that is over.
+    maybe_sent: bool,
     waiter: Option<Unparker>,
+    /// Those that wait beside the first.
+    more_waiters: Vec<Unparker>,
     /// Another thread waits for the outcome.
     fate: Option<Arc<Fate>>,
     next_free: Option<u32>,
@@ -234,25 +287,30 @@ impl Tickets {
                 let slot = &mut self.slots[index as usize];
                 self.free = slot.next_free;
                 slot.generation = slot.generation.wrapping_add(1);
-                slot.held = true;
+                slot.holders = 1;
                 slot.exactly_once = exactly_once;
                 slot.open = true;
                 slot.outcome = None;
+                slot.stored = None;
+                slot.maybe_sent = false;
                 index
             }
             None => {
                 self.slots.push(Slot {
                     generation: 0,
-                    held: true,
+                    holders: 1,
                     exactly_once,
                     open: true,
                     end: LogOffset::default(),
                     outcome: None,
+                    stored: None,
+                    maybe_sent: false,
                     waiter: None,
+                    more_waiters: Vec::new(),
                     fate: None,
                     next_free: None,
                 });
-                u32::try_from(self.slots.len() - 1).expect("at most 65 535 packets are in flight")
+                u32::try_from(self.slots.len() - 1).expect("slots are counted in 32 bits")
             }
         };
         TicketKey(index)
@@ -261,8 +319,110 @@ impl Tickets {
     /// Opens a slot that nobody holds and that the session will settle.
     pub(super) fn open_unheard(&mut self) -> TicketKey {
         let key = self.open(false);
-        self.slots[key.0 as usize].held = false;
+        self.slots[key.0 as usize].holders = 0;
         key
+    }
+
+    /// Opens a slot that nobody holds, of a message in the store, which is not in the log yet.
+    pub(super) fn open_stored(&mut self, pos: StorePos, maybe_sent: bool) -> TicketKey {
+        let key = self.open_unheard();
+        let slot = &mut self.slots[key.0 as usize];
+        slot.stored = Some(pos);
+        slot.maybe_sent = maybe_sent;
+        slot.end = NOWHERE;
+        key
+    }
+
+    /// Makes one more ticket of a slot that is open.
+    pub(super) fn another(&mut self, shared: &Rc<Shared>, key: TicketKey) -> Ticket {
+        let slot = &mut self.slots[key.0 as usize];
+        slot.holders += 1;
+        Ticket {
+            shared: Rc::clone(shared),
+            end: slot.end,
+            slot: key.0,
+            generation: slot.generation,
+        }
+    }
+
+    /// Makes the ticket of a message that was done before.
+    pub(super) fn settled(&mut self, shared: &Rc<Shared>, outcome: Outcome) -> Ticket {
+        let key = self.open(false);
+        self.settle(key, outcome);
+        self.ticket(shared, key, LogOffset::default())
+    }
+
+    /// The message of a slot, if that is in the store.
+    #[inline]
+    pub(super) fn stored(&self, key: TicketKey) -> Option<StorePos> {
+        self.slots[key.0 as usize].stored
+    }
+
+    /// Where the packet of a slot ends in the log.
+    fn end(&self, key: TicketKey) -> LogOffset {
+        self.slots[key.0 as usize].end
+    }
+
+    /// Notes that the message of a slot has come into the log.
+    pub(super) fn admitted(&mut self, key: TicketKey, end: LogOffset) {
+        self.slots[key.0 as usize].end = end;
+        self.wake(key.0);
+    }
+
+    /// Counts a message among the QoS 2 messages under way.
+    pub(super) fn begin_exactly_once(&mut self, key: TicketKey) {
+        let slot = &mut self.slots[key.0 as usize];
+        self.exactly_once += usize::from(!slot.exactly_once);
+        slot.exactly_once = true;
+    }
+
+    /// Whether a message is one of QoS 2 under way.
+    pub(super) fn is_exactly_once(&self, key: TicketKey) -> bool {
+        self.slots[key.0 as usize].exactly_once
+    }
+
+    /// Notes that the message of a slot is out of the session again; returns whether the broker may
+    /// have it.
+    pub(super) fn hand_back(&mut self, key: TicketKey, maybe_sent: bool) -> bool {
+        let slot = &mut self.slots[key.0 as usize];
+        self.exactly_once -= usize::from(slot.exactly_once);
+        slot.exactly_once = false;
+        slot.end = NOWHERE;
+        slot.maybe_sent |= maybe_sent;
+        slot.maybe_sent
+    }
+
+    /// Whether the broker may have the message of a slot from a session that is over.
+    pub(super) fn is_maybe_sent(&self, key: TicketKey) -> bool {
+        self.slots[key.0 as usize].maybe_sent
+    }
+
+    fn wait(&mut self, slot: u32, token: Unparker) {
+        let slot = &mut self.slots[slot as usize];
+        if slot.waiter.is_none() {
+            slot.waiter = Some(token);
+        } else {
+            slot.more_waiters.push(token);
+        }
+    }
+
+    fn unwait(&mut self, slot: u32, token: Unparker) {
+        let slot = &mut self.slots[slot as usize];
+        if slot.waiter == Some(token) {
+            slot.waiter = None;
+        } else {
+            slot.more_waiters.retain(|other| *other != token);
+        }
+    }
+
+    fn wake(&mut self, slot: u32) {
+        let slot = &mut self.slots[slot as usize];
+        if let Some(waiter) = slot.waiter.take() {
+            waiter.unpark();
+        }
+        for waiter in slot.more_waiters.drain(..) {
+            waiter.unpark();
+        }
     }
 
     /// Makes the ticket of a slot whose packet was accepted.
@@ -280,7 +440,7 @@ impl Tickets {
     /// Takes back a slot that was opened for a packet that was then not accepted.
     pub(super) fn cancel(&mut self, key: TicketKey) {
         let slot = &mut self.slots[key.0 as usize];
-        slot.held = false;
+        slot.holders = 0;
         self.exactly_once -= usize::from(slot.exactly_once);
         self.free_slot(key.0);
     }
@@ -301,32 +461,34 @@ impl Tickets {
         if let Some(fate) = slot.fate.take() {
             self.wakers.extend(fate.settle(Ok(outcome)));
         }
-        if !slot.held {
+        if slot.holders == 0 {
             self.free_slot(key.0);
-        } else if let Some(waiter) = slot.waiter.take() {
-            waiter.unpark();
+        } else {
+            self.wake(key.0);
         }
     }
 
     /// Wakes everyone who waits for an outcome.
     pub(super) fn wake_all(&mut self) {
-        for slot in &mut self.slots {
-            if let Some(waiter) = slot.waiter.take() {
-                waiter.unpark();
-            }
+        for slot in 0..self.slots.len() {
+            self.wake(u32::try_from(slot).expect("slots are counted in 32 bits"));
         }
     }
 
-    /// Settles every open slot at the end of the client; `flushed` is what was sent.
-    pub(super) fn settle_all(&mut self, flushed: LogOffset) {
+    /// Settles every open slot at the end of the client; `flushed` is what was sent, and `keeps` says
+    /// that the store outlives it.
+    pub(super) fn settle_all(&mut self, flushed: LogOffset, keeps: bool) {
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
             if slot.open {
                 let sent = slot.end <= flushed;
+                let kept = keeps && slot.stored.is_some();
                 let key = TicketKey(u32::try_from(index).expect("slots are counted in 32 bits"));
                 self.settle(
                     key,
-                    if sent {
+                    if kept {
+                        Outcome::Kept
+                    } else if sent {
                         Outcome::SessionLost
                     } else {
                         Outcome::Withdrawn
@@ -338,7 +500,7 @@ impl Tickets {
 
     /// Whether a call or a ticket still asks for the outcome.
     pub(super) fn is_held(&self, key: TicketKey) -> bool {
-        self.slots[key.0 as usize].held
+        self.slots[key.0 as usize].holders > 0
     }
 
     fn outcome(&self, slot: u32, generation: u32) -> Option<Outcome> {
@@ -350,9 +512,8 @@ impl Tickets {
     fn drop_handle(&mut self, index: u32, generation: u32) {
         let slot = &mut self.slots[index as usize];
         debug_assert_eq!(slot.generation, generation, "a held slot is not used again");
-        slot.held = false;
-        slot.waiter = None;
-        if !slot.open {
+        slot.holders -= 1;
+        if slot.holders == 0 && !slot.open {
             self.free_slot(index);
         }
     }
@@ -390,7 +551,7 @@ mod tests {
             tickets.slots[key.0 as usize].end = LogOffset(end);
         }
         tickets.settle(keys[0], Outcome::Acked { maybe_twice: false });
-        tickets.settle_all(LogOffset(20));
+        tickets.settle_all(LogOffset(20), false);
         let outcomes: Vec<_> = keys.iter().map(|key| tickets.outcome(key.0, 0)).collect();
         assert_eq!(
             outcomes,

@@ -49,12 +49,12 @@ impl AckToken {
     }
 
     #[inline]
-    pub(super) const fn packet_id(self) -> PacketId {
+    pub(crate) const fn packet_id(self) -> PacketId {
         self.packet_id
     }
 
     #[inline]
-    pub(super) const fn is_exactly_once(self) -> bool {
+    pub(crate) const fn is_exactly_once(self) -> bool {
         self.exactly_once
     }
 }

@@ -84,6 +84,12 @@ impl ReceivedIds {
         Some(received.owed)
     }
 
+    /// Tells whether the message that was delivered with this token is remembered, and not handled.
+    pub(super) fn awaits(&self, token: AckToken) -> bool {
+        let received = self.find(token.packet_id()).ok().map(|at| &self.0[at]);
+        received.is_some_and(|received| !received.handled && received.delivered == token)
+    }
+
     /// Forgets the message with this identifier and returns what was known of it.
     #[inline]
     pub(super) fn remove(&mut self, packet_id: PacketId) -> Option<Received> {

@@ -20,6 +20,7 @@ use super::command::{Admitted, Outgoing, TicketKey};
 use super::error::{ArgumentError, NoRoom, Rejected};
 use super::handle::Effect;
 use super::in_flight::{RELEASE_LEN, ToRecord};
+use super::inbound::AckToken;
 use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::{Delivery, PacketId, PubRel, Publish, QoS};
 use crate::time::Time;
@@ -88,6 +89,13 @@ impl Session {
     /// reserved.
     pub fn unreserve(&mut self, packet_id: PacketId) {
         self.in_flight.unreserve(packet_id);
+    }
+
+    /// Tells whether [`Session::acknowledge`] with this token would note that a QoS 2 message was
+    /// handled: that is to be recorded first.
+    #[must_use]
+    pub fn awaits_record(&self, token: AckToken) -> bool {
+        token.is_exactly_once() && self.received.awaits(token)
     }
 
     /// Lets PUBREL leave, because the PUBREC of the message is recorded. PUBRELs leave in the order

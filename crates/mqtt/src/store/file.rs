@@ -14,23 +14,26 @@ use super::disk::{Disk, DiskFile, Real};
 use super::error::{OpenError, Refused, Report};
 use super::index::KeyState;
 use super::open;
-use super::options::StoreOptions;
+use super::options::{Level, StoreOptions};
 use super::pos::StorePos;
 use super::record::{self, Key, Record};
 use super::recovered::{Recovered, StoredMessage};
 use super::segment::{HEAD_LEN, Head};
 use super::state::State;
 
-/// How long [`File::run`] waits after a commit that failed, and at most before it looks whether a full
+/// How long [`Store::run`] waits after a commit that failed, and at most before it looks whether a full
 /// disk has room.
 const COMMIT_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// How many bytes wait to be written when [`File::run`] no longer waits for more.
+/// How many bytes wait to be written when [`Store::run`] no longer waits for more.
 const LINGER_BYTES_MAX: usize = super::batch::BATCH_BYTES_MAX / 2;
 
 /// A store in a folder on disk. Clones share it; the folder is free again when the last is dropped.
 ///
-/// One fiber writes, in [`File::run`] or with [`Store::commit`]; the others append and wait.
+/// One fiber writes, in [`Store::run`] or with [`Store::commit`]; the others append and wait.
+///
+/// Records wait for others for the time that the options say, unless somebody
+/// [waits](File::wait_durable) for them. A commit that fails is tried again after a second.
 #[derive(Clone)]
 pub struct File(pub(super) Rc<Inner>);
 
@@ -47,7 +50,7 @@ pub(super) struct Inner {
     work: Event,
     /// Set when somebody waits for that.
     hurry: Event,
-    /// Set for a moment when records became durable.
+    /// Set for a moment when a commit ended.
     advanced: Event,
 }
 
@@ -115,49 +118,6 @@ impl File {
         Ok(store)
     }
 
-    /// Writes what is appended, as it comes, until it is stopped. For a fiber of its own; what was
-    /// appended since the last commit is written by another [`Store::commit`].
-    ///
-    /// Records wait for others for the time that the options say, unless somebody
-    /// [waits](File::wait_durable) for them. A commit that fails is tried again after a second.
-    ///
-    /// # Errors
-    /// [`Stopped`], and never anything else.
-    pub fn run(&self) -> Result<(), Stopped> {
-        let inner = &self.0;
-        let mut looks_again = false;
-        loop {
-            if looks_again {
-                // Room may have come without anything to be written.
-                if let Ok(waited) = fiber::timeout(COMMIT_RETRY_PAUSE, || inner.work.wait()) {
-                    waited?;
-                }
-            } else {
-                inner.work.wait()?;
-            }
-            let linger = inner.options.linger;
-            if !linger.is_zero() && !inner.hurry.is_set() {
-                // An error is that nobody hurried.
-                if let Ok(waited) = fiber::timeout(linger, || inner.hurry.wait()) {
-                    waited?;
-                }
-            }
-            inner.work.clear();
-            inner.hurry.clear();
-            let committed = self.commit();
-            if let Err(error) = &committed
-                && let Some(stopped) = fiber::cause(error)
-            {
-                return Err(stopped);
-            }
-            if committed.is_err() {
-                inner.work.set();
-                fiber::sleep(COMMIT_RETRY_PAUSE)?;
-            }
-            looks_again = inner.state().full;
-        }
-    }
-
     /// Waits until a record is durable, which must be brought about by another fiber. Yields until
     /// then; the records are written without waiting for others.
     ///
@@ -169,12 +129,6 @@ impl File {
             self.0.advanced.wait()?;
         }
         Ok(())
-    }
-
-    /// Has the records that wait written without waiting for more. Does not yield.
-    pub fn hurry(&self) {
-        self.0.hurry.set();
-        self.0.work.set();
     }
 
     /// How much the segments take on the disk, in bytes. Does not yield.
@@ -218,21 +172,62 @@ impl Store for File {
             return Ok(());
         }
         let turn = Turn(&inner.busy);
-        let before = inner.state().durable;
         let committed = inner.commit();
-        let left = {
-            let state = inner.state();
-            if state.durable > before {
-                inner.advanced.set();
-                inner.advanced.clear();
-            }
-            state.pending.bytes() > 0
-        };
-        if left {
+        inner.advanced.set();
+        inner.advanced.clear();
+        if inner.state().pending.bytes() > 0 {
             inner.work.set();
         }
         drop(turn);
         committed
+    }
+
+    fn run(&self) -> Result<(), Stopped> {
+        let inner = &self.0;
+        let mut looks_again = false;
+        loop {
+            if looks_again {
+                // Room may have come without anything to be written.
+                if let Ok(waited) = fiber::timeout(COMMIT_RETRY_PAUSE, || inner.work.wait()) {
+                    waited?;
+                }
+            } else {
+                inner.work.wait()?;
+            }
+            let linger = inner.options.linger;
+            if !linger.is_zero() && !inner.hurry.is_set() {
+                // An error is that nobody hurried.
+                if let Ok(waited) = fiber::timeout(linger, || inner.hurry.wait()) {
+                    waited?;
+                }
+            }
+            inner.work.clear();
+            inner.hurry.clear();
+            let committed = self.commit();
+            if let Err(error) = &committed
+                && let Some(stopped) = fiber::cause(error)
+            {
+                return Err(stopped);
+            }
+            if committed.is_err() {
+                inner.work.set();
+                fiber::sleep(COMMIT_RETRY_PAUSE)?;
+            }
+            looks_again = inner.state().full;
+        }
+    }
+
+    fn hurry(&self) {
+        self.0.hurry.set();
+        self.0.work.set();
+    }
+
+    fn wait_commit(&self) -> Result<(), Stopped> {
+        self.0.advanced.wait()
+    }
+
+    fn level(&self) -> Option<Level> {
+        Some(self.0.options.level)
     }
 
     fn recovered(&self) -> Recovered {

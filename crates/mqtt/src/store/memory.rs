@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 
+use fiber::Stopped;
+
 use super::Store;
 use super::error::{Refused, Report};
 use super::index::{Index, KeyState, STATE_BYTES};
-use super::options::{STORED_BYTES_DEFAULT, STORED_MESSAGES_DEFAULT};
+use super::options::{Level, STORED_BYTES_DEFAULT, STORED_MESSAGES_DEFAULT};
 use super::pos::StorePos;
 use super::record::{Key, Record};
 use super::recovered::{Recovered, StoredMessage};
@@ -103,6 +105,22 @@ impl Store for Memory {
 
     fn commit(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn run(&self) -> Result<(), Stopped> {
+        // There is nothing to do.
+        fiber::Event::new().wait()
+    }
+
+    fn hurry(&self) {}
+
+    fn wait_commit(&self) -> Result<(), Stopped> {
+        // There is none.
+        fiber::Event::new().wait()
+    }
+
+    fn level(&self) -> Option<Level> {
+        None
     }
 
     fn recovered(&self) -> Recovered {

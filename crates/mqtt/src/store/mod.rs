@@ -17,8 +17,8 @@
 //! content keeps a store from being opened.
 //!
 //! A store knows nothing of connections and of when a record is to be made; the clauses that ask for
-//! one are MQTT3-4.1.0-1, 4.3.2 and 4.3.3. The client of this crate keeps its session in memory and
-//! uses no store by itself; a program may use one for messages that it must not lose.
+//! one are MQTT3-4.1.0-1, 4.3.2 and 4.3.3. A client is given one by
+//! [`ClientOptions::store`](crate::ClientOptions::store), and does all that is shown here itself.
 //!
 //! ```
 //! use mqtt::QoS;
@@ -62,6 +62,8 @@ mod state;
 mod tests;
 
 use std::io;
+
+use fiber::Stopped;
 
 pub use error::{OpenError, Refused, Report};
 pub use file::File;
@@ -108,6 +110,26 @@ pub trait Store {
     /// What the disk answered, twice in a row; nothing is lost, and the next commit tries again, with
     /// another file. Or the wait ended early, see [`fiber::cause`].
     fn commit(&self) -> io::Result<()>;
+
+    /// Makes what is appended durable as it comes, until it is stopped: the body of a fiber of its
+    /// own. Yields.
+    ///
+    /// # Errors
+    /// [`Stopped`], and never anything else.
+    fn run(&self) -> Result<(), Stopped>;
+
+    /// Has the records that wait written without waiting for more. Does not yield.
+    fn hurry(&self);
+
+    /// Waits for the end of a commit, after which more may be durable than before. Yields until
+    /// then.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the wait ended early.
+    fn wait_commit(&self) -> Result<(), Stopped>;
+
+    /// Returns what durable means here; `None` where nothing outlives the program. Does not yield.
+    fn level(&self) -> Option<Level>;
 
     /// Returns what a session goes on with. Does not yield.
     fn recovered(&self) -> Recovered;

@@ -23,7 +23,7 @@ use std::fmt;
 
 use super::checksum::crc32c;
 use super::pos::StorePos;
-use crate::packet::{PacketId, QoS};
+use crate::packet::{PacketId, QoS, Version};
 
 /// The longest key of a message, in bytes.
 pub const KEY_BYTES_MAX: usize = 16;
@@ -167,6 +167,18 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The session of a client that speaks MQTT 3.1.1 and has the broker keep its session, as one of
+    /// [`Client::open`](crate::Client::open) does.
+    #[must_use]
+    pub fn kept(client_id: impl Into<String>, endpoint: impl Into<String>) -> Self {
+        Self {
+            client_id: client_id.into(),
+            endpoint: endpoint.into(),
+            protocol_level: Version::V311.protocol_level(),
+            mode: Mode::Kept,
+        }
+    }
+
     /// Tells whether what is in flight for the one is in flight for the other.
     #[must_use]
     pub fn has_session_of(&self, other: &Self) -> bool {

@@ -4,6 +4,7 @@ use super::index::Index;
 use super::pos::StorePos;
 use super::record::{DoneCause, Key, MessageRecord, Record};
 use crate::packet::{PacketId, QoS};
+use crate::session::Outgoing;
 
 /// A message that is to be delivered. Its content is [read](super::Store::read) when it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,17 @@ impl From<MessageRecord<'_>> for StoredMessage {
 }
 
 impl StoredMessage {
+    /// The message as it is published.
+    #[must_use]
+    pub fn outgoing(&self) -> Outgoing<'_> {
+        Outgoing {
+            topic: &self.topic,
+            payload: &self.payload,
+            qos: self.qos,
+            retain: self.retain,
+        }
+    }
+
     /// Reads the body of a record; `None` if it is not that of this message.
     pub(super) fn decode(message: StorePos, body: &[u8]) -> Option<Self> {
         match Record::decode(body)? {

@@ -1,0 +1,194 @@
+//! The fibers of a client with a store: one writes to the disk, one lets go what the disk is sure of,
+//! and one gives stored messages their turn.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use fiber::{FiberBuilder, Stopped};
+
+use super::durable::Turn;
+use super::error::Error;
+use super::event::Event;
+use super::room::Room;
+use super::shared::{Shared, State, now};
+use crate::packet::QoS;
+use crate::store::{Store, StorePos, StoredMessage};
+
+/// How long until a message that could not be read is read again.
+const READ_RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the store may take at the end of its client.
+const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many commits in a row may fail at the end of the client.
+const LAST_COMMIT_FAILURES_MAX: u32 = 2;
+
+/// Runs `body` with the fibers of the store beside it, and has everything durable at the end.
+pub(super) fn with_store<T>(shared: &Rc<Shared>, body: impl FnOnce() -> T) -> T {
+    let Some(store) = store_of(shared) else {
+        return body();
+    };
+    let value = fiber::scope(|scope| {
+        let spawned = [
+            FiberBuilder::new()
+                .name("mqtt-store")
+                .spawn_scoped(scope, || stopped(store.run())),
+            FiberBuilder::new()
+                .name("mqtt-gates")
+                .spawn_scoped(scope, || stopped(open_gates(shared, &*store))),
+            FiberBuilder::new()
+                .name("mqtt-feeder")
+                .spawn_scoped(scope, || stopped(feed(shared, &*store))),
+        ];
+        for error in spawned.into_iter().filter_map(Result::err) {
+            log::error!("a client with a store lacks one of its fibers: {error}");
+        }
+        let value = body();
+        scope.cancel();
+        Ok::<_, Never>(value)
+    });
+    let last = || last_commits(&*store);
+    if fiber::shield(LAST_COMMIT_TIMEOUT, last).is_err() {
+        log::warn!("the store of the client was not written to the end in time");
+    }
+    match value {
+        Ok(value) => value,
+        Err(never) => match never {},
+    }
+}
+
+enum Never {}
+
+fn stopped(ended: Result<(), Stopped>) -> Result<(), Never> {
+    // It ends with the client and never before.
+    let _ = ended;
+    Ok(())
+}
+
+fn store_of(shared: &Shared) -> Option<Rc<dyn Store>> {
+    let state = shared.state();
+    let durable = state.durable.as_ref()?;
+    Some(Rc::clone(&durable.store))
+}
+
+fn last_commits(store: &dyn Store) {
+    let mut failures = 0;
+    while store.durable() < store.appended() && failures < LAST_COMMIT_FAILURES_MAX {
+        let before = store.durable();
+        let committed = store.commit();
+        failures += u32::from(committed.is_err() || store.durable() == before);
+    }
+}
+
+/// Lets go what the disk is sure of, after each commit.
+fn open_gates(shared: &Rc<Shared>, store: &dyn Store) -> Result<(), Stopped> {
+    loop {
+        {
+            let mut state = shared.state();
+            state.open_gates(now());
+            state.wake_for_room(Room::Store);
+            state.onlookers.wake_all();
+            tell_reports(&mut state, store);
+        }
+        shared.wake.set();
+        store.wait_commit()?;
+    }
+}
+
+fn tell_reports(state: &mut State, store: &dyn Store) {
+    while let Some(report) = store.next_report() {
+        log::warn!("the message store: {report}");
+        state.events.push(Event::Store { report });
+    }
+}
+
+/// Gives messages their turn, in the order in which they were published at their QoS.
+fn feed(shared: &Rc<Shared>, store: &dyn Store) -> Result<(), Stopped> {
+    let Some(event) = feed_of(shared) else {
+        return Ok(());
+    };
+    loop {
+        event.wait()?;
+        event.clear();
+        shared.state().send_recorded();
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            while let Some(pos) = next(shared, qos) {
+                match store.read(pos) {
+                    Ok(Some(message)) => {
+                        if take_turn(shared, qos, pos, &message) == Turn::Waits {
+                            break;
+                        }
+                    }
+                    Ok(None) => shared.state().give_up_first(qos, pos),
+                    Err(error) => unreadable(shared, qos, pos, error)?,
+                }
+            }
+        }
+        shared.wake.set();
+    }
+}
+
+fn feed_of(shared: &Shared) -> Option<Rc<fiber::Event>> {
+    let state = shared.state();
+    let durable = state.durable.as_ref()?;
+    Some(Rc::clone(&durable.feed))
+}
+
+/// The message of this QoS whose turn it is, if there is room for it.
+fn next(shared: &Shared, qos: QoS) -> Option<StorePos> {
+    let state = shared.state();
+    let durable = state.durable.as_ref()?;
+    durable.first(qos).filter(|_| state.has_turn(qos))
+}
+
+fn take_turn(shared: &Shared, qos: QoS, pos: StorePos, message: &StoredMessage) -> Turn {
+    let mut state = shared.state();
+    let is_next = state
+        .durable
+        .as_ref()
+        .is_some_and(|durable| durable.is_next(qos, pos));
+    if !is_next {
+        // It got another place while it was read.
+        return Turn::Taken;
+    }
+    state.take_turn(message.outgoing(), now())
+}
+
+fn unreadable(shared: &Shared, qos: QoS, pos: StorePos, error: io::Error) -> Result<(), Stopped> {
+    if let Some(stopped) = fiber::cause(&error) {
+        return Err(stopped);
+    }
+    log::error!("a stored message cannot be read: {error}");
+    if error.kind() == io::ErrorKind::InvalidData {
+        shared.state().give_up_first(qos, pos);
+        return Ok(());
+    }
+    fiber::sleep(READ_RETRY_PAUSE)
+}
+
+/// Puts what the store knows of the session into the client. Yields while messages are read.
+///
+/// # Errors
+/// What the disk answered; a message whose content is damaged is left out, and given up.
+pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
+    let Some(store) = store_of(shared) else {
+        return Ok(());
+    };
+    let mut contents = BTreeMap::new();
+    for stored in store.recovered().in_flight {
+        match store.read(stored.pos) {
+            Ok(Some(message)) => {
+                contents.insert(stored.pos, message);
+            }
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                log::error!("a message in flight cannot be read, and is given up: {error}");
+            }
+            Err(error) => return Err(Error::Store(error)),
+        }
+    }
+    shared.state().restore(&contents);
+    Ok(())
+}
