@@ -2,12 +2,18 @@
 
 mod ahead;
 mod commands;
+mod completing;
+mod ending;
 mod exactly_once;
+mod handed_back;
 mod inbound;
+mod keeper;
 mod liveness;
 mod model;
 mod peer_errors;
 mod reconnect;
+mod recorded;
+mod restore;
 mod resume;
 mod server;
 mod transmission;

@@ -19,6 +19,10 @@ impl Random {
 const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
 fn step(world: &mut World, random: &mut Random, with_faults: bool) {
+    if world.keeper.is_some() && random.below(5) == 0 {
+        let count = random.below(5);
+        world.record(count);
+    }
     match random.below(24) {
         0..=4 => {
             let len = if random.below(20) == 0 {
@@ -91,6 +95,34 @@ fn any_history_of_cut_connections_keeps_what_was_promised() {
     assert!(published > 200_000, "{published}");
 }
 
+#[test]
+fn any_history_of_cut_connections_keeps_what_was_promised_with_a_late_record() {
+    let (mut published, mut handed_back) = (0, 0);
+    for seed in 0..2_000 {
+        let policy = [OnSessionLoss::Resend, OnSessionLoss::Finish][seed as usize % 2];
+        let late = seed / 2 % 2 == 0;
+        let window = [3, 20, 200][seed as usize / 4 % 3];
+        let mut random = Random(seed);
+        let mut world = World::recorded(policy, late, window);
+        let with_faults = seed % 5 == 0;
+        let with_crashes = seed % 3 == 0;
+        world.in_order = !(with_faults && late);
+        for _ in 0..800 {
+            step(&mut world, &mut random, with_faults);
+            if with_crashes && random.below(150) == 0 {
+                world.crash();
+            }
+        }
+        finish(&mut world);
+        published += world.messages.len();
+        handed_back += world.keeper.as_ref().map_or(0, |keeper| keeper.handed_back);
+    }
+    assert!(
+        published > 50_000 && handed_back > 1_000,
+        "{published}, {handed_back}"
+    );
+}
+
 /// Lets everything come to its end; what was dropped on the way comes with a reconnect.
 fn finish(world: &mut World) {
     world.settle_all();
@@ -110,6 +142,14 @@ struct Small<'a> {
     slow: bool,
     /// The server has a session that the client does not know, with QoS 2 identifiers held.
     stale: bool,
+    /// The caller keeps a record, at once or when nothing else moves.
+    recorded: Option<Record>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Record {
+    AtOnce,
+    Late,
 }
 
 /// A cut: after how many packets that came to either side, whether everything on its way to the
@@ -119,11 +159,16 @@ struct Cut {
     after: usize,
     arrives: bool,
     keep: bool,
+    /// The program ends, too.
+    crash: bool,
 }
 
 /// Runs a small world with these cuts; `false` if it came to its end before the last of them.
 fn run(small: Small<'_>, cuts: &[Cut]) -> bool {
-    let mut world = World::new(small.policy, small.late, 10);
+    let mut world = match small.recorded {
+        Some(_) => World::recorded(small.policy, small.late, 10),
+        None => World::new(small.policy, small.late, 10),
+    };
     if small.stale {
         world.is_adopted = true;
         // Clearing what is stale may release a message that is not, ahead of others.
@@ -145,10 +190,13 @@ fn run(small: Small<'_>, cuts: &[Cut]) -> bool {
         world.publish_inbound(*qos);
     }
     for cut in cuts {
-        if !events(&mut world, small.slow, cut.after) {
+        if !events(&mut world, small, cut.after) {
             return false;
         }
         world.cut(if cut.arrives { usize::MAX } else { 0 }, cut.keep);
+        if cut.crash {
+            world.crash();
+        }
         world.connect();
     }
     world.settle_all();
@@ -163,9 +211,13 @@ fn run(small: Small<'_>, cuts: &[Cut]) -> bool {
 }
 
 /// Lets so many packets come to either side; `false` if nothing moves before.
-fn events(world: &mut World, slow: bool, count: usize) -> bool {
+fn events(world: &mut World, small: Small<'_>, count: usize) -> bool {
+    let Small { slow, recorded, .. } = small;
     for _ in 0..count {
         loop {
+            if recorded == Some(Record::AtOnce) {
+                world.record(usize::MAX);
+            }
             world.write(usize::MAX);
             if !slow && !world.handlers.is_empty() {
                 world.finish_handler(0);
@@ -173,6 +225,8 @@ fn events(world: &mut World, slow: bool, count: usize) -> bool {
                 break;
             } else if !world.handlers.is_empty() {
                 world.finish_handler(0);
+            } else if recorded == Some(Record::Late) && world.record(1) {
+                // One at a time.
             } else {
                 return false;
             }
@@ -185,11 +239,20 @@ fn events(world: &mut World, slow: bool, count: usize) -> bool {
 /// Runs a small world with every cut, and every two cuts where `twice` says so.
 fn search(small: Small<'_>, twice: bool) -> usize {
     let cuts = |after| {
-        [(false, true), (true, true), (false, false), (true, false)].map(|(arrives, keep)| Cut {
-            after,
-            arrives,
-            keep,
-        })
+        let mut cuts = Vec::new();
+        for (arrives, keep) in [(false, true), (true, true), (false, false), (true, false)] {
+            for crash in [false, true] {
+                if !crash || small.recorded.is_some() {
+                    cuts.push(Cut {
+                        after,
+                        arrives,
+                        keep,
+                        crash,
+                    });
+                }
+            }
+        }
+        cuts
     };
     let mut runs = 0;
     let mut try_run = |cuts: &[Cut]| {
@@ -238,6 +301,7 @@ fn all_histories_of_small_worlds_keep_what_was_promised() {
                 late: n & 2 > 0,
                 slow: n & 4 > 0,
                 stale: false,
+                recorded: None,
             };
             runs += search(small, outbound.len() + inbound.len() <= 2);
             if small.policy == OnSessionLoss::Resend && inbound.is_empty() {
@@ -252,4 +316,27 @@ fn all_histories_of_small_worlds_keep_what_was_promised() {
         }
     }
     assert!(runs > 100_000, "{runs}");
+}
+
+#[test]
+fn all_histories_of_small_worlds_with_a_record_keep_what_was_promised() {
+    let lists: [&[usize]; 6] = [&[], &[1], &[2], &[2, 1], &[1, 2], &[2, 2]];
+    let mut runs = 0;
+    for (outbound, inbound) in lists.iter().flat_map(|a| lists.iter().map(move |b| (a, b))) {
+        let outbound: Vec<_> = outbound.iter().map(|n| QOS[*n]).collect();
+        let inbound: Vec<_> = inbound.iter().map(|n| *n as u8).collect();
+        for n in 0..16 {
+            let small = Small {
+                outbound: &outbound,
+                inbound: &inbound,
+                policy: [OnSessionLoss::Resend, OnSessionLoss::Finish][n & 1],
+                late: n & 2 > 0,
+                slow: n & 4 > 0,
+                stale: false,
+                recorded: Some([Record::AtOnce, Record::Late][n >> 3]),
+            };
+            runs += search(small, outbound.len() + inbound.len() <= 2);
+        }
+    }
+    assert!(runs > 50_000, "{runs}");
 }

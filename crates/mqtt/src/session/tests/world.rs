@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::keeper::Keeper;
 use super::server::{Server, number, publish_bytes, take_packet};
 use super::*;
 use crate::outbound_log::LOG_BYTES_MIN;
@@ -17,6 +18,9 @@ pub(super) struct Message {
     pub(super) outcome: Option<Outcome>,
     /// It may have come to the server before that lost the session.
     pub(super) lossy: bool,
+    pub(super) len: usize,
+    /// It was handed back when the server may have had it.
+    pub(super) twice: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +51,11 @@ pub(super) struct World {
     wire: Wire,
     /// Delivered to the client and not finished.
     pub(super) handlers: Vec<AckToken>,
+    /// Of a session with a record.
+    pub(super) keeper: Option<Keeper>,
     /// How often each message of the server was delivered; `None` for one it lost.
-    inbound: BTreeMap<u32, (u8, Option<usize>)>,
-    requests: BTreeSet<u32>,
+    pub(super) inbound: BTreeMap<u32, (u8, Option<usize>)>,
+    pub(super) requests: BTreeSet<u32>,
     asked: u32,
     /// By QoS, the latest message that came to the server for the first time.
     latest: [Option<u32>; 3],
@@ -62,9 +68,19 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(policy: OnSessionLoss, late: bool, window: u16) -> Self {
+        Self::with_keeper(policy, late, window, None)
+    }
+
+    pub(super) fn with_keeper(
+        policy: OnSessionLoss,
+        late: bool,
+        window: u16,
+        keeper: Option<Keeper>,
+    ) -> Self {
         let options = SessionOptions {
             window,
             on_session_loss: policy,
+            recorded: keeper.is_some(),
             ..Default::default()
         };
         let mut rig = Rig::idle(options);
@@ -81,6 +97,7 @@ impl World {
             messages: Vec::new(),
             wire: Wire::default(),
             handlers: Vec::new(),
+            keeper,
             inbound: BTreeMap::new(),
             requests: BTreeSet::new(),
             asked: 0,
@@ -102,27 +119,44 @@ impl World {
 
     /// Publishes the next message, with `len` bytes more than its number; `false` without room.
     pub(super) fn publish(&mut self, qos: QoS, len: usize) -> bool {
-        let number = self.messages.len() as u32;
-        let mut payload = vec![b'.'; 4 + len];
-        payload[..4].copy_from_slice(&number.to_be_bytes());
-        let message = Outgoing {
-            topic: "t",
-            payload: &payload,
+        let message = Message {
             qos,
-            retain: false,
+            delivered: 0,
+            outcome: None,
+            lossy: false,
+            len,
+            twice: false,
         };
+        let number = self.messages.len() as u32;
+        self.messages.push(message);
+        let is_admitted = if self.keeper.is_some() {
+            self.admit_waiting() && self.admit(number)
+        } else {
+            self.publish_now(number).is_some()
+        };
+        if !is_admitted {
+            self.messages.pop();
+        }
+        is_admitted
+    }
+
+    /// Publishes a message and returns its identifier, 0 at QoS 0; `None` without room.
+    pub(super) fn publish_now(&mut self, number: u32) -> Option<u16> {
         let key = TicketKey(number);
+        let (qos, payload) = self.content(number);
+        let message = outgoing(qos, &payload);
         match self.rig.session.publish(message, key, &mut self.rig.log) {
-            Ok(_) => self.messages.push(Message {
-                qos,
-                delivered: 0,
-                outcome: None,
-                lossy: false,
-            }),
-            Err(Rejected::NoRoom(_)) => return false,
+            Ok(admitted) => Some(admitted.packet_id.map_or(0, PacketId::get)),
+            Err(Rejected::NoRoom(_)) => None,
             Err(other) => panic!("{other}"),
         }
-        true
+    }
+
+    pub(super) fn content(&self, number: u32) -> (QoS, Vec<u8>) {
+        let Message { qos, len, .. } = self.messages[number as usize];
+        let mut payload = vec![b'.'; 4 + len];
+        payload[..4].copy_from_slice(&number.to_be_bytes());
+        (qos, payload)
     }
 
     /// Subscribes, or notes that there is no room; keys of requests are above those of messages.
@@ -143,6 +177,9 @@ impl World {
         self.wire.bytes.extend(&taken);
         while let Some(packet) = take_packet(&mut self.wire.bytes) {
             self.check_packet(&packet);
+            if let Some(keeper) = &self.keeper {
+                keeper.check_packet(&packet);
+            }
         }
         taken.len()
     }
@@ -156,7 +193,12 @@ impl World {
                     return assert!(!publish.dup());
                 };
                 let expected = wire.seen.contains_key(&number) || std::mem::take(&mut wire.begun);
-                assert_eq!(publish.dup(), expected, "DUP of {number}");
+                // What is restored may not have been sent.
+                let is_restored = self.keeper.as_ref().is_some_and(|k| k.is_restored(number));
+                assert!(
+                    publish.dup() == expected || (publish.dup() && is_restored),
+                    "DUP of {number}"
+                );
                 assert!(
                     !wire.released.contains(&number),
                     "PUBLISH {number} after PUBREL"
@@ -265,32 +307,54 @@ impl World {
                 let PacketRef::Publish(publish) = decode_whole(&packet) else {
                     panic!("{packet:?}");
                 };
-                let (qos, count) = self.inbound.get_mut(&number(publish.payload())).unwrap();
+                let number = number(publish.payload());
+                let (qos, count) = self.inbound.get_mut(&number).unwrap();
+                if let (Some(keeper), Some(token)) = (&mut self.keeper, ack) {
+                    keeper.delivered(token, number);
+                }
                 if *qos == 0 {
                     assert_eq!(ack, None);
                 }
                 *count.as_mut().expect("it was lost") += 1;
                 self.handlers.extend(ack);
             }
+            Effect::Recorded { key, packet_id } => self.keeper().recorded(key, packet_id),
+            Effect::Released { packet_id, .. } => self.keeper().released(packet_id),
         }
         self.outputs();
         true
     }
 
-    fn outputs(&mut self) {
+    fn keeper(&mut self) -> &mut Keeper {
+        self.keeper.as_mut().expect("nobody keeps a record")
+    }
+
+    pub(super) fn outputs(&mut self) {
         while let Some(output) = self.rig.session.next_output() {
             match output {
                 // The server may lose a session that the client does not know of, and nobody can
                 // tell afterwards; here it does not.
-                Output::Connected { .. } => self.server.has_session = true,
+                Output::Connected { session_present } => {
+                    self.server.has_session = true;
+                    if self.keeper.is_some() && !session_present {
+                        self.start_over();
+                    }
+                }
                 Output::Closed(cause) => panic!("{cause}"),
                 Output::RequestLost { key } => assert!(self.requests.remove(&key.0)),
                 Output::SessionLost { key, fate } => {
                     let message = &self.messages[key.0 as usize];
                     assert!(message.outcome.is_none() && message.qos != QoS::AtMostOnce);
-                    if fate == Fate::GivenUp {
-                        assert!(message.lossy && self.policy == OnSessionLoss::Finish);
-                        self.settle(key, Outcome::GivenUp);
+                    match fate {
+                        Fate::GivenUp => {
+                            let keeper = self.keeper.as_ref();
+                            let restored = keeper.is_some_and(|k| k.is_restored(key.0));
+                            assert!(message.lossy || restored, "{key:?}");
+                            assert_eq!(self.policy, OnSessionLoss::Finish);
+                            self.settle(key, Outcome::GivenUp);
+                        }
+                        Fate::SentAgain => assert!(self.keeper.is_none()),
+                        Fate::HandedBack { maybe_sent } => self.handed_back(key, maybe_sent),
                     }
                 }
             }
@@ -300,18 +364,36 @@ impl World {
     fn settle(&mut self, key: TicketKey, outcome: Outcome) {
         let message = &mut self.messages[key.0 as usize];
         assert_eq!(message.outcome, None, "{key:?} ends twice");
-        message.outcome = Some(outcome);
+        message.outcome = Some(match outcome {
+            Outcome::Completed { maybe_twice } => Outcome::Completed {
+                maybe_twice: maybe_twice || message.twice,
+            },
+            Outcome::GivenUp => outcome,
+        });
+        if let Some(keeper) = &mut self.keeper {
+            keeper.settled(key);
+        }
     }
 
     /// The handler of one message that was delivered ends.
     pub(super) fn finish_handler(&mut self, at: usize) {
         let token = self.handlers.swap_remove(at);
+        if let Some(keeper) = &mut self.keeper
+            && token.is_exactly_once()
+        {
+            return keeper.finished(token);
+        }
         self.rig.session.acknowledge(token);
         assert!(!token.is_exactly_once() || !self.rig.session.acknowledge(token));
     }
 
     /// The connection is cut: `packets` more come to the server, and it keeps the session or not.
     pub(super) fn cut(&mut self, packets: usize, keep: bool) {
+        self.cut_link(packets, keep);
+        self.attach();
+    }
+
+    pub(super) fn cut_link(&mut self, packets: usize, keep: bool) {
         for _ in 0..packets {
             if !self.arrive() {
                 break;
@@ -332,6 +414,10 @@ impl World {
             }
             self.wire = Wire::default();
         }
+    }
+
+    /// The session goes on without the connection that was cut.
+    fn attach(&mut self) {
         let session = &mut self.rig.session;
         session.connection_lost();
         session.attach(&mut self.rig.log).unwrap();
@@ -358,65 +444,20 @@ impl World {
                 self.finish_handler(0);
                 moved = true;
             }
+            moved |= self.keeper.is_some() && self.record(usize::MAX);
             if !moved {
                 return;
             }
         }
     }
+}
 
-    /// Checks what must hold when nothing is under way any more.
-    pub(super) fn check_end(&self) {
-        for (number, message) in self.messages.iter().enumerate() {
-            let Message {
-                qos,
-                delivered,
-                outcome,
-                lossy,
-            } = *message;
-            let what = format!(
-                "{number}: {message:?}, {:?}, late {}",
-                self.policy, self.server.late
-            );
-            let maybe_twice = match outcome {
-                None if qos == QoS::AtMostOnce => {
-                    assert!(delivered <= 1, "{what}");
-                    continue;
-                }
-                None => panic!("{what}"),
-                Some(Outcome::GivenUp) => {
-                    assert!(delivered <= 1, "{what}");
-                    continue;
-                }
-                Some(Outcome::Completed { maybe_twice }) => maybe_twice,
-            };
-            assert!(delivered >= 1, "{what}");
-            assert!(delivered == 1 || maybe_twice, "{what}");
-            if qos == QoS::ExactlyOnce {
-                assert!(lossy || !maybe_twice, "{what}");
-                assert!(
-                    delivered == 1 || self.policy == OnSessionLoss::Resend,
-                    "{what}"
-                );
-            }
-        }
-        for (number, (qos, count)) in &self.inbound {
-            let fits = match (qos, count) {
-                (_, None) => true,
-                (0, Some(n)) => *n <= 1,
-                (1, Some(n)) => *n >= 1,
-                (_, Some(n)) => *n == 1,
-            };
-            assert!(
-                fits,
-                "message {number} of the server at QoS {qos} came {count:?} times"
-            );
-        }
-        assert!(self.server.flight.is_empty() && self.server.held.is_empty());
-        assert!(self.requests.is_empty() && self.rig.log.is_empty());
-        assert_eq!(self.rig.session.unacknowledged(), 0);
-        assert_eq!(self.rig.session.inbound_remembered(), 0);
-        assert_eq!(self.rig.session.inbound_held(), 0);
-        // A lost session takes PUBRELs back, and the next ones may go beyond the bound.
-        assert!(self.rig.log.capacity() <= LOG_BYTES_MIN + 4 * 1024);
+/// The message with this content, on the topic of all.
+pub(super) fn outgoing(qos: QoS, payload: &[u8]) -> Outgoing<'_> {
+    Outgoing {
+        topic: "t",
+        payload,
+        qos,
+        retain: false,
     }
 }
