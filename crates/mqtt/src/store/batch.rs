@@ -1,6 +1,6 @@
 //! What is yet to be written: records in their order, and the batches that are made of them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::index::{Index, Item, Place};
 use super::pos::StorePos;
@@ -167,11 +167,8 @@ impl Batch {
     pub(super) fn split_unwritten(&mut self, index: &Index) -> Self {
         let (mut unwritten, mut rest) = (Self::default(), Self::default());
         for part in &self.parts {
-            let is_unwritten = part.subject.is_some_and(|subject| {
-                let message = index.messages.get(&subject);
-                message.is_some_and(|message| message.place.is_none())
-            });
-            let to = if is_unwritten {
+            let is_unwritten = |subject| index.is_unwritten(subject);
+            let to = if part.subject.is_some_and(is_unwritten) {
                 &mut unwritten
             } else {
                 &mut rest
@@ -201,9 +198,22 @@ impl Batch {
         self.parts.iter().find(is_it).map(|part| self.frame(part))
     }
 
-    /// Returns the positions of all records in it.
-    pub(super) fn positions(&self) -> BTreeSet<StorePos> {
-        self.parts.iter().map(|part| part.at).collect()
+    /// Returns its messages that are not done, with what is known of them.
+    pub(super) fn as_known(&self, index: &Index) -> Self {
+        let mut known = Self::default();
+        for part in &self.parts {
+            if let Some(Item::Message(message)) = part.item {
+                index.push_message(message, self.frame(part), &mut known);
+            }
+        }
+        known.upto = self.upto;
+        known
+    }
+
+    /// Returns the positions of the records that are about messages, with the messages.
+    pub(super) fn subjects(&self) -> impl Iterator<Item = (StorePos, StorePos)> {
+        let parts = self.parts.iter();
+        parts.filter_map(|part| Some((part.at, part.subject?)))
     }
 }
 

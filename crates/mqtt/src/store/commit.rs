@@ -67,7 +67,10 @@ impl Inner {
             let mut batch = {
                 let mut state = self.state();
                 if state.unsure.is_empty() {
-                    state.durable = state.durable.max(state.unsure.upto);
+                    let upto = state.unsure.upto;
+                    if upto > state.durable {
+                        state.advance(upto);
+                    }
                     return Ok(0);
                 }
                 state.unsure.clone()
@@ -126,7 +129,7 @@ impl Inner {
             }
         }
         state.unsure = Batch::default();
-        state.durable = state.durable.max(batch.upto);
+        state.advance(batch.upto);
         Ok(())
     }
 

@@ -160,10 +160,20 @@ impl Index {
         let Some(item) = Item::of(at, record).filter(|item| self.is_needed(*item, place)) else {
             return;
         };
-        to.push_frame(at, frame, Some(item), record.subject(at));
-        let Some(message) = self.messages.get(&at).filter(|_| item == Item::Message(at)) else {
+        match item {
+            Item::Message(at) => self.push_message(at, frame, to),
+            Item::Received(..) | Item::Outcome(_) => {
+                to.push_frame(at, frame, Some(item), record.subject(at));
+            }
+        }
+    }
+
+    /// Appends a message and what is known of it, unless it is done.
+    pub(super) fn push_message(&self, at: StorePos, frame: &[u8], to: &mut Batch) {
+        let Some(message) = self.messages.get(&at) else {
             return;
         };
+        to.push_frame(at, frame, Some(Item::Message(at)), Some(at));
         if message.maybe_sent {
             to.push_record(at, &Record::MaybeSent { message: at });
         }

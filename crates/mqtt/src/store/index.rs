@@ -337,6 +337,12 @@ impl Index {
         self.count(before, -1);
     }
 
+    /// Tells whether a message is stored, and in no file.
+    pub(super) fn is_unwritten(&self, message: StorePos) -> bool {
+        let message = self.messages.get(&message);
+        message.is_some_and(|message| message.place.is_none())
+    }
+
     /// Tells whether an item is needed and this is where it lies.
     pub(super) fn is_needed(&self, item: Item, place: Place) -> bool {
         match item {

@@ -1,6 +1,6 @@
 //! What an open store knows beside its index, and what it takes and refuses.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use super::batch::{Batch, Pending};
@@ -34,6 +34,15 @@ pub(super) struct Active {
     pub(super) unsynced: Batch,
 }
 
+/// A record that waits for room.
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    /// The message that it is about.
+    message: StorePos,
+    /// Where that is done.
+    done: Option<StorePos>,
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) index: Index,
@@ -42,10 +51,14 @@ pub(super) struct State {
     pub(super) unsure: Batch,
     /// Messages for which the disk has no room.
     pub(super) parked: Batch,
-    parked_positions: BTreeSet<StorePos>,
+    /// Records that `durable` has passed and that are in no file: until the message that each is about
+    /// was written, or that it is done.
+    passed_over: BTreeMap<StorePos, Passed>,
     pub(super) active: Option<Active>,
     pub(super) next_number: u64,
     pub(super) durable: StorePos,
+    /// How often something became durable.
+    pub(super) advances: u64,
     /// The last position of those before it was opened.
     pub(super) opened: StorePos,
     /// A name was made or removed, and the disk is not sure of it.
@@ -66,7 +79,8 @@ impl State {
             pending: Pending::default(),
             unsure: Batch::default(),
             parked: Batch::default(),
-            parked_positions: BTreeSet::new(),
+            passed_over: BTreeMap::new(),
+            advances: 0,
             active: None,
             next_number,
             folder_dirty: true,
@@ -100,6 +114,11 @@ impl State {
                     key,
                 };
                 self.index.apply(at, &record, None);
+                for passed in self.passed_over.values_mut() {
+                    if passed.message == message {
+                        passed.done = Some(at);
+                    }
+                }
                 // What no file knows need not be taken back.
                 if was_attempted || key.is_some() {
                     self.pending.push(at, &record);
@@ -144,23 +163,37 @@ impl State {
     }
 
     pub(super) fn is_durable(&self, pos: StorePos) -> bool {
-        pos <= self.durable && !self.parked_positions.contains(&pos)
+        pos <= self.durable && !self.passed_over.contains_key(&pos)
     }
 
     /// Puts messages that were never written aside, and what is about them.
     pub(super) fn park(&mut self) {
         let parked = self.unsure.split_unwritten(&self.index);
+        let passed = |(at, message)| {
+            let done = None;
+            (at, Passed { message, done })
+        };
+        self.passed_over.extend(parked.subjects().map(passed));
         self.parked.extend(&parked);
-        self.parked_positions = self.parked.positions();
     }
 
-    /// Takes up again what was put aside.
+    /// Takes up again what was put aside, with what is known of it by now: what ended an identifier may
+    /// be in a file that goes first. It is durable once it is written, and no sooner.
     pub(super) fn unpark(&mut self) {
-        let mut parked = std::mem::take(&mut self.parked);
-        parked.drop_done(&self.index);
-        parked.extend(&self.unsure);
-        self.unsure = parked;
-        self.parked_positions.clear();
+        let mut unsure = std::mem::take(&mut self.parked).as_known(&self.index);
+        unsure.extend(&self.unsure);
+        self.unsure = unsure;
+    }
+
+    /// Notes that everything up to a position is durable, and what was written with it.
+    pub(super) fn advance(&mut self, upto: StorePos) {
+        self.durable = self.durable.max(upto);
+        self.advances += 1;
+        let (index, durable) = (&self.index, self.durable);
+        self.passed_over.retain(|_, passed| match passed.done {
+            Some(done) => done > durable,
+            None => index.is_unwritten(passed.message),
+        });
     }
 
     /// Gives the segment that is written up, because the disk is not sure of all that is in it. What

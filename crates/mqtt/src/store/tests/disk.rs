@@ -84,6 +84,19 @@ pub(super) enum Fault {
 
 type Hook = Rc<dyn Fn()>;
 
+/// What goes wrong at each call of a kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Trouble {
+    /// Files do not sync.
+    pub(super) no_sync: bool,
+    /// This system error answers whoever opens a segment.
+    pub(super) open: Option<i32>,
+    /// Names in the folder above cannot be made sure of.
+    pub(super) fixed_root: bool,
+    /// It is a quota that is used up.
+    pub(super) is_quota: bool,
+}
+
 /// A machine; clones are the same one.
 #[derive(Clone, Default)]
 pub(super) struct Machine {
@@ -97,6 +110,11 @@ pub(super) struct Machine {
     capacity: Rc<Cell<Option<usize>>>,
     /// Called within each call that changes something: other fibers go on then.
     hook: Rc<RefCell<Option<Hook>>>,
+    /// Called before a segment is opened.
+    open_hook: Rc<RefCell<Option<Hook>>>,
+    trouble: Rc<Cell<Trouble>>,
+    /// A file, and a byte of it that cannot be read.
+    unreadable: Rc<Cell<Option<(usize, u64)>>>,
 }
 
 impl std::fmt::Debug for Machine {
@@ -140,6 +158,20 @@ impl Machine {
 
     pub(super) fn set_hook(&self, hook: Option<Hook>) {
         *self.hook.borrow_mut() = hook;
+    }
+
+    pub(super) fn set_open_hook(&self, hook: Option<Hook>) {
+        *self.open_hook.borrow_mut() = hook;
+    }
+
+    pub(super) fn set_trouble(&self, trouble: Trouble) {
+        self.trouble.set(trouble);
+    }
+
+    /// Has a byte of a file that is there be beyond reading.
+    pub(super) fn set_unreadable(&self, name: &str, offset: u64) {
+        let inode = self.state.borrow().names[&super::folder().join(name)];
+        self.unreadable.set(Some((inode, offset)));
     }
 
     /// The machine after the program was killed: as it was.
@@ -235,7 +267,7 @@ impl Machine {
         state.synced_names.insert(path, number);
     }
 
-    fn used(&self) -> usize {
+    pub(super) fn used(&self) -> usize {
         let state = self.state.borrow();
         let inodes = state.names.values().map(|inode| &state.inodes[*inode]);
         inodes.map(|inode| inode.now.len()).sum()
@@ -292,6 +324,15 @@ impl Disk for Machine {
     }
 
     fn open(&self, path: &Path) -> io::Result<Rc<dyn DiskFile>> {
+        if path.extension().is_some_and(|ending| ending == "log") {
+            let hook = self.open_hook.borrow().clone();
+            if let Some(hook) = hook {
+                hook();
+            }
+            if let Some(error) = self.trouble.get().open {
+                return Err(io::Error::from_raw_os_error(error));
+            }
+        }
         let inode = self.state.borrow().names.get(path).copied();
         inode
             .map(|inode| self.handle(inode))
@@ -327,8 +368,11 @@ impl Disk for Machine {
         Ok(())
     }
 
-    fn sync_dir(&self, _path: &Path) -> io::Result<()> {
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.call()?;
+        if self.trouble.get().fixed_root && path == Path::new("/") {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let mut state = self.state.borrow_mut();
         state.synced_names = state.names.clone();
         state.name_changes.clear();
@@ -374,6 +418,12 @@ impl DiskFile for Handle {
     }
 
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        if let Some((inode, at)) = self.machine.unreadable.get()
+            && inode == self.inode
+            && (offset..offset + len as u64).contains(&at)
+        {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         self.inode(|inode| {
             let rest = inode.now.get(offset as usize..).unwrap_or_default();
             Ok(rest[..len.min(rest.len())].to_vec())
@@ -393,7 +443,11 @@ impl DiskFile for Handle {
         self.change(Change::Write(offset, bytes));
         called?;
         if is_full {
-            return Err(io::ErrorKind::StorageFull.into());
+            return Err(if self.machine.trouble.get().is_quota {
+                io::ErrorKind::QuotaExceeded.into()
+            } else {
+                io::ErrorKind::StorageFull.into()
+            });
         }
         Ok(())
     }
@@ -405,7 +459,11 @@ impl DiskFile for Handle {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let called = self.machine.call();
+        let called = self.machine.call().and_then(|()| {
+            let fails = self.machine.trouble.get().no_sync;
+            let error = || Err(io::ErrorKind::Interrupted.into());
+            if fails { error() } else { Ok(()) }
+        });
         self.machine.syncs.set(self.machine.syncs.get() + 1);
         self.inode(|inode| {
             if called.is_ok() {

@@ -9,6 +9,8 @@ mod model;
 mod opening;
 mod power;
 mod records;
+mod room;
+mod waiting;
 
 use std::path::PathBuf;
 use std::rc::Rc;
