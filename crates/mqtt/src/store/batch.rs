@@ -180,16 +180,33 @@ impl Batch {
         unwritten
     }
 
-    /// Leaves out what is about messages that are done.
+    /// Leaves out messages that are done: they are large, and what is about them means nothing then.
     pub(super) fn drop_done(&mut self, index: &Index) {
         let mut rest = Self::default();
         for part in &self.parts {
-            if part.is_needed(index) {
+            let is_done = match part.item {
+                Some(Item::Message(message)) => !index.messages.contains_key(&message),
+                Some(Item::Received(..) | Item::Outcome(_)) | None => false,
+            };
+            if !is_done {
                 rest.push(*part, self.frame(part));
             }
         }
         rest.upto = self.upto;
         *self = rest;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Takes the last records out again.
+    pub(super) fn drop_last(&mut self, count: usize) {
+        let left = self.parts.len().saturating_sub(count);
+        if let Some(first) = self.parts.get(left) {
+            self.bytes.truncate(first.offset);
+            self.parts.truncate(left);
+        }
     }
 
     /// Returns the frame of a message in this batch.

@@ -50,6 +50,8 @@ impl Inner {
     fn write_next(&self) -> io::Result<usize> {
         {
             let state = &mut *self.state();
+            // Messages that are done by now would take room for nothing.
+            state.unsure.drop_done(&state.index);
             if state.unsure.is_empty() {
                 state.unsure = state.pending.take(&mut state.index);
             }
@@ -57,11 +59,12 @@ impl Inner {
                 state.park();
             }
         }
-        self.write_unsure()
+        self.write_unsure(true)
     }
 
-    /// Writes what is taken to be written, with a second attempt where that can help.
-    pub(super) fn write_unsure(&self) -> io::Result<usize> {
+    /// Writes what is taken to be written, with a second attempt where that can help. Where the disk
+    /// is full, into the reserve, if that may be used.
+    pub(super) fn write_unsure(&self, may_use_reserve: bool) -> io::Result<usize> {
         let mut has_failed = false;
         loop {
             let mut batch = {
@@ -81,7 +84,7 @@ impl Inner {
             };
             self.give_up_active();
             let is_stopped = fiber::cause(&error).is_some();
-            if error.kind() == io::ErrorKind::StorageFull && self.use_reserve() {
+            if may_use_reserve && is_full(&error) && self.use_reserve() {
                 continue;
             }
             if is_stopped || has_failed {
@@ -144,7 +147,7 @@ impl Inner {
     }
 
     fn report_failed_write(&self, error: &io::Error) {
-        if fiber::cause(error).is_none() && error.kind() != io::ErrorKind::StorageFull {
+        if fiber::cause(error).is_none() && !is_full(error) {
             self.state().report(Report::WriteFailed(error.kind()));
         }
     }
@@ -240,26 +243,30 @@ impl Inner {
         self.state().abandon();
     }
 
-    /// Gives the reserve to the records about stored messages; false if it is given already.
+    /// Gives the reserve to the records about stored messages; false if there is none any more.
     fn use_reserve(&self) -> bool {
-        if self.state().full {
-            return false;
-        }
-        {
-            let mut state = self.state();
-            state.full = true;
-            state.folder_dirty = true;
+        let is_news = self.note_full();
+        self.state().folder_dirty = true;
+        // One that was begun when there was hardly any room counts too.
+        let has_removed = self.disk.remove(&self.folder.join(RESERVE)).is_ok();
+        is_news || has_removed
+    }
+
+    /// Notes that the disk is full; false if that is known.
+    pub(super) fn note_full(&self) -> bool {
+        let state = &mut *self.state();
+        state.park();
+        let is_news = !std::mem::replace(&mut state.full, true);
+        if is_news {
             state.report(Report::DiskFull);
-            state.park();
         }
-        // Without a reserve, or where it stays, the next attempt shows it.
-        let _ = self.disk.remove(&self.folder.join(RESERVE));
-        true
+        is_news
     }
 
     /// Tells whether a disk that was full has room; then messages are written again.
     fn regain_room(&self) -> bool {
-        let hoped_for = 2 * self.options.reserve_bytes + self.options.segment_bytes;
+        let hoped_for = self.options.reserve_bytes.saturating_mul(2);
+        let hoped_for = hoped_for.saturating_add(self.options.segment_bytes);
         let has_room = self
             .disk
             .free_space(&self.folder)
@@ -299,4 +306,13 @@ impl Slot {
             start: active.len,
         }
     }
+}
+
+/// Tells whether the disk is full, or what of it the program may take.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    let kind = error.kind();
+    matches!(
+        kind,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }

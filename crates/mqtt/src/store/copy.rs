@@ -4,6 +4,7 @@
 use std::io;
 
 use super::batch::Batch;
+use super::commit::is_full;
 use super::error::Report;
 use super::file::Inner;
 use super::index::{Index, Item, Place, Plan};
@@ -95,7 +96,7 @@ impl Inner {
         loop {
             let bytes = file.read_at(offset, len)?;
             let is_last = offset + bytes.len() as u64 >= end || bytes.len() < len;
-            let looked_through = {
+            let (looked_through, copies) = {
                 let state = &mut *self.state();
                 let mut copies = Batch::default();
                 let looked_through = state.index.needed_of(
@@ -115,10 +116,22 @@ impl Inner {
                     continue;
                 }
                 state.copied = (number, offset + next as u64);
+                let count = copies.len();
                 state.unsure = copies;
-                next
+                (next, count)
             };
-            self.write_unsure()?;
+            if let Err(error) = self.write_unsure(false) {
+                {
+                    let mut state = self.state();
+                    // What they are of is where it was; they must not hold up what is nowhere else.
+                    state.unsure.drop_last(copies);
+                    state.copied = (number, offset);
+                }
+                if is_full(&error) {
+                    self.note_full();
+                }
+                return Err(error);
+            }
             return Ok(looked_through.max(1));
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use fiber::{Event, Stopped};
 
 use super::Store;
+use super::commit::is_full;
 use super::disk::{Disk, DiskFile, Real};
 use super::error::{OpenError, Refused, Report};
 use super::index::KeyState;
@@ -105,7 +106,7 @@ impl File {
         }));
         if let Err(error) = store.0.make_reserve() {
             let mut state = store.0.state();
-            if error.kind() == io::ErrorKind::StorageFull {
+            if is_full(&error) {
                 state.full = true;
                 state.report(Report::DiskFull);
             } else if let Some(stopped) = fiber::cause(&error) {

@@ -140,7 +140,8 @@ impl State {
 
     fn admit(&self, message: &MessageRecord<'_>, options: &StoreOptions) -> Result<(), Refused> {
         let len = message.frame_len();
-        let disk_bytes_max = 3 * options.bytes_max + 4 * options.segment_bytes;
+        let disk_bytes_max = options.bytes_max.saturating_mul(3);
+        let disk_bytes_max = disk_bytes_max.saturating_add(4 * options.segment_bytes);
         if self.full {
             Err(Refused::DiskFull)
         } else if self.index.messages.len() >= options.messages_max {
@@ -168,6 +169,7 @@ impl State {
 
     /// Puts messages that were never written aside, and what is about them.
     pub(super) fn park(&mut self) {
+        self.unsure.drop_done(&self.index);
         let parked = self.unsure.split_unwritten(&self.index);
         let passed = |(at, message)| {
             let done = None;
