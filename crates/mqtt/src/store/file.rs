@@ -294,5 +294,9 @@ impl Inner {
 }
 
 pub(super) fn segment_path(folder: &Path, number: u64) -> PathBuf {
-    folder.join(format!("{number:016x}.log"))
+    folder.join(segment_name(number) + ".log")
+}
+
+pub(super) fn segment_name(number: u64) -> String {
+    format!("{number:016x}")
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::batch::Batch;
 use super::disk::{Disk, DiskFile};
 use super::error::{OpenError, Report};
-use super::file::segment_path;
+use super::file::{segment_name, segment_path};
 use super::index::{Index, Item, Place};
 use super::options::StoreOptions;
 use super::pos::StorePos;
@@ -26,6 +26,15 @@ const ASIDE_FILES_MAX: usize = 8;
 /// The longest segment that is read: longer than any that was written.
 const SEGMENT_READ_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// The highest number of a file that is taken for one of the store's: far more than are ever made.
+const NUMBER_MAX: u64 = 1 << 56;
+
+/// How much is read at once of a file that cannot be read whole: what a disk can read or cannot.
+const SECTOR_BYTES: usize = 4_096;
+
+/// `ENFILE` and `EMFILE`, which have no kind.
+const TOO_MANY_FILES: [i32; 2] = [23, 24];
+
 /// Makes the folder and locks it.
 pub(super) fn lock(disk: &dyn Disk, folder: &Path) -> Result<Rc<dyn DiskFile>, OpenError> {
     disk.create_dir_all(folder)?;
@@ -34,8 +43,16 @@ pub(super) fn lock(disk: &dyn Disk, folder: &Path) -> Result<Rc<dyn DiskFile>, O
         let here = Path::new(".");
         let above = if above == Path::new("") { here } else { above };
         match disk.sync_dir(above) {
-            // What this program may not even read it did not make.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            // What this program may not even read it did not make; nor is there anything to make sure
+            // of where nothing changes, as in an image that is only read.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::InvalidInput
+                        | io::ErrorKind::Unsupported
+                        | io::ErrorKind::ReadOnlyFilesystem
+                ) => {}
             synced => synced?,
         }
     }
@@ -80,11 +97,8 @@ pub(super) fn recover(
     segments.sort_unstable();
     for number in &segments {
         let is_last = segments.last() == Some(number);
-        if let Err(error) = opening.read(*number, is_last)
-            && let Some(stopped) = fiber::cause(&error)
-        {
-            return Err(OpenError::Io(stopped.into()));
-        }
+        // To go on without it would be to forget it, and to remove what says that it is over.
+        opening.read(*number, is_last)?;
     }
     for path in aside.iter().rev().skip(ASIDE_FILES_MAX) {
         // Should it stay, the next opening removes it.
@@ -103,9 +117,25 @@ pub(super) fn recover(
 }
 
 fn parse_name(name: &str) -> Option<(u64, &str)> {
-    let (number, ending) = name.split_once('.')?;
-    let number = u64::from_str_radix(number, 16).ok()?;
-    Some((number, ending))
+    let (digits, ending) = name.split_once('.')?;
+    let number = u64::from_str_radix(digits, 16).ok()?;
+    let is_ours = number <= NUMBER_MAX && segment_name(number) == digits;
+    is_ours.then_some((number, ending))
+}
+
+/// Tells whether an error is one of this moment, and says nothing about the file.
+fn is_passing(error: &io::Error) -> bool {
+    fiber::cause(error).is_some()
+        || matches!(
+            error.kind(),
+            io::ErrorKind::OutOfMemory
+                | io::ErrorKind::Interrupted
+                | io::ErrorKind::WouldBlock
+                | io::ErrorKind::Other
+        )
+        || error
+            .raw_os_error()
+            .is_some_and(|error| TOO_MANY_FILES.contains(&error))
 }
 
 struct Opening<'a> {
@@ -119,17 +149,16 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// Reads a segment. What is wrong with it is reported; an error is returned as well, since it
-    /// may mean that the program is to stop.
+    /// Reads a segment. What is wrong with it is reported; an error is that it can be neither read nor
+    /// put aside for now.
     fn read(&mut self, number: u64, is_last: bool) -> io::Result<()> {
         let path = segment_path(self.folder, number);
         let (mut file, mut bytes) = match self.load(&path) {
             Ok(loaded) => loaded,
-            Err(error) => {
-                if fiber::cause(&error).is_none() {
-                    self.put_aside(number, "damaged", Report::Unreadable { segment: number })?;
-                }
-                return Err(error);
+            Err(error) if is_passing(&error) => return Err(error),
+            Err(_) => {
+                let report = Report::Unreadable { segment: number };
+                return self.put_aside(number, "damaged", report);
             }
         };
         let salt = match Head::decode(&bytes) {
@@ -143,7 +172,9 @@ impl Opening<'_> {
             }
             // It was being made when the power ended, and holds nothing.
             Err(HeadError::Damaged) if bytes.len() < HEAD_LEN => {
-                return self.disk.remove(&path);
+                // Should it stay, the next opening removes it.
+                let _ = self.disk.remove(&path);
+                return Ok(());
             }
             Ok(_) | Err(HeadError::Damaged) => {
                 let report = Report::Unreadable { segment: number };
@@ -183,7 +214,11 @@ impl Opening<'_> {
                 self.write_again(&bytes, salt);
             }
         }
-        cut.and(synced)
+        // An early end of the program is the only one that counts.
+        match cut.and(synced) {
+            Err(error) if fiber::cause(&error).is_some() => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Has all records of a segment written again.
@@ -205,8 +240,26 @@ impl Opening<'_> {
         if len > SEGMENT_READ_BYTES_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let bytes = file.read_at(0, len as usize)?;
-        Ok((file, bytes))
+        match file.read_at(0, len as usize) {
+            Err(error) if !is_passing(&error) => {
+                let bytes = Self::read_around(&*file, len as usize)?;
+                Ok((file, bytes))
+            }
+            read => Ok((file, read?)),
+        }
+    }
+
+    /// Reads what can be read of a file; the rest is zeros, which no record is.
+    fn read_around(file: &dyn DiskFile, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        for (nth, sector) in bytes.chunks_mut(SECTOR_BYTES).enumerate() {
+            match file.read_at((nth * SECTOR_BYTES) as u64, sector.len()) {
+                Ok(read) if read.len() == sector.len() => sector.copy_from_slice(&read),
+                Err(error) if is_passing(&error) => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(bytes)
     }
 
     /// Takes the records of a segment in; returns where its torn tail begins, if it has one.

@@ -10,6 +10,7 @@ mod opening;
 mod power;
 mod records;
 mod room;
+mod troubles;
 mod waiting;
 
 use std::path::PathBuf;

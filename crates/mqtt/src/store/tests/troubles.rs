@@ -1,0 +1,90 @@
+//! Folders and files that cannot be reached, read or made sure of.
+
+use super::disk::Trouble;
+use super::*;
+
+const FIRST: &str = "0000000000000001.log";
+
+#[test]
+fn a_folder_below_one_that_never_changes_can_be_used() {
+    let machine = Machine::default();
+    machine.set_trouble(Trouble {
+        fixed_root: true,
+        ..Trouble::default()
+    });
+    let store = open(&machine, &options(Level::Synced));
+    publish(&store, b"x");
+    commit_all(&store);
+    assert_eq!(reports(&store), []);
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_for_now_is_not_put_aside() {
+    let machine = Machine::default();
+    let store = open(&machine, &options(Level::Synced));
+    publish(&store, b"x");
+    commit_all(&store);
+    drop(store);
+    // The program has too many files open.
+    let (open_error, trouble) = (Some(24), Trouble::default());
+    machine.set_trouble(Trouble {
+        open: open_error,
+        ..trouble
+    });
+    let opened = File::open_on(Rc::new(machine.clone()), folder(), options(Level::Synced));
+    assert!(matches!(opened, Err(OpenError::Io(_))));
+    machine.set_trouble(trouble);
+    assert_eq!(
+        payloads(&open(&machine, &options(Level::Synced))),
+        [b"x".to_vec()]
+    );
+    // The file is damaged.
+    machine.set_trouble(Trouble {
+        open: Some(5),
+        ..trouble
+    });
+    let store = open(&machine, &options(Level::Synced));
+    assert_eq!(reports(&store), [Report::Unreadable { segment: 1 }]);
+    assert_eq!(machine.names(), ["0000000000000001.damaged"]);
+}
+
+#[test]
+fn a_byte_that_cannot_be_read_costs_one_record() {
+    let machine = Machine::default();
+    let store = open(&machine, &options(Level::Synced));
+    let stored = [1, 2, 3].map(|n| publish(&store, &[n; 9_000]));
+    commit_all(&store);
+    drop(store);
+    machine.set_unreadable(FIRST, 14_000);
+    for round in 0..2 {
+        let store = open(&machine, &options(Level::Synced));
+        let found = reports(&store);
+        if round == 0 {
+            assert!(matches!(found[..], [Report::Damaged { segment: 1, .. }]));
+        } else {
+            assert_eq!(found, []);
+        }
+        let queued: Vec<_> = store.recovered().queued.iter().map(|it| it.pos).collect();
+        assert_eq!(queued, [stored[0], stored[2]]);
+        assert_eq!(payloads(&store), [vec![1; 9_000], vec![3; 9_000]]);
+    }
+}
+
+#[test]
+fn no_name_in_the_folder_keeps_a_store_from_being_opened() {
+    let machine = Machine::default();
+    for name in [
+        "ffffffffffffffff.tmp",
+        "ffffffffffffffff.log",
+        "fffffffffffffffe.damaged",
+        "1.log",
+        "+000000000000001.log",
+    ] {
+        machine.put(name, b"not ours".to_vec());
+    }
+    let store = open(&machine, &options(Level::Synced));
+    assert_eq!(reports(&store), []);
+    publish(&store, b"x");
+    commit_all(&store);
+    assert!(machine.names().contains(&FIRST.to_owned()));
+}
