@@ -78,7 +78,7 @@ impl Head {
 pub(super) enum Found<'a> {
     /// A whole frame.
     Frame { offset: usize, frame: &'a [u8] },
-    /// Damage, with a whole frame behind it.
+    /// Damage, with a whole frame behind it, or with more behind it than was looked through.
     Gap { offset: usize, len: usize },
     /// No whole frame any more.
     Torn { offset: usize },
@@ -89,8 +89,8 @@ pub(super) struct Scan<'a> {
     bytes: &'a [u8],
     offset: usize,
     salt: u32,
-    /// How many more bytes may be looked through for whole frames.
-    budget: usize,
+    /// How many more bytes may be looked through for whole frames; `None` if there were too few.
+    budget: Option<usize>,
 }
 
 impl<'a> Scan<'a> {
@@ -100,7 +100,7 @@ impl<'a> Scan<'a> {
             bytes,
             offset,
             salt,
-            budget: RESYNC_BYTES_MAX,
+            budget: Some(RESYNC_BYTES_MAX),
         }
     }
 
@@ -117,12 +117,21 @@ impl<'a> Scan<'a> {
             let Some(len) = record::frame_len(rest) else {
                 continue;
             };
-            self.budget = self.budget.checked_sub(len)?;
+            self.budget = self.budget.and_then(|budget| budget.checked_sub(len));
+            if self.budget.is_none() {
+                return self.behind_damage();
+            }
             if record::is_intact(&rest[..len], self.salt) {
                 return Some(offset);
             }
         }
         None
+    }
+
+    /// Returns where the damaged frame says that the next one is, if there is one.
+    fn behind_damage(&self) -> Option<usize> {
+        let next = self.offset + record::frame_len(&self.bytes[self.offset..])?;
+        self.frame(next).map(|_| next)
     }
 }
 
@@ -146,7 +155,13 @@ impl<'a> Iterator for Scan<'a> {
             }
             None => {
                 self.offset = self.bytes.len();
-                Some(Found::Torn { offset })
+                Some(match self.budget {
+                    Some(_) => Found::Torn { offset },
+                    None => Found::Gap {
+                        offset,
+                        len: self.offset - offset,
+                    },
+                })
             }
         }
     }

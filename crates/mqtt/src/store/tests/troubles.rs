@@ -2,6 +2,7 @@
 
 use super::disk::Trouble;
 use super::*;
+use crate::store::segment::{Found, HEAD_LEN, Head, Scan};
 
 const FIRST: &str = "0000000000000001.log";
 
@@ -87,4 +88,43 @@ fn no_name_in_the_folder_keeps_a_store_from_being_opened() {
     publish(&store, b"x");
     commit_all(&store);
     assert!(machine.names().contains(&FIRST.to_owned()));
+}
+
+/// A segment of two messages; the first is damaged, and looks like records all over.
+fn with_damage(at: usize) -> Vec<u8> {
+    let machine = Machine::default();
+    let store = open(&machine, &options(Level::Synced));
+    publish(&store, &[0, 1, 0, 0].repeat(40 * 1024));
+    commit_all(&store);
+    let start = machine.content(FIRST).len() - 160 * 1024;
+    publish(&store, b"behind");
+    commit_all(&store);
+    let mut content = machine.content(FIRST);
+    content[start - 29 + at] ^= 0xff;
+    content
+}
+
+#[test]
+fn damage_that_is_hard_to_look_through_costs_one_record() {
+    let machine = Machine::default();
+    let damaged = with_damage(10_000);
+    machine.put(FIRST, damaged.clone());
+    let store = open(&machine, &options(Level::Synced));
+    assert!(matches!(reports(&store)[..], [Report::Damaged { .. }]));
+    assert_eq!(payloads(&store), [b"behind".to_vec()]);
+    assert_eq!(machine.content("0000000000000001.damaged"), damaged);
+}
+
+#[test]
+fn what_is_behind_damage_and_was_not_looked_for_is_kept_beside() {
+    let machine = Machine::default();
+    // The length of the first message.
+    let damaged = with_damage(0);
+    let salt = Head::decode(&damaged).unwrap().salt;
+    let has_gap = |found: Found<'_>| matches!(found, Found::Gap { .. });
+    assert!(Scan::new(&damaged, HEAD_LEN, salt).any(has_gap));
+    machine.put(FIRST, damaged.clone());
+    let store = open(&machine, &options(Level::Synced));
+    assert!(matches!(reports(&store)[..], [Report::Damaged { .. }]));
+    assert_eq!(machine.content("0000000000000001.damaged"), damaged);
 }
