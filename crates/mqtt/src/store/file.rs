@@ -47,6 +47,8 @@ pub(super) struct Inner {
     _lock: Rc<dyn DiskFile>,
     /// A fiber is committing.
     busy: Cell<bool>,
+    /// Set when none is.
+    idle: Event,
     /// Set when something waits to be written.
     work: Event,
     /// Set when somebody waits for that.
@@ -64,11 +66,12 @@ impl fmt::Debug for File {
 }
 
 /// Marks that a fiber is committing.
-struct Turn<'a>(&'a Cell<bool>);
+struct Turn<'a>(&'a Inner);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.set(false);
+        self.0.busy.set(false);
+        self.0.idle.set();
     }
 }
 
@@ -100,10 +103,14 @@ impl File {
             state: RefCell::new(state),
             _lock: lock,
             busy: Cell::new(false),
+            idle: Event::new(),
             work: Event::new(),
             hurry: Event::new(),
             advanced: Event::new(),
         }));
+        if !store.0.state().unsure.is_empty() {
+            store.0.work.set();
+        }
         if let Err(error) = store.0.make_reserve() {
             let mut state = store.0.state();
             if is_full(&error) {
@@ -170,13 +177,22 @@ impl Store for File {
     fn commit(&self) -> io::Result<()> {
         let inner = &self.0;
         if inner.busy.replace(true) {
-            return Ok(());
+            // Who asks again and again must not keep the other from it.
+            return match inner.idle.wait() {
+                Ok(()) | Err(Stopped::NoRuntime) => Ok(()),
+                Err(stopped) => Err(stopped.into()),
+            };
         }
-        let turn = Turn(&inner.busy);
+        inner.idle.clear();
+        let turn = Turn(inner);
         let committed = inner.commit();
         inner.advanced.set();
         inner.advanced.clear();
-        if inner.state().pending.bytes() > 0 {
+        let left = {
+            let state = inner.state();
+            state.pending.bytes() > 0 || !state.unsure.is_empty()
+        };
+        if left {
             inner.work.set();
         }
         drop(turn);
@@ -185,7 +201,7 @@ impl Store for File {
 
     fn run(&self) -> Result<(), Stopped> {
         let inner = &self.0;
-        let mut looks_again = false;
+        let mut looks_again = inner.state().full;
         loop {
             if looks_again {
                 // Room may have come without anything to be written.

@@ -104,7 +104,7 @@ pub trait Store {
     fn is_durable(&self, pos: StorePos) -> bool;
 
     /// Makes the records that wait durable, up to a bound of bytes, and cleans up a bit. Yields while
-    /// the disk works. Does nothing while another fiber is at it.
+    /// the disk works. While another fiber is at it, waits for its end and does nothing else.
     ///
     /// # Errors
     /// What the disk answered, twice in a row; nothing is lost, and the next commit tries again, with

@@ -39,3 +39,59 @@ fn who_waits_for_a_message_without_room_is_woken_once_it_is_written() {
         assert_woken(waiter);
     });
 }
+
+#[test]
+fn what_another_could_not_write_is_written_by_the_writer() {
+    run(|| {
+        let machine = Machine::default();
+        let store = open(&machine, &options(Level::Synced));
+        let writer = store.clone();
+        let mut writer = fiber::spawn(move || writer.run()).unwrap();
+        let pos = publish(&store, b"x");
+        let waiter = waiter(&store, pos);
+        let before = machine.names();
+        assert_eq!(before.len(), 1, "the writer works");
+        assert_woken(waiter);
+
+        // Others go on while the disk works, and it fails.
+        machine.set_hook(Some(Rc::new(|| {
+            let _ = fiber::yield_now();
+        })));
+        machine.set_flaky(Some((1, Random(1))));
+        let pos = publish(&store, b"y");
+        let waiter = waiter_beside(&store, pos);
+        assert!(store.commit().is_err());
+        machine.set_flaky(None);
+        assert_woken(waiter);
+        writer.cancel();
+        assert!(writer.join().is_ok());
+    });
+}
+
+/// Waits, and has not begun to.
+fn waiter_beside(store: &File, pos: StorePos) -> JoinHandle<Result<(), Stopped>> {
+    let store = store.clone();
+    fiber::spawn(move || store.wait_durable(pos)).unwrap()
+}
+
+#[test]
+fn who_commits_again_and_again_keeps_nobody_from_it() {
+    run(|| {
+        let machine = Machine::default();
+        let store = open(&machine, &options(Level::Synced));
+        let pos = publish(&store, b"x");
+        machine.set_hook(Some(Rc::new(|| {
+            let _ = fiber::sleep(Duration::from_millis(1));
+        })));
+        let writer = store.clone();
+        let mut writer = fiber::spawn(move || writer.commit().unwrap()).unwrap();
+        fiber::yield_now().unwrap();
+        let mut commits = 0;
+        while !store.is_durable(pos) {
+            store.commit().unwrap();
+            commits += 1;
+            assert!(commits < 100, "it never gives up its turn");
+        }
+        writer.join().unwrap();
+    });
+}
