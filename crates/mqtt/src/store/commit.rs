@@ -32,6 +32,8 @@ struct Slot {
     number: u64,
     salt: u32,
     start: u64,
+    /// The segment holds nothing else.
+    is_first: bool,
 }
 
 impl Inner {
@@ -99,8 +101,8 @@ impl Inner {
         batch.seal(slot.salt);
         if let Err(error) = slot.file.write_at(slot.start, batch.bytes.clone()) {
             self.report_failed_write(&error);
+            self.take_back(&slot);
             // What was written before is fine and need not be written again.
-            let _ = slot.file.set_size(slot.start);
             let _ = self.sync_active();
             return Err(error);
         }
@@ -115,10 +117,9 @@ impl Inner {
             self.options.level == Level::Synced || unsynced + batch.bytes.len() > UNSYNCED_BYTES_MAX
         };
         if is_due && let Err(error) = self.sync(&*slot.file) {
-            if self.options.level == Level::Synced {
-                // The system may show it to a later opening although the disk does not have it.
-                let _ = slot.file.set_size(slot.start);
-                self.state().index.set_len(slot.number, slot.start);
+            // The system may show it to a later opening although the disk does not have it.
+            if self.options.level == Level::Synced || slot.is_first {
+                self.take_back(&slot);
             }
             return Err(error);
         }
@@ -134,6 +135,20 @@ impl Inner {
         state.unsure = Batch::default();
         state.advance(batch.upto);
         Ok(())
+    }
+
+    /// Takes back what was written last, which is to be written to another file; a segment that holds
+    /// nothing else goes, so that attempts do not fill the disk with files.
+    fn take_back(&self, slot: &Slot) {
+        if slot.is_first && self.disk.remove(&self.segment_path(slot.number)).is_ok() {
+            let mut state = self.state();
+            state.active = None;
+            state.index.remove_segment(slot.number);
+            state.folder_dirty = true;
+            return;
+        }
+        let _ = slot.file.set_size(slot.start);
+        self.state().index.set_len(slot.number, slot.start);
     }
 
     /// Makes sure of a segment, and of its name.
@@ -304,6 +319,7 @@ impl Slot {
             number: active.number,
             salt: active.salt,
             start: active.len,
+            is_first: active.len == active.head_len,
         }
     }
 }

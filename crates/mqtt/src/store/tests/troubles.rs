@@ -128,3 +128,29 @@ fn what_is_behind_damage_and_was_not_looked_for_is_kept_beside() {
     assert!(matches!(reports(&store)[..], [Report::Damaged { .. }]));
     assert_eq!(machine.content("0000000000000001.damaged"), damaged);
 }
+
+#[test]
+fn files_do_not_pile_up_on_a_disk_that_is_sure_of_nothing() {
+    for level in [Level::Flushed, Level::Synced] {
+        let machine = Machine::default();
+        let store = open(&machine, &options(level));
+        machine.set_trouble(Trouble {
+            no_sync: true,
+            ..Trouble::default()
+        });
+        for _ in 0..50 {
+            let _ = store.append(&Record::Publish(message("t", &[1; 100_000])));
+            let _ = store.commit();
+        }
+        assert!(machine.names().len() <= 2, "{:?}", machine.names().len());
+        machine.set_trouble(Trouble::default());
+        commit_all(&store);
+        let count = store.recovered().queued.len();
+        let again = open(&machine.after_power_cut(&mut Random(1)), &options(level));
+        if level == Level::Synced {
+            assert_eq!(again.recovered().queued.len(), count);
+        }
+        let killed = open(&machine.after_kill(), &options(level));
+        assert_eq!(killed.recovered().queued.len(), count);
+    }
+}
