@@ -13,7 +13,7 @@ use super::Store;
 use super::commit::is_full;
 use super::disk::{Disk, DiskFile, Real};
 use super::error::{OpenError, Refused, Report};
-use super::index::KeyState;
+use super::index::{KeyState, Place};
 use super::open;
 use super::options::{Level, StoreOptions};
 use super::pos::StorePos;
@@ -266,21 +266,12 @@ impl Store for File {
                 (None, None) => return Err(io::ErrorKind::InvalidData.into()),
             }
         };
-        let file = self.0.disk.open(&self.0.segment_path(place.segment))?;
-        let head = Head::decode(&file.read_at(0, HEAD_LEN)?);
-        let frame = file.read_at(place.offset, place.len as usize)?;
-        let content = match head {
-            Ok(head) if record::frame_len(&frame) == Some(frame.len()) => {
-                record::is_intact(&frame, head.salt)
-                    .then(|| StoredMessage::decode(message, record::body(&frame)))
-            }
-            Ok(_) | Err(_) => None,
-        };
-        match content.flatten() {
-            Some(content) => Ok(Some(content)),
-            // It may have been done, or copied, while this fiber waited.
-            None if self.0.has_moved(message, place) => self.read(message),
-            None => Err(io::ErrorKind::InvalidData.into()),
+        match self.0.read_at(message, place) {
+            Err(error) if fiber::cause(&error).is_some() => Err(error),
+            // It may have been done, or copied, and the file removed, while this fiber waited.
+            Ok(None) | Err(_) if self.0.has_moved(message, place) => self.read(message),
+            Ok(None) => Err(io::ErrorKind::InvalidData.into()),
+            read => read,
         }
     }
 
@@ -302,7 +293,22 @@ impl Inner {
         segment_path(&self.folder, number)
     }
 
-    fn has_moved(&self, message: StorePos, place: super::index::Place) -> bool {
+    /// Reads a message where it lies; `None` if what lies there is something else.
+    fn read_at(&self, message: StorePos, place: Place) -> io::Result<Option<StoredMessage>> {
+        let file = self.disk.open(&self.segment_path(place.segment))?;
+        let head = Head::decode(&file.read_at(0, HEAD_LEN)?);
+        let frame = file.read_at(place.offset, place.len as usize)?;
+        let content = match head {
+            Ok(head) if record::frame_len(&frame) == Some(frame.len()) => {
+                record::is_intact(&frame, head.salt)
+                    .then(|| StoredMessage::decode(message, record::body(&frame)))
+            }
+            Ok(_) | Err(_) => None,
+        };
+        Ok(content.flatten())
+    }
+
+    fn has_moved(&self, message: StorePos, place: Place) -> bool {
         let state = self.state();
         let known = state.index.messages.get(&message);
         known.is_none_or(|known| known.place != Some(place))

@@ -154,3 +154,25 @@ fn files_do_not_pile_up_on_a_disk_that_is_sure_of_nothing() {
         assert_eq!(killed.recovered().queued.len(), count);
     }
 }
+
+#[test]
+fn a_message_that_moves_while_it_is_read_is_found() {
+    let machine = Machine::default();
+    let small = options(Level::Synced).segment_bytes(1_024).reserve_bytes(0);
+    let store = open(&machine, &small);
+    let kept = publish(&store, b"kept");
+    commit_all(&store);
+    let first = machine.names()[0].clone();
+    let (other, moved) = (store.clone(), std::cell::Cell::new(false));
+    machine.set_open_hook(Some(Rc::new(move || {
+        if !moved.replace(true) {
+            for _ in 0..100 {
+                let pos = publish(&other, &[1; 200]);
+                commit_all(&other);
+                done(&other, pos);
+            }
+        }
+    })));
+    assert_eq!(store.read(kept).unwrap().unwrap().payload, b"kept");
+    assert!(!machine.names().contains(&first));
+}
