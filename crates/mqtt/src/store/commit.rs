@@ -12,7 +12,6 @@ use super::disk::DiskFile;
 use super::error::Report;
 use super::file::Inner;
 use super::options::Level;
-use super::record::Record;
 use super::segment::Head;
 use super::state::Active;
 
@@ -215,15 +214,13 @@ impl Inner {
             self.sync_active()?;
             self.state().active = None;
         }
-        let (number, identity) = {
+        let salt = self.disk.random();
+        let (number, mut head) = {
             let mut state = self.state();
             let number = state.next_number;
             state.next_number += 1;
-            (number, Record::Identity(self.options.identity.clone()))
+            (number, state.first_records(&self.options))
         };
-        let salt = self.disk.random();
-        let mut head = Batch::default();
-        head.push_record(self.state().opened, &identity);
         head.seal(salt);
         let mut bytes = Vec::new();
         Head { number, salt }.encode(&mut bytes);

@@ -398,7 +398,8 @@ impl Index {
         if active == Some(number) {
             Plan::Nothing
         } else if segment.items == 0 {
-            if segment.emptied <= durable {
+            // The last one says how far the positions had come.
+            if segment.emptied <= durable && self.segments.len() > 1 {
                 Plan::Remove(number)
             } else {
                 Plan::Nothing

@@ -9,7 +9,7 @@ use super::error::{Refused, Report};
 use super::index::{Index, Policy, STATE_BYTES};
 use super::options::StoreOptions;
 use super::pos::StorePos;
-use super::record::{MessageRecord, RECORD_BYTES_MAX, Record};
+use super::record::{DoneCause, MessageRecord, RECORD_BYTES_MAX, Record};
 use crate::packet::QoS;
 
 /// How many bytes of messages may wait to be written.
@@ -196,6 +196,22 @@ impl State {
             Some(done) => done > durable,
             None => index.is_unwritten(passed.message),
         });
+    }
+
+    /// Returns what a segment begins with: whose it is, and how far the positions have come, for what
+    /// is written to it may be copies alone and those that are removed the only ones to say so.
+    pub(super) fn first_records(&self, options: &StoreOptions) -> Batch {
+        let mut records = Batch::default();
+        let identity = Record::Identity(options.identity.clone());
+        records.push_record(self.opened, &identity);
+        // No message has this position.
+        let nothing = Record::Done {
+            message: StorePos::default(),
+            cause: DoneCause::Withdrawn,
+            key: None,
+        };
+        records.push_record(self.index.last(), &nothing);
+        records
     }
 
     /// Gives the segment that is written up, because the disk is not sure of all that is in it. What

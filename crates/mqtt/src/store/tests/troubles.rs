@@ -2,6 +2,7 @@
 
 use super::disk::Trouble;
 use super::*;
+use crate::store::record::{Record, body};
 use crate::store::segment::{Found, HEAD_LEN, Head, Scan};
 
 const FIRST: &str = "0000000000000001.log";
@@ -175,4 +176,41 @@ fn a_message_that_moves_while_it_is_read_is_found() {
     })));
     assert_eq!(store.read(kept).unwrap().unwrap().payload, b"kept");
     assert!(!machine.names().contains(&first));
+}
+
+#[test]
+fn a_position_is_not_given_again_once_the_store_is_empty() {
+    let machine = Machine::default();
+    let store = open(&machine, &options(Level::Synced));
+    let before = publish(&store, b"x");
+    commit_all(&store);
+    let before = before.max(done(&store, before));
+    commit_all(&store);
+    drop(store);
+    for _ in 0..3 {
+        open(&machine, &options(Level::Synced)).commit().unwrap();
+    }
+    let store = open(&machine, &options(Level::Synced));
+    assert!(publish(&store, b"y") > before);
+}
+
+#[test]
+fn each_segment_says_how_far_the_positions_had_come() {
+    let machine = Machine::default();
+    let small = options(Level::Synced).segment_bytes(1_024);
+    let store = open(&machine, &small);
+    for n in 1..=3 {
+        let before = store.appended();
+        publish(&store, &[1; 900]);
+        commit_all(&store);
+        let content = machine.content(&format!("{n:016x}.log"));
+        let salt = Head::decode(&content).unwrap().salt;
+        let positions = Scan::new(&content, HEAD_LEN, salt).map(|found| match found {
+            Found::Frame { frame, .. } => Record::decode(body(frame)).unwrap().0,
+            Found::Gap { .. } | Found::Torn { .. } => panic!("{found:?}"),
+        });
+        let positions: Vec<_> = positions.collect();
+        let (_, of_head) = positions.split_last().unwrap();
+        assert!(of_head.iter().max() >= Some(&before));
+    }
 }
