@@ -112,6 +112,8 @@ pub(super) enum Plan {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) identity: Option<Identity>,
+    /// Where that was recorded.
+    identity_at: StorePos,
     pub(super) messages: BTreeMap<StorePos, Message>,
     keys: BTreeMap<Key, KeyState>,
     outcomes: BTreeMap<StorePos, Remembered>,
@@ -176,7 +178,9 @@ impl Index {
                 self.release(*packet_id, at);
             }
             Record::SessionLost => self.session_over(at),
+            Record::Identity(_) if at < self.identity_at => {}
             Record::Identity(identity) => {
+                self.identity_at = at;
                 let before = self.identity.replace(identity.clone());
                 if before.is_some_and(|before| !before.has_session_of(identity)) {
                     self.session_over(at);
@@ -199,7 +203,10 @@ impl Index {
         self.count(place.map(|place| place.segment), 1);
         self.live_bytes += u64::from(frame_len) + STATE_BYTES;
         if let Some(key) = record.key {
-            self.keys.insert(key, KeyState::Stored(at));
+            match self.keys.get(&key) {
+                Some(KeyState::Stored(other) | KeyState::Done(other, _)) if *other > at => {}
+                Some(_) | None => drop(self.keys.insert(key, KeyState::Stored(at))),
+            }
         }
         let message = Message {
             place,
@@ -213,6 +220,26 @@ impl Index {
             attempted: place.is_some(),
         };
         self.messages.insert(at, message);
+    }
+
+    /// Leaves each identifier to the message that got it last. The other one is done, or its session is
+    /// over, and the record that said so was damaged.
+    fn part_holders(&mut self) {
+        let mut last = BTreeMap::new();
+        let assigned = self.messages.values().filter_map(|it| it.assigned);
+        for (packet_id, at) in assigned {
+            let known = last.entry(packet_id).or_insert(at);
+            *known = at.max(*known);
+        }
+        for message in self.messages.values_mut() {
+            if let Some((packet_id, at)) = message.assigned
+                && last.get(&packet_id) > Some(&at)
+            {
+                message.assigned = None;
+                message.recorded = None;
+                message.maybe_sent = true;
+            }
+        }
     }
 
     /// Forgets all that depends on identifiers and was recorded up to here.
@@ -444,6 +471,7 @@ impl Index {
     /// Ends the replay, and passes positions over that a record which was lost may have had.
     pub(super) fn replayed(&mut self, skipped: u64) {
         self.replayed = Replayed::default();
+        self.part_holders();
         if self.last > StorePos::default() {
             self.last.0 += skipped;
         }

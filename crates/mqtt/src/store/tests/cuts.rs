@@ -225,3 +225,43 @@ fn a_repair_may_fail_at_any_call() {
     }
     assert!(call > 8);
 }
+
+#[test]
+fn an_identifier_is_that_of_the_message_that_got_it_last() {
+    let assigned = |at, message| {
+        let (message, packet_id) = (StorePos(message), id(1));
+        (at, Record::Assigned { message, packet_id })
+    };
+    // The end of the session between is lost.
+    let records = [
+        (1, Record::Publish(message("a", b"one"))),
+        (2, Record::Publish(message("b", b"two"))),
+        assigned(3, 2),
+        assigned(5, 1),
+    ];
+    let machine = machine_with(segment(1, &records));
+    let state = open(&machine, &options(Level::Synced)).recovered();
+    assert_eq!(state.in_flight.len(), 1);
+    assert_eq!(state.in_flight[0].pos, StorePos(1));
+    assert_eq!(state.queued[0].pos, StorePos(2));
+    assert!(state.queued[0].maybe_sent);
+}
+
+#[test]
+fn an_identity_that_was_written_again_is_not_the_last_one() {
+    let packet_id = id(1);
+    let message = StorePos(1);
+    let one = Record::Publish(super::message("a", b"one"));
+    let first = [(0, Record::Identity(identity("other"))), (1, one.clone())];
+    let second = [
+        (100, Record::Identity(identity("meter-17"))),
+        (0, Record::Identity(identity("other"))),
+        (1, one),
+        (101, Record::Assigned { message, packet_id }),
+    ];
+    let machine = machine_with(segment(1, &first));
+    machine.put("0000000000000002.log", segment(2, &second));
+    let store = open(&machine, &options(Level::Synced));
+    assert_eq!(reports(&store), []);
+    assert_eq!(store.recovered().in_flight.len(), 1);
+}

@@ -111,7 +111,12 @@ impl Model {
             }
             7..=8 => match any(random) {
                 Some(pos) if self.now.messages[&pos].packet_id.is_none() => {
-                    Step::Assigned(pos, random.below(50) as u16 + 1)
+                    let number = random.below(50) as u16 + 1;
+                    let mut known = self.now.messages.values();
+                    if known.any(|known| known.packet_id == Some(number)) {
+                        return;
+                    }
+                    Step::Assigned(pos, number)
                 }
                 Some(_) | None => return,
             },
