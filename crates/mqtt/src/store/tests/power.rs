@@ -130,3 +130,19 @@ fn nothing_that_was_durable_is_lost_on_a_disk_that_is_full_now_and_then() {
         }
     }
 }
+
+#[test]
+fn nothing_that_was_durable_is_lost_on_a_disk_that_fails_and_is_full() {
+    for level in [Level::Synced, Level::Flushed] {
+        let life = Life {
+            level,
+            steps: 300,
+            flaky: Some(10),
+            capacity: Some(7_000),
+        };
+        for seed in 0..60 {
+            life.lives(seed, 1_000);
+            life.lives(seed, seed as usize % 300);
+        }
+    }
+}
