@@ -141,9 +141,10 @@ impl Default for SessionOptions {
 #[non_exhaustive]
 pub struct Counters {
     /// PUBACK, PUBREC, PUBCOMP, SUBACK and UNSUBACK for an identifier that awaits no such packet;
-    /// they were ignored, a PUBREC answered.
+    /// they were ignored, a PUBREC answered unless the identifier is one that is yet to be used.
     pub unknown_acks: u64,
-    /// PUBREL for an identifier that is not known; it was answered.
+    /// PUBREL for an identifier that is not known; it was answered, or given to the caller that keeps
+    /// a record.
     pub unknown_releases: u64,
     /// QoS 2 messages that came again; they were answered and not delivered.
     pub repeated_messages: u64,

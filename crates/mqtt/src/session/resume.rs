@@ -30,9 +30,10 @@ pub enum Fate {
     GivenUp,
     /// With a record ([`SessionOptions::recorded`](super::SessionOptions::recorded)): it is neither in
     /// the session nor in the log any more, and its place in the window and its identifier are free.
-    /// The caller publishes it again as a new message.
+    /// The caller publishes it again as a new message. That is so for messages that were not sent,
+    /// too: they keep their order.
     HandedBack {
-        /// The server may have had it.
+        /// The server may have had it. A message that was restored may have been sent.
         maybe_sent: bool,
     },
 }
