@@ -45,10 +45,10 @@ const NOWHERE: LogOffset = LogOffset(u64::MAX);
 pub(super) enum Exchange {
     /// A PUBLISH with QoS 1 awaits PUBACK.
     AtLeastOnce,
-    /// Nothing was published under the identifier yet; it lies nowhere in the log.
-    Reserved,
     /// A PUBLISH with QoS 2 awaits PUBREC.
     ExactlyOnce,
+    /// Nothing was published under the identifier yet; it lies nowhere in the log.
+    Reserved,
     /// Its PUBREC came and is being recorded: no PUBREL leaves before that is done.
     Recording,
     /// A PUBREL awaits PUBCOMP, and lies beside its message or instead of it.
@@ -205,19 +205,16 @@ impl InFlight {
         });
     }
 
-    /// Puts an entry into the slot of its identifier, which is free.
+    /// Puts an entry, of a packet in the log, into the slot of its identifier, which is free.
     #[inline]
     fn enter(&mut self, entry: Entry) {
         let slot = self.slot(entry.packet_id);
         debug_assert!(self.slots[slot].is_none());
         self.slots[slot] = Some(entry);
         match entry.exchange {
-            Exchange::Reserved => {
-                self.publishes += 1;
-                self.reserved += 1;
-            }
             Exchange::AtLeastOnce
             | Exchange::ExactlyOnce
+            | Exchange::Reserved
             | Exchange::Recording
             | Exchange::Release { .. } => {
                 self.publishes += 1;

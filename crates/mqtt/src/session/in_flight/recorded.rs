@@ -27,7 +27,11 @@ impl InFlight {
     /// Takes an identifier from [`InFlight::free_id`] for a message that comes later.
     pub(in crate::session) fn reserve(&mut self, packet_id: PacketId, key: TicketKey) {
         self.next = super::successor(packet_id);
-        self.enter(Entry {
+        self.publishes += 1;
+        self.reserved += 1;
+        let slot = self.slot(packet_id);
+        debug_assert!(self.slots[slot].is_none());
+        self.slots[slot] = Some(Entry {
             start: NOWHERE,
             release: NOWHERE,
             len: 0,
