@@ -16,11 +16,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use super::shared::{State, now};
+use super::gates::{Content, Gate, Gated, Reserved};
+use super::shared::State;
 use super::ticket::Outcome;
 use crate::packet::{PacketId, QoS};
-use crate::session::{AckToken, Outgoing, TicketKey};
-use crate::store::{DoneCause, Record, Store, StorePos, StoredMessage};
+use crate::session::{Outgoing, TicketKey};
+use crate::store::{DoneCause, Record, Store, StorePos};
 use crate::time::Time;
 
 /// A client's side of its store.
@@ -31,12 +32,12 @@ pub(super) struct Durable {
     /// Messages without an identifier, those of QoS 1 and those of QoS 2, in order of publishing.
     queues: [VecDeque<Queued>; 2],
     /// In order of their positions.
-    gates: VecDeque<Gate>,
+    pub(super) gates: VecDeque<Gate>,
     /// Gates whose message is in no file yet, because the disk is full.
-    held: Vec<Gate>,
+    pub(super) held: Vec<Gate>,
     /// QoS 2 messages whose identifier is recorded, and that wait for room in the log or for a
     /// connection.
-    recorded: VecDeque<Reserved>,
+    pub(super) recorded: VecDeque<Reserved>,
     /// The slots of stored messages that have one.
     slots: BTreeMap<StorePos, TicketKey>,
 }
@@ -47,59 +48,6 @@ struct Queued {
     pos: StorePos,
     /// The broker may have it, from a session that is over.
     maybe_sent: bool,
-}
-
-/// What waits for the disk.
-struct Gate {
-    at: StorePos,
-    what: Gated,
-}
-
-enum Gated {
-    /// PUBLISH.
-    Publish(Reserved),
-    /// PUBREL.
-    Release { packet_id: PacketId, key: TicketKey },
-    /// PUBREC.
-    Acknowledge(AckToken),
-    /// PUBCOMP.
-    Complete(PacketId),
-}
-
-/// A QoS 2 message that has an identifier and was not given to the session yet.
-struct Reserved {
-    pos: StorePos,
-    packet_id: PacketId,
-    key: TicketKey,
-    content: Content,
-}
-
-/// What is published.
-struct Content {
-    topic: Box<str>,
-    payload: Box<[u8]>,
-    retain: bool,
-}
-
-impl Content {
-    fn outgoing(&self) -> Outgoing<'_> {
-        Outgoing {
-            topic: &self.topic,
-            payload: &self.payload,
-            qos: QoS::ExactlyOnce,
-            retain: self.retain,
-        }
-    }
-}
-
-impl From<Outgoing<'_>> for Content {
-    fn from(outgoing: Outgoing<'_>) -> Self {
-        Self {
-            topic: outgoing.topic.into(),
-            payload: outgoing.payload.into(),
-            retain: outgoing.retain,
-        }
-    }
 }
 
 /// What a message that is first in its queue waits for.
@@ -138,7 +86,7 @@ impl Durable {
     }
 
     /// Puts a message back among those of its QoS, in order of publishing.
-    fn queue_again(&mut self, qos: QoS, pos: StorePos, maybe_sent: bool) {
+    pub(super) fn queue_again(&mut self, qos: QoS, pos: StorePos, maybe_sent: bool) {
         let queue = &mut self.queues[place(qos)];
         let at = queue.partition_point(|other| other.pos < pos);
         queue.insert(at, Queued { pos, maybe_sent });
@@ -170,7 +118,7 @@ impl Durable {
         }
     }
 
-    fn append(&self, record: &Record<'_>) -> StorePos {
+    pub(super) fn append(&self, record: &Record<'_>) -> StorePos {
         match self.store.append(record) {
             Ok(pos) => pos,
             // Only messages are refused, and they do not come here.
@@ -178,12 +126,12 @@ impl Durable {
         }
     }
 
-    fn is_completing(&self, packet_id: PacketId) -> bool {
+    pub(super) fn is_completing(&self, packet_id: PacketId) -> bool {
         let mut gates = self.gates.iter().chain(&self.held);
         gates.any(|gate| matches!(gate.what, Gated::Complete(other) if other == packet_id))
     }
 
-    fn is_open(&self, gate: &Gate) -> bool {
+    pub(super) fn is_open(&self, gate: &Gate) -> bool {
         let message_is_there = match &gate.what {
             Gated::Publish(reserved) => self.store.is_durable(reserved.pos),
             Gated::Release { .. } | Gated::Acknowledge(_) | Gated::Complete(_) => true,
@@ -296,126 +244,6 @@ impl State {
         true
     }
 
-    fn wait_for_disk(&mut self, gate: Gate, now: Time) {
-        let Some(durable) = &mut self.durable else {
-            return;
-        };
-        if durable.is_open(&gate) {
-            self.open_gate(gate, now);
-        } else {
-            durable.gates.push_back(gate);
-            durable.store.hurry();
-        }
-    }
-
-    /// Lets go what the disk is sure of by now.
-    pub(super) fn open_gates(&mut self, now: Time) {
-        let Some(durable) = &mut self.durable else {
-            return;
-        };
-        let mut open = Vec::new();
-        let durable_to = durable.store.durable();
-        let mut waiting = std::mem::take(&mut durable.held);
-        while let Some(gate) = durable.gates.pop_front() {
-            if gate.at > durable_to {
-                durable.gates.push_front(gate);
-                break;
-            }
-            waiting.push(gate);
-        }
-        for gate in waiting {
-            if durable.is_open(&gate) {
-                open.push(gate);
-            } else {
-                durable.held.push(gate);
-            }
-        }
-        for gate in open {
-            self.open_gate(gate, now);
-        }
-    }
-
-    fn open_gate(&mut self, gate: Gate, now: Time) {
-        match gate.what {
-            Gated::Publish(reserved) => {
-                if let Some(durable) = &mut self.durable {
-                    durable.recorded.push_back(reserved);
-                }
-                self.send_recorded();
-            }
-            Gated::Release { packet_id, key } => {
-                self.session.release(packet_id, key, now, &mut self.log);
-            }
-            Gated::Acknowledge(ack) => {
-                self.session.acknowledge(ack);
-            }
-            Gated::Complete(packet_id) => self.session.complete(packet_id),
-        }
-    }
-
-    /// Publishes QoS 2 messages whose identifier is recorded, as far as there is room.
-    pub(super) fn send_recorded(&mut self) {
-        let Self {
-            session,
-            log,
-            tickets,
-            durable: Some(durable),
-            ..
-        } = self
-        else {
-            return;
-        };
-        while let Some(reserved) = durable.recorded.front() {
-            let Reserved { packet_id, key, .. } = *reserved;
-            let outgoing = reserved.content.outgoing();
-            match session.publish_reserved(outgoing, packet_id, key, log) {
-                Ok(admitted) => tickets.admitted(key, admitted.end),
-                // Its arguments were looked at before it was stored.
-                Err(_) => return,
-            }
-            durable.recorded.pop_front();
-        }
-    }
-
-    /// Notes that PUBREC came for a stored message.
-    pub(super) fn on_recorded(&mut self, key: TicketKey, packet_id: PacketId, now: Time) {
-        let (Some(durable), Some(message)) = (&self.durable, self.tickets.stored(key)) else {
-            return;
-        };
-        let at = durable.append(&Record::Recorded { message });
-        let what = Gated::Release { packet_id, key };
-        self.wait_for_disk(Gate { at, what }, now);
-    }
-
-    /// Notes that the broker releases the identifier of a message that it sent.
-    pub(super) fn on_released(&mut self, packet_id: PacketId, known: bool, now: Time) {
-        let Some(durable) = &self.durable else { return };
-        if durable.is_completing(packet_id) {
-            return;
-        }
-        if known {
-            let at = durable.append(&Record::Released(packet_id));
-            let what = Gated::Complete(packet_id);
-            self.wait_for_disk(Gate { at, what }, now);
-        } else {
-            self.session.complete(packet_id);
-        }
-    }
-
-    /// Acknowledges a received message that was handled: at once, or when that is recorded.
-    /// Returns whether there may be something to send.
-    pub(super) fn finish_received(&mut self, ack: AckToken) -> bool {
-        match &self.durable {
-            Some(durable) if self.session.awaits_record(ack) => {
-                let at = durable.append(&Record::Received(ack.packet_id()));
-                let what = Gated::Acknowledge(ack);
-                self.wait_for_disk(Gate { at, what }, now());
-                true
-            }
-            Some(_) | None => self.session.acknowledge(ack),
-        }
-    }
-
     /// Notes that a stored message is done, for this reason.
     pub(super) fn settle_stored(&mut self, key: TicketKey, cause: DoneCause) {
         let Some(message) = self.tickets.stored(key) else {
@@ -433,33 +261,6 @@ impl State {
         self.tickets.settle(key, outcome_of(cause));
         self.wake_for_all_room();
         self.check_drained();
-    }
-
-    /// Notes that the broker has lost the session: what waits for the disk was about that one.
-    pub(super) fn forget_gates(&mut self) {
-        let Some(durable) = &mut self.durable else {
-            return;
-        };
-        durable.append(&Record::SessionLost);
-        let gates = durable.gates.drain(..).chain(durable.held.drain(..));
-        let publishes = gates.filter_map(|gate| match gate.what {
-            Gated::Publish(reserved) => Some(reserved),
-            Gated::Release { .. } | Gated::Acknowledge(_) | Gated::Complete(_) => None,
-        });
-        let reserved: Vec<_> = publishes.chain(durable.recorded.drain(..)).collect();
-        for Reserved {
-            pos,
-            packet_id,
-            key,
-            ..
-        } in reserved
-        {
-            self.session.unreserve(packet_id);
-            let maybe_sent = self.tickets.hand_back(key, false);
-            if let Some(durable) = &mut self.durable {
-                durable.queue_again(QoS::ExactlyOnce, pos, maybe_sent);
-            }
-        }
     }
 
     /// Takes a message back from a session that the broker has lost.
@@ -490,64 +291,6 @@ impl State {
         queue.pop_front();
         let key = self.stored_slot(pos, false);
         self.settle_stored(key, DoneCause::Dropped);
-    }
-
-    /// Puts what the store knows of the session into it; `contents` are those of the messages that
-    /// were in flight.
-    pub(super) fn restore(&mut self, contents: &BTreeMap<StorePos, StoredMessage>) {
-        let Some(durable) = &self.durable else { return };
-        let recovered = durable.store.recovered();
-        let is_known = !(recovered.in_flight.is_empty()
-            && recovered.released.is_empty()
-            && recovered.received.is_empty());
-        for packet_id in recovered.received {
-            self.session.restore_received(packet_id);
-        }
-        let mut again = Vec::new();
-        let released = recovered.released.into_iter().map(|stored| (stored, true));
-        let in_flight = recovered
-            .in_flight
-            .into_iter()
-            .map(|stored| (stored, false));
-        for (stored, is_released) in released.chain(in_flight) {
-            let Some(packet_id) = stored.packet_id else {
-                continue;
-            };
-            let key = self.stored_slot(stored.pos, stored.maybe_sent);
-            let Self { session, log, .. } = self;
-            let restored = if is_released {
-                session.restore_release(packet_id, key, log)
-            } else if let Some(content) = contents.get(&stored.pos) {
-                session.restore_publish(content.outgoing(), packet_id, key, log)
-            } else {
-                self.settle_stored(key, DoneCause::Dropped);
-                continue;
-            };
-            match restored {
-                Ok(admitted) => {
-                    if stored.qos == QoS::ExactlyOnce {
-                        self.tickets.begin_exactly_once(key);
-                    }
-                    self.tickets.admitted(key, admitted.end);
-                }
-                Err(error) => {
-                    log::error!("a message in flight could not be restored: {error}");
-                    again.push(stored);
-                }
-            }
-        }
-        if is_known {
-            self.session.restore_known();
-        }
-        let Some(durable) = &mut self.durable else {
-            return;
-        };
-        for stored in recovered.queued {
-            durable.queue(stored.qos, stored.pos, stored.maybe_sent);
-        }
-        for stored in again {
-            durable.queue_again(stored.qos, stored.pos, true);
-        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The fibers of a client with a store: one writes to the disk, one lets go what the disk is sure of,
 //! and one gives stored messages their turn.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,7 +8,6 @@ use std::time::Duration;
 use fiber::{FiberBuilder, Stopped};
 
 use super::durable::Turn;
-use super::error::Error;
 use super::event::Event;
 use super::room::Room;
 use super::shared::{Shared, State, now};
@@ -67,7 +65,7 @@ fn stopped(ended: Result<(), Stopped>) -> Result<(), Never> {
     Ok(())
 }
 
-fn store_of(shared: &Shared) -> Option<Rc<dyn Store>> {
+pub(super) fn store_of(shared: &Shared) -> Option<Rc<dyn Store>> {
     let state = shared.state();
     let durable = state.durable.as_ref()?;
     Some(Rc::clone(&durable.store))
@@ -166,29 +164,4 @@ fn unreadable(shared: &Shared, qos: QoS, pos: StorePos, error: io::Error) -> Res
         return Ok(());
     }
     fiber::sleep(READ_RETRY_PAUSE)
-}
-
-/// Puts what the store knows of the session into the client. Yields while messages are read.
-///
-/// # Errors
-/// What the disk answered; a message whose content is damaged is left out, and given up.
-pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
-    let Some(store) = store_of(shared) else {
-        return Ok(());
-    };
-    let mut contents = BTreeMap::new();
-    for stored in store.recovered().in_flight {
-        match store.read(stored.pos) {
-            Ok(Some(message)) => {
-                contents.insert(stored.pos, message);
-            }
-            Ok(None) => {}
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                log::error!("a message in flight cannot be read, and is given up: {error}");
-            }
-            Err(error) => return Err(Error::Store(error)),
-        }
-    }
-    shared.state().restore(&contents);
-    Ok(())
 }

@@ -13,6 +13,7 @@ mod early;
 mod error;
 mod event;
 mod feeder;
+mod gates;
 mod handler;
 mod inbox;
 mod link;
@@ -27,6 +28,7 @@ mod receive;
 mod remote;
 mod remote_ticket;
 mod request;
+mod restore;
 mod room;
 mod shared;
 mod special;
@@ -186,7 +188,7 @@ impl Client {
     ) -> Result<Self, Error> {
         options.login.connect(&options.client_id, false)?;
         let client = Self::new(options, true);
-        feeder::restore(&client.shared)?;
+        restore::restore(&client.shared)?;
         client.shared.state().served = true;
         let shared = Rc::clone(&client.shared);
         let served = FiberBuilder::new()

@@ -1,0 +1,341 @@
+//! The table of tickets: one slot for each message and request that is open or held.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use fiber::Unparker;
+
+use super::{NOWHERE, Outcome, Ticket};
+use crate::client::remote_ticket::Fate;
+use crate::client::shared::Shared;
+use crate::outbound_log::LogOffset;
+use crate::session::TicketKey;
+use crate::store::StorePos;
+
+/// The open ends of messages and requests: one slot each, used again.
+#[derive(Debug, Default)]
+pub(in crate::client) struct Tickets {
+    pub(super) slots: Vec<Slot>,
+    free: Option<u32>,
+    /// Open slots of QoS 2 messages.
+    exactly_once: usize,
+    /// Code of the program in other threads, to be called where nothing is borrowed.
+    pub(in crate::client) wakers: Vec<Waker>,
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    generation: u32,
+    /// How many [`Ticket`]s and waiting calls hold it.
+    holders: u32,
+    /// It is counted among the QoS 2 messages under way while it is open.
+    exactly_once: bool,
+    /// The session will settle it.
+    open: bool,
+    /// Where its packet ends in the log.
+    end: LogOffset,
+    outcome: Option<Outcome>,
+    /// Its message in the store, if it is there.
+    stored: Option<StorePos>,
+    /// The broker may have it, from a session that is over.
+    maybe_sent: bool,
+    waiter: Option<Unparker>,
+    /// Those that wait beside the first.
+    more_waiters: Vec<Unparker>,
+    /// Another thread waits for the outcome.
+    pub(super) fate: Option<Arc<Fate>>,
+    next_free: Option<u32>,
+}
+
+impl Tickets {
+    /// Opens a slot that is held and that the session will settle.
+    #[inline]
+    pub(in crate::client) fn open(&mut self, exactly_once: bool) -> TicketKey {
+        self.exactly_once += usize::from(exactly_once);
+        let index = match self.free {
+            Some(index) => {
+                let slot = &mut self.slots[index as usize];
+                self.free = slot.next_free;
+                slot.generation = slot.generation.wrapping_add(1);
+                slot.holders = 1;
+                slot.exactly_once = exactly_once;
+                slot.open = true;
+                slot.outcome = None;
+                slot.stored = None;
+                slot.maybe_sent = false;
+                index
+            }
+            None => {
+                self.slots.push(Slot {
+                    generation: 0,
+                    holders: 1,
+                    exactly_once,
+                    open: true,
+                    end: LogOffset::default(),
+                    outcome: None,
+                    stored: None,
+                    maybe_sent: false,
+                    waiter: None,
+                    more_waiters: Vec::new(),
+                    fate: None,
+                    next_free: None,
+                });
+                u32::try_from(self.slots.len() - 1).expect("slots are counted in 32 bits")
+            }
+        };
+        TicketKey(index)
+    }
+
+    /// Opens a slot that nobody holds and that the session will settle.
+    pub(in crate::client) fn open_unheard(&mut self) -> TicketKey {
+        let key = self.open(false);
+        self.slots[key.0 as usize].holders = 0;
+        key
+    }
+
+    /// Opens a slot that nobody holds, of a message in the store, which is not in the log yet.
+    pub(in crate::client) fn open_stored(&mut self, pos: StorePos, maybe_sent: bool) -> TicketKey {
+        let key = self.open_unheard();
+        let slot = &mut self.slots[key.0 as usize];
+        slot.stored = Some(pos);
+        slot.maybe_sent = maybe_sent;
+        slot.end = NOWHERE;
+        key
+    }
+
+    /// Makes one more ticket of a slot that is open.
+    pub(in crate::client) fn another(&mut self, shared: &Rc<Shared>, key: TicketKey) -> Ticket {
+        let slot = &mut self.slots[key.0 as usize];
+        slot.holders += 1;
+        Ticket {
+            shared: Rc::clone(shared),
+            end: slot.end,
+            slot: key.0,
+            generation: slot.generation,
+        }
+    }
+
+    /// Makes the ticket of a message that was done before.
+    pub(in crate::client) fn settled(&mut self, shared: &Rc<Shared>, outcome: Outcome) -> Ticket {
+        let key = self.open(false);
+        self.settle(key, outcome);
+        self.ticket(shared, key, LogOffset::default())
+    }
+
+    /// The message of a slot, if that is in the store.
+    #[inline]
+    pub(in crate::client) fn stored(&self, key: TicketKey) -> Option<StorePos> {
+        self.slots[key.0 as usize].stored
+    }
+
+    /// Where the packet of a slot ends in the log.
+    pub(super) fn end(&self, key: TicketKey) -> LogOffset {
+        self.slots[key.0 as usize].end
+    }
+
+    /// Notes that the message of a slot has come into the log.
+    pub(in crate::client) fn admitted(&mut self, key: TicketKey, end: LogOffset) {
+        self.slots[key.0 as usize].end = end;
+        self.wake(key.0);
+    }
+
+    /// Counts a message among the QoS 2 messages under way.
+    pub(in crate::client) fn begin_exactly_once(&mut self, key: TicketKey) {
+        let slot = &mut self.slots[key.0 as usize];
+        self.exactly_once += usize::from(!slot.exactly_once);
+        slot.exactly_once = true;
+    }
+
+    /// Whether a message is one of QoS 2 under way.
+    pub(in crate::client) fn is_exactly_once(&self, key: TicketKey) -> bool {
+        self.slots[key.0 as usize].exactly_once
+    }
+
+    /// Notes that the message of a slot is out of the session again; returns whether the broker may
+    /// have it.
+    pub(in crate::client) fn hand_back(&mut self, key: TicketKey, maybe_sent: bool) -> bool {
+        let slot = &mut self.slots[key.0 as usize];
+        self.exactly_once -= usize::from(slot.exactly_once);
+        slot.exactly_once = false;
+        slot.end = NOWHERE;
+        slot.maybe_sent |= maybe_sent;
+        slot.maybe_sent
+    }
+
+    /// Whether the broker may have the message of a slot from a session that is over.
+    pub(in crate::client) fn is_maybe_sent(&self, key: TicketKey) -> bool {
+        self.slots[key.0 as usize].maybe_sent
+    }
+
+    pub(super) fn wait(&mut self, slot: u32, token: Unparker) {
+        let slot = &mut self.slots[slot as usize];
+        if slot.waiter.is_none() {
+            slot.waiter = Some(token);
+        } else {
+            slot.more_waiters.push(token);
+        }
+    }
+
+    pub(super) fn unwait(&mut self, slot: u32, token: Unparker) {
+        let slot = &mut self.slots[slot as usize];
+        if slot.waiter == Some(token) {
+            slot.waiter = None;
+        } else {
+            slot.more_waiters.retain(|other| *other != token);
+        }
+    }
+
+    fn wake(&mut self, slot: u32) {
+        let slot = &mut self.slots[slot as usize];
+        if let Some(waiter) = slot.waiter.take() {
+            waiter.unpark();
+        }
+        for waiter in slot.more_waiters.drain(..) {
+            waiter.unpark();
+        }
+    }
+
+    /// Makes the ticket of a slot whose packet was accepted.
+    pub(in crate::client) fn ticket(
+        &mut self,
+        shared: &Rc<Shared>,
+        key: TicketKey,
+        end: LogOffset,
+    ) -> Ticket {
+        let slot = &mut self.slots[key.0 as usize];
+        slot.end = end;
+        Ticket {
+            shared: Rc::clone(shared),
+            end,
+            slot: key.0,
+            generation: slot.generation,
+        }
+    }
+
+    /// Takes back a slot that was opened for a packet that was then not accepted.
+    pub(in crate::client) fn cancel(&mut self, key: TicketKey) {
+        let slot = &mut self.slots[key.0 as usize];
+        slot.holders = 0;
+        self.exactly_once -= usize::from(slot.exactly_once);
+        self.free_slot(key.0);
+    }
+
+    /// How many QoS 2 messages are under way.
+    #[inline]
+    pub(in crate::client) const fn exactly_once(&self) -> usize {
+        self.exactly_once
+    }
+
+    /// Settles a slot and wakes who waits for it.
+    #[inline]
+    pub(in crate::client) fn settle(&mut self, key: TicketKey, outcome: Outcome) {
+        let slot = &mut self.slots[key.0 as usize];
+        slot.open = false;
+        slot.outcome = Some(outcome);
+        self.exactly_once -= usize::from(slot.exactly_once);
+        if let Some(fate) = slot.fate.take() {
+            self.wakers.extend(fate.settle(Ok(outcome)));
+        }
+        if slot.holders == 0 {
+            self.free_slot(key.0);
+        } else {
+            self.wake(key.0);
+        }
+    }
+
+    /// Wakes everyone who waits for an outcome.
+    pub(in crate::client) fn wake_all(&mut self) {
+        for slot in 0..self.slots.len() {
+            self.wake(u32::try_from(slot).expect("slots are counted in 32 bits"));
+        }
+    }
+
+    /// Settles every open slot at the end of the client; `flushed` is what was sent, and `keeps` says
+    /// that the store outlives it.
+    pub(in crate::client) fn settle_all(&mut self, flushed: LogOffset, keeps: bool) {
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
+            if slot.open {
+                let sent = slot.end <= flushed;
+                let kept = keeps && slot.stored.is_some();
+                let key = TicketKey(u32::try_from(index).expect("slots are counted in 32 bits"));
+                self.settle(
+                    key,
+                    if kept {
+                        Outcome::Kept
+                    } else if sent {
+                        Outcome::SessionLost
+                    } else {
+                        Outcome::Withdrawn
+                    },
+                );
+            }
+        }
+    }
+
+    /// Whether a call or a ticket still asks for the outcome.
+    pub(in crate::client) fn is_held(&self, key: TicketKey) -> bool {
+        self.slots[key.0 as usize].holders > 0
+    }
+
+    pub(super) fn outcome(&self, slot: u32, generation: u32) -> Option<Outcome> {
+        let slot = &self.slots[slot as usize];
+        debug_assert_eq!(slot.generation, generation, "a held slot is not used again");
+        slot.outcome
+    }
+
+    pub(super) fn drop_handle(&mut self, index: u32, generation: u32) {
+        let slot = &mut self.slots[index as usize];
+        debug_assert_eq!(slot.generation, generation, "a held slot is not used again");
+        slot.holders -= 1;
+        if slot.holders == 0 && !slot.open {
+            self.free_slot(index);
+        }
+    }
+
+    fn free_slot(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        slot.open = false;
+        slot.next_free = self.free;
+        self.free = Some(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_used_again_only_when_neither_held_nor_open() {
+        let mut tickets = Tickets::default();
+        let first = tickets.open(false);
+        tickets.drop_handle(first.0, 0);
+        let second = tickets.open(false);
+        assert_ne!(first, second, "the first is still open");
+        tickets.settle(first, Outcome::Acked { maybe_twice: false });
+        assert_eq!(tickets.open(false), first);
+        tickets.settle(second, Outcome::Sent);
+        assert_ne!(tickets.open(false), second, "the second is still held");
+    }
+
+    #[test]
+    fn every_open_slot_is_settled_at_the_end() {
+        let mut tickets = Tickets::default();
+        let keys: Vec<_> = (0..3).map(|_| tickets.open(false)).collect();
+        for (key, end) in keys.iter().zip([10, 20, 30]) {
+            tickets.slots[key.0 as usize].end = LogOffset(end);
+        }
+        tickets.settle(keys[0], Outcome::Acked { maybe_twice: false });
+        tickets.settle_all(LogOffset(20), false);
+        let outcomes: Vec<_> = keys.iter().map(|key| tickets.outcome(key.0, 0)).collect();
+        assert_eq!(
+            outcomes,
+            [
+                Some(Outcome::Acked { maybe_twice: false }),
+                Some(Outcome::SessionLost),
+                Some(Outcome::Withdrawn)
+            ]
+        );
+    }
+}
