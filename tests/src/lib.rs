@@ -10,5 +10,8 @@ pub mod mosquitto;
 pub mod peers;
 pub mod pki;
 pub mod process;
+pub mod program;
+pub mod random;
 pub mod scripted;
+pub mod tally;
 pub mod temp_dir;

@@ -10,12 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::peers::Peers;
+use crate::program;
 
 /// How long a foreign program may take when a test names no other limit.
 pub const PROCESS_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How long `cargo` may take to build a program of this workspace.
-const BUILD_TIMEOUT: Duration = Duration::from_secs(1200);
 
 /// How long the outputs of an ended program are read for.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -208,6 +206,12 @@ impl Running {
         })
     }
 
+    /// Returns the number by which the system knows the process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends the program a signal, by its name without `SIG`.
     ///
     /// # Panics
@@ -292,53 +296,15 @@ pub fn mosquitto_sub(peers: &Peers, port: u16, args: &[&str]) -> Result<Running,
     )
 }
 
-/// Returns the path of a program of this workspace, built first when it is out of date.
+/// Returns the path of the program of a package of this workspace that is named like it, built first
+/// when it is out of date.
 ///
 /// # Panics
 /// When `cargo` cannot build it.
 #[must_use]
 #[track_caller]
 pub fn workspace_program(package: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the system knows which program runs");
-    // Tests lie in `target/PROFILE/deps`, programs in `target/PROFILE`.
-    let folder = test
-        .parent()
-        .and_then(|deps| deps.parent())
-        .expect("cargo's folder layout");
-    let profile = match folder.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(name) => name,
-    };
-    let target = folder.parent().expect("cargo's folder layout");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args([
-        "build",
-        "--quiet",
-        "--package",
-        package,
-        "--bins",
-        "--profile",
-        profile,
-    ]);
-    cargo
-        .arg("--target-dir")
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
-    // What cargo tells a test about its package would look like a change to build scripts, and
-    // half of the dependencies would be built again.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
-            cargo.env_remove(&name);
-        }
-    }
-    let built = run(&mut cargo, BUILD_TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
-    assert!(
-        built.status.success(),
-        "cannot build {package}:\n{}",
-        built.stderr
-    );
-    folder.join(package)
+    program::built(package, package)
 }
 
 /// An IP address instead of a name, so that no resolver decides between IPv4 and IPv6.
@@ -475,10 +441,5 @@ mod tests {
         assert!(
             matches!(error, ProcessError::Start(command, _) if command.contains("nonexistent"))
         );
-    }
-
-    #[test]
-    fn a_program_of_this_workspace_is_built_and_found() {
-        assert!(workspace_program("agent").is_file());
     }
 }
