@@ -13,6 +13,7 @@
 mod agent_cli;
 mod agent_run;
 mod client;
+mod kill;
 mod restart;
 mod support;
 

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod lives;
 pub mod mosquitto;
 pub mod peers;
 pub mod pki;
