@@ -6,7 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod delivery;
+mod durable;
 mod faults;
 mod scene;
 mod store;
+mod survivor;
+mod tap;
 mod tls;

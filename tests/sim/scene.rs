@@ -8,18 +8,18 @@ use std::time::Duration;
 use fiber::sim::World;
 use fiber::{JoinHandle, sleep, timeout};
 use mqtt::{
-    Broker, BrokerOptions, Client, ClientId, ClientOptions, Event, Outcome, Publish, PublishError,
+    Broker, BrokerOptions, Client, ClientId, ClientOptions, Error, Event, Outcome, Publish, PublishError,
     QoS, Ticket, Wait,
 };
-use safe_rt::{DialOptions, Endpoint, Listener, ServerTls};
+use safe_rt::{DialOptions, Endpoint, Listener, ServerTls, Socket};
 
 use crate::faults::{draw, draw_up_to};
 
 /// Far more than anything takes once nothing goes wrong any more.
-const PATIENCE: Duration = Duration::from_secs(3600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3600);
 /// Messages that a device publishes.
 pub(crate) const MESSAGES: u8 = 24;
-const TOPIC: &str = "meter/reading";
+pub(crate) const TOPIC: &str = "meter/reading";
 
 /// How the machines talk to each other.
 #[derive(Clone)]
@@ -41,23 +41,32 @@ impl Transport {
         }
     }
 
-    fn options(&self, client_id: &str) -> ClientOptions {
+    pub(crate) fn options(&self, client_id: &str) -> ClientOptions {
         ClientOptions::new(ClientId::new(client_id).expect("a client identifier"))
             .keep_alive(Duration::from_secs(10))
             .operation_timeout(None)
             .dial(self.dial.clone())
     }
 
-    fn open(&self, client_id: &str) -> Client {
+    pub(crate) fn open(&self, client_id: &str) -> Client {
+        self.open_as(self.options(client_id)).expect("a client")
+    }
+
+    pub(crate) fn dial(&self) -> Result<Socket, safe_rt::Error> {
         let endpoint: Endpoint = self.endpoint.parse().expect("an endpoint");
-        let client = Client::open(&endpoint, self.options(client_id)).expect("a client");
+        safe_rt::dial(&endpoint, &self.dial)
+    }
+
+    pub(crate) fn open_as(&self, options: ClientOptions) -> Result<Client, Error> {
+        let endpoint: Endpoint = self.endpoint.parse().expect("an endpoint");
+        let client = Client::open(&endpoint, options)?;
         let connections = Rc::clone(&self.connections);
         client.on_event(move |_, event| {
             if let Event::Connected { .. } = event {
                 connections.set(connections.get() + 1);
             }
         });
-        client
+        Ok(client)
     }
 }
 

@@ -1,0 +1,327 @@
+//! The program of a device whose machine crashes: it owns each reading until its store does, and goes
+//! on after each crash with what it finds there.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use fiber::{Elapsed, JoinHandle, sleep, timeout};
+use mqtt::store::{File, Identity, Key, Level, Mode, OpenError, Store, StoreOptions};
+use mqtt::{
+    Client, ClientOptions, Error, Outcome, Publish, PublishError, QoS, Remaining, Subscribe, Ticket, Wait,
+    WaitCause, WaitError,
+};
+
+use crate::faults::{draw, draw_up_to};
+use crate::scene::{PATIENCE, TOPIC, Transport};
+use crate::tap;
+
+/// Readings that the device publishes, over all its lives.
+pub(crate) const READINGS: u8 = 40;
+/// Messages that the device is sent.
+pub(crate) const COMMANDS: u8 = 12;
+/// Where the device is sent them.
+pub(crate) const COMMAND_TOPIC: &str = "meter/command";
+/// What a close may take beyond its time, store included.
+const CLOSING: Duration = Duration::from_secs(7);
+const FOLDER: &str = "/var/lib/store";
+
+/// What was seen of all lives of the program. It lies outside the machine.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// Readings of which the client said that they are stored, or kept.
+    pub(crate) owned: BTreeSet<u8>,
+    /// Readings of which it said that the broker has them, and whether maybe twice: false if it
+    /// ever said so.
+    pub(crate) acked: BTreeMap<u8, bool>,
+    /// Commands whose handler was started, in each life.
+    pub(crate) handled: Vec<Vec<u8>>,
+    /// Commands that the broker has acknowledged to their sender.
+    pub(crate) commanded: BTreeSet<u8>,
+    /// How many lives found what in their store.
+    pub(crate) found: Found,
+}
+
+/// How many lives found messages in these states.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) queued: u32,
+    pub(crate) in_flight: u32,
+    pub(crate) released: u32,
+    pub(crate) received: u32,
+}
+
+impl Ledger {
+    fn note(&mut self, number: u8, outcome: Option<Outcome>) {
+        match outcome {
+            None | Some(Outcome::Kept) => {
+                self.owned.insert(number);
+            }
+            Some(Outcome::Acked { maybe_twice }) => {
+                let twice = self.acked.entry(number).or_insert(maybe_twice);
+                *twice &= maybe_twice;
+            }
+            Some(other) => panic!("reading {number} came to {other:?}"),
+        }
+    }
+
+    fn is_settled(&self, number: u8) -> bool {
+        self.owned.contains(&number) || self.acked.contains_key(&number)
+    }
+
+    /// Whether the handler of each command was started.
+    fn all_handled(&self) -> bool {
+        (0..COMMANDS).all(|command| self.handled.iter().flatten().any(|&of| of == command))
+    }
+}
+
+/// How the device works in one run.
+#[derive(Clone)]
+pub(crate) struct Device {
+    pub(crate) transport: Transport,
+    pub(crate) level: Level,
+    pub(crate) ledger: Rc<RefCell<Ledger>>,
+    /// What left and came; `None` without a tap.
+    tap: Option<Rc<RefCell<tap::Log>>>,
+    /// Set when the broker has its subscription.
+    pub(crate) subscribed: Rc<fiber::Event>,
+    window: u16,
+    /// It publishes again also what it is sure of.
+    repeats: bool,
+}
+
+impl Device {
+    pub(crate) fn new(transport: Transport, level: Level) -> Self {
+        Self {
+            transport,
+            level,
+            ledger: Rc::default(),
+            tap: (draw(2) == 0).then(Rc::default),
+            subscribed: Rc::default(),
+            window: [1, 3, 10, 100][draw(4) as usize],
+            repeats: draw(2) == 0,
+        }
+    }
+
+    fn store_options(&self) -> StoreOptions {
+        let identity = Identity {
+            client_id: "device".to_owned(),
+            endpoint: self.transport.endpoint.to_owned(),
+            protocol_level: 4,
+            mode: Mode::Kept,
+        };
+        StoreOptions::new(identity, self.level)
+            .segment_bytes(2_048)
+            .reserve_bytes(4_096)
+    }
+
+    /// The store and the client, once the disk has let them be.
+    fn open(&self) -> (File, Client) {
+        loop {
+            let opened = File::open(FOLDER, self.store_options());
+            let opened = opened.map(|store| {
+                let options = self.transport.options("device").window(self.window);
+                let client = self.open_client(options.store(store.clone()));
+                (store, client)
+            });
+            match opened {
+                Ok((store, Ok(client))) => return (store, client),
+                Ok((_, Err(Error::Store(_)))) | Err(OpenError::Io(_)) => {}
+                Ok((_, Err(error))) => panic!("the client was not opened: {error}"),
+                Err(error) => panic!("the store was not opened: {error}"),
+            }
+            let _ = sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn open_client(&self, options: ClientOptions) -> Result<Client, Error> {
+        let Some(log) = self.tap.clone() else {
+            return self.transport.open_as(options);
+        };
+        let transport = self.transport.clone();
+        let dial = move || Ok(tap::tap(transport.dial()?, &log));
+        Client::open_by(dial, options)
+    }
+
+    /// Notes what becomes of a reading.
+    fn watch(&self, number: u8, mut ticket: Ticket) -> JoinHandle<()> {
+        let ledger = Rc::clone(&self.ledger);
+        let watch = move || {
+            if ticket.wait(Wait::Stored).is_ok() {
+                ledger.borrow_mut().note(number, ticket.poll());
+            }
+            let waited = ticket.wait(Wait::Ack);
+            let outcome = ticket.poll();
+            assert!(outcome.is_some(), "reading {number}: {waited:?}");
+            ledger.borrow_mut().note(number, outcome);
+        };
+        fiber::spawn(watch).expect("a fiber")
+    }
+
+    /// The body of the program: as long as the machine lets it, or until all is done.
+    pub(crate) fn live(&self, is_last: bool) {
+        let (store, client) = self.open();
+        let life = self.begin(&store);
+        self.subscribe(&client, life);
+        let mut watchers = Vec::new();
+        for (key, ticket) in client.stored() {
+            let number = key.expect("each has a key").as_bytes()[0];
+            watchers.push(self.watch(number, ticket));
+        }
+        let is_closing = !is_last && draw(3) == 0;
+        if is_closing {
+            let (device, client, store) = (self.clone(), client.clone(), store.clone());
+            let leave = move || {
+                let _ = sleep(draw_up_to(Duration::from_secs(3)));
+                device.close(client, store, draw_up_to(Duration::from_secs(3)));
+            };
+            fiber::spawn(leave).expect("a fiber");
+        }
+        self.publish_all(&client, &mut watchers);
+        if !is_last {
+            let lets_go = is_closing || draw(4) == 0;
+            let held = (!lets_go).then_some((client, store));
+            let _ = sleep(PATIENCE * 24);
+            drop(held);
+            return;
+        }
+        let settle = || {
+            for watcher in &mut watchers {
+                watcher.join().expect("it is watched to its end");
+            }
+            while !self.ledger.borrow().all_handled() {
+                sleep(Duration::from_secs(1)).expect("all commands are handled in time");
+            }
+        };
+        timeout(PATIENCE, settle).expect("all is done once nothing goes wrong");
+        let remaining = self.close(client, store, Duration::from_secs(60));
+        assert_eq!(remaining, Remaining::default());
+        let store = File::open(FOLDER, self.store_options()).expect("the disk is well");
+        let left = store.recovered();
+        assert!(left.queued.is_empty(), "{left:?}");
+        assert!(left.in_flight.is_empty(), "{left:?}");
+        assert!(left.released.is_empty(), "{left:?}");
+    }
+
+    /// Compares what the store has with what was said of it; returns the number of this life.
+    fn begin(&self, store: &File) -> usize {
+        let mut ledger = self.ledger.borrow_mut();
+        for number in &ledger.owned {
+            let known = store.key(&key_of(*number));
+            assert!(known.is_some(), "reading {number} was stored");
+        }
+        let recovered = store.recovered();
+        let found = &mut ledger.found;
+        found.queued += u32::from(!recovered.queued.is_empty());
+        found.in_flight += u32::from(!recovered.in_flight.is_empty());
+        found.released += u32::from(!recovered.released.is_empty());
+        found.received += u32::from(!recovered.received.is_empty());
+        ledger.handled.push(Vec::new());
+        ledger.handled.len() - 1
+    }
+
+    fn subscribe(&self, client: &Client, life: usize) {
+        let (client, ledger) = (client.clone(), Rc::clone(&self.ledger));
+        let subscribed = Rc::clone(&self.subscribed);
+        let tap = self.tap.clone();
+        let handler = move |_: &Client, command: &mqtt::Message| {
+            let number = command.data[0];
+            if let Some(tap) = &tap {
+                let is_done = tap.borrow().acknowledged.contains(&number);
+                assert!(!is_done, "command {number} was acknowledged and comes again");
+            }
+            ledger.borrow_mut().handled[life].push(number);
+            if draw(3) == 0 {
+                let _ = sleep(draw_up_to(Duration::from_millis(300)));
+            }
+            Ok(())
+        };
+        let subscribe = move || {
+            let commands = Subscribe::to(COMMAND_TOPIC, QoS::ExactlyOnce).wait(Wait::Ack);
+            // An error is that the client was closed before.
+            if client.subscribe_as(commands, handler).is_ok() {
+                subscribed.set();
+            }
+        };
+        fiber::spawn(subscribe).expect("a fiber");
+    }
+
+    /// Publishes what the store may not have, until the client is closed.
+    fn publish_all(&self, client: &Client, watchers: &mut Vec<JoinHandle<()>>) {
+        let pause = [2, 100, 1_000][draw(3) as usize];
+        for number in 0..READINGS {
+            if !self.repeats && self.ledger.borrow().is_settled(number) {
+                continue;
+            }
+            let Some(ticket) = self.publish(client, number) else {
+                return;
+            };
+            watchers.push(self.watch(number, ticket));
+            if draw(4) != 0 {
+                let _ = sleep(draw_up_to(Duration::from_millis(pause)));
+            }
+        }
+    }
+
+    /// Publishes a reading; `None` if the client was closed before it was taken.
+    fn publish(&self, client: &Client, number: u8) -> Option<Ticket> {
+        let payload = vec![number; 1 + usize::from(number) * 37 % 200];
+        let publish = Publish::to(TOPIC, &payload)
+            .qos(qos_of(number))
+            .key(key_of(number));
+        loop {
+            let wait = [Wait::None, Wait::Stored, Wait::Stored, Wait::Ack][draw(4) as usize];
+            let limit = match wait {
+                Wait::Ack => Some(Duration::from_secs(2)),
+                Wait::Stored if draw(3) == 0 => Some(Duration::from_millis(20)),
+                _ => None,
+            };
+            let publish = || client.publish(publish.wait(wait));
+            let published = match limit {
+                Some(limit) => {
+                    let (Ok(result) | Err(Elapsed(result))) = timeout(draw_up_to(limit), publish);
+                    result
+                }
+                None => publish(),
+            };
+            match published {
+                Ok(ticket) => {
+                    if wait == Wait::Stored {
+                        self.ledger.borrow_mut().note(number, ticket.poll());
+                    }
+                    return Some(ticket);
+                }
+                Err(PublishError::Wait(WaitError { ticket, .. })) => return Some(ticket),
+                Err(PublishError::Full(WaitCause::Stopped(_))) => {}
+                Err(PublishError::Full(WaitCause::Closed | WaitCause::ConnectionLost(_))) => {
+                    return None;
+                }
+                Err(error) => panic!("reading {number} was not taken: {error}"),
+            }
+        }
+    }
+
+    /// Closes the client, which ends in time, and looks whether the store can be opened again.
+    fn close(&self, client: Client, store: File, limit: Duration) -> Remaining {
+        let closed = timeout(limit + CLOSING, || client.close(limit));
+        let closed = closed.expect("it ends in time").expect("no scope is over");
+        drop((client, store));
+        // Those who wait for tickets learn of it, and let go of the client.
+        let _ = sleep(Duration::from_secs(3));
+        match File::open(FOLDER, self.store_options()) {
+            Ok(_) | Err(OpenError::Io(_)) => {}
+            Err(error) => panic!("the store is not free after a close: {error}"),
+        }
+        closed
+    }
+}
+
+/// The quality of service of a reading.
+pub(crate) fn qos_of(number: u8) -> QoS {
+    [QoS::AtLeastOnce, QoS::ExactlyOnce][usize::from(number % 2)]
+}
+
+fn key_of(number: u8) -> Key {
+    Key::new([number]).expect("a byte")
+}
