@@ -334,9 +334,13 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
             state.end = Some(cause);
         }
         let flushed = state.flushed;
-        let durable = state.durable.as_ref();
-        let keeps = durable.is_some_and(|durable| durable.store.level().is_some());
-        state.tickets.settle_all(flushed, keeps);
+        let store = state
+            .durable
+            .as_ref()
+            .map(|durable| Rc::clone(&durable.store));
+        let store = store.filter(|store| store.level().is_some());
+        let is_kept = |pos| store.as_ref().is_some_and(|store| store.is_durable(pos));
+        state.tickets.settle_all(flushed, is_kept);
         for (_, fate) in std::mem::take(&mut state.remote_unsent) {
             let waker = fate.settle(Ok(Outcome::Withdrawn));
             state.tickets.wakers.extend(waker);

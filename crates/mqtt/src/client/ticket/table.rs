@@ -251,14 +251,18 @@ impl Tickets {
         }
     }
 
-    /// Settles every open slot at the end of the client; `flushed` is what was sent, and `keeps` says
-    /// that the store outlives it.
-    pub(in crate::client) fn settle_all(&mut self, flushed: LogOffset, keeps: bool) {
+    /// Settles every open slot at the end of the client; `flushed` is what was sent, and `is_kept` says
+    /// which stored messages outlive it.
+    pub(in crate::client) fn settle_all(
+        &mut self,
+        flushed: LogOffset,
+        is_kept: impl Fn(StorePos) -> bool,
+    ) {
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
             if slot.open {
                 let sent = slot.end <= flushed;
-                let kept = keeps && slot.stored.is_some();
+                let kept = slot.stored.is_some_and(&is_kept);
                 let key = TicketKey(u32::try_from(index).expect("slots are counted in 32 bits"));
                 self.settle(
                     key,
@@ -327,7 +331,7 @@ mod tests {
             tickets.slots[key.0 as usize].end = LogOffset(end);
         }
         tickets.settle(keys[0], Outcome::Acked { maybe_twice: false });
-        tickets.settle_all(LogOffset(20), false);
+        tickets.settle_all(LogOffset(20), |_| false);
         let outcomes: Vec<_> = keys.iter().map(|key| tickets.outcome(key.0, 0)).collect();
         assert_eq!(
             outcomes,
