@@ -174,7 +174,12 @@ fn crashes_come_at_every_stage_of_a_message() {
         lives.released += found.released;
         lives.received += found.received;
     }
-    let Found { queued, in_flight, released, received } = lives;
+    let Found {
+        queued,
+        in_flight,
+        released,
+        received,
+    } = lives;
     let fewest = [queued, in_flight, released, received].into_iter().min();
     assert!(fewest >= Some(10), "{lives:?}");
 }

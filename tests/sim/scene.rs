@@ -8,8 +8,8 @@ use std::time::Duration;
 use fiber::sim::World;
 use fiber::{JoinHandle, sleep, timeout};
 use mqtt::{
-    Broker, BrokerOptions, Client, ClientId, ClientOptions, Error, Event, Outcome, Publish, PublishError,
-    QoS, Ticket, Wait,
+    Broker, BrokerOptions, Client, ClientId, ClientOptions, Error, Event, Outcome, Publish,
+    PublishError, QoS, Ticket, Wait,
 };
 use safe_rt::{DialOptions, Endpoint, Listener, ServerTls, Socket};
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use fiber::{Elapsed, JoinHandle, sleep, timeout};
 use mqtt::store::{File, Identity, Key, Level, Mode, OpenError, Store, StoreOptions};
 use mqtt::{
-    Client, ClientOptions, Error, Outcome, Publish, PublishError, QoS, Remaining, Subscribe, Ticket, Wait,
-    WaitCause, WaitError,
+    Client, ClientOptions, Error, Outcome, Publish, PublishError, QoS, Remaining, Subscribe,
+    Ticket, Wait, WaitCause, WaitError,
 };
 
 use crate::faults::{draw, draw_up_to};
@@ -229,7 +229,10 @@ impl Device {
             let number = command.data[0];
             if let Some(tap) = &tap {
                 let is_done = tap.borrow().acknowledged.contains(&number);
-                assert!(!is_done, "command {number} was acknowledged and comes again");
+                assert!(
+                    !is_done,
+                    "command {number} was acknowledged and comes again"
+                );
             }
             ledger.borrow_mut().handled[life].push(number);
             if draw(3) == 0 {

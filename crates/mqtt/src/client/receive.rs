@@ -86,6 +86,12 @@ pub(super) fn handle_packet(
         }
         (Effect::Recorded { key, packet_id }, _) => state.on_recorded(key, packet_id, now),
         (Effect::Released { packet_id, known }, _) => state.on_released(packet_id, known, now),
+        (Effect::Nothing, PacketRef::PubComp(_)) => {
+            // An identifier may have become free of what the broker held under it.
+            if let Some(durable) = &state.durable {
+                durable.room();
+            }
+        }
         (Effect::Nothing | Effect::Deliver { .. } | Effect::SubAcked { .. }, _) => {}
     }
     Ok(())

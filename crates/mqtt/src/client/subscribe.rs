@@ -347,7 +347,7 @@ impl Client {
         match rejected {
             Rejected::NoRoom(NoRoom::Requests { .. }) => Ok(Err(Room::Requests)),
             Rejected::NoRoom(NoRoom::Log(_) | NoRoom::Control { .. }) => Ok(Err(Room::Log)),
-            Rejected::NoRoom(NoRoom::Window { .. }) => Ok(Err(Room::Window)),
+            Rejected::NoRoom(NoRoom::Window { .. } | NoRoom::Stale) => Ok(Err(Room::Window)),
             Rejected::Argument(error) => Err(error.into()),
             Rejected::Ended | Rejected::Started | Rejected::NotUp => Err(WaitCause::Closed.into()),
         }

@@ -58,6 +58,8 @@ pub(super) struct Connection {
     /// Identifiers for which PUBREL came and PUBCOMP is held back until its caller has recorded that:
     /// at most all there are.
     pub(super) releases: BTreeSet<PacketId>,
+    /// Identifiers for which PUBREL was sent ahead of any message.
+    pub(super) clearing: BTreeSet<PacketId>,
     number: u32,
 }
 
@@ -86,6 +88,7 @@ impl Connection {
             left_out: VecDeque::new(),
             pubcomps: VecDeque::new(),
             releases: BTreeSet::new(),
+            clearing: BTreeSet::new(),
             number,
         }
     }
@@ -313,12 +316,14 @@ impl Connection {
     /// Sends PUBREL ahead of the unsent PUBLISH with the same identifier.
     ///
     /// There is room for a whole window of them beside the acknowledgements, unless the server has
-    /// answered a very long CONNECT that it has not read; such a server gets none.
-    pub(super) fn push_pubrel_ahead(&mut self, packet_id: PacketId) {
+    /// answered a very long CONNECT that it has not read; such a server gets none, and `false` says so.
+    pub(super) fn push_pubrel_ahead(&mut self, packet_id: PacketId) -> bool {
         let pubrel = PubRel::new(packet_id);
-        if let Ok(out) = self.control.reserve(pubrel.encoded_len(self.version)) {
-            pubrel.encode(self.version, out);
-        }
+        let Ok(out) = self.control.reserve(pubrel.encoded_len(self.version)) else {
+            return false;
+        };
+        pubrel.encode(self.version, out);
+        true
     }
 
     /// Marks a message as handled and lets the acknowledgements go whose turn it is; `false` if the

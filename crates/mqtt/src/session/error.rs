@@ -175,6 +175,9 @@ pub enum NoRoom {
     },
     /// The outbound log is full: wait until bytes were sent or acknowledged.
     Log(LogFull),
+    /// The server has kept a session that is not known here, and may hold a message under the next
+    /// identifier: wait for PUBCOMP, which says that it does not.
+    Stale,
     /// Other control packets wait to be sent: wait until they have left.
     Control {
         /// The bound in bytes.
@@ -198,6 +201,9 @@ impl fmt::Display for NoRoom {
                 )
             }
             Self::Log(error) => error.fmt(f),
+            Self::Stale => f.write_str(
+                "expected an identifier under which the server holds nothing, found none yet",
+            ),
             Self::Control { bound } => {
                 write!(
                     f,
@@ -212,7 +218,9 @@ impl Error for NoRoom {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Log(error) => Some(error),
-            Self::Window { .. } | Self::Requests { .. } | Self::Control { .. } => None,
+            Self::Window { .. } | Self::Requests { .. } | Self::Stale | Self::Control { .. } => {
+                None
+            }
         }
     }
 }

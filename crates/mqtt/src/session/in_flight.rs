@@ -415,7 +415,7 @@ fn is_live(slots: &[Option<Entry>], start: LogOffset, packet_id: PacketId) -> bo
 
 /// Returns the identifier after this one, in a circle.
 #[inline]
-fn successor(packet_id: PacketId) -> PacketId {
+pub(super) fn successor(packet_id: PacketId) -> PacketId {
     PacketId::new(packet_id.get().wrapping_add(1)).unwrap_or(PacketId::MIN)
 }
 

@@ -19,19 +19,27 @@ use super::Session;
 use super::command::{Admitted, Outgoing, TicketKey};
 use super::error::{ArgumentError, NoRoom, Rejected};
 use super::handle::Effect;
-use super::in_flight::{RELEASE_LEN, ToRecord};
+use super::in_flight::{RELEASE_LEN, ToRecord, successor};
 use super::inbound::AckToken;
+use super::phase::Phase;
 use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::{Delivery, PacketId, PubRel, Publish, QoS};
 use crate::time::Time;
+
+/// How many identifiers are cleared at once of what a server may hold under them.
+const CLEARED_AHEAD_MAX: usize = 16;
 
 impl Session {
     /// Takes an identifier, and a place in the window, for a QoS 2 message that is published by
     /// [`Session::publish_reserved`] once both are recorded. Reserved identifiers outlive
     /// connections and sessions.
     ///
+    /// A server that has kept a session which is not known here may hold a message under any
+    /// identifier. It is asked to forget it, by PUBREL, and the identifier is given once it has
+    /// answered: so what is recorded as given is never the identifier of something older.
+    ///
     /// # Errors
-    /// [`Rejected::Ended`] and [`NoRoom::Window`].
+    /// [`Rejected::Ended`], [`NoRoom::Window`] and [`NoRoom::Stale`].
     pub fn reserve(&mut self, key: TicketKey) -> Result<PacketId, Rejected> {
         if !self.connection.is_open() {
             return Err(Rejected::Ended);
@@ -43,8 +51,34 @@ impl Session {
             .into());
         }
         let packet_id = self.in_flight.free_id();
+        if self.is_stale(packet_id) {
+            self.clear_from(packet_id);
+            return Err(NoRoom::Stale.into());
+        }
         self.in_flight.reserve(packet_id, key);
         Ok(packet_id)
+    }
+
+    fn is_stale(&self, packet_id: PacketId) -> bool {
+        let adopted = self.adopted.as_ref();
+        adopted.is_some_and(|adopted| adopted.contains(packet_id))
+    }
+
+    /// Sends PUBREL for this identifier and those that come next, once on a connection.
+    #[cold]
+    fn clear_from(&mut self, mut packet_id: PacketId) {
+        if !matches!(self.connection.phase, Phase::Up { .. }) {
+            return;
+        }
+        for _ in 0..CLEARED_AHEAD_MAX {
+            if self.is_stale(packet_id)
+                && !self.connection.clearing.contains(&packet_id)
+                && self.connection.push_pubrel_ahead(packet_id)
+            {
+                self.connection.clearing.insert(packet_id);
+            }
+            packet_id = successor(packet_id);
+        }
     }
 
     /// Publishes the QoS 2 message for which the identifier was reserved under this key; otherwise as
