@@ -134,7 +134,9 @@ impl Remote {
 
     /// Publishes a message: copies it into the queue to the client and wakes that. Blocks the thread
     /// while the queue is full, and until the level of [`Publish::wait`] holds: anything above
-    /// [`Wait::Stored`] means the message's outcome here. At most for `timeout`.
+    /// [`Wait::Stored`] means the message's outcome here, and anything below it that the message is in
+    /// the queue, which is before a store has it. [`Publish::key`] means nothing here. At most for
+    /// `timeout`.
     ///
     /// # Errors
     ///
@@ -294,7 +296,8 @@ fn serve(shared: &Rc<Shared>, queue: &Queue) {
     let client = Client::inside(shared);
     while let Some(job) = next(shared, queue) {
         let publish = Publish::to(&job.topic, &job.payload).qos(job.qos);
-        match client.publish(publish.retain(job.retain)) {
+        // The next one must not wait for the disk behind it.
+        match client.publish(publish.retain(job.retain).wait(Wait::None)) {
             Ok(ticket) => ticket.tell(job.fate),
             Err(error) => wake(job.fate.settle(Err(refused(error)))),
         }

@@ -9,7 +9,7 @@ use super::error::{PublishError, WaitError};
 use super::publish::{Publish, check};
 use super::room::Room;
 use super::shared::{Shared, State, now};
-use super::ticket::{Ticket, Wait};
+use super::ticket::{Outcome, Ticket, Wait};
 use crate::session::ArgumentError;
 use crate::store::{Key, KeyState, MessageRecord, RECORD_BYTES_MAX, Record, Refused};
 
@@ -48,6 +48,10 @@ impl Client {
         let mut stored: Vec<_> = parts.into_iter().flatten().collect();
         stored.sort_unstable_by_key(|stored| stored.pos);
         let tickets = stored.into_iter().map(|stored| {
+            if state.over {
+                let ticket = state.tickets.settled(&self.shared, Outcome::Kept);
+                return (stored.key, ticket);
+            }
             let slot = state.stored_slot(stored.pos, stored.maybe_sent);
             (stored.key, state.tickets.another(&self.shared, slot))
         });
