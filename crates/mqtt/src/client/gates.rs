@@ -87,10 +87,14 @@ impl State {
             }
             waiting.push(gate);
         }
+        // Messages leave in order: one that the disk has no room for holds back all later ones.
+        let mut is_held = false;
         for gate in waiting {
-            if durable.is_open(&gate) {
+            let waits_in_order = is_held && matches!(gate.what, Gated::Publish(_));
+            if !waits_in_order && durable.is_open(&gate) {
                 open.push(gate);
             } else {
+                is_held |= matches!(gate.what, Gated::Publish(_));
                 durable.held.push(gate);
             }
         }

@@ -157,8 +157,13 @@ impl Ticket {
             let (Some(pos), Some(durable)) = (pos, &state.durable) else {
                 return Some(Ok(()));
             };
-            let settled = state.tickets.outcome(self.slot, self.generation).is_some();
-            if settled || durable.store.is_durable(pos) {
+            let outcome = state.tickets.outcome(self.slot, self.generation);
+            // The other two say that it never was.
+            let is_known = !matches!(
+                outcome,
+                None | Some(Outcome::Withdrawn | Outcome::SessionLost)
+            );
+            if is_known || durable.store.is_durable(pos) {
                 return Some(Ok(()));
             }
             if state.over {
