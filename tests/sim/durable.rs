@@ -40,8 +40,6 @@ fn set_disk(host: &Host) {
     let rate = |per_million| if draw(3) == 0 { draw(per_million) } else { 0 };
     host.set_failing_syncs(rate(100_000));
     host.set_failing_writes(rate(100_000));
-    host.set_failing_reads(rate(100_000));
-    host.set_disk_capacity((draw(4) == 0).then(|| 4_000 + u64::from(draw(12_000))));
     let slowest = [0, 0, 30, 300][draw(4) as usize];
     host.set_sync_latency(Duration::ZERO..=Duration::from_millis(slowest));
 }
@@ -49,8 +47,6 @@ fn set_disk(host: &Host) {
 fn heal_disk(host: &Host) {
     host.set_failing_syncs(0);
     host.set_failing_writes(0);
-    host.set_failing_reads(0);
-    host.set_disk_capacity(None);
     host.set_sync_latency(Duration::ZERO..=Duration::ZERO);
 }
 
@@ -65,9 +61,9 @@ fn survive(world: &World, level: Level, crash: impl Fn(&Host)) -> (Vec<u8>, Devi
     let transport = Transport::plain();
     start_broker(world, &transport);
     let seen = start_reader(world, &transport);
-    let device = Device::new(transport, level);
-    start_console(world, &device);
     let host = world.host("device");
+    let device = Device::new(transport, level, host.clone());
+    start_console(world, &device);
     let slowest = Duration::from_millis([5, 5, 50, 400][draw(4) as usize]);
     for way in [world.way("device", "broker"), world.way("broker", "device")] {
         way.latency(Duration::from_micros(50)..=slowest);

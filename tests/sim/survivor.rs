@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use fiber::sim::Host;
 use fiber::{Elapsed, JoinHandle, sleep, timeout};
 use mqtt::store::{File, Identity, Key, Level, Mode, OpenError, Store, StoreOptions};
 use mqtt::{
@@ -86,14 +87,17 @@ pub(crate) struct Device {
     tap: Option<Rc<RefCell<tap::Log>>>,
     /// Set when the broker has its subscription.
     pub(crate) subscribed: Rc<fiber::Event>,
+    /// Its machine.
+    host: Host,
     window: u16,
     /// It publishes again also what it is sure of.
     repeats: bool,
 }
 
 impl Device {
-    pub(crate) fn new(transport: Transport, level: Level) -> Self {
+    pub(crate) fn new(transport: Transport, level: Level, host: Host) -> Self {
         Self {
+            host,
             transport,
             level,
             ledger: Rc::default(),
@@ -116,8 +120,10 @@ impl Device {
             .reserve_bytes(4_096)
     }
 
-    /// The store and the client, once the disk has let them be.
+    /// The store and the client, once the disk has let them be. A file that cannot be read is put aside
+    /// when a store is opened, so reads fail after that alone.
     fn open(&self) -> (File, Client) {
+        self.host.set_failing_reads(0);
         loop {
             let opened = File::open(FOLDER, self.store_options());
             let opened = opened.map(|store| {
@@ -126,7 +132,12 @@ impl Device {
                 (store, client)
             });
             match opened {
-                Ok((store, Ok(client))) => return (store, client),
+                Ok((store, Ok(client))) => {
+                    if draw(3) == 0 {
+                        self.host.set_failing_reads(draw(100_000));
+                    }
+                    return (store, client);
+                }
                 Ok((_, Err(Error::Store(_)))) | Err(OpenError::Io(_)) => {}
                 Ok((_, Err(error))) => panic!("the client was not opened: {error}"),
                 Err(error) => panic!("the store was not opened: {error}"),
@@ -197,6 +208,7 @@ impl Device {
         timeout(PATIENCE, settle).expect("all is done once nothing goes wrong");
         let remaining = self.close(client, store, Duration::from_secs(60));
         assert_eq!(remaining, Remaining::default());
+        self.host.set_failing_reads(0);
         let store = File::open(FOLDER, self.store_options()).expect("the disk is well");
         let left = store.recovered();
         assert!(left.queued.is_empty(), "{left:?}");
@@ -312,6 +324,7 @@ impl Device {
         drop((client, store));
         // Those who wait for tickets learn of it, and let go of the client.
         let _ = sleep(Duration::from_secs(3));
+        self.host.set_failing_reads(0);
         match File::open(FOLDER, self.store_options()) {
             Ok(_) | Err(OpenError::Io(_)) => {}
             Err(error) => panic!("the store is not free after a close: {error}"),
