@@ -116,7 +116,7 @@ fn check_readings(seen: &[u8], ledger: &Ledger) {
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
         let mut first = Vec::new();
         for &number in seen.iter().filter(|&&number| qos_of(number) == qos) {
-            if !first.contains(&number) {
+            if !first.contains(&number) && !ledger.late.contains(&number) {
                 first.push(number);
             }
         }

@@ -36,6 +36,9 @@ pub(crate) struct Ledger {
     /// Readings of which it said that the broker has them, and whether maybe twice: false if it
     /// ever said so.
     pub(crate) acked: BTreeMap<u8, bool>,
+    /// Readings that a power cut took while it left later ones: of what was not synced any part may be
+    /// there. They are published again, behind those.
+    pub(crate) late: BTreeSet<u8>,
     /// Commands whose handler was started, in each life.
     pub(crate) handled: Vec<Vec<u8>>,
     /// Commands that the broker has acknowledged to their sender.
@@ -226,6 +229,10 @@ impl Device {
             let known = store.key(&key_of(*number));
             assert!(known.is_some(), "reading {number} was stored");
         }
+        let is_known = |number: &u8| store.key(&key_of(*number)).is_some();
+        let last = (0..READINGS).rev().find(is_known).unwrap_or(0);
+        let lost = (0..last).filter(|number| !is_known(number));
+        ledger.late.extend(lost);
         let recovered = store.recovered();
         let found = &mut ledger.found;
         found.queued += u32::from(!recovered.queued.is_empty());
