@@ -52,14 +52,16 @@ impl Transport {
         self.open_as(self.options(client_id)).expect("a client")
     }
 
+    fn endpoint(&self) -> Endpoint {
+        self.endpoint.parse().expect("an endpoint")
+    }
+
     pub(crate) fn dial(&self) -> Result<Socket, safe_rt::Error> {
-        let endpoint: Endpoint = self.endpoint.parse().expect("an endpoint");
-        safe_rt::dial(&endpoint, &self.dial)
+        safe_rt::dial(&self.endpoint(), &self.dial)
     }
 
     pub(crate) fn open_as(&self, options: ClientOptions) -> Result<Client, Error> {
-        let endpoint: Endpoint = self.endpoint.parse().expect("an endpoint");
-        let client = Client::open(&endpoint, options)?;
+        let client = Client::open(&self.endpoint(), options)?;
         let connections = Rc::clone(&self.connections);
         client.on_event(move |_, event| {
             if let Event::Connected { .. } = event {
