@@ -280,7 +280,7 @@ fn the_next_client_goes_on_with_what_is_in_the_store() {
         .unwrap();
         let mut ours = Some(ours.into());
         let dial = move || ours.take().ok_or_else(unreachable_broker);
-        let client = Client::open_by(dial, options().store(store.clone())).unwrap();
+        let client = Client::open_by(dial, options().store(store)).unwrap();
         let stored = client.stored();
         let names: Vec<u8> = stored
             .iter()
