@@ -5,9 +5,9 @@
 //! saves what it holds when it is told to end. Killing the server is not part of it: a server that loses
 //! what it has acknowledged loses messages, whatever its clients do.
 //!
-//! The subscriber's link fails in the first half of a run, and the server is restarted in the second: a
-//! Mosquitto (2.0.11) that is restarted while messages wait for a client hands them on out of order, to
-//! its own `mosquitto_sub` as well. The publishers' links fail, and publishers are killed, all the time.
+//! The subscriber's link fails in the first half of a run, and the server is restarted in the second, so
+//! that an order that is lost can be laid to one of them. The publishers' links fail, and publishers are
+//! killed, all the time.
 
 mod report;
 mod subscriber;

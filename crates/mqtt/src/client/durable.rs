@@ -147,8 +147,9 @@ impl State {
             .durable
             .as_ref()
             .and_then(|durable| durable.slots.get(&pos));
-        if let Some(key) = known {
-            return *key;
+        if let Some(&key) = known {
+            self.tickets.mark(key, maybe_sent);
+            return key;
         }
         let key = self.tickets.open_stored(pos, maybe_sent);
         if let Some(durable) = &mut self.durable {
@@ -213,6 +214,11 @@ impl State {
         outgoing: Outgoing<'_>,
         now: Time,
     ) -> bool {
+        if let Err(rejected) = self.session.check_publish(outgoing, &self.log)
+            && self.refused_turn(key, &rejected)
+        {
+            return true;
+        }
         let packet_id = match self.session.reserve(key) {
             Ok(packet_id) => packet_id,
             Err(rejected) => return self.refused_turn(key, &rejected),
@@ -261,6 +267,24 @@ impl State {
         self.tickets.settle(key, outcome_of(cause));
         self.wake_for_all_room();
         self.check_drained();
+    }
+
+    /// Sees to it that what is not kept at the end of the client is not sent by a later one: nobody
+    /// would expect it.
+    pub(super) fn withdraw_stored(&mut self, is_kept: impl Fn(StorePos) -> bool) {
+        let Some(durable) = &mut self.durable else {
+            return;
+        };
+        for message in std::mem::take(&mut durable.slots).into_keys() {
+            if !is_kept(message) {
+                let (cause, key) = (DoneCause::Withdrawn, None);
+                durable.append(&Record::Done {
+                    message,
+                    cause,
+                    key,
+                });
+            }
+        }
     }
 
     /// Takes a message back from a session that the broker has lost.

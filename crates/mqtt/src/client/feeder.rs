@@ -47,13 +47,21 @@ pub(super) fn with_store<T>(shared: &Rc<Shared>, body: impl FnOnce() -> T) -> T 
         scope.cancel();
         Ok::<_, Never>(value)
     });
-    let last = || last_commits(&*store);
-    if fiber::shield(LAST_COMMIT_TIMEOUT, last).is_err() {
-        log::warn!("the store of the client was not written to the end in time");
-    }
+    write_the_rest(shared);
     match value {
         Ok(value) => value,
         Err(never) => match never {},
+    }
+}
+
+/// Has everything that was appended written, as far as that goes in time. Yields.
+pub(super) fn write_the_rest(shared: &Shared) {
+    let Some(store) = store_of(shared) else {
+        return;
+    };
+    let last = || last_commits(&*store);
+    if fiber::shield(LAST_COMMIT_TIMEOUT, last).is_err() {
+        log::warn!("the store of the client was not written to the end in time");
     }
 }
 
@@ -111,17 +119,22 @@ fn feed(shared: &Rc<Shared>, store: &dyn Store) -> Result<(), Stopped> {
         event.wait()?;
         event.clear();
         shared.state().send_recorded();
-        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
-            while let Some(pos) = next(shared, qos) {
-                match store.read(pos) {
-                    Ok(Some(message)) => {
-                        if take_turn(shared, qos, pos, &message) == Turn::Waits {
-                            break;
-                        }
-                    }
-                    Ok(None) => shared.state().give_up_first(qos, pos),
-                    Err(error) => unreadable(shared, qos, pos, error)?,
+        let mut waiting = None;
+        while let Some((pos, qos)) = next(shared, waiting) {
+            let turn = match store.read(pos) {
+                Ok(Some(message)) => take_turn(shared, qos, pos, &message),
+                Ok(None) => {
+                    shared.state().give_up_first(qos, pos);
+                    Turn::Taken
                 }
+                Err(error) => unreadable(shared, qos, pos, error)?,
+            };
+            if turn == Turn::Waits {
+                if waiting.is_some() {
+                    break;
+                }
+                // Those of the other QoS need not wait for it.
+                waiting = Some(qos);
             }
         }
         shared.wake.set();
@@ -134,11 +147,15 @@ fn feed_of(shared: &Shared) -> Option<Rc<fiber::Event>> {
     Some(Rc::clone(&durable.feed))
 }
 
-/// The message of this QoS whose turn it is, if there is room for it.
-fn next(shared: &Shared, qos: QoS) -> Option<StorePos> {
+/// The message that was published first of those that there is room for; without those of the QoS that
+/// is `waiting`.
+fn next(shared: &Shared, waiting: Option<QoS>) -> Option<(StorePos, QoS)> {
     let state = shared.state();
     let durable = state.durable.as_ref()?;
-    durable.first(qos).filter(|_| state.has_turn(qos))
+    let both = [QoS::AtLeastOnce, QoS::ExactlyOnce].into_iter();
+    let there = both.filter(|qos| Some(*qos) != waiting && state.has_turn(*qos));
+    let first = there.filter_map(|qos| Some((durable.first(qos)?, qos)));
+    first.min_by_key(|(pos, _)| *pos)
 }
 
 fn take_turn(shared: &Shared, qos: QoS, pos: StorePos, message: &StoredMessage) -> Turn {
@@ -154,14 +171,18 @@ fn take_turn(shared: &Shared, qos: QoS, pos: StorePos, message: &StoredMessage) 
     state.take_turn(message.outgoing(), now())
 }
 
-fn unreadable(shared: &Shared, qos: QoS, pos: StorePos, error: io::Error) -> Result<(), Stopped> {
+fn unreadable(shared: &Shared, qos: QoS, pos: StorePos, error: io::Error) -> Result<Turn, Stopped> {
     if let Some(stopped) = fiber::cause(&error) {
         return Err(stopped);
     }
     log::error!("a stored message cannot be read: {error}");
     if error.kind() == io::ErrorKind::InvalidData {
         shared.state().give_up_first(qos, pos);
-        return Ok(());
+        return Ok(Turn::Taken);
     }
-    fiber::sleep(READ_RETRY_PAUSE)
+    fiber::sleep(READ_RETRY_PAUSE)?;
+    if let Some(durable) = &shared.state().durable {
+        durable.room();
+    }
+    Ok(Turn::Waits)
 }

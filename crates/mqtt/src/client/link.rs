@@ -59,6 +59,7 @@ pub(super) fn serve(shared: &Rc<Shared>, dial: impl FnMut() -> Result<Socket, sa
     let cause = feeder::with_store(shared, || stay_connected(shared, dial));
     finish(shared, cause);
     handle_the_rest(shared);
+    feeder::write_the_rest(shared);
 }
 
 /// Makes one connection after the other until there is a reason to end.
@@ -340,13 +341,17 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
             .map(|durable| Rc::clone(&durable.store));
         let store = store.filter(|store| store.level().is_some());
         let is_kept = |pos| store.as_ref().is_some_and(|store| store.is_durable(pos));
+        state.withdraw_stored(is_kept);
         state.tickets.settle_all(flushed, is_kept);
         for (_, fate) in std::mem::take(&mut state.remote_unsent) {
             let waker = fate.settle(Ok(Outcome::Withdrawn));
             state.tickets.wakers.extend(waker);
         }
         state.wake_all();
-        state.release_early(shared, now(), true);
+        if !shared.stores {
+            // What is in no record comes again.
+            state.release_early(shared, now(), true);
+        }
         let mut idle = std::mem::take(&mut state.garbage);
         state.subscriptions.remove_idle(&mut idle);
         (idle, state.events.end(), state.remote.take())

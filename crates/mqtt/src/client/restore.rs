@@ -63,6 +63,9 @@ impl State {
                 session.restore_release(packet_id, key, log)
             } else if let Some(content) = contents.get(&stored.pos) {
                 session.restore_publish(content.outgoing(), packet_id, key, log)
+            } else if stored.qos == QoS::ExactlyOnce {
+                // The broker may hold it under this identifier, and is to let it go.
+                session.restore_release(packet_id, key, log)
             } else {
                 self.settle_stored(key, DoneCause::Dropped);
                 continue;

@@ -10,6 +10,7 @@ use super::publish::{Publish, check};
 use super::room::Room;
 use super::shared::{Shared, State, now};
 use super::ticket::{Outcome, Ticket, Wait};
+use crate::packet::QoS;
 use crate::session::ArgumentError;
 use crate::store::{Key, KeyState, MessageRecord, RECORD_BYTES_MAX, Record, Refused};
 
@@ -101,7 +102,13 @@ fn enter(
         Err(_) => return Ok(Err(Room::Store)),
     };
     durable.queue(outgoing.qos, pos, false);
-    let is_next = durable.is_next(outgoing.qos, pos);
+    let other = match outgoing.qos {
+        QoS::ExactlyOnce => QoS::AtLeastOnce,
+        QoS::AtLeastOnce | QoS::AtMostOnce => QoS::ExactlyOnce,
+    };
+    let is_first = durable.is_next(outgoing.qos, pos);
+    let other_waits = durable.first(other).is_some();
+    let is_next = is_first && !(other_waits && state.has_turn(other));
     let key = state.stored_slot(pos, false);
     let ticket = state.tickets.another(shared, key);
     if is_next {

@@ -170,7 +170,10 @@ impl Ticket {
                 let end = state.end.clone();
                 return Some(Err(end.map_or(WaitCause::Closed, WaitCause::ConnectionLost)));
             }
-            durable.store.hurry();
+            // What the disk has no room for is not there the sooner.
+            if pos > durable.store.durable() {
+                durable.store.hurry();
+            }
             None
         });
         stored?
@@ -180,12 +183,16 @@ impl Ticket {
         loop {
             let (token, end) = {
                 let mut state = self.shared.state();
-                let settled = self.slot != NO_SLOT
-                    && matches!(
-                        state.tickets.outcome(self.slot, self.generation),
-                        Some(Outcome::Acked { .. } | Outcome::SessionLost)
-                    );
                 let end = self.key().map_or(self.end, |key| state.tickets.end(key));
+                let outcome = self
+                    .key()
+                    .and_then(|_| state.tickets.outcome(self.slot, self.generation));
+                let settled = match outcome {
+                    Some(Outcome::Acked { .. } | Outcome::SessionLost) => true,
+                    // It will not be sent any more.
+                    Some(_) => end == NOWHERE,
+                    None => false,
+                };
                 if state.flushed >= end || settled {
                     return Ok(());
                 }

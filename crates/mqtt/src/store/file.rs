@@ -133,7 +133,10 @@ impl File {
     /// [`Stopped`] when the wait ended early.
     pub fn wait_durable(&self, pos: StorePos) -> Result<(), Stopped> {
         while !self.is_durable(pos) {
-            self.hurry();
+            // What the disk has no room for is not there the sooner.
+            if pos > self.durable() {
+                self.hurry();
+            }
             self.0.advanced.wait()?;
         }
         Ok(())
@@ -158,7 +161,10 @@ impl Store for File {
         {
             self.0.hurry.set();
         }
-        self.0.work.set();
+        // A refusal that a commit does not change is no work: who waits for room would ask for ever.
+        if matches!(pending, Ok(_) | Err(Refused::Pending { .. })) {
+            self.0.work.set();
+        }
         pending.map(|(pos, _)| pos)
     }
 

@@ -163,6 +163,11 @@ impl Tickets {
         slot.maybe_sent
     }
 
+    /// Notes whether the broker may have the message of a slot.
+    pub(in crate::client) fn mark(&mut self, key: TicketKey, maybe_sent: bool) {
+        self.slots[key.0 as usize].maybe_sent |= maybe_sent;
+    }
+
     /// Whether the broker may have the message of a slot from a session that is over.
     pub(in crate::client) fn is_maybe_sent(&self, key: TicketKey) -> bool {
         self.slots[key.0 as usize].maybe_sent
