@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::{Event, Stopped, sleep};
-use mqtt::packet::{Delivery, PacketRef, PubComp, PubRec, PubRel};
+use mqtt::packet::{Delivery, PacketRef};
 use mqtt::store::{
     Key, KeyState, Level, Memory, Record, Recovered, Refused, Report, Store, StorePos,
     StoredMessage,
@@ -15,8 +15,8 @@ use mqtt::store::{
 use mqtt::{Client, Outcome, Publish, PublishError, QoS, Ticket, Wait, WaitCause};
 
 use crate::harness::{
-    Broker, answer_subscribe, expect_disconnect, id, options, play_open, puback, publish,
-    unreachable_broker,
+    Broker, answer_subscribe, expect_disconnect, id, options, play_open, puback, pubcomp, publish,
+    pubrec, pubrel, unreachable_broker,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -114,18 +114,6 @@ impl Store for SlowDisk {
     fn next_report(&self) -> Option<Report> {
         None
     }
-}
-
-fn pubrec(number: u16) -> PacketRef<'static> {
-    PacketRef::PubRec(PubRec::new(id(number)))
-}
-
-fn pubrel(number: u16) -> PacketRef<'static> {
-    PacketRef::PubRel(PubRel::new(id(number)))
-}
-
-fn pubcomp(number: u16) -> PacketRef<'static> {
-    PacketRef::PubComp(PubComp::new(id(number)))
 }
 
 fn qos_1(payload: &[u8], number: u16, dup: bool) -> PacketRef<'_> {

@@ -4,24 +4,13 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mqtt::packet::{Delivery, PacketRef, PubComp, PubRec, PubRel};
+use mqtt::packet::{Delivery, PacketRef};
 use mqtt::{Client, Outcome, Publish, QoS, Wait};
 
 use crate::harness::{
-    Broker, answer_subscribe, expect_disconnect, id, options, play_connected, publish,
+    Broker, answer_subscribe, expect_disconnect, id, options, play_connected, pubcomp, publish,
+    pubrec, pubrel,
 };
-
-fn pubrec(number: u16) -> PacketRef<'static> {
-    PacketRef::PubRec(PubRec::new(id(number)))
-}
-
-fn pubrel(number: u16) -> PacketRef<'static> {
-    PacketRef::PubRel(PubRel::new(id(number)))
-}
-
-fn pubcomp(number: u16) -> PacketRef<'static> {
-    PacketRef::PubComp(PubComp::new(id(number)))
-}
 
 /// A QoS 2 PUBLISH from the broker.
 fn qos_2(payload: &[u8], number: u16, dup: bool) -> PacketRef<'_> {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use fiber::RuntimeBuilder;
 use fiber::net::PipeStream;
-use mqtt::packet::{Delivery, PacketRef, Publish, SubAck, UnsubAck};
+use mqtt::packet::{Delivery, PacketRef, PubComp, PubRec, PubRel, Publish, SubAck, UnsubAck};
 use mqtt::{Client, ClientId, ClientOptions, Event, PacketId, QoS, SubscribeReason, Version};
 use safe_rt::{ClientTlsOptions, Identity, ServerTlsOptions, Socket, Trust};
 use tests::pki::Pki;
@@ -145,6 +145,18 @@ pub(crate) fn qos_1<'a>(topic: &'a str, payload: &'a [u8], number: u16) -> Packe
 
 pub(crate) fn publish<'a>(topic: &'a str, payload: &'a [u8], delivery: Delivery) -> PacketRef<'a> {
     PacketRef::Publish(Publish::new(Version::V311, topic, payload, delivery, false).unwrap())
+}
+
+pub(crate) fn pubrec(number: u16) -> PacketRef<'static> {
+    PacketRef::PubRec(PubRec::new(id(number)))
+}
+
+pub(crate) fn pubrel(number: u16) -> PacketRef<'static> {
+    PacketRef::PubRel(PubRel::new(id(number)))
+}
+
+pub(crate) fn pubcomp(number: u16) -> PacketRef<'static> {
+    PacketRef::PubComp(PubComp::new(id(number)))
 }
 
 pub(crate) fn puback(number: u16) -> PacketRef<'static> {
