@@ -28,7 +28,8 @@ build_tests() {
   # One JSON object a line, its fields always in the same order.
   local manifest='"manifest_path":"([^"]*)\/Cargo\.toml"'
   local target='"target":\{"kind":\["([a-z-]+)".*"name":"([^"]*)","src_path"'
-  local program='"test":true\}.*"executable":"([^"]*)"'
+  # The profile says whether it was built as a test; the target only whether it could be.
+  local program='"profile":\{[^}]*"test":true\}.*"executable":"([^"]*)"'
   sed -nE "s/^.*$manifest,$target.*$program.*\$/\\2\\t\\3\\t\\1\\t\\4/p" \
     "$scratch/artifacts" | sort >"$scratch/binaries"
   local tier

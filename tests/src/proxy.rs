@@ -89,8 +89,12 @@ enum Way {
     Cut(usize),
 }
 
+/// Makes what sees the bytes that come from the server on one connection, before the proxy loses any.
+type Watches = Box<dyn Fn() -> Box<dyn FnMut(&[u8])>>;
+
 struct Shared {
     server: SocketAddr,
+    watches: Option<Watches>,
     times: Times,
     random: RefCell<Random>,
     counts: Cell<Counts>,
@@ -148,12 +152,37 @@ impl Proxy {
     /// # Errors
     /// When there is no port or no fiber to be had.
     pub fn start(server: SocketAddr, times: Times, random: Random) -> io::Result<Self> {
+        Self::start_with(server, times, random, None)
+    }
+
+    /// The same; what `watch` makes for a connection sees all bytes that come from the server on it,
+    /// those as well that the proxy loses then.
+    ///
+    /// # Errors
+    /// When there is no port or no fiber to be had.
+    pub fn watched<W: FnMut(&[u8]) + 'static>(
+        server: SocketAddr,
+        times: Times,
+        random: Random,
+        watch: impl Fn() -> W + 'static,
+    ) -> io::Result<Self> {
+        let watches: Watches = Box::new(move || Box::new(watch()));
+        Self::start_with(server, times, random, Some(watches))
+    }
+
+    fn start_with(
+        server: SocketAddr,
+        times: Times,
+        random: Random,
+        watches: Option<Watches>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let address = listener.local_addr()?;
         let calm = Event::new();
         calm.set();
         let shared = Rc::new(Shared {
             server,
+            watches,
             times,
             random: RefCell::new(random),
             counts: Cell::default(),
@@ -224,8 +253,16 @@ fn carry(client: &TcpStream, shared: &Shared) -> io::Result<()> {
     }
     let link = Link::default();
     let carried = fiber::scope(|scope| {
-        scope.spawn(|| pump(client, &server, &link, 0))?;
-        scope.spawn(|| pump(&server, client, &link, 1))?;
+        scope.spawn(|| pump(client, &server, &link, 0, |_| ()))?;
+        scope.spawn(|| {
+            let mut watch = shared.watches.as_ref().map(|make| make());
+            let see = |bytes: &[u8]| {
+                if let Some(watch) = &mut watch {
+                    watch(bytes);
+                }
+            };
+            pump(&server, client, &link, 1, see)
+        })?;
         break_things(&link, shared)
     });
     for stream in [client, &server] {
@@ -263,8 +300,15 @@ impl Link {
     }
 }
 
-/// Carries bytes in one direction; returns only with an error, the end of the stream included.
-fn pump(from: &TcpStream, to: &TcpStream, link: &Link, at: usize) -> io::Result<()> {
+/// Carries bytes in one direction; returns only with an error, the end of the stream included. `see` is
+/// shown what is read.
+fn pump(
+    from: &TcpStream,
+    to: &TcpStream,
+    link: &Link,
+    at: usize,
+    mut see: impl FnMut(&[u8]),
+) -> io::Result<()> {
     let (mut from, mut to) = (from, to);
     let mut buffer = [0; CHUNK];
     loop {
@@ -272,6 +316,7 @@ fn pump(from: &TcpStream, to: &TcpStream, link: &Link, at: usize) -> io::Result<
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        see(&buffer[..read]);
         let mut left = &buffer[..read];
         while !left.is_empty() {
             link.changed[at].clear();

@@ -71,14 +71,16 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Notes that a number came.
-    pub fn note(&mut self, number: u64) {
+    /// Notes that a number came, and tells whether for the first time.
+    pub fn note(&mut self, number: u64) -> bool {
         let highest = self.numbers.highest();
-        if !self.numbers.insert(number) {
+        let first = self.numbers.insert(number);
+        if !first {
             self.doubled += 1;
         } else if number < highest {
             self.out_of_order += 1;
         }
+        first
     }
 
     /// Returns the numbers that came.

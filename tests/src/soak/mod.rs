@@ -5,12 +5,17 @@
 //! saves what it holds when it is told to end. Killing the server is not part of it: a server that loses
 //! what it has acknowledged loses messages, whatever its clients do.
 //!
-//! The subscriber's link fails in the first half of a run, and the server is restarted in the second, so
-//! that an order that is lost can be laid to one of them. The publishers' links fail, and publishers are
-//! killed, all the time.
+//! The links fail, the publishers are killed and the server is restarted all the time. Mosquitto 2.0.11
+//! has two faults that no client can make up for; both show with subscribers on bare sockets too:
+//!
+//! - To a subscriber that comes back and has more waiting than may be in flight to it (20 by default), it
+//!   sends what has just been published before what has waited. So nothing bounds what is in flight here.
+//! - After a restart it sends QoS 2 messages again for which it had sent PUBREL. `watch` tells these from
+//!   doubles that are ours.
 
 mod report;
 mod subscriber;
+mod watch;
 
 use std::error::Error;
 use std::io;
@@ -25,6 +30,7 @@ use mqtt::store::{File, Identity, Level, Store as _, StoreOptions};
 
 pub use self::report::{Report, Stream, TROUBLES_MIN};
 use self::subscriber::Inlet;
+use self::watch::Watch;
 use crate::lives::{self, Publisher, Settings};
 use crate::mosquitto::{Listener, Mosquitto, Options as ServerOptions};
 use crate::peers::Peers;
@@ -68,8 +74,7 @@ impl Options {
         (self.length / 40).clamp(short, long)..=(self.length / 12).clamp(short, long)
     }
 
-    /// How long the server runs in the half of the run in which it is restarted. The first time is also
-    /// for what waits for the subscriber, whose link has just become sound.
+    /// How long the server runs before it is restarted.
     fn service(&self) -> RangeInclusive<Duration> {
         let (short, long) = (Duration::from_secs(1), Duration::from_secs(60));
         (self.length / 16).clamp(short, long)..=(self.length / 8).clamp(short, long)
@@ -114,12 +119,15 @@ fn main_fiber(peers: &Peers, options: &Options) -> Result<Report, Box<dyn Error>
         server.port(Listener::Plain),
         server.address(Listener::Plain),
     );
-    let mut link = || Proxy::start(address, FAULTS, Random::new(random.draw()));
-    let (publishers_link, subscribers_link) = (link()?, link()?);
+    let watch = Watch::default();
+    let watching = watch.clone();
+    let mut draw = || Random::new(random.draw());
+    let publishers_link = Proxy::start(address, FAULTS, draw())?;
+    let subscribers_link = Proxy::watched(address, FAULTS, draw(), move || watching.connection())?;
     let client = subscriber::open(subscribers_link.address())?;
     let parts = [QoS::AtLeastOnce, QoS::ExactlyOnce].map(|qos| {
         let topic = format!("soak/{}", qos as u8);
-        let inlet = subscriber::subscribe(&client, &topic)?;
+        let inlet = subscriber::subscribe(&client, &topic, &watch)?;
         Ok::<_, mqtt::Error>((publisher(options, qos, publishers_link.address()), inlet))
     });
     let [first, second] = parts;
@@ -139,16 +147,16 @@ fn main_fiber(peers: &Peers, options: &Options) -> Result<Report, Box<dyn Error>
     }
     publishers_link.begin_faults();
     subscribers_link.begin_faults();
-    fiber::sleep(options.length / 2)?;
-    subscribers_link.end_faults();
     let mut serving = {
         let (errors, over) = (errors.clone(), over.clone());
         let (service, random) = (options.service(), Random::new(random.draw()));
         fiber::spawn(move || restart(server, &service, random, &over, &errors))?
     };
-    fiber::sleep(options.length / 2)?;
+    fiber::sleep(options.length)?;
     over.set();
-    publishers_link.end_faults();
+    for link in [&publishers_link, &subscribers_link] {
+        link.end_faults();
+    }
     // It lives until the end.
     let (_server, restarts) = serving.join()?;
 
@@ -170,14 +178,15 @@ fn main_fiber(peers: &Peers, options: &Options) -> Result<Report, Box<dyn Error>
     })
 }
 
-/// A server that keeps all that it has acknowledged.
+/// A server that keeps all that it has acknowledged, and its order.
 fn start_server(peers: &Peers, folder: &TempDir) -> io::Result<Mosquitto> {
     let location = format!("persistence_location {}/", folder.path().display());
     let mut options = ServerOptions::new(peers)
         .line("persistence true")
         .line(&location)
         .line("autosave_interval 0")
-        .line("max_queued_messages 0");
+        .line("max_queued_messages 0")
+        .line("max_inflight_messages 0");
     // Not every packet: a run may be long.
     for kind in ["none", "error", "warning", "notice", "information"] {
         options = options.line(&format!("log_type {kind}"));
@@ -295,6 +304,7 @@ fn drain(peers: &Peers, port: u16, lived: Lived, inlet: &Inlet, errors: &Errors)
         owned: owned.unwrap_or_default(),
         acknowledged: publisher.acknowledged().clone(),
         arrivals: received.arrivals,
+        blamed: received.blamed,
         outage: received.outage,
         peak,
     }

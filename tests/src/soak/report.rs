@@ -27,6 +27,9 @@ pub struct Stream {
     pub acknowledged: Numbers,
     /// What the subscriber got.
     pub arrivals: Arrivals,
+    /// How many of the doubles at QoS 2 the server is to blame for: it sent a message again that it
+    /// had released.
+    pub blamed: u64,
     /// The longest time without a message.
     pub outage: Duration,
     /// The most memory that a life of the publisher has had, in KiB.
@@ -62,7 +65,7 @@ impl Stream {
         if self.arrivals.out_of_order() > 0 {
             failures.push(format!("{name}: numbers came out of order"));
         }
-        if self.qos == QoS::ExactlyOnce && self.arrivals.doubled() > 0 {
+        if self.qos == QoS::ExactlyOnce && self.arrivals.doubled() > self.blamed {
             failures.push(format!("{name}: numbers came twice"));
         }
         if self.owned > 0 {
@@ -135,6 +138,9 @@ impl fmt::Display for Report {
             row(f, "received", &stream.arrivals.numbers().len())?;
             row(f, "lost", &stream.lost())?;
             row(f, "doubled", &stream.arrivals.doubled())?;
+            if stream.qos == QoS::ExactlyOnce {
+                row(f, "  by the server", &stream.blamed)?;
+            }
             row(f, "out of order", &stream.arrivals.out_of_order())?;
             let outage = format!("{} ms", stream.outage.as_millis());
             row(f, "longest outage", &outage)?;
@@ -171,6 +177,7 @@ mod tests {
             owned: 0,
             acknowledged,
             arrivals,
+            blamed: 0,
             outage: Duration::ZERO,
             peak: None,
         }
@@ -210,6 +217,15 @@ mod tests {
                 _ => false,
             };
             assert!(right, "{arrived:?}: {failures:?}");
+        }
+    }
+
+    #[test]
+    fn a_double_that_the_server_is_to_blame_for_is_no_failure_and_one_more_is() {
+        let mut report = report(stream(QoS::ExactlyOnce, &[1, 2, 2, 3, 3, 4]));
+        for (blamed, failures) in [(2, 0), (1, 1)] {
+            report.streams[0].blamed = blamed;
+            assert_eq!(report.failures().len(), failures, "{blamed}");
         }
     }
 

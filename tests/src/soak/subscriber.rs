@@ -10,6 +10,7 @@ use mqtt::{Client, ClientId, ClientOptions, Error, HandlerError, Message, QoS};
 use safe_rt::{BackoffOptions, Endpoint, Scheme};
 
 use super::END;
+use super::watch::Watch;
 use crate::tally::Arrivals;
 
 /// The longest pause before the next connection: the subscriber is not what is waited for.
@@ -19,6 +20,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 pub(super) struct Received {
     pub(super) arrivals: Arrivals,
+    /// How many of the doubles the server is to blame for.
+    pub(super) blamed: u64,
     pub(super) outage: Duration,
     last: Instant,
 }
@@ -50,14 +53,15 @@ pub(super) fn open(broker: SocketAddr) -> Result<Client, Box<dyn std::error::Err
 }
 
 /// Subscribes to a stream. Yields until the broker has agreed.
-pub(super) fn subscribe(client: &Client, topic: &str) -> Result<Inlet, Error> {
+pub(super) fn subscribe(client: &Client, topic: &str, watch: &Watch) -> Result<Inlet, Error> {
     let received = Rc::new(RefCell::new(Received {
         arrivals: Arrivals::default(),
+        blamed: 0,
         outage: Duration::ZERO,
         last: Instant::now(),
     }));
     let (noted, ended) = (Rc::clone(&received), Event::new());
-    let end = ended.clone();
+    let (end, watch) = (ended.clone(), watch.clone());
     let handler = move |_: &Client, message: &Message| {
         if &message.data[..] == END.as_bytes() {
             end.set();
@@ -65,7 +69,9 @@ pub(super) fn subscribe(client: &Client, topic: &str) -> Result<Inlet, Error> {
         }
         let number = std::str::from_utf8(&message.data)?.parse()?;
         let (now, mut noted) = (Instant::now(), noted.borrow_mut());
-        noted.arrivals.note(number);
+        if !noted.arrivals.note(number) && watch.blames(number) {
+            noted.blamed += 1;
+        }
         noted.outage = noted.outage.max(now.saturating_duration_since(noted.last));
         noted.last = now;
         Ok::<(), HandlerError>(())
