@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs every test of the project, against a real Mosquitto as well.
+# Runs every test of the project, against a real Mosquitto and Paho's client for Python as well.
 #
-#   ./test.sh              installs Mosquitto when it is missing, then runs everything once
+#   ./test.sh              installs those when they are missing, then runs everything once
 #   ./test.sh --repeat N   builds once, then runs the unit, hermetic and interop tests N times
 #
 # `cargo test --workspace` runs the same tests; it leaves the interop tests out, with one line, where
-# Mosquitto is not installed. Here a missing peer is a failure.
+# one of those is not installed. Here a missing peer is a failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=tests/install-peers.sh

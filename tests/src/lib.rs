@@ -8,6 +8,7 @@
 
 pub mod lives;
 pub mod mosquitto;
+pub mod paho;
 pub mod peers;
 pub mod pki;
 pub mod process;

@@ -5,13 +5,17 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::process::{Command, Stdio};
+use std::sync::{Once, OnceLock};
 
 /// Set by `test.sh`: a missing peer fails the test instead of leaving it out.
 pub const REQUIRE_VARIABLE: &str = "REQUIRE_INTEROP";
 
 /// Where servers are installed outside an ordinary user's PATH.
 const SERVER_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"];
+
+/// Where package managers install for their own Python, which need not be the first one in PATH.
+const PYTHON_FOLDERS: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"];
 
 /// Where packages put Mosquitto's plugins; folders one level below are searched as well.
 const PLUGIN_FOLDERS: [&str; 6] = [
@@ -25,6 +29,9 @@ const PLUGIN_FOLDERS: [&str; 6] = [
 
 const PLUGIN: &str = "mosquitto_dynamic_security.so";
 
+/// What is missing where no Python has it.
+const PAHO: &str = "paho-mqtt for Python";
+
 /// The programs that were found. Only the gate makes one, so a test that has it may use them.
 #[derive(Clone, Debug)]
 pub struct Peers {
@@ -33,9 +40,11 @@ pub struct Peers {
     pub(crate) mosquitto_sub: PathBuf,
     pub(crate) mosquitto_passwd: PathBuf,
     pub(crate) dynamic_security: PathBuf,
+    /// A Python that has Paho's client.
+    pub(crate) python: PathBuf,
 }
 
-/// A program or plugin that is nowhere to be found.
+/// A program, plugin or library that is nowhere to be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingPeer(pub String);
 
@@ -48,12 +57,14 @@ impl fmt::Display for MissingPeer {
 impl std::error::Error for MissingPeer {}
 
 impl Peers {
-    /// Looks for all of them in PATH and in the usual folders.
+    /// Looks for all of them in PATH and in the usual folders, once in a process.
     ///
     /// # Errors
     /// The first one that is missing.
     pub fn find() -> Result<Self, MissingPeer> {
-        Self::find_in(&search_path(), &plugin_folders())
+        static FOUND: OnceLock<Result<Peers, MissingPeer>> = OnceLock::new();
+        let find = || Self::find_in(&search_path(), &plugin_folders());
+        FOUND.get_or_init(find).clone()
     }
 
     /// Returns the peers, or `None` when one is missing and nobody insists on it.
@@ -90,6 +101,7 @@ impl Peers {
             mosquitto_sub: program("mosquitto_sub")?,
             mosquitto_passwd: program("mosquitto_passwd")?,
             dynamic_security: find_file(plugins, PLUGIN)?,
+            python: find_python(programs)?,
         })
     }
 }
@@ -98,6 +110,7 @@ fn search_path() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(SERVER_FOLDERS.map(PathBuf::from))
+        .chain(PYTHON_FOLDERS.map(PathBuf::from))
         .collect()
 }
 
@@ -126,6 +139,20 @@ fn find_file(folders: &[PathBuf], name: &str) -> Result<PathBuf, MissingPeer> {
     found.ok_or_else(|| MissingPeer(name.to_owned()))
 }
 
+/// Finds the first Python that has Paho's client: there may be several, each with its own libraries.
+fn find_python(folders: &[PathBuf]) -> Result<PathBuf, MissingPeer> {
+    let has_paho = |python: &PathBuf| {
+        let mut command = Command::new(python);
+        command.args(["-c", "import paho.mqtt.client"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let status = command.stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    let pythons = folders.iter().map(|folder| folder.join("python3"));
+    let found = pythons.filter(|python| python.is_file()).find(has_paho);
+    found.ok_or_else(|| MissingPeer(PAHO.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,7 +174,27 @@ mod tests {
             assert_eq!(missing, MissingPeer(name.to_owned()));
             folder.write(name, "");
         }
+        let paho = MissingPeer(PAHO.to_owned());
+        assert_eq!(Peers::find_in(&folders, &folders).unwrap_err(), paho);
+        // A Python without Paho is none, and hides none behind it.
+        let bare = TempDir::new("bare-python");
+        write_program(&bare, "exit 1");
+        let folders = [bare.path().to_owned(), folder.path().to_owned()];
+        assert_eq!(Peers::find_in(&folders, &folders).unwrap_err(), paho);
+        let python = write_program(&folder, r#"[ "$*" = "-c import paho.mqtt.client" ]"#);
         let peers = Peers::find_in(&folders, &folders).unwrap();
         assert_eq!(peers.dynamic_security, folder.path().join(PLUGIN));
+        assert_eq!(peers.python, python);
+    }
+
+    /// Writes a stand-in for Python, by another process: one of this process that is started meanwhile
+    /// would have it open, and what is open for writing is not run.
+    fn write_program(folder: &TempDir, body: &str) -> PathBuf {
+        let path = folder.path().join("python3");
+        let script = r##"printf '#!/bin/sh\n%s\n' "$0" >"$1" && chmod +x "$1""##;
+        let mut shell = Command::new("/bin/sh");
+        let status = shell.args(["-c", script, body]).arg(&path).status();
+        assert!(status.unwrap().success());
+        path
     }
 }

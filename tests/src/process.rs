@@ -181,6 +181,13 @@ impl Running {
         }
     }
 
+    /// Returns the next line of the standard output if there is one.
+    pub fn try_line(&mut self) -> Option<String> {
+        let line = self.lines.try_recv().ok()?;
+        self.seen.push(line.clone());
+        Some(line)
+    }
+
     /// Waits for the program's end and returns what it printed and [`next_line`] did not return.
     ///
     /// # Errors

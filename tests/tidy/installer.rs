@@ -13,16 +13,20 @@ use tests::temp_dir::TempDir;
 
 use crate::tree;
 
-const PEERS: [&str; 4] = [
+/// The last one stands for Paho's client as well: a Python that fails has none.
+const PEERS: [&str; 5] = [
     "mosquitto",
     "mosquitto_pub",
     "mosquitto_sub",
     "mosquitto_passwd",
+    "python3",
 ];
 
 /// A folder that is the whole PATH of the script under test.
 struct Machine {
     folder: TempDir,
+    /// Where a Python may be beside PATH.
+    python_dirs: String,
 }
 
 /// What the script did.
@@ -38,6 +42,7 @@ impl Machine {
     fn new(user: u32) -> Self {
         let machine = Self {
             folder: TempDir::new("installer"),
+            python_dirs: String::new(),
         };
         machine.program("id", &format!("echo {user}"));
         // `env NAME=value program ...`, recorded with the program.
@@ -103,6 +108,7 @@ impl Machine {
             .env_clear()
             .env("PATH", self.folder.path())
             .env("PEER_DIRS", "")
+            .env("PYTHON_DIRS", &self.python_dirs)
             .env("RECORD", &record)
             .output()
             .expect("bash can be started");
@@ -152,22 +158,64 @@ fn one_missing_peer_is_enough_to_install() {
 }
 
 #[test]
+fn a_python_without_paho_is_none_and_hides_none_behind_it() {
+    let asked = r#"[ "$*" = "-c import paho.mqtt.client" ] || exit 2"#;
+    let machine = Machine::new(0)
+        .with_peers(&PEERS[..4])
+        .with_working_manager("apk", "add");
+    machine.program("python3", &format!("{asked}; exit 1"));
+    let outcome = machine.install();
+    assert!(outcome.success, "{}", outcome.errors);
+    let told = "(missing: paho-mqtt)";
+    assert!(outcome.errors.contains(told), "{}", outcome.errors);
+
+    let mut machine = Machine::new(0).with_peers(&PEERS[..4]);
+    machine.program("python3", &format!("{asked}; exit 1"));
+    let other = TempDir::new("other-python");
+    other.write("python3", format!("#!/bin/bash\n{asked}\n"));
+    let executable = fs::Permissions::from_mode(0o755);
+    let python = other.path().join("python3");
+    fs::set_permissions(python, executable).expect("a stand-in can be made executable");
+    machine.python_dirs = other.path().display().to_string();
+    let outcome = machine.install();
+    assert!(outcome.success, "{}", outcome.errors);
+    assert_eq!(outcome.errors, "");
+}
+
+#[test]
+fn where_no_package_brings_paho_another_way_is_told() {
+    let machine = Machine::new(501)
+        .with_peers(&PEERS[..4])
+        .with_manager("brew", ":");
+    let outcome = machine.install();
+    assert!(!outcome.success);
+    assert_eq!(outcome.recorded, ["brew install --quiet mosquitto"]);
+    let told = "still missing after the installation: paho-mqtt\n\
+        install-peers: try: python3 -m pip install paho-mqtt";
+    assert!(outcome.errors.contains(told), "{}", outcome.errors);
+}
+
+#[test]
 fn every_known_package_manager_gets_its_own_command_line() {
     let apt_update = "DEBIAN_FRONTEND=noninteractive apt-get -qq update";
     let apt_install = "DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
-        --no-install-recommends mosquitto mosquitto-clients";
+        --no-install-recommends mosquitto mosquitto-clients python3-paho-mqtt";
     let cases: [(&str, &str, &[&str]); 5] = [
         ("apt-get", "install", &[apt_update, apt_install]),
-        ("dnf", "install", &["dnf --quiet install -y mosquitto"]),
+        (
+            "dnf",
+            "install",
+            &["dnf --quiet install -y mosquitto python3-paho-mqtt"],
+        ),
         (
             "apk",
             "add",
-            &["apk add --quiet mosquitto mosquitto-clients"],
+            &["apk add --quiet mosquitto mosquitto-clients py3-paho-mqtt"],
         ),
         (
             "pacman",
             "-S",
-            &["pacman -S --noconfirm --needed mosquitto"],
+            &["pacman -S --noconfirm --needed mosquitto python-paho-mqtt"],
         ),
         ("brew", "install", &["brew install --quiet mosquitto"]),
     ];
@@ -201,7 +249,7 @@ fn an_ordinary_user_installs_through_sudo() {
         .with_working_manager("apk", "add");
     let outcome = machine.install();
     assert!(outcome.success, "{}", outcome.errors);
-    let call = "apk add --quiet mosquitto mosquitto-clients";
+    let call = "apk add --quiet mosquitto mosquitto-clients py3-paho-mqtt";
     assert_eq!(outcome.recorded, [format!("sudo {call}"), call.to_owned()]);
 }
 
@@ -212,7 +260,8 @@ fn an_ordinary_user_without_sudo_is_told_the_command() {
         .install();
     assert!(!outcome.success);
     assert!(outcome.recorded.is_empty());
-    let told = "not root and no sudo; run as root: apk add --quiet mosquitto mosquitto-clients";
+    let told = "not root and no sudo; run as root: apk add --quiet mosquitto mosquitto-clients \
+        py3-paho-mqtt";
     assert!(outcome.errors.contains(told), "{}", outcome.errors);
 }
 
@@ -232,7 +281,7 @@ fn a_failing_package_manager_is_named_with_its_exit_code() {
     assert!(
         outcome
             .errors
-            .contains("install Mosquitto and its clients by hand")
+            .contains("install Mosquitto and Paho's client for Python by hand")
     );
 }
 
@@ -245,7 +294,7 @@ fn a_machine_without_a_package_manager_is_told_so() {
         "{}",
         outcome.errors
     );
-    let missing = "(missing: mosquitto mosquitto_pub mosquitto_sub mosquitto_passwd)";
+    let missing = "(missing: mosquitto mosquitto_pub mosquitto_sub mosquitto_passwd paho-mqtt)";
     assert!(outcome.errors.contains(missing), "{}", outcome.errors);
 }
 
