@@ -19,8 +19,9 @@ pub const BROKER_QUEUE_BYTES_DEFAULT: usize = 4 * 1024 * 1024;
 pub const BROKER_RETAINED_DEFAULT: usize = 10_000;
 /// Bytes of retained topics and payloads, unless set; beyond, as for the number.
 pub const BROKER_RETAINED_BYTES_DEFAULT: usize = 16 * 1024 * 1024;
-/// Bytes of a packet of a client, unless set; a longer one ends its connection.
-pub const BROKER_PACKET_BYTES_DEFAULT: usize = 1024 * 1024;
+/// Bytes of a packet of a client, unless set; a longer one ends its connection. As many as a client of
+/// this project takes: a message of a mebibyte passes, with its topic.
+pub const BROKER_PACKET_BYTES_DEFAULT: usize = 2 * 1024 * 1024;
 /// Messages of QoS 1 and 2 under way to a client, unless set; beyond, they wait in the queue.
 pub const BROKER_WINDOW_DEFAULT: u16 = 128;
 /// Filters of one session, and filters granted by one SUBSCRIBE; one beyond is refused in SUBACK.
