@@ -12,6 +12,7 @@
 
 mod agent_cli;
 mod agent_run;
+mod broker;
 mod client;
 mod kill;
 mod restart;
