@@ -256,3 +256,88 @@ fn a_declaration_that_is_given_up_takes_nothing_from_another_one() {
         },
     );
 }
+
+#[test]
+fn a_refused_upgrade_leaves_the_master_subscription_as_it_was() {
+    play_open(
+        options(),
+        |links| {
+            let mut broker = links.accept(false);
+            assert_eq!(answer_subscribe(&mut broker, &[]), ["a/#"]);
+            assert_eq!(answer_subscribe(&mut broker, &["a/#"]), ["a/#"]);
+            // What relied on more than the master has is asked for; the other handler is not.
+            assert_eq!(answer_subscribe(&mut broker, &[]), ["a/more"]);
+            broker.send(&qos_0("a/b", b""));
+            broker.expect_silence(Duration::from_millis(500));
+            drop(broker);
+            // It is there on later connections, at what it was granted.
+            let mut broker = links.accept(false);
+            let (packet_id, filters) = broker.receive(|packet| match packet {
+                mqtt::packet::PacketRef::Subscribe(subscribe) => {
+                    let filters = subscribe.filters();
+                    let filters = filters.iter().map(|(filter, qos)| (filter.to_owned(), qos));
+                    (subscribe.packet_id(), Vec::from_iter(filters))
+                }
+                other => panic!("{other:?}"),
+            });
+            let expected = [("a/#", QoS::AtMostOnce), ("a/more", QOS)];
+            assert!(
+                filters.iter().map(|(f, q)| (f.as_str(), *q)).eq(expected),
+                "{filters:?}"
+            );
+            let reasons = expected.map(|(_, qos)| mqtt::SubscribeReason::Granted(qos));
+            let suback = mqtt::packet::SubAck::new(mqtt::Version::V311, packet_id, &reasons);
+            broker.send(&mqtt::packet::PacketRef::SubAck(suback.unwrap()));
+            // With its last declaration the handlers below are asked for, and it ends.
+            assert_eq!(answer_subscribe(&mut broker, &[]), ["a/b"]);
+            assert_eq!(answer_unsubscribe(&mut broker), ["a/#"]);
+            expect_disconnect(&mut broker);
+        },
+        |client| {
+            let seen = Seen::default();
+            client.wait_connected().unwrap();
+            let (low, more) = (QoS::AtMostOnce, QOS);
+            client.subscribe_master("a", low, Wait::Ack).unwrap();
+            client.subscribe("a/b", low, seen.handler("low")).unwrap();
+            let upgrading = client.clone();
+            let upgrade = move || upgrading.subscribe_master("a", more, Wait::Ack);
+            let mut upgrade = fiber::spawn(upgrade).unwrap();
+            fiber::yield_now().unwrap();
+            client
+                .subscribe("a/more", more, seen.handler("more"))
+                .unwrap();
+            let refused = upgrade.join().unwrap().unwrap_err();
+            assert!(
+                matches!(refused, Error::SubscribeRefused { .. }),
+                "{refused}"
+            );
+            assert_eq!(seen.take(), ["low got a/b"]);
+            fiber::sleep(Duration::from_secs(5)).unwrap();
+            // The first declaration is the only one.
+            client.unsubscribe_master("a", Wait::Ack).unwrap();
+        },
+    );
+}
+
+#[test]
+fn a_filter_given_twice_under_a_master_is_asked_for_where_it_needs_more() {
+    play_connected(
+        options(),
+        |broker| {
+            assert_eq!(answer_subscribe(broker, &[]), ["a/#"]);
+            assert_eq!(answer_subscribe(broker, &[]), ["a/b"]);
+            broker.send(&qos_1("a/b", b"", 1));
+            broker.expect(&puback(1));
+            assert_eq!(answer_unsubscribe(broker), ["a/b"]);
+            expect_disconnect(broker);
+        },
+        |client| {
+            let seen = Seen::default();
+            client.subscribe_master("a", QOS, Wait::Ack).unwrap();
+            let twice = [("a/b", QOS), ("a/b", QoS::ExactlyOnce), ("a/c", QOS)];
+            client.subscribe_all(&twice, seen.handler("one")).unwrap();
+            assert_eq!(seen.take(), ["one got a/b"]);
+            client.unsubscribe("a/b").unwrap();
+        },
+    );
+}

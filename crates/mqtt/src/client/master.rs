@@ -20,9 +20,10 @@ pub(super) struct Masters(Vec<Master>);
 #[derive(Debug)]
 struct Master {
     filter: TopicFilter,
+    /// The highest that is declared.
     qos: QoS,
-    /// The broker has granted it, now or on an earlier connection.
-    granted: bool,
+    /// What the broker has granted, now or on an earlier connection.
+    granted: Option<QoS>,
     /// How often it was declared and not ended.
     uses: usize,
 }
@@ -46,8 +47,8 @@ impl Masters {
 
     /// Those that the broker has granted.
     pub(super) fn granted(&self) -> impl Iterator<Item = (&TopicFilter, QoS)> {
-        let granted = self.0.iter().filter(|master| master.granted);
-        granted.map(|master| (&master.filter, master.qos))
+        let masters = self.0.iter();
+        masters.filter_map(|master| Some((&master.filter, master.granted?)))
     }
 
     /// Declares one; tells whether the broker is to be asked for it.
@@ -63,7 +64,7 @@ impl Masters {
                 self.0.push(Master {
                     filter,
                     qos,
-                    granted: false,
+                    granted: None,
                     uses: 1,
                 });
                 true
@@ -86,18 +87,35 @@ impl Masters {
     fn remove(&mut self, filter: &str) {
         self.0.retain(|master| master.filter.as_str() != filter);
     }
+
+    /// Notes that the broker refused one. What it granted before still holds (MQTT3-3.8.4-3 replaces
+    /// only by what is granted): the declaration that asked for more is none, and the others have that.
+    fn refuse(&mut self, filter: &str) {
+        match self.get_mut(filter) {
+            Some(Master {
+                qos,
+                granted: Some(granted),
+                uses,
+                ..
+            }) if *uses > 1 => {
+                *qos = *granted;
+                *uses -= 1;
+            }
+            _ => self.remove(filter),
+        }
+    }
 }
 
 impl State {
-    /// Notes the broker's answer to a master subscription.
-    pub(super) fn answer_master(&mut self, filter: &str, granted: bool) {
+    /// Notes the broker's answer to a master subscription that was asked for at `qos`.
+    pub(super) fn answer_master(&mut self, filter: &str, qos: QoS, granted: bool) {
         let masters = &mut self.subscriptions.masters;
         if granted {
             if let Some(master) = masters.get_mut(filter) {
-                master.granted = true;
+                master.granted = Some(qos);
             }
         } else {
-            masters.remove(filter);
+            masters.refuse(filter);
             self.ask_for_orphans();
         }
     }
@@ -105,8 +123,8 @@ impl State {
     /// Asks the broker for a master subscription that no call waits for, now and where it is lost.
     fn ask_for_master(&mut self, filter: &str) {
         if let Some(master) = self.subscriptions.masters.get_mut(filter) {
-            master.granted = true;
             let qos = master.qos;
+            master.granted = Some(qos);
             self.ask_for(vec![(filter.to_owned(), qos)]);
         }
     }
@@ -138,7 +156,8 @@ impl Client {
     /// # Errors
     ///
     /// As [`Client::subscribe`]: after an error this declaration is none. Where the broker refuses
-    /// it, handlers below it are asked for one by one.
+    /// it, handlers below it are asked for one by one; where it refuses a higher quality of service
+    /// than it granted before, those alone that need it, and the master subscription stays as it was.
     pub fn subscribe_master(&self, prefix: &str, qos: QoS, wait: Wait) -> Result<(), Error> {
         let filter = filter_under(prefix)?;
         let text = filter.as_str().to_owned();

@@ -321,12 +321,11 @@ impl State {
         let Some(request) = self.requests.answer(key, reasons) else {
             return;
         };
-        let refused = &request.refused;
         if let Wanted::Subscribe(None, filters) = &request.wanted {
-            let answers = filters.iter();
-            let answers = answers.map(|(filter, _)| (filter.clone(), !refused.contains(filter)));
-            for (filter, granted) in Vec::from_iter(answers) {
-                self.answer_master(&filter, granted);
+            // A master subscription is asked for alone.
+            let granted = request.refused.is_empty();
+            for (filter, qos) in filters.clone() {
+                self.answer_master(&filter, qos, granted);
             }
         }
         let Some(request) = self.requests.get(key) else {
@@ -334,14 +333,8 @@ impl State {
         };
         let refused = &request.refused;
         if let Wanted::Subscribe(Some(id), filters) = &request.wanted {
-            for (filter, _) in filters {
-                if refused.contains(filter) {
-                    let removed = self.subscriptions.remove_filter_of(*id, filter);
-                    self.garbage.extend(removed);
-                } else {
-                    self.subscriptions.grant(*id, filter);
-                }
-            }
+            let removed = self.subscriptions.answer(*id, filters, refused);
+            self.garbage.extend(removed);
         }
         if !self.tickets.is_held(key) {
             if !refused.is_empty() {

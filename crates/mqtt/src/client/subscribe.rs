@@ -239,7 +239,7 @@ impl Client {
             let filter = filter.map_err(|error| ArgumentError::Filter { index, error })?;
             parsed.push((filter, *qos, Standing::Asked));
         }
-        let mut asked = filters;
+        let mut asked = Vec::with_capacity(filters.len());
         // Before the request leaves: retained messages may come before its answer.
         let id = {
             let mut state = self.shared.state();
@@ -247,10 +247,11 @@ impl Client {
                 return Err(cause.into());
             }
             let masters = &state.subscriptions.masters;
-            for (filter, qos, standing) in &mut parsed {
+            for ((filter, qos, standing), own) in parsed.iter_mut().zip(&filters) {
                 if !retained && masters.brings(filter, *qos) {
                     *standing = Standing::Local;
-                    asked.retain(|(other, _)| *other != filter.as_str());
+                } else {
+                    asked.push(*own);
                 }
             }
             let all_local = asked.is_empty() && !parsed.is_empty();

@@ -5,7 +5,7 @@
 
 mod delivery;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fiber::Unparker;
 
@@ -89,6 +89,13 @@ struct Entry {
     inbox: Inbox,
     /// Who waits for the next message.
     waiter: Option<Unparker>,
+}
+
+impl Entry {
+    /// Whether it is a handler with nothing to handle, which no fiber runs.
+    fn is_idle_handler(&self) -> bool {
+        matches!(self.taker, Taker::Handler(_)) && self.inbox.is_empty()
+    }
 }
 
 struct Slot {
@@ -267,17 +274,33 @@ impl Subscriptions {
         }
     }
 
-    /// Removes all handlers that have nothing to handle: nothing more will come.
+    /// Removes all handlers that have nothing to handle: nothing more will come. That of dead letters
+    /// stays until the others are done, which may fail.
     pub(super) fn remove_idle(&mut self, removed: &mut Vec<Removed>) {
+        let letters = self.special[Special::DeadLetters as usize];
+        let mut busy = false;
         for slot in 0..self.slots.len() {
             let Slot { generation, entry } = &self.slots[slot];
-            let generation = *generation;
-            if let Some(entry) = entry
-                && let Taker::Handler(_) = entry.taker
-                && entry.inbox.is_empty()
-            {
-                removed.push(self.remove(SubscriptionId { slot, generation }));
+            let Some(entry) = entry else { continue };
+            let id = SubscriptionId {
+                slot,
+                generation: *generation,
+            };
+            if letters == Some(id) {
+                continue;
             }
+            if entry.is_idle_handler() {
+                removed.push(self.remove(id));
+            } else {
+                busy |= !matches!(entry.taker, Taker::Iterator);
+            }
+        }
+        if let Some(id) = letters.filter(|_| !busy)
+            && self
+                .get_mut(id)
+                .is_some_and(|entry| entry.is_idle_handler())
+        {
+            removed.push(self.remove(id));
         }
     }
 
@@ -295,7 +318,7 @@ impl Subscriptions {
     }
 
     /// Removes one filter of one subscription, and that if it has no other.
-    pub(super) fn remove_filter_of(&mut self, id: SubscriptionId, filter: &str) -> Option<Removed> {
+    fn remove_filter_of(&mut self, id: SubscriptionId, filter: &str) -> Option<Removed> {
         let entry = self
             .slots
             .get_mut(id.slot)
@@ -316,19 +339,37 @@ impl Subscriptions {
         (entry.routes.len() < routes && entry.routes.is_empty()).then(|| self.remove(id))
     }
 
-    /// Notes that the broker has granted a filter of a subscription.
-    pub(super) fn grant(&mut self, id: SubscriptionId, filter: &str) {
+    /// Notes the broker's answer to the filters that were asked for a subscription: those it refused are
+    /// removed, and the subscription if it has no other. In one pass, since there may be many.
+    pub(super) fn answer(
+        &mut self,
+        id: SubscriptionId,
+        asked: &[(String, QoS)],
+        refused: &[String],
+    ) -> Option<Removed> {
+        let asked: BTreeSet<&str> = asked.iter().map(|(filter, _)| filter.as_str()).collect();
+        let refused: BTreeSet<&str> = refused.iter().map(String::as_str).collect();
         let slot = self.slots.get_mut(id.slot);
-        let entry = slot.filter(|slot| slot.generation == id.generation);
-        let routes = entry.and_then(|slot| slot.entry.as_mut());
-        for route in routes.into_iter().flat_map(|entry| &mut entry.routes) {
-            let other = self.router.filter(route.id);
-            if route.standing == Standing::Asked
-                && other.is_some_and(|other| other.as_str() == filter)
-            {
-                route.standing = Standing::Granted;
+        let entry = slot.filter(|slot| slot.generation == id.generation)?;
+        let entry = entry.entry.as_mut()?;
+        let router = &mut self.router;
+        let routes = entry.routes.len();
+        entry.routes.retain_mut(|route| {
+            let Some(filter) = router.filter(route.id).map(TopicFilter::as_str) else {
+                return true;
+            };
+            if route.standing != Standing::Asked || !asked.contains(filter) {
+                return true;
             }
-        }
+            if refused.contains(filter) {
+                router.remove(route.id);
+                return false;
+            }
+            route.standing = Standing::Granted;
+            true
+        });
+        // The handler of unwanted messages has no filter from the start, and stays.
+        (entry.routes.len() < routes && entry.routes.is_empty()).then(|| self.remove(id))
     }
 
     /// Every filter that the broker has granted, once and with its highest quality of service, in
