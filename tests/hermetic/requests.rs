@@ -198,6 +198,11 @@ fn what_keeps_a_request_from_its_answer_has_its_own_error() {
             let bad = RequestOptions::answered_at("a/#/b", |_| true);
             let error = client.request("get", "", &bad).unwrap_err();
             assert!(matches!(error, RequestError::Argument(_)), "{error}");
+            for wildcard in ["a/+", "+", "a/#", "#"] {
+                let bad = RequestOptions::reply_to(wildcard);
+                let error = client.request("get", "", &bad).unwrap_err();
+                assert!(matches!(error, RequestError::Argument(_)), "{error}");
+            }
             let refused = RequestOptions::reply_to("no");
             let error = client.request("get", "", &refused).unwrap_err();
             let RequestError::Refused { filters } = &error else {
@@ -284,4 +289,70 @@ fn one_request_too_many_is_refused_and_room_comes_back() {
             client.request("get", "", &reply_to()).unwrap();
         },
     );
+}
+
+/// As many requests as may be open are answered in one burst; returns the bytes that were allocated
+/// from there to their ends.
+fn answer_a_burst(options: impl Fn(usize) -> RequestOptions + 'static) -> u64 {
+    let allocated = Rc::new(Cell::new(0));
+    let bytes = Rc::clone(&allocated);
+    play_connected(
+        crate::harness::options(),
+        |broker| {
+            answer_subscribe(broker, &[]);
+            let ids: Vec<_> = (0..OPEN_REQUESTS_MAX)
+                .map(|_| take_request(broker, "get"))
+                .collect();
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+            for (id, data) in ids {
+                broker.send(&qos_0(&format!("me/answers/{id}"), &data));
+            }
+            expect_disconnect(broker);
+        },
+        move |client| {
+            let mut all = Vec::new();
+            for number in 0..OPEN_REQUESTS_MAX {
+                let (client, options) = (client.clone(), options(number));
+                let ask = move || {
+                    let data = number.to_string();
+                    let topic = format!("get/{number}");
+                    let topic = if options_are_by_topic(&options) {
+                        "get"
+                    } else {
+                        &*topic
+                    };
+                    let answer = client.request(topic, &data, &options).unwrap();
+                    assert_eq!(answer.data, *data.as_bytes());
+                };
+                all.push(fiber::spawn(ask).unwrap());
+            }
+            fiber::sleep(Duration::from_millis(500)).unwrap();
+            let wait = || {
+                for request in &mut all {
+                    request.join().unwrap();
+                }
+            };
+            bytes.set(allocation_counter::measure(wait).bytes_total);
+        },
+    );
+    allocated.get()
+}
+
+fn options_are_by_topic(options: &RequestOptions) -> bool {
+    format!("{options:?}").contains("\"me/answers\"")
+}
+
+#[test]
+fn answers_to_many_requests_at_once_find_each_its_own_without_the_others() {
+    // A list of all that wait, made for each answer, has more than these.
+    let bound = (OPEN_REQUESTS_MAX * OPEN_REQUESTS_MAX) as u64;
+    let by_topic = answer_a_burst(|_| reply_to());
+    assert!(by_topic < bound, "{by_topic} bytes by topic");
+    let by_function = answer_a_burst(|number| {
+        let number = number.to_string();
+        RequestOptions::answered_at("me/answers/+", move |message| {
+            message.data == *number.as_bytes()
+        })
+    });
+    assert!(by_function < bound, "{by_function} bytes by function");
 }

@@ -8,6 +8,7 @@
 mod options;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use super::subscribe::Subscribe;
 use super::subscription::SubscriptionId;
 use crate::packet::QoS;
 use crate::session::ArgumentError;
-use crate::topic::TopicFilter;
+use crate::topic::{TopicError, TopicFilter, check_topic_name};
 
 /// Time for a request to be answered, with all that it waits for.
 pub const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -52,21 +53,78 @@ struct Answering {
     subscription: Mutex<Option<SubscriptionId>>,
     /// Requests that use it, those that still subscribe included.
     users: Cell<usize>,
-    waiting: RefCell<Vec<Rc<Waiting>>>,
+    waiting: RefCell<Line>,
+}
+
+/// Requests that wait for their answers at one topic filter. Each is found without the others: many
+/// may be open, and as many answers come at once.
+#[derive(Default)]
+struct Line {
+    by_topic: BTreeMap<String, Rc<Waiting>>,
+    /// In the order in which they were made.
+    by_function: BTreeMap<u64, (IsAnswer, Rc<Waiting>)>,
+    next: u64,
+}
+
+/// How the answer to a request is told from other messages.
+enum Told {
+    ByTopic(String),
+    By(IsAnswer),
 }
 
 /// One request.
+#[derive(Default)]
 struct Waiting {
-    is_answer: IsAnswer,
     answer: RefCell<Option<Message>>,
     waiter: Cell<Option<Unparker>>,
+}
+
+/// Where a request stands in a [`Line`].
+enum Spot {
+    Topic(String),
+    Function(u64),
+}
+
+impl Line {
+    fn add(&mut self, told: Told, waiting: Rc<Waiting>) -> Spot {
+        match told {
+            Told::ByTopic(topic) => {
+                self.by_topic.insert(topic.clone(), waiting);
+                Spot::Topic(topic)
+            }
+            Told::By(is_answer) => {
+                let number = self.next;
+                self.next += 1;
+                self.by_function.insert(number, (is_answer, waiting));
+                Spot::Function(number)
+            }
+        }
+    }
+
+    fn remove(&mut self, spot: &Spot) -> Option<Rc<Waiting>> {
+        match spot {
+            Spot::Topic(topic) => self.by_topic.remove(topic),
+            Spot::Function(number) => Some(self.by_function.remove(number)?.1),
+        }
+    }
+
+    /// The first request from `number` on whose answer a function tells.
+    fn asks(&self, number: u64) -> Option<(u64, IsAnswer)> {
+        let (number, (is_answer, _)) = self.by_function.range(number..).next()?;
+        Some((*number, Rc::clone(is_answer)))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Rc<Waiting>> {
+        let by_function = self.by_function.values().map(|(_, waiting)| waiting);
+        self.by_topic.values().chain(by_function)
+    }
 }
 
 impl Answers {
     /// Wakes every request: there may be no connection any more.
     pub(super) fn wake_all(&self) {
         for place in &self.places {
-            for waiting in place.waiting.borrow().iter() {
+            for waiting in place.waiting.borrow().all() {
                 waiting.wake();
             }
         }
@@ -84,41 +142,61 @@ impl Waiting {
 impl Answering {
     /// Gives a message to the request that it answers; late ones are counted and dropped.
     fn offer(&self, client: &Client, message: &Message) {
-        // A function of the program may make or end a request: the list is not borrowed then.
-        let all = self.waiting.borrow().clone();
-        for waiting in all {
-            if waiting.answer.borrow().is_some() {
-                continue;
+        // One that is answered waits no more: the next message is for another one.
+        let by_topic = self.waiting.borrow_mut().by_topic.remove(&*message.topic);
+        match by_topic.or_else(|| self.ask_functions(client, message)) {
+            Some(waiting) => {
+                *waiting.answer.borrow_mut() = Some(message.clone());
+                waiting.wake();
             }
-            let asked = catch_unwind(AssertUnwindSafe(|| (waiting.is_answer)(message)));
+            None => client.shared.state().stats.late_answers += 1,
+        }
+    }
+
+    /// Takes the request whose function says that this is its answer.
+    fn ask_functions(&self, client: &Client, message: &Message) -> Option<Rc<Waiting>> {
+        let mut next = 0;
+        // A function of the program may make or end a request: nothing is borrowed then.
+        while let Some((number, is_answer)) = { self.waiting.borrow().asks(next) } {
+            let asked = catch_unwind(AssertUnwindSafe(|| is_answer(message)));
             let is_answer = asked.unwrap_or_else(|payload| {
                 client.shared.state().stats.handler_panics += 1;
                 handler::drop_payload(payload);
                 false
             });
             if is_answer {
-                *waiting.answer.borrow_mut() = Some(message.clone());
-                waiting.wake();
-                return;
+                let spot = Spot::Function(number);
+                let found = self.waiting.borrow_mut().remove(&spot);
+                if found.is_some() {
+                    return found;
+                }
             }
+            next = number + 1;
         }
-        client.shared.state().stats.late_answers += 1;
+        None
     }
+}
+
+fn bad_filter(error: TopicError) -> RequestError {
+    RequestError::Argument(ArgumentError::Filter { index: 0, error })
 }
 
 /// A request that counts as open, at its place.
 struct Open<'a> {
     client: &'a Client,
     place: Rc<Answering>,
-    waiting: Rc<Waiting>,
+    /// Set once it waits for its answer.
+    spot: Option<Spot>,
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.client.shared.state().answers.open -= 1;
         self.place.users.set(self.place.users.get() - 1);
-        let mut waiting = self.place.waiting.borrow_mut();
-        waiting.retain(|other| !Rc::ptr_eq(other, &self.waiting));
+        if let Some(spot) = &self.spot {
+            // The function that it may hold is the options' as well, and is not dropped here.
+            self.place.waiting.borrow_mut().remove(spot);
+        }
     }
 }
 
@@ -150,12 +228,15 @@ impl Client {
             Place::Under(prefix) => {
                 let id = self.next_request_id();
                 let (at, topic) = (format!("{prefix}/{id:016x}"), format!("{topic}/{id:016x}"));
-                let is_answer = Rc::new(move |message: &Message| message.topic == *at);
+                // One with a wildcard would be subscribed to, and no answer ever be found there.
+                let checked = check_topic_name(&at);
+                checked.map_err(bad_filter)?;
                 let filter = format!("{prefix}/+");
-                self.ask_and_wait(&topic, payload, options.qos, &filter, is_answer)
+                self.ask_and_wait(&topic, payload, options.qos, &filter, Told::ByTopic(at))
             }
             Place::At(filter, is_answer) => {
-                self.ask_and_wait(topic, payload, options.qos, filter, Rc::clone(is_answer))
+                let told = Told::By(Rc::clone(is_answer));
+                self.ask_and_wait(topic, payload, options.qos, filter, told)
             }
         };
         match fiber::timeout(options.timeout, in_time) {
@@ -170,33 +251,34 @@ impl Client {
         payload: &[u8],
         qos: QoS,
         filter: &str,
-        is_answer: IsAnswer,
+        told: Told,
     ) -> Result<Message, RequestError> {
         let checked = TopicFilter::new(filter);
-        checked
-            .map_err(|error| RequestError::Argument(ArgumentError::Filter { index: 0, error }))?;
-        let open = self.open_request(filter, is_answer)?;
+        checked.map_err(bad_filter)?;
+        let mut open = self.open_request(filter)?;
         self.subscribe_for(&open.place)?;
-        open.place
-            .waiting
-            .borrow_mut()
-            .push(Rc::clone(&open.waiting));
+        let waiting = Rc::<Waiting>::default();
+        let spot = {
+            let mut line = open.place.waiting.borrow_mut();
+            line.add(told, Rc::clone(&waiting))
+        };
+        open.spot = Some(spot);
         self.publish(Publish::to(topic, payload).qos(qos))?;
         loop {
             let token = fiber::prepare()?;
-            if let Some(answer) = open.waiting.answer.take() {
+            if let Some(answer) = waiting.answer.take() {
                 return Ok(answer);
             }
             if let Some(cause) = self.shared.state().end.clone() {
                 return Err(RequestError::Wait(WaitCause::ConnectionLost(cause)));
             }
-            open.waiting.waiter.set(Some(token));
+            waiting.waiter.set(Some(token));
             fiber::park()?;
         }
     }
 
     /// Takes a place among the open requests.
-    fn open_request(&self, filter: &str, is_answer: IsAnswer) -> Result<Open<'_>, RequestError> {
+    fn open_request(&self, filter: &str) -> Result<Open<'_>, RequestError> {
         let (place, idle) = {
             let answers = &mut self.shared.state().answers;
             if answers.open == OPEN_REQUESTS_MAX {
@@ -227,15 +309,10 @@ impl Client {
             place.users.set(place.users.get() + 1);
             (place, idle)
         };
-        let waiting = Rc::new(Waiting {
-            is_answer,
-            answer: RefCell::default(),
-            waiter: Cell::default(),
-        });
         let open = Open {
             client: self,
             place,
-            waiting,
+            spot: None,
         };
         if let Some(idle) = idle {
             self.end_answers(&idle);

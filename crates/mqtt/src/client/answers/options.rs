@@ -62,7 +62,8 @@ impl RequestOptions {
     /// The client chooses an identifier, one level of sixteen hexadecimal digits that begins at random
     /// with each client: the request is published at its topic with that level behind it, and the
     /// answer is the first message at `prefix` with that level behind it. All requests with one
-    /// prefix share one subscription.
+    /// prefix share one subscription. The prefix has no wildcards: such a request is
+    /// [`RequestError::Argument`].
     #[must_use]
     pub fn reply_to(prefix: impl Into<String>) -> Self {
         Self::new(Place::Under(prefix.into()))
