@@ -372,3 +372,28 @@ fn a_message_that_came_again_is_acknowledged_when_its_subscription_ends_under_it
         },
     );
 }
+
+#[test]
+fn once_the_client_is_over_the_program_acknowledges_nothing() {
+    play_connected(
+        options(),
+        |broker| {
+            answer_subscribe(broker, &[]);
+            broker.send(&qos_1("a", b"1", 1));
+            broker.send(&qos_1("a", b"2", 2));
+            broker.expect(&puback(1));
+            expect_disconnect(broker);
+        },
+        |client| {
+            let handles = Handles::default();
+            client.subscribe_as(manual("a"), handles.keep()).unwrap();
+            sleep(1);
+            let handles = handles.take();
+            assert!(handles[0].acknowledge());
+            client.close(SECOND).unwrap();
+            client.ended().unwrap();
+            assert!(!handles[1].acknowledge());
+            assert!(!handles[0].acknowledge());
+        },
+    );
+}

@@ -235,3 +235,77 @@ fn dead_letters_that_were_acknowledged_on_receipt_are_bounded() {
         },
     );
 }
+
+#[test]
+fn a_message_whose_subscription_ends_in_a_pause_is_no_dead_letter() {
+    play_connected(
+        options(),
+        |broker| {
+            answer_subscribe(broker, &[]);
+            broker.send(&qos_1("a", b"x", 1));
+            broker.expect_silence(Duration::from_secs(1));
+            assert_eq!(answer_unsubscribe(broker), ["a"]);
+            broker.expect(&puback(1));
+            expect_disconnect(broker);
+        },
+        |client| {
+            let graves = Graves::dig(client);
+            let handler = |_: &Client, _: &Message| Err(failure());
+            client.subscribe_as(redeliver(9), handler).unwrap();
+            fiber::sleep(Duration::from_secs(2)).unwrap();
+            client.unsubscribe("a").unwrap();
+            fiber::sleep(2 * REDELIVERY_PAUSE_MAX).unwrap();
+            assert_eq!(client.stats().dead_letters, 0);
+            assert!(graves.0.take().is_empty());
+        },
+    );
+}
+
+#[test]
+fn what_fails_when_the_client_is_over_is_a_dead_letter_all_the_same() {
+    let dropped = Rc::new(Cell::new(false));
+    let gone = Rc::clone(&dropped);
+    play_connected(
+        options(),
+        |broker| {
+            answer_subscribe(broker, &[]);
+            broker.send(&qos_0("a", b"in a pause"));
+            broker.send(&qos_1("a", b"queued", 1));
+            expect_disconnect(broker);
+        },
+        move |client| {
+            let graves = Graves::dig(client);
+            let list = graves.clone();
+            let last = DropFlag(gone);
+            client.on_dead_letter(move |_, message| {
+                let _last = &last;
+                let data = String::from_utf8_lossy(&message.data).into_owned();
+                list.0.borrow_mut().push(data);
+                Ok(())
+            });
+            let handler = |_: &Client, message: &Message| {
+                if message.data == b"queued" {
+                    // The handler of dead letters has been idle for long then.
+                    fiber::sleep(Duration::from_secs(5))?;
+                }
+                Err(failure())
+            };
+            client.subscribe_as(redeliver(9), handler).unwrap();
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+            client.close(Duration::from_secs(1)).unwrap();
+            fiber::sleep(Duration::from_secs(30)).unwrap();
+            assert_eq!(*graves.0.borrow(), ["in a pause", "queued"]);
+            assert_eq!(client.stats().dead_letters, 2);
+        },
+    );
+    assert!(dropped.get(), "nothing is left of the handler");
+}
+
+/// Set when it is dropped.
+struct DropFlag(Rc<Cell<bool>>);
+
+impl Drop for DropFlag {
+    fn drop(&mut self) {
+        self.0.set(true);
+    }
+}

@@ -74,9 +74,9 @@ impl AckHandle {
 
     /// Acknowledges the message: its PUBACK or PUBREC leaves when those of all messages before it
     /// have. Returns whether this call did it: false if the message was acknowledged before, at
-    /// the limit too. Does not yield.
+    /// the limit too, and once the client is over. Does not yield.
     ///
-    /// Nothing is told if the connection that the message came with is over: at QoS 1 the broker
+    /// Nothing is told if only the connection that the message came with is over: at QoS 1 the broker
     /// then sends it again.
     #[allow(
         clippy::must_use_candidate,
@@ -94,7 +94,7 @@ impl AckHandle {
         if let Some(ack) = arrived.ack {
             state.done(&shared, ack);
         }
-        Some(arrived)
+        (!state.over).then_some(arrived)
     }
 
     /// Takes the message from those that wait for the program; gives what acknowledges it.

@@ -95,12 +95,13 @@ pub(super) fn run(shared: &Rc<Shared>, id: SubscriptionId) {
     let handler = running.handler;
     let unwanted = {
         let mut state = shared.state();
+        let returned = state.subscriptions.return_handler(id, handler);
+        let mut removed = Vec::new();
         if state.over {
             // Nothing more will come: what the handler holds, perhaps this client, is let go.
-            (Some(handler), Some(state.subscriptions.remove(id)))
-        } else {
-            (state.subscriptions.return_handler(id, handler), None)
+            state.subscriptions.remove_idle(&mut removed);
         }
+        (returned, removed)
     };
     // Here nothing is borrowed.
     drop(unwanted);
@@ -141,6 +142,8 @@ enum Handled {
     Well,
     /// It failed for good.
     Badly,
+    /// Its subscription ended before that is known.
+    Unwanted,
     /// The runtime ends before that is known.
     Stopped,
 }
@@ -164,8 +167,8 @@ impl Running<'_> {
         let ack = match (handled, ack, &message.ack) {
             (Handled::Stopped, ..) => return,
             (_, Some(ack), _) => Some(self.shared.state().subscriptions.finish(self.id, ack)),
-            (Handled::Well, None, _) | (Handled::Badly, None, None) => None,
-            (Handled::Badly, None, Some(handle)) => handle.take_back(),
+            (Handled::Well, None, _) | (Handled::Badly | Handled::Unwanted, None, None) => None,
+            (Handled::Badly | Handled::Unwanted, None, Some(handle)) => handle.take_back(),
         };
         match (handled, self.policy.on_error) {
             (Handled::Badly, OnError::Redeliver { .. }) => self.bury(Arrived { message, ack }),
@@ -197,7 +200,10 @@ impl Running<'_> {
             }
             pause = (pause * 2).min(REDELIVERY_PAUSE_MAX);
             let mut state = self.shared.state();
-            if state.over || !state.subscriptions.contains(self.id) {
+            if !state.subscriptions.contains(self.id) {
+                return Handled::Unwanted;
+            }
+            if state.over {
                 return Handled::Badly;
             }
             state.stats.redelivered += 1;

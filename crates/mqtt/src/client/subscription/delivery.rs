@@ -47,7 +47,8 @@ impl Subscriptions {
         arrived: Arrived,
         mut start: impl FnMut(SubscriptionId) -> bool,
     ) -> Result<u64, Arrived> {
-        let Some(id) = self.special[special as usize] else {
+        let id = self.special[special as usize];
+        let Some(id) = id.filter(|id| self.contains(*id)) else {
             return Err(arrived);
         };
         let held = arrived.ack.is_some();
