@@ -3,14 +3,16 @@
 use std::io::Read as _;
 use std::time::Duration;
 
-use mqtt::packet::{PacketRef, Subscribe};
+use mqtt::packet::{ConnAck, PacketRef, Subscribe};
 use mqtt::{
-    BROKER_CONNECT_TIMEOUT, BROKER_CONNECTIONS_MAX, BROKER_PACKET_BYTES_DEFAULT,
-    BROKER_SUBSCRIPTIONS_MAX, Broker, QoS, SubscribeReason, Version,
+    BROKER_ARRIVALS_MAX, BROKER_CONNECT_TIMEOUT, BROKER_CONNECTIONS_MAX,
+    BROKER_PACKET_BYTES_DEFAULT, BROKER_SUBSCRIPTIONS_MAX, Broker, BrokerOptions, ConnectReason,
+    QoS, SubscribeReason, Version,
 };
 
 use crate::broker_harness::{
-    Peer, attach, attach_over, connect, expect_nothing, fields, id, run, send_connect,
+    Peer, attach, attach_over, connect, expect_nothing, expect_publish, fields, id, puback, resume,
+    run, run_with, send_connect, subscribe,
 };
 
 /// Room of the pipes of clients that do not read: several reads of the broker.
@@ -25,27 +27,139 @@ const ANSWERS_MAX: usize = 1_024;
 fn one_connection_too_many_is_closed_at_once_and_the_others_stay() {
     run(|broker| {
         let mut first = connect(broker, "first");
-        let mut silent: Vec<Peer> = (1..BROKER_CONNECTIONS_MAX)
+        let mut silent: Vec<Peer> = (1..BROKER_CONNECTIONS_MAX + BROKER_ARRIVALS_MAX)
             .map(|_| attach_over(broker, 64))
             .collect();
-        assert_eq!(broker.stats().connections, BROKER_CONNECTIONS_MAX);
+        let all = BROKER_CONNECTIONS_MAX + BROKER_ARRIVALS_MAX;
+        assert_eq!(broker.stats().connections, all);
         for _ in 0..3 {
             let start = fiber::Instant::now();
             attach(broker).expect_end();
             assert_eq!(start.elapsed(), Duration::ZERO);
         }
-        assert_eq!(broker.stats().connections, BROKER_CONNECTIONS_MAX);
+        assert_eq!(broker.stats().connections, all);
         expect_nothing(&mut first);
-        // One that leaves makes room for one.
-        drop(silent.pop());
+        // Those that leave make room for as many.
+        silent.truncate(BROKER_CONNECTIONS_MAX - 2);
         fiber::sleep(Duration::from_millis(1)).unwrap();
         let mut second = connect(broker, "second");
-        attach(broker).expect_end();
+        assert_eq!(broker.stats().connections, BROKER_CONNECTIONS_MAX);
         // Those that never say who they are hold their places for a bounded time.
         fiber::sleep(BROKER_CONNECT_TIMEOUT).unwrap();
         assert_eq!(broker.stats().connections, 2);
         expect_nothing(&mut first);
         expect_nothing(&mut second);
+    });
+}
+
+#[test]
+fn at_the_bound_a_client_may_end_its_own_connection_and_no_other_comes_in() {
+    run(|broker| {
+        let (mut dead, _) = resume(broker, "meter");
+        subscribe(&mut dead, &[("a", QoS::AtLeastOnce)]);
+        let _silent: Vec<Peer> = (1..BROKER_CONNECTIONS_MAX)
+            .map(|_| attach_over(broker, 64))
+            .collect();
+        let mut stranger = attach(broker);
+        send_connect(&mut stranger, fields("stranger", true));
+        let refused = ConnAck::refused(ConnectReason::ServerUnavailable);
+        stranger.expect(&PacketRef::ConnAck(refused));
+        stranger.expect_end();
+        for _ in 0..3 {
+            let (mut peer, present) = resume(broker, "meter");
+            assert!(present);
+            dead.expect_end();
+            fiber::sleep(Duration::from_millis(1)).unwrap();
+            assert_eq!(broker.stats().connections, BROKER_CONNECTIONS_MAX);
+            expect_nothing(&mut peer);
+            dead = peer;
+        }
+    });
+}
+
+#[test]
+fn all_retained_messages_come_however_many_there_are_and_others_are_served_meanwhile() {
+    run(|broker| {
+        const COUNT: usize = 9_000;
+        for number in 0..COUNT {
+            let topic = format!("t/{number:05}");
+            let kept = broker.publish(&topic, "x", QoS::AtLeastOnce, true);
+            kept.unwrap();
+        }
+        // Little room, so that the broker is not done before the client reads.
+        let mut peer = attach_over(broker, 4 * 1024);
+        send_connect(&mut peer, fields("reader", true));
+        peer.receive(|packet| assert!(matches!(packet, PacketRef::ConnAck(_))));
+        let mut witness = connect(broker, "witness");
+        // The last one of a filter counts.
+        let filters = vec![("#", QoS::AtMostOnce); BROKER_SUBSCRIPTIONS_MAX];
+        assert_eq!(subscribe(&mut peer, &filters).len(), filters.len());
+        expect_nothing(&mut witness);
+        // What is kept meanwhile comes once, as it is published; the last one was not looked at yet.
+        let news = ["t/00000", "t/08999", "u"];
+        for topic in news {
+            let kept = broker.publish(topic, "new", QoS::AtMostOnce, true);
+            kept.unwrap();
+        }
+        let (mut retained, mut published) = (Vec::new(), Vec::new());
+        for _ in 0..COUNT - 1 + news.len() {
+            let (topic, retain) = peer.receive(|packet| match packet {
+                PacketRef::Publish(publish) => (publish.topic().to_owned(), publish.retain()),
+                other => panic!("expected PUBLISH, found {other:?}"),
+            });
+            if retain {
+                retained.push(topic);
+            } else {
+                published.push(topic);
+            }
+        }
+        let expected = (0..COUNT - 1).map(|number| format!("t/{number:05}"));
+        assert!(
+            retained.iter().cloned().eq(expected),
+            "{} came",
+            retained.len()
+        );
+        assert_eq!(published, news);
+        expect_nothing(&mut peer);
+        assert_eq!(broker.stats().dropped, 0);
+    });
+}
+
+#[test]
+fn retained_messages_are_held_back_by_the_window_and_none_is_lost() {
+    run_with(BrokerOptions::new().window(2).queue_max(3, 99), |broker| {
+        for number in 0..9 {
+            let topic = format!("t/{number}");
+            let kept = broker.publish(&topic, "x", QoS::AtLeastOnce, true);
+            kept.unwrap();
+        }
+        let (mut peer, _) = resume(broker, "reader");
+        subscribe(
+            &mut peer,
+            &[("t/+", QoS::AtLeastOnce), ("none/+", QoS::AtLeastOnce)],
+        );
+        for number in 0..2 {
+            expect_publish(&mut peer, &format!("t/{number}=x q1 retain"));
+        }
+        expect_nothing(&mut peer);
+        // Waiting costs no turns.
+        let before = fiber::stats().resumes;
+        fiber::sleep(Duration::from_secs(3_600)).unwrap();
+        assert!(fiber::stats().resumes - before < 10);
+        // The rest is for later connections, a subscription that is ended aside.
+        drop(peer);
+        let (mut peer, present) = resume(broker, "reader");
+        assert!(present);
+        for number in 0..2 {
+            let id = expect_publish(&mut peer, &format!("t/{number}=x q1 dup retain"));
+            peer.send(&puback(id));
+        }
+        for number in 2..9 {
+            let id = expect_publish(&mut peer, &format!("t/{number}=x q1 retain"));
+            peer.send(&puback(id));
+        }
+        expect_nothing(&mut peer);
+        assert_eq!(broker.stats().dropped, 0);
     });
 }
 

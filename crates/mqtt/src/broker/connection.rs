@@ -13,6 +13,7 @@ use safe_rt::Socket;
 use super::cut::{CutPacket, CutReport};
 use super::error::{End, Violation};
 use super::faults::{Cut, Faults, allowed};
+use super::options::BROKER_CONNECTIONS_MAX;
 use super::outgoing::Outgoing;
 use super::shared::{Entry, now};
 use crate::packet::{self, Connect, ConnectReason, DecodeError, PacketRef, Version};
@@ -122,9 +123,10 @@ impl Link {
     fn pull(&mut self) -> bool {
         let id = self.entry.id;
         let due = Instant::now() + self.faults().delay;
+        self.entry.shared().with(|core| core.greet(id));
         while self.output_bytes < BROKER_OUTPUT_BYTES {
             let Some(packet) = self.entry.shared().with(|core| core.next(id)) else {
-                return false;
+                return self.entry.shared().with(|core| core.may_greet(id));
             };
             if packet.is_ack() && self.drops_ack() {
                 continue;
@@ -292,7 +294,18 @@ impl Link {
             Some(reason) => Err(reason),
             None => shared.hooks.may_connect(connect),
         };
-        shared.with(|core| core.connect(id, &client, connect, verdict, now()))?;
+        // Beyond the bound there is room for a client that ends a connection of its own, a dead one above
+        // all (MQTT3-3.1.4-2).
+        let crowded = shared.connections() > BROKER_CONNECTIONS_MAX;
+        shared.with(|core| {
+            let verdict = match verdict {
+                Ok(()) if crowded && core.connection_of(&client).is_none() => {
+                    Err(ConnectReason::ServerUnavailable)
+                }
+                verdict => verdict,
+            };
+            core.connect(id, &client, connect, verdict, now())
+        })?;
         Ok(usize::try_from(self.received).unwrap_or(usize::MAX))
     }
 

@@ -206,7 +206,7 @@ impl Core {
             self.forget(&open.client);
         } else if let Some(client) = self.clients.get_mut(&open.client) {
             client.connection = None;
-            client.session.queue.forget_at_most_once();
+            client.session.disconnected();
         }
         if let (Some(will), false) = (&open.will, orderly) {
             self.publish(will);
@@ -248,6 +248,24 @@ impl Core {
             }
         }
         session.next(self.limits.window)
+    }
+
+    /// Queues retained messages for new subscriptions of the client, a bounded part of them.
+    pub(super) fn greet(&mut self, id: ConnectionId) {
+        if let Some(Stage::Open(open)) = self.connections.get(&id).map(|c| &c.stage)
+            && let Some(client) = self.clients.get_mut(&open.client)
+        {
+            client.session.greet(&self.retained, &self.limits);
+        }
+    }
+
+    /// Whether there are more of these, for which there is room.
+    pub(super) fn may_greet(&self, id: ConnectionId) -> bool {
+        let client = match self.connections.get(&id).map(|c| &c.stage) {
+            Some(Stage::Open(open)) => self.clients.get(&open.client),
+            Some(Stage::Fresh | Stage::Closing) | None => None,
+        };
+        client.is_some_and(|client| client.session.may_greet())
     }
 
     /// Returns how many answers wait to be sent, each return code of a SUBACK counted.

@@ -112,8 +112,9 @@ impl Core {
     }
 
     /// SUBSCRIBE (MQTT3-3.8.4): one filter after the other, each as if it came alone. A filter that
-    /// is there already is replaced (MQTT3-3.8.4-3); retained messages are sent in any case. Of one
-    /// packet no more are granted than a session may have, so that its work is bounded as well.
+    /// is there already is replaced (MQTT3-3.8.4-3); retained messages are sent in any case, once for a
+    /// filter that comes again before they are. Of one packet no more are granted than a session may
+    /// have, so that its work is bounded as well.
     fn subscribe(
         &mut self,
         id: ConnectionId,
@@ -127,30 +128,22 @@ impl Core {
             filters.push((filter, qos));
         }
         let mut reasons = Vec::with_capacity(filters.len());
-        let mut granted = Vec::with_capacity(filters.len());
         for (place, (filter, qos)) in filters.into_iter().enumerate() {
             let may = allowed.get(place).copied().unwrap_or(true);
             let may = may && place < BROKER_SUBSCRIPTIONS_MAX;
-            if may && self.add_subscription(client, &filter, qos) {
-                reasons.push(SubscribeReason::Granted(qos));
-                granted.push((filter, qos));
+            reasons.push(if may && self.add_subscription(client, filter, qos) {
+                SubscribeReason::Granted(qos)
             } else {
-                reasons.push(SubscribeReason::Failure);
-            }
+                SubscribeReason::Failure
+            });
         }
         self.answer(id, Outgoing::SubAck(subscribe.packet_id(), reasons));
-        for (filter, qos) in granted {
-            let retained = self.retained.matching(&filter);
-            let messages: Vec<_> = retained.map(|m| m.delivered(qos, true)).collect();
-            for message in messages {
-                self.enqueue(client, message);
-            }
-        }
         Ok(())
     }
 
-    /// Adds or replaces one subscription; `false` at the bound of their number.
-    fn add_subscription(&mut self, client: &Rc<str>, filter: &TopicFilter, granted: QoS) -> bool {
+    /// Adds or replaces one subscription; `false` at the bound of their number. Its retained messages
+    /// come behind the answer.
+    fn add_subscription(&mut self, client: &Rc<str>, filter: TopicFilter, granted: QoS) -> bool {
         let Some(entry) = self.clients.get_mut(client) else {
             return false;
         };
@@ -168,6 +161,8 @@ impl Core {
         };
         let route = self.router.insert(filter.clone(), target);
         subscriptions.insert(filter.as_str().to_owned(), route);
+        let scan = self.retained.scan(filter, route, granted);
+        entry.session.begin(scan);
         true
     }
 

@@ -39,10 +39,11 @@ pub use faults::{DropAcks, FAULTS_MAX, Faults};
 pub use local::LocalSubscription;
 pub use message::BrokerMessage;
 pub use options::{
-    BROKER_CONNECT_TIMEOUT, BROKER_CONNECTIONS_MAX, BROKER_PACKET_BYTES_DEFAULT,
-    BROKER_QUEUE_BYTES_DEFAULT, BROKER_QUEUE_DEFAULT, BROKER_RETAINED_BYTES_DEFAULT,
-    BROKER_RETAINED_DEFAULT, BROKER_SESSIONS_DEFAULT, BROKER_SUBSCRIPTIONS_MAX,
-    BROKER_WINDOW_DEFAULT, BrokerOptions, LOCAL_QUEUE_MAX, LOCAL_SUBSCRIPTIONS_MAX,
+    BROKER_ARRIVALS_MAX, BROKER_CONNECT_TIMEOUT, BROKER_CONNECTIONS_MAX,
+    BROKER_PACKET_BYTES_DEFAULT, BROKER_QUEUE_BYTES_DEFAULT, BROKER_QUEUE_DEFAULT,
+    BROKER_RETAINED_BYTES_DEFAULT, BROKER_RETAINED_DEFAULT, BROKER_SESSIONS_DEFAULT,
+    BROKER_SUBSCRIPTIONS_MAX, BROKER_WINDOW_DEFAULT, BrokerOptions, LOCAL_QUEUE_MAX,
+    LOCAL_SUBSCRIPTIONS_MAX,
 };
 
 use self::core::Woken;
@@ -156,7 +157,8 @@ impl Broker {
     }
 
     /// Serves a client over this socket, on a fiber of its own: a TCP stream, TLS, or one end of a
-    /// [`fiber::net::pipe`]. Does not yield. Beyond [`BROKER_CONNECTIONS_MAX`] the socket is closed.
+    /// [`fiber::net::pipe`]. Does not yield. Beyond [`BROKER_CONNECTIONS_MAX`] and
+    /// [`BROKER_ARRIVALS_MAX`] the socket is closed.
     ///
     /// # Errors
     ///

@@ -26,8 +26,11 @@ pub const BROKER_PACKET_BYTES_DEFAULT: usize = 2 * 1024 * 1024;
 pub const BROKER_WINDOW_DEFAULT: u16 = 128;
 /// Filters of one session, and filters granted by one SUBSCRIBE; one beyond is refused in SUBACK.
 pub const BROKER_SUBSCRIPTIONS_MAX: usize = 1_024;
-/// Connections, those without CONNECT included; one beyond is closed at once.
+/// Connections, those without CONNECT included; a client beyond is refused as
+/// [`ConnectReason::ServerUnavailable`], unless it ends an earlier connection of its own.
 pub const BROKER_CONNECTIONS_MAX: usize = 2_048;
+/// Connections beyond these whose CONNECT is waited for; one more is closed at once.
+pub const BROKER_ARRIVALS_MAX: usize = 64;
 /// Time for CONNECT to come; then the connection is closed.
 pub const BROKER_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Subscriptions of the program itself; one beyond is an error.

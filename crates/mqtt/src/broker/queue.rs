@@ -48,6 +48,11 @@ impl Queue {
         dropped
     }
 
+    /// Whether a message has room without another one being dropped.
+    pub(super) fn has_room(&self, message: &BrokerMessage, max: usize, bytes_max: usize) -> bool {
+        self.len() == 0 || (self.len() < max && self.bytes + message.len() <= bytes_max)
+    }
+
     /// Takes the next message: the oldest, or while the window is full the oldest of QoS 0.
     pub(super) fn pop(&mut self, window_open: bool) -> Option<BrokerMessage> {
         let first_of_0 = self.at_most_once.front().map(|(place, _)| *place);

@@ -12,8 +12,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::error::Violation;
 use super::message::BrokerMessage;
+use super::options::{BROKER_SUBSCRIPTIONS_MAX, Limits};
 use super::outgoing::Outgoing;
 use super::queue::Queue;
+use super::retained::{Look, RETAINED_LOOKS_MAX, Retained, Scan};
 use crate::packet::{PacketId, PacketType, QoS};
 use crate::topic::RouteId;
 
@@ -23,6 +25,9 @@ pub(super) struct Session {
     /// By filter. At most `BROKER_SUBSCRIPTIONS_MAX`, which the core sees to.
     pub(super) subscriptions: BTreeMap<String, RouteId>,
     pub(super) queue: Queue,
+    /// New subscriptions that have not got all their retained messages, and some that have ended since:
+    /// at most twice as many as there may be subscriptions.
+    scans: VecDeque<Scan>,
     /// Sent and not answered, in the order of sending (MQTT3-4.6.0-1, 4.6.0-5).
     published: VecDeque<(PacketId, BrokerMessage)>,
     /// PUBREL is due or sent, in the order of the PUBRECs (MQTT3-4.6.0-4).
@@ -51,6 +56,58 @@ impl Session {
             packet_id,
             dup: false,
         })
+    }
+
+    /// Notes that a new subscription is to get its retained messages, in place of an earlier one with
+    /// this filter.
+    pub(super) fn begin(&mut self, scan: Scan) {
+        self.scans.push_back(scan);
+        if self.scans.len() > 2 * BROKER_SUBSCRIPTIONS_MAX {
+            let subscriptions = &self.subscriptions;
+            self.scans.retain(|scan| is_current(scan, subscriptions));
+        }
+    }
+
+    /// Whether retained messages can be queued: they come when nothing else waits, so that none is
+    /// dropped for them, and none of them for others.
+    pub(super) fn may_greet(&self) -> bool {
+        !self.scans.is_empty() && self.queue.len() == 0
+    }
+
+    /// Queues retained messages for new subscriptions, as many as have room and can be found with a
+    /// bounded number of looks.
+    pub(super) fn greet(&mut self, retained: &Retained, limits: &Limits) {
+        if !self.may_greet() {
+            return;
+        }
+        let mut looks = RETAINED_LOOKS_MAX;
+        while let Some(scan) = self.scans.front_mut() {
+            if !is_current(scan, &self.subscriptions) {
+                self.scans.pop_front();
+                continue;
+            }
+            match retained.look(scan, &mut looks) {
+                Look::Found(message) => {
+                    let message = message.delivered(scan.granted, true);
+                    let (max, bytes_max) = (limits.queue_max, limits.queue_bytes_max);
+                    if !self.queue.has_room(&message, max, bytes_max) {
+                        return;
+                    }
+                    scan.pass(message.topic());
+                    self.queue.push(message, max, bytes_max);
+                }
+                Look::Later => return,
+                Look::End => {
+                    self.scans.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Forgets what is for one connection alone, which has ended: QoS 0 (MQTT3-4.3.1).
+    pub(super) fn disconnected(&mut self) {
+        self.queue.forget_at_most_once();
+        self.scans.retain(|scan| scan.granted != QoS::AtMostOnce);
     }
 
     /// Returns what a new connection has to send first: PUBRELs, then PUBLISHes, each in order
@@ -137,4 +194,9 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether the subscription of a scan is still there.
+fn is_current(scan: &Scan, subscriptions: &BTreeMap<String, RouteId>) -> bool {
+    subscriptions.get(scan.filter()) == Some(&scan.route)
 }

@@ -8,7 +8,7 @@ use fiber::{Event, Instant, JoinHandle};
 
 use super::core::{ConnectionId, Core, Woken};
 use super::faults::FaultTable;
-use super::options::{BROKER_CONNECTIONS_MAX, BrokerOptions, Hooks};
+use super::options::{BROKER_ARRIVALS_MAX, BROKER_CONNECTIONS_MAX, BrokerOptions, Hooks};
 use crate::time::Time;
 
 /// The one state of a broker; borrowed only between waits.
@@ -52,10 +52,11 @@ impl Shared {
         value
     }
 
-    /// Reserves a place for a connection; `None` at the bound of their number.
+    /// Reserves a place for a connection; `None` at the bound of their number. Who may stay beyond
+    /// [`BROKER_CONNECTIONS_MAX`] its CONNECT decides.
     pub(super) fn place(self: &Rc<Self>) -> Option<Place> {
         let open = self.connections.get();
-        if open >= BROKER_CONNECTIONS_MAX {
+        if open >= BROKER_CONNECTIONS_MAX + BROKER_ARRIVALS_MAX {
             log::warn!("broker: {open} connections are open, another one is closed");
             return None;
         }
