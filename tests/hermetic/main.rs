@@ -20,6 +20,7 @@ mod broker_faults;
 mod broker_harness;
 mod broker_listener;
 mod broker_model;
+mod broker_rules;
 mod broker_sessions;
 mod counting;
 mod cuts;
