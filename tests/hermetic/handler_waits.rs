@@ -1,6 +1,6 @@
 //! A handler may wait for its own packets, at every level: reading goes on while it does.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,6 +11,11 @@ use mqtt::{
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// Messages that the broker sends behind the one whose handler waits: of QoS 0 more than any queue
+/// holds, of QoS 1 more than the broker's window.
+const FLOOD: usize = 3_000;
+const BACKLOG: usize = 300;
 
 /// What the handler does.
 #[derive(Clone, Copy)]
@@ -68,8 +73,9 @@ fn expected(step: Step) -> Option<Outcome> {
     }
 }
 
-/// The program's message reaches the handler at `qos`, which takes every step in one call.
-fn every_step_within_a_message_of(qos: QoS) {
+/// The program's message reaches the handler at `qos`, which takes every step in one call; with a
+/// `backlog`, behind it there is far more than anything holds, so that its packets are answered behind that.
+fn every_step_within_a_message_of(qos: QoS, backlog: bool) {
     let main = move || {
         let broker = Broker::new(BrokerOptions::new());
         let state = broker.subscribe("state").unwrap();
@@ -80,8 +86,18 @@ fn every_step_within_a_message_of(qos: QoS) {
         let done = Rc::new(RefCell::new(Vec::new()));
         let (log, all) = (Rc::clone(&done), fiber::Event::new());
         let say_all = all.clone();
+        let handled = Rc::new(Cell::new(0));
+        let count = Rc::clone(&handled);
         let handler = move |client: &Client, message: &Message| {
+            count.set(count.get() + 1);
+            if message.data == b"more" {
+                return Ok(());
+            }
             assert_eq!(message.qos, qos);
+            if backlog {
+                // All of that is on its way, and as much of it read as can be.
+                fiber::sleep(Duration::from_secs(1))?;
+            }
             for step in steps() {
                 let outcome = take(step, client, message)?;
                 log.borrow_mut().push((step, outcome));
@@ -91,6 +107,19 @@ fn every_step_within_a_message_of(qos: QoS) {
         };
         client.subscribe("set", qos, handler).unwrap();
         broker.publish("set", "4", qos, false).unwrap();
+        if backlog {
+            // They pass the window of those below.
+            for _ in 0..FLOOD {
+                broker
+                    .publish("set", "more", QoS::AtMostOnce, false)
+                    .unwrap();
+            }
+            for _ in 0..BACKLOG {
+                broker
+                    .publish("set", "more", QoS::AtLeastOnce, false)
+                    .unwrap();
+            }
+        }
         fiber::timeout(LIMIT, || all.wait()).unwrap().unwrap();
         for (step, outcome) in done.take() {
             if let Some(expected) = expected(step) {
@@ -100,11 +129,18 @@ fn every_step_within_a_message_of(qos: QoS) {
         for _ in 0..LEVELS.len() * WAITS.len() {
             assert_eq!(state.recv().unwrap().payload(), b"4");
         }
+        if backlog {
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+        }
         // The message itself is acknowledged now, so that leaving in order leaves nothing.
         assert_eq!(client.close(LIMIT).unwrap(), mqtt::Remaining::default());
         let stats = client.stats();
         assert_eq!((stats.handler_errors, stats.handler_panics), (0, 0));
-        assert_eq!(stats.received, 1);
+        if backlog {
+            assert!(stats.dropped > 0 && handled.get() > BACKLOG, "{stats:?}");
+        } else {
+            assert_eq!((stats.received, handled.get()), (1, 1));
+        }
     };
     let runtime = fiber::Runtime::builder().paused_clock(true);
     runtime.run(main).unwrap();
@@ -112,10 +148,17 @@ fn every_step_within_a_message_of(qos: QoS) {
 
 #[test]
 fn within_a_qos_1_message_every_packet_may_be_waited_for_at_every_level() {
-    every_step_within_a_message_of(QoS::AtLeastOnce);
+    every_step_within_a_message_of(QoS::AtLeastOnce, false);
 }
 
 #[test]
 fn within_a_qos_2_message_every_packet_may_be_waited_for_at_every_level() {
-    every_step_within_a_message_of(QoS::ExactlyOnce);
+    every_step_within_a_message_of(QoS::ExactlyOnce, false);
+}
+
+#[test]
+fn so_it_may_behind_a_flood_of_qos_0_and_a_full_window() {
+    for qos in LEVELS {
+        every_step_within_a_message_of(qos, true);
+    }
 }
