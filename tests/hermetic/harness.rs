@@ -285,6 +285,7 @@ pub(crate) fn note(client: &Client) -> Rc<RefCell<Vec<String>>> {
                 format!("failed, {cause}, again: {}", retry_in.is_some())
             }
             Event::SubscribeRefused { filters } => format!("refused {filters:?}"),
+            Event::Paused { .. } => "paused".to_owned(),
             other => panic!("{other:?}"),
         });
     });

@@ -36,6 +36,7 @@ mod inbound_window;
 mod leaving;
 mod link;
 mod masters;
+mod pausing;
 mod publishing;
 mod reconnect;
 mod remote;

@@ -268,7 +268,7 @@ fn a_backoff_of_nothing_lets_others_run() {
         let none = Duration::ZERO;
         let backoff = BackoffOptions::new().base(none).cap(none).floor(none);
         let client = Client::open_by(dial, options().backoff(backoff)).unwrap();
-        for _ in 0..10 {
+        for _ in 0..20 {
             fiber::yield_now().unwrap();
         }
         client.close(Duration::from_secs(1)).unwrap();
@@ -345,8 +345,9 @@ fn closing_and_letting_go_end_a_dial_that_hangs_and_a_pause() {
                 assert!(matches!(Error::from(refused), Error::Wait(_)));
             } else {
                 drop(client);
-                fiber::yield_now().unwrap();
-                fiber::yield_now().unwrap();
+                for _ in 0..5 {
+                    fiber::yield_now().unwrap();
+                }
             }
             assert_eq!(began.elapsed(), Duration::ZERO);
             assert_eq!(Rc::strong_count(&held), 1, "hangs {hangs}, closes {closes}");

@@ -20,6 +20,8 @@ pub enum EndCause {
     Closed,
     /// It could not be made.
     Dial(safe_rt::Error),
+    /// It was being made when a pause began ([`super::Client::pause_until`]).
+    Paused,
     /// The settings make no CONNECT.
     Argument(ArgumentError),
     /// The broker refused it (MQTT3-3.2.2.3).
@@ -48,6 +50,7 @@ impl fmt::Display for EndCause {
         match self {
             Self::Closed => f.write_str("the connection was closed from this side"),
             Self::Dial(error) => write!(f, "no connection: {error}"),
+            Self::Paused => f.write_str("the client was told to make no connection for now"),
             Self::Argument(error) => write!(f, "the settings make no CONNECT: {error}"),
             Self::Refused(reason) => write!(f, "the broker refused the connection: {reason}"),
             Self::ClosedByPeer => f.write_str("the broker closed the connection"),
@@ -72,6 +75,7 @@ impl StdError for EndCause {
             Self::Dial(error) => Some(error),
             Self::Argument(error) => Some(error),
             Self::Closed
+            | Self::Paused
             | Self::Refused(_)
             | Self::ClosedByPeer
             | Self::Dead(_)

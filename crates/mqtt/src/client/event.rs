@@ -43,6 +43,11 @@ pub enum Event {
         /// When it is tried again; `None` if the client does not do that by itself.
         retry_in: Option<Duration>,
     },
+    /// [`Client::pause_until`] was called: no connection is made before.
+    Paused {
+        /// When the pause ends.
+        until: Instant,
+    },
     /// The broker refused filters of a subscription that nobody waits for: one that was declared
     /// without waiting, or one it had granted before. The former is gone; the latter is asked for
     /// again on the next connection.

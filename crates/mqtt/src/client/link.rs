@@ -1,7 +1,7 @@
 //! From one connection to the next: who dials, when, and what the end of a connection means.
 //!
 //! ```text
-//!                 ┌──────────── pause (backoff) ◄──────────────┐
+//!                 ┌──────────── wait (standby) ◄───────────────┐
 //!   open ──► dial ─► CONNECT ─► driver until the connection ends ─► attach
 //!   over ─────────► CONNECT ─► driver until the connection ends ─► end, until a connection is given
 //! ```
@@ -9,16 +9,15 @@
 //! let go, or the end of the runtime.
 
 use std::error::Error as StdError;
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fiber::{Instant, Selected};
+use fiber::Instant;
 use safe_rt::{Backoff, Class, Socket};
 
 use super::ack::StallWatch;
+use super::dialling::Dialler;
 use super::driver::{self, Served};
 use super::error::EndCause;
 use super::event::{self, Event};
@@ -26,6 +25,7 @@ use super::feeder;
 use super::handler;
 use super::remote;
 use super::shared::{Shared, State, now};
+use super::standby;
 use super::ticket::Outcome;
 use crate::packet::ConnectReason;
 use crate::session::{CloseCause, Fate, Output};
@@ -54,28 +54,36 @@ pub(super) fn serve_one(shared: &Rc<Shared>, socket: Socket) {
 }
 
 /// The body of the fiber of a client that makes its connections itself.
-pub(super) fn serve(shared: &Rc<Shared>, dial: impl FnMut() -> Result<Socket, safe_rt::Error>) {
+///
+/// `dial` is given the number of the endpoint, of so many.
+pub(super) fn serve<D>(shared: &Rc<Shared>, endpoints: usize, dial: D)
+where
+    D: FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
+{
     let _guard = EndOnPanic(shared);
-    let cause = feeder::with_store(shared, || stay_connected(shared, dial));
+    let cause = feeder::with_store(shared, || stay_connected(shared, endpoints, dial));
     finish(shared, cause);
     handle_the_rest(shared);
     feeder::write_the_rest(shared);
 }
 
 /// Makes one connection after the other until there is a reason to end.
-fn stay_connected(
-    shared: &Rc<Shared>,
-    mut dial: impl FnMut() -> Result<Socket, safe_rt::Error>,
-) -> Arc<EndCause> {
+fn stay_connected<D>(shared: &Rc<Shared>, endpoints: usize, dial: D) -> Arc<EndCause>
+where
+    D: FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
+{
+    let dialler = Dialler::new(dial);
+    let mut turn = Turn::of(endpoints);
     let mut backoff = Backoff::new(shared.options.backoff);
-    let mut pause_for = backoff.first_delay(random());
+    let mut delay = backoff.first_delay(random());
     let mut earliest = Duration::ZERO;
     loop {
-        if let Err(cause) = pause(shared, pause_for, earliest) {
+        if let Err(cause) = standby::wait(shared, &mut backoff, delay, earliest) {
             return Arc::new(cause);
         }
         let began = Instant::now();
-        let served = connect(shared, &mut dial);
+        shared.state().session.set_elsewhere(turn.is_elsewhere());
+        let served = connect(shared, &dialler, turn.endpoint);
         let cause = Arc::new(served.cause);
         if is_final(shared, &cause) {
             if served.up.is_some() {
@@ -87,83 +95,74 @@ fn stay_connected(
         }
         if let Some(since) = served.up {
             // That was for an attempt before it.
-            shared.state().retry_now = false;
+            shared.state().standby.retry_now = false;
             backoff.connection_ended(since.elapsed(), served.answered);
+            turn.accepted();
         }
-        pause_for = backoff.next_delay(class(&cause), began.elapsed(), random());
+        let failed = served.up.is_none() && !matches!(*cause, EndCause::Paused);
+        if failed || backoff.is_flapping() {
+            turn.pass();
+        }
+        delay = backoff.next_delay(class(&cause), began.elapsed(), random());
         earliest = backoff.earliest(began.elapsed());
-        tell_of_end(shared, served.up.is_some(), &cause, Some(pause_for));
+        let pause = shared.state().standby.pause();
+        let retry_in = pause.map_or(delay, |until| delay.max(until - Instant::now()));
+        tell_of_end(shared, served.up.is_some(), &cause, Some(retry_in));
         between_connections(shared, None);
     }
 }
 
+/// Which endpoint is the next one's turn, and which has the session.
+#[derive(Debug)]
+struct Turn {
+    endpoints: usize,
+    endpoint: usize,
+    /// The one that accepted the last connection that was.
+    session_at: Option<usize>,
+}
+
+impl Turn {
+    const fn of(endpoints: usize) -> Self {
+        Self {
+            endpoints,
+            endpoint: 0,
+            session_at: None,
+        }
+    }
+
+    /// Whether the endpoint knows nothing of the session as it is here, whatever it has kept.
+    fn is_elsewhere(&self) -> bool {
+        self.endpoints > 1 && self.session_at != Some(self.endpoint)
+    }
+
+    fn accepted(&mut self) {
+        self.session_at = Some(self.endpoint);
+    }
+
+    fn pass(&mut self) {
+        self.endpoint = (self.endpoint + 1) % self.endpoints;
+    }
+}
+
 /// Makes one connection and serves it until it ends.
-fn connect(
-    shared: &Rc<Shared>,
-    dial: &mut impl FnMut() -> Result<Socket, safe_rt::Error>,
-) -> Served {
-    let dial = || {
-        let dialled = fiber::cancellable(|canceller| {
-            shared.state().dialling = Some(canceller.clone());
-            dial()
-        });
-        dialled.unwrap_or_else(|fiber::Cancelled(dialled)| dialled)
-    };
-    let dialled = catch_unwind(AssertUnwindSafe(dial)).unwrap_or_else(|payload| {
-        handler::drop_payload(payload);
-        let panicked = io::Error::other("the program's function panicked");
-        Err(safe_rt::Error::new(
-            safe_rt::Phase::Connect,
-            "the broker",
-            panicked,
-        ))
-    });
-    shared.state().dialling = None;
-    let socket = match dialled {
+fn connect<D>(shared: &Rc<Shared>, dialler: &Dialler<D>, endpoint: usize) -> Served
+where
+    D: FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
+{
+    let socket = match dialler.dial(shared, endpoint) {
         Ok(socket) => socket,
-        Err(error) => return Served::failed(EndCause::Dial(error)),
+        Err(cause) => return Served::failed(cause),
     };
     if shared.is_leaving() {
         return Served::failed(EndCause::Closed);
+    }
+    if shared.state().standby.pause().is_some() {
+        return Served::failed(EndCause::Paused);
     }
     let begun = shared.state().begin(&shared.options.client_id, false);
     match begun {
         Ok(()) => driver::drive(shared, socket),
         Err(cause) => Served::failed(cause),
-    }
-}
-
-/// Waits until the next connection is due, or asked for and not too early; the cause if there will be
-/// none.
-fn pause(shared: &Rc<Shared>, pause: Duration, earliest: Duration) -> Result<(), EndCause> {
-    let mut until = Instant::now() + pause;
-    let earliest = Instant::now() + earliest;
-    let mut waited = false;
-    loop {
-        shared.wake.clear();
-        if shared.is_leaving() {
-            return Err(EndCause::Closed);
-        }
-        let due = {
-            let mut state = shared.state();
-            state.tick(shared, now());
-            state.deadline().map(|at| Instant::from_nanos(at.0))
-        };
-        let starved = run_user_code(shared);
-        if std::mem::take(&mut shared.state().retry_now) {
-            until = until.min(earliest);
-        }
-        if Instant::now() >= until {
-            // An attempt may fail without a wait as well, and others must run.
-            let yielded = if waited { Ok(()) } else { fiber::yield_now() };
-            return yielded.map_err(|stopped| EndCause::Transport(stopped.into()));
-        }
-        let retry = starved.then(|| Instant::now() + STARVED_RETRY);
-        let times = [Some(until), retry, due].into_iter().flatten();
-        match fiber::select(&[&shared.wake], times.min()) {
-            Ok(Selected::Ready(_) | Selected::Deadline) => waited = true,
-            Err(error) => return Err(EndCause::Transport(error)),
-        }
     }
 }
 

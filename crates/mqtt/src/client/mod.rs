@@ -7,6 +7,7 @@
 mod ack;
 mod answers;
 mod asks;
+mod dialling;
 mod driver;
 mod durable;
 mod early;
@@ -16,6 +17,7 @@ mod feeder;
 mod gates;
 mod handler;
 mod inbox;
+mod leave;
 mod link;
 mod login;
 mod master;
@@ -32,6 +34,7 @@ mod restore;
 mod room;
 mod shared;
 mod special;
+mod standby;
 mod stored;
 mod subscribe;
 mod subscription;
@@ -40,7 +43,6 @@ mod ticket;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fiber::{FiberBuilder, Instant, Stopped};
 use safe_rt::{Endpoint, Socket};
@@ -54,6 +56,7 @@ pub use self::error::{EndCause, Error, PublishError, WaitCause, WaitError};
 pub use self::event::{EVENTS_MAX, Event};
 pub use self::handler::{HandlerError, OnError, REDELIVERY_PAUSE_MAX, REDELIVERY_PAUSE_MIN};
 pub use self::inbox::{QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX};
+pub use self::leave::Remaining;
 pub use self::message::{Message, Payload, Topic};
 pub use self::messages::Messages;
 pub use self::options::{
@@ -72,17 +75,6 @@ pub use self::ticket::{Outcome, Ticket, Wait};
 use self::shared::{Shared, State, now};
 use crate::packet::ClientId;
 use crate::session::{ArgumentError, Phase};
-
-/// What a [`Client::close`] left undone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Remaining {
-    /// QoS 1 and 2 messages that the broker had not acknowledged. Without a store that outlives the
-    /// client they are lost to it; the broker may have them.
-    pub unacknowledged: usize,
-    /// Bytes that never left.
-    pub unsent_bytes: usize,
-}
 
 /// A client of one broker.
 ///
@@ -170,8 +162,15 @@ impl Client {
     /// [`Error::Argument`] for settings that make no CONNECT, [`Error::Spawn`] without room for a
     /// fiber and outside a runtime, [`Error::Store`] where the store cannot be read.
     pub fn open(endpoint: &Endpoint, options: ClientOptions) -> Result<Self, Error> {
-        let (endpoint, dial) = (endpoint.clone(), options.dial.clone());
-        Self::open_by(move || safe_rt::dial(&endpoint, &dial), options)
+        let mut endpoints = vec![endpoint.clone()];
+        endpoints.extend_from_slice(&options.fallbacks);
+        let dial = options.dial.clone();
+        let count = endpoints.len();
+        Self::open_with(
+            count,
+            move |number| safe_rt::dial(&endpoints[number], &dial),
+            options,
+        )
     }
 
     /// As [`Client::open`], with connections made by a function of the program: over a transport of
@@ -183,7 +182,17 @@ impl Client {
     ///
     /// As [`Client::open`].
     pub fn open_by(
-        connect: impl FnMut() -> Result<Socket, safe_rt::Error> + 'static,
+        mut connect: impl FnMut() -> Result<Socket, safe_rt::Error> + 'static,
+        options: ClientOptions,
+    ) -> Result<Self, Error> {
+        Self::open_with(1, move |_| connect(), options)
+    }
+
+    /// As [`Client::open_by`], with a function that is told which of so many endpoints it is to
+    /// connect to.
+    fn open_with(
+        endpoints: usize,
+        connect: impl FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
         options: ClientOptions,
     ) -> Result<Self, Error> {
         options.login.connect(&options.client_id, false)?;
@@ -193,7 +202,7 @@ impl Client {
         let shared = Rc::clone(&client.shared);
         let served = FiberBuilder::new()
             .name("mqtt-driver")
-            .spawn(move || link::serve(&shared, connect));
+            .spawn(move || link::serve(&shared, endpoints, connect));
         if let Err(error) = served {
             client.shared.state().served = false;
             return Err(Error::Spawn(error));
@@ -213,8 +222,8 @@ impl Client {
         client
     }
 
-    fn new(options: ClientOptions, stores: bool) -> Self {
-        let shared = Rc::new(Shared::new(options, stores));
+    fn new(options: ClientOptions, connects: bool) -> Self {
+        let shared = Rc::new(Shared::new(options, connects));
         shared.handles.set(1);
         Self {
             shared,
@@ -345,13 +354,6 @@ impl Client {
         })?
     }
 
-    /// Tries to connect now, if the client is waiting to do so, or as soon as the least time between
-    /// two attempts has passed ([`safe_rt::BackoffOptions::floor`]). Does not yield.
-    pub fn retry_now(&self) {
-        self.shared.state().retry_now = true;
-        self.shared.wake.set();
-    }
-
     /// Whether the broker accepted the connection and it has not ended. Does not yield.
     #[must_use]
     pub fn is_connected(&self) -> bool {
@@ -400,65 +402,6 @@ impl Client {
     #[must_use]
     pub fn stats(&self) -> ClientStats {
         self.shared.state().stats
-    }
-
-    /// Leaves in order: takes nothing new, waits up to `timeout` for what was published to be
-    /// sent and acknowledged, then sends DISCONNECT and closes the connection (MQTT3-3.14).
-    ///
-    /// A client that connects by itself goes on doing so for the time of the `timeout`. Yields until
-    /// the connection is closed, which after the `timeout` may take four seconds more. Other handles
-    /// find the client closed, and so do calls that wait for room. Handlers are dropped when they
-    /// have handled what had come.
-    ///
-    /// # Errors
-    ///
-    /// [`Stopped`] when an outer scope ended the wait; the client leaves all the same.
-    pub fn close(&self, timeout: Duration) -> Result<Remaining, Stopped> {
-        {
-            let mut state = self.shared.state();
-            state.closing = true;
-            state.lines.wake_all();
-        }
-        let drained = || {
-            let drained = |state: &mut State| state.is_drained().then_some(());
-            self.shared.look_until(drained)
-        };
-        let drained = fiber::timeout(timeout, drained);
-        let remaining = {
-            let mut state = self.shared.state();
-            let remaining = Remaining {
-                unacknowledged: state.unacknowledged(),
-                unsent_bytes: state.log.tail().since(state.flushed.max(state.log.head())),
-            };
-            state.leaving = true;
-            remaining
-        };
-        self.leave();
-        match drained {
-            Ok(Err(stopped)) => Err(stopped),
-            Ok(Ok(())) | Err(_) => {
-                let over = |state: &mut State| state.over.then_some(());
-                self.shared.look_until(over)?;
-                Ok(remaining)
-            }
-        }
-    }
-
-    /// Ends the client, by the fiber that serves it if there is one.
-    fn leave(&self) {
-        let served = {
-            let mut state = self.shared.state();
-            state.socket = None;
-            if let Some(dialling) = &state.dialling {
-                dialling.cancel();
-            }
-            state.served
-        };
-        if served {
-            self.shared.wake.set();
-        } else {
-            link::finish(&self.shared, Arc::new(EndCause::Closed));
-        }
     }
 }
 

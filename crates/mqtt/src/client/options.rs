@@ -4,7 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use safe_rt::{BackoffOptions, DialOptions};
+use safe_rt::{BackoffOptions, DialOptions, Endpoint};
 
 use super::login::Login;
 use crate::packet::{ClientId, QoS};
@@ -66,6 +66,7 @@ pub struct ClientOptions {
     pub(crate) manual_ack_timeout: Duration,
     pub(crate) store: Option<Rc<dyn Store>>,
     pub(crate) dial: DialOptions,
+    pub(crate) fallbacks: Vec<Endpoint>,
     pub(crate) backoff: BackoffOptions,
 }
 
@@ -98,6 +99,7 @@ impl ClientOptions {
             manual_ack_timeout: MANUAL_ACK_TIMEOUT_DEFAULT,
             store: None,
             dial: DialOptions::default(),
+            fallbacks: Vec::new(),
             backoff: BackoffOptions::new(),
         }
     }
@@ -220,6 +222,27 @@ impl ClientOptions {
     #[must_use]
     pub fn dial(mut self, dial: DialOptions) -> Self {
         self.dial = dial;
+        self
+    }
+
+    /// A further endpoint of the broker, for [`super::Client::open`] alone; may be called again.
+    ///
+    /// Endpoints are tried in turn: an attempt that fails passes the turn to the next one, and so does
+    /// the third connection running that ends within a minute; after the last one comes the first.
+    /// The end of any other connection does not: where the session is, the client comes back to
+    /// first, and it does not return to the first endpoint for being the first.
+    ///
+    /// A broker keeps sessions by itself: one that is kept at another endpoint is a lost session, and
+    /// [`Event::Connected`](super::Event::Connected) says so. What was in flight is sent as new
+    /// messages, at QoS 2 as [`ClientOptions::on_session_loss`] says, and subscriptions are made
+    /// again. What an endpoint has kept of an earlier time is not taken for this session: messages
+    /// that it sends again may have been handled, and identifiers that it may still use are cleared
+    /// before use. The same is so with a store: it does not know which of several endpoints had what
+    /// is in it, so the first connection goes on with it as with a lost session. Endpoints behind
+    /// which there is one and the same broker had better be one name with several addresses.
+    #[must_use]
+    pub fn fallback(mut self, endpoint: Endpoint) -> Self {
+        self.fallbacks.push(endpoint);
         self
     }
 

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use fiber::{Canceller, Instant, Stopped, Unparker};
+use fiber::{Instant, Stopped, Unparker};
 use safe_rt::Socket;
 
 use super::ack::StallWatch;
@@ -22,6 +22,7 @@ use super::remote::Queue;
 use super::remote_ticket::Fate;
 use super::request::{Requests, Wanted};
 use super::room::Lines;
+use super::standby::Standby;
 use super::subscription::{Removed, Subscriptions};
 use super::ticket::{Outcome, Tickets};
 use crate::outbound_log::{LOG_BYTES_MAX, LogOffset, OutboundLog};
@@ -62,6 +63,8 @@ pub(super) struct Shared {
     pub(super) wake: fiber::Event,
     /// [`super::Client`]s that the program holds.
     pub(super) handles: Cell<usize>,
+    /// The client makes its connections itself.
+    pub(super) connects: bool,
     /// Messages of QoS 1 and 2 are kept in a store.
     pub(super) stores: bool,
 }
@@ -99,10 +102,8 @@ pub(super) struct State {
     pub(super) socket: Option<Socket>,
     /// A fiber serves the client: there is a connection, or it is working on one.
     pub(super) served: bool,
-    /// Ends a dial.
-    pub(super) dialling: Option<Canceller>,
-    /// The next connection is to be tried at once.
-    pub(super) retry_now: bool,
+    /// What is asked for the time between two connections.
+    pub(super) standby: Standby,
     /// When bytes last went in either direction.
     pub(super) last_activity: Option<Instant>,
     /// CONNECT of this connection was accepted by the kernel.
@@ -137,9 +138,9 @@ impl Waiters {
 }
 
 impl Shared {
-    /// `stores` says that the store of the options is used.
-    pub(super) fn new(options: ClientOptions, stores: bool) -> Self {
-        let store = options.store.clone().filter(|_| stores);
+    /// `connects` says that the client makes its connections itself; then it uses its store.
+    pub(super) fn new(options: ClientOptions, connects: bool) -> Self {
+        let store = options.store.clone().filter(|_| connects);
         let session = Session::new(SessionOptions {
             version: Version::V311,
             window: options.window,
@@ -170,8 +171,7 @@ impl Shared {
                 flushed: LogOffset::default(),
                 socket: None,
                 served: false,
-                dialling: None,
-                retry_now: false,
+                standby: Standby::default(),
                 last_activity: None,
                 introduced: false,
                 end: None,
@@ -185,6 +185,7 @@ impl Shared {
             options,
             wake: fiber::Event::new(),
             handles: Cell::new(0),
+            connects,
             stores: store.is_some(),
         }
     }

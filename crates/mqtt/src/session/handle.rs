@@ -322,10 +322,14 @@ impl Session {
         } else if session_present && clean_start {
             return Err(self.fault(PeerError::SessionPresentAfterCleanStart));
         } else {
+            // What another server has kept is not this session.
+            let is_elsewhere = std::mem::take(&mut self.is_elsewhere);
+            let is_kept = session_present;
+            let session_present = is_kept && !is_elsewhere;
             self.connection.phase = Phase::Up { session_present };
             self.outputs
                 .push_back(Output::Connected { session_present });
-            self.resume(session_present, now, log);
+            self.resume(session_present, is_kept, now, log);
         }
         Ok(Effect::Nothing)
     }

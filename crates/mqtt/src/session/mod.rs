@@ -161,6 +161,8 @@ pub struct Session {
     received: ReceivedIds,
     /// No server has accepted a connection yet.
     is_fresh: bool,
+    /// The next connection is to a server that does not have this session.
+    is_elsewhere: bool,
     /// Only where the server kept a session that was not known here.
     adopted: Option<AdoptedIds>,
     connection: Connection,
@@ -186,6 +188,7 @@ impl Session {
             in_flight: InFlight::new(),
             received: ReceivedIds::default(),
             is_fresh: true,
+            is_elsewhere: false,
             adopted: None,
             connection: Connection::new(0, version, inbound_window, LogOffset::default()),
             outputs: VecDeque::new(),

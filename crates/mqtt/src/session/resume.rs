@@ -69,11 +69,27 @@ impl Session {
         Ok(())
     }
 
+    /// Says that the next connection is to a server that does not have this session, or that it is
+    /// not: what such a server has kept is treated as a session that was lost, and its stale QoS 2
+    /// state is cleared before identifiers are used. Means nothing before the session is known to
+    /// any server, and is over with the next connection that is accepted.
+    pub const fn set_elsewhere(&mut self, is_elsewhere: bool) {
+        self.is_elsewhere = is_elsewhere && !self.is_fresh;
+    }
+
     /// Goes on with what is in flight, now that the server has accepted the connection.
+    ///
+    /// `is_kept` says that the server has kept a session, be it this one or not.
     #[cold]
-    pub(super) fn resume(&mut self, session_present: bool, now: Time, log: &mut OutboundLog) {
+    pub(super) fn resume(
+        &mut self,
+        session_present: bool,
+        is_kept: bool,
+        now: Time,
+        log: &mut OutboundLog,
+    ) {
         if !session_present {
-            self.adopted = None;
+            self.adopted = is_kept.then(AdoptedIds::all);
             self.received.clear();
             let (outputs, policy) = (&mut self.outputs, self.options.on_session_loss);
             let tell = |key, fate| outputs.push_back(Output::SessionLost { key, fate });

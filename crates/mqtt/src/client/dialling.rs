@@ -1,0 +1,96 @@
+//! One attempt to get a transport, on a fiber of its own: the client goes on with its other duties
+//! meanwhile, and a function of the program that does not return holds up nothing but that fiber.
+
+use std::cell::Cell;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+use fiber::{FiberBuilder, Instant, JoinError, JoinHandle, Selected, Source};
+use safe_rt::{Phase, Socket};
+
+use super::error::EndCause;
+use super::handler;
+use super::link::{STARVED_RETRY, run_user_code};
+use super::shared::{Shared, now};
+
+/// How long a dial that was cancelled may take to return when the client ends.
+const DIAL_CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The function that dials; it is away while a fiber runs it.
+pub(super) struct Dialler<D>(Rc<Cell<Option<D>>>);
+
+impl<D> Dialler<D>
+where
+    D: FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
+{
+    pub(super) fn new(dial: D) -> Self {
+        Self(Rc::new(Cell::new(Some(dial))))
+    }
+
+    /// Dials the endpoint of this number. Yields until that is done, the client is left or a pause
+    /// begins.
+    pub(super) fn dial(&self, shared: &Rc<Shared>, endpoint: usize) -> Result<Socket, EndCause> {
+        let place = Rc::clone(&self.0);
+        let attempt = move || {
+            let mut dial = place.take().expect("one attempt at a time");
+            let dialled = catch_unwind(AssertUnwindSafe(|| dial(endpoint)));
+            place.set(Some(dial));
+            dialled
+        };
+        let attempt = FiberBuilder::new().name("mqtt-dial").spawn(attempt);
+        let mut attempt = match attempt {
+            Ok(attempt) => attempt,
+            Err(error) => return Err(failed(io::Error::other(error))),
+        };
+        wait(shared, &attempt)?;
+        match attempt.join() {
+            Ok(Ok(dialled)) => dialled.map_err(EndCause::Dial),
+            Ok(Err(payload)) | Err(JoinError::Panicked(payload)) => {
+                handler::drop_payload(payload);
+                Err(failed(io::Error::other("the program's function panicked")))
+            }
+            Err(JoinError::Stopped(stopped)) => Err(EndCause::Transport(stopped.into())),
+            Err(error) => Err(failed(io::Error::other(error.to_string()))),
+        }
+    }
+}
+
+/// Waits for the end of an attempt.
+fn wait<T>(shared: &Rc<Shared>, attempt: &JoinHandle<T>) -> Result<(), EndCause> {
+    let mut until = None;
+    while !attempt.is_finished() {
+        shared.wake.clear();
+        let leaving = shared.is_leaving();
+        if leaving || shared.state().standby.pause().is_some() {
+            attempt.cancel();
+        }
+        if leaving
+            && *until.get_or_insert_with(|| Instant::now() + DIAL_CANCEL_TIMEOUT) <= Instant::now()
+        {
+            // It goes on by itself, for nothing.
+            return Err(EndCause::Closed);
+        }
+        let deadline = {
+            let mut state = shared.state();
+            state.tick(shared, now());
+            state.deadline().map(|at| Instant::from_nanos(at.0))
+        };
+        let retry = run_user_code(shared).then(|| Instant::now() + STARVED_RETRY);
+        let times = [until, deadline, retry].into_iter().flatten();
+        let sources: [&dyn Source; 2] = [attempt, &shared.wake];
+        match fiber::select(&sources, times.min()) {
+            Ok(Selected::Ready(_) | Selected::Deadline) => {}
+            Err(error) => {
+                attempt.cancel();
+                return Err(EndCause::Transport(error));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn failed(error: io::Error) -> EndCause {
+    EndCause::Dial(safe_rt::Error::new(Phase::Connect, "the broker", error))
+}

@@ -1,0 +1,130 @@
+//! What a client that connects by itself does while it has no connection: it waits until the next
+//! attempt is due, and keeps its own time meanwhile.
+//!
+//! ```text
+//!   end of a connection ─► delay (backoff) ─► attempt
+//!   pause asked for ─────► its end ─► delay (backoff, long) ─► attempt
+//! ```
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use fiber::{Instant, Selected};
+use safe_rt::{Backoff, Class};
+
+use super::Client;
+use super::error::EndCause;
+use super::event::Event;
+use super::link::{STARVED_RETRY, random, run_user_code};
+use super::shared::{Shared, now};
+
+/// What the program asked of a client for the time between two connections.
+#[derive(Debug, Default)]
+pub(super) struct Standby {
+    /// The next attempt is to be made at once.
+    pub(super) retry_now: bool,
+    /// No attempt is made before.
+    pub(super) paused_until: Option<Instant>,
+}
+
+impl Standby {
+    /// When the pause ends, while there is one.
+    pub(super) fn pause(&mut self) -> Option<Instant> {
+        self.paused_until = self.paused_until.filter(|until| *until > Instant::now());
+        self.paused_until
+    }
+}
+
+impl Client {
+    /// Tries to connect now, if the client is waiting to do so, or as soon as the least time between
+    /// two attempts has passed ([`safe_rt::BackoffOptions::floor`]). During a pause it does nothing:
+    /// what the server wishes goes first. Does not yield.
+    pub fn retry_now(&self) {
+        self.shared.state().standby.retry_now = true;
+        self.shared.wake.set();
+    }
+
+    /// Makes no connection for that long; see [`Client::pause_until`].
+    pub fn pause_for(&self, length: Duration) {
+        self.pause_until(Instant::now() + length);
+    }
+
+    /// Makes no connection until then, because the server asks to be left alone: no CONNECT is sent
+    /// before, and [`Client::retry_now`] changes nothing about that. Does not yield.
+    ///
+    /// A connection that there is, or whose CONNECT has been sent, stays: the pause is for the next
+    /// one. An attempt that is being made otherwise is ended. After the pause the next attempt waits
+    /// for a delay of the long kind ([`safe_rt::BackoffOptions::long_base`]), so that clients that
+    /// were told the same do not come back in one wave; [`Client::retry_now`] then ends that one.
+    ///
+    /// The last call counts: an earlier time shortens the pause, and one that has passed ends it.
+    /// [`Event::Paused`] tells of it. Who wants it to outlive the program writes it down. A client of
+    /// [`Client::over`] makes no connections by itself and takes no notice.
+    pub fn pause_until(&self, until: Instant) {
+        let mut state = self.shared.state();
+        if state.over || !self.shared.connects {
+            return;
+        }
+        state.standby.paused_until = Some(until);
+        if state.standby.pause().is_some() {
+            state.events.push(Event::Paused { until });
+        }
+        self.shared.wake.set();
+    }
+}
+
+/// Waits until the next connection is due, which is in `delay`, or asked for and not too early; the
+/// cause if there will be none.
+pub(super) fn wait(
+    shared: &Rc<Shared>,
+    backoff: &mut Backoff,
+    delay: Duration,
+    earliest: Duration,
+) -> Result<(), EndCause> {
+    let mut due = Instant::now() + delay;
+    let earliest = Instant::now() + earliest;
+    let mut spread = None;
+    let mut paused = None;
+    let mut waited = false;
+    loop {
+        shared.wake.clear();
+        if shared.is_leaving() {
+            return Err(EndCause::Closed);
+        }
+        let deadline = {
+            let mut state = shared.state();
+            state.tick(shared, now());
+            state.deadline().map(|at| Instant::from_nanos(at.0))
+        };
+        let starved = run_user_code(shared);
+        let retry_now = {
+            let standby = &mut shared.state().standby;
+            let pause = standby.pause();
+            let mut delay = || {
+                *spread
+                    .get_or_insert_with(|| backoff.next_delay(Class::Long, Duration::MAX, random()))
+            };
+            match (paused, pause) {
+                (_, Some(end)) if paused != pause => due = end + delay(),
+                (Some(end), None) if end > Instant::now() => due = Instant::now() + delay(),
+                _ => {}
+            }
+            paused = pause;
+            std::mem::take(&mut standby.retry_now) && pause.is_none()
+        };
+        if retry_now {
+            due = due.min(earliest);
+        }
+        if Instant::now() >= due {
+            // An attempt may fail without a wait as well, and others must run.
+            let yielded = if waited { Ok(()) } else { fiber::yield_now() };
+            return yielded.map_err(|stopped| EndCause::Transport(stopped.into()));
+        }
+        let retry = starved.then(|| Instant::now() + STARVED_RETRY);
+        let times = [Some(due), retry, deadline, paused];
+        match fiber::select(&[&shared.wake], times.into_iter().flatten().min()) {
+            Ok(Selected::Ready(_) | Selected::Deadline) => waited = true,
+            Err(error) => return Err(EndCause::Transport(error)),
+        }
+    }
+}
