@@ -140,7 +140,7 @@ fn what_the_program_does_not_acknowledge_is_acknowledged_at_the_limit_counted_an
             let told = Rc::new(RefCell::new(Vec::new()));
             let noted = Rc::clone(&told);
             client.on_event(move |_, event| {
-                if let Event::AckExpired { topic } = event {
+                if let Event::AckExpired { topic, .. } = event {
                     noted.borrow_mut().push(topic.clone());
                 }
             });

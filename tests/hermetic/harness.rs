@@ -286,6 +286,9 @@ pub(crate) fn note(client: &Client) -> Rc<RefCell<Vec<String>>> {
             }
             Event::SubscribeRefused { filters } => format!("refused {filters:?}"),
             Event::Paused { .. } => "paused".to_owned(),
+            Event::Idle => "idle".to_owned(),
+            Event::Throttled => "throttled".to_owned(),
+            Event::PoisonPacket { error } => format!("poison, {error}"),
             other => panic!("{other:?}"),
         });
     });

@@ -50,7 +50,7 @@ use crate::client::{
     Client, ClientOptions, Error, Event, Message, OPERATION_TIMEOUT_DEFAULT, Publish, PublishError,
     Remaining, Ticket, Wait, Will,
 };
-use crate::packet::{ClientId, QoS};
+use crate::packet::{ClientId, EncodeError, QoS};
 
 pub use self::asking::*;
 pub use self::subscribing::*;
@@ -130,12 +130,13 @@ pub fn mqtt_alloc(
     Ok(client)
 }
 
-/// Sends CONNECT and waits as far as `wait` says; see [`Client::connect_as`]. A password needs a
-/// user name in MQTT 3.1.1 (MQTT3-3.1.2-22) and is left out without one.
+/// Sends CONNECT and waits as far as `wait` says; see [`Client::connect_as`]. Without a user name here
+/// those of [`mqtt_set_credentials`] count.
 ///
 /// # Errors
 ///
-/// As [`Client::connect`].
+/// As [`Client::connect`]; [`Error::Argument`] for a password without a user name, which MQTT 3.1.1
+/// does not have (MQTT3-3.1.2-22): the connection is untouched and may be used.
 ///
 /// # Examples
 ///
@@ -176,8 +177,10 @@ pub fn mqtt_connect(
 ) -> Result<(), Error> {
     // What is set here is for this connection, not for a later one of a client that has its own.
     mq.check_unused()?;
-    if let Some(user_name) = user_name {
-        mq.set_credentials(user_name, password);
+    match (user_name, password) {
+        (Some(user_name), password) => mq.set_credentials(user_name, password),
+        (None, None) => {}
+        (None, Some(_)) => return Err(EncodeError::PasswordWithoutUserName.into()),
     }
     mq.set_clean_start(flags.contains(MQTT_CONNECT_CLEAN_SESSION));
     mq.connect_as(wait)
@@ -297,6 +300,33 @@ pub fn mqtt_set_credentials(mq: &Client, user_name: &str, password: Option<&[u8]
 /// CONNECT on. Does not yield.
 pub fn mqtt_set_keep_alive(mq: &Client, keep_alive: Duration) {
     mq.set_keep_alive(keep_alive);
+}
+
+/// Sets how long nothing may happen before the client leaves, zero for ever; see
+/// [`ClientOptions::idle_timeout`]. Counts at once. Does not yield.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(not(feature = "broker"))] fn main() {}
+/// # #[cfg(feature = "broker")]
+/// # fn main() {
+/// use mqtt::*;
+/// use std::time::Duration;
+///
+/// fiber::Runtime::builder().paused_clock(true).run(|| {
+///     let broker = Broker::new(BrokerOptions::new());
+///     let (sock, peer) = fiber::net::pipe(4096);
+///     broker.attach(peer).unwrap();
+///     let mq = mqtt_alloc(sock, "meter-17", None).unwrap();
+///     mqtt_set_timeout(&mq, Duration::from_secs(20));
+///     mqtt_connect(&mq, None, None, MQTT_CONNECT_CLEAN_SESSION, MQTT_WAIT_ACK).unwrap();
+///     assert!(matches!(*mq.ended().unwrap(), EndCause::Idle));
+/// }).unwrap();
+/// # }
+/// ```
+pub fn mqtt_set_timeout(mq: &Client, timeout: Duration) {
+    mq.set_idle_timeout((!timeout.is_zero()).then_some(timeout));
 }
 
 /// Sends PINGREQ unless one is under way (MQTT3-3.12); see [`Client::ping`]. Does not yield.

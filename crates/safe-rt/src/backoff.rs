@@ -207,6 +207,15 @@ impl Backoff {
         }
     }
 
+    /// Notes that a connection ended because this side wanted it to: it does not flap. Otherwise as
+    /// [`Backoff::connection_ended`].
+    pub fn connection_left(&mut self, up: Duration, answered: bool) {
+        self.connection_ended(
+            up.max(BACKOFF_FLAP_WINDOW),
+            answered && up >= self.options.stable_after,
+        );
+    }
+
     /// Returns how long to wait before the next attempt, and counts it as made.
     ///
     /// `since_attempt` is how long ago the last attempt began; `random` is a number all of whose

@@ -259,7 +259,8 @@ impl State {
             self.stats.acks_expired += 1;
             let topic = arrived.message.topic.to_string();
             log::warn!("a message of {topic:?} was not acknowledged by the program in time");
-            self.events.push(Event::AckExpired { topic });
+            let messages = 1;
+            self.events.push(Event::AckExpired { topic, messages });
             if let Some(ack) = arrived.ack {
                 self.done(shared, ack);
             }

@@ -122,6 +122,11 @@ impl Line {
 
 impl Answers {
     /// Wakes every request: there may be no connection any more.
+    /// How many requests await their answers.
+    pub(super) const fn open_count(&self) -> usize {
+        self.open
+    }
+
     pub(super) fn wake_all(&self) {
         for place in &self.places {
             for waiting in place.waiting.borrow().all() {
@@ -332,7 +337,7 @@ impl Client {
                 handler::acknowledge_last(&self.shared, *ack);
             }
             for filter in filters {
-                self.unsubscribe_unheard(&filter);
+                self.unsubscribe_unheard(&[&filter]);
             }
         }
     }

@@ -19,8 +19,9 @@ use safe_rt::Socket;
 use super::error::EndCause;
 use super::event::Event;
 use super::inbox::QOS_0_QUEUE_MAX;
-use super::link::{STARVED_RETRY, run_user_code};
+use super::link::{self, STARVED_RETRY, run_user_code};
 use super::options::Resubscribe;
+use super::poison::Malformed;
 use super::read_buffer::ReadBuffer;
 use super::receive::handle_packet;
 use super::room::Room;
@@ -44,6 +45,8 @@ const _: () = assert!(safe_rt::RECORD_PLAINTEXT_MAX as u64 <= UNFLUSHED_BYTES_MA
 /// How long the handlers may take to make room when the broker has as many unacknowledged messages
 /// under way as the client holds.
 const OVERRUN_GRACE: Duration = Duration::from_secs(10);
+/// How long messages wait at most for acknowledgements, so that many leave in one write.
+const HOLD_TIMEOUT: Duration = Duration::from_millis(1);
 /// Time for the end of the transport, TLS included.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -55,6 +58,8 @@ pub(super) struct Served {
     pub(super) up: Option<Instant>,
     /// The broker said something after it had accepted it.
     pub(super) answered: bool,
+    /// What it sent that is no packet, if that ended it.
+    pub(super) malformed: Option<Malformed>,
 }
 
 impl Served {
@@ -64,6 +69,7 @@ impl Served {
             cause,
             up: None,
             answered: false,
+            malformed: None,
         }
     }
 }
@@ -76,10 +82,12 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
         input: ReadBuffer::default(),
         behind: false,
         overrun: None,
+        hold_until: None,
         left: false,
         unflushed: false,
         up: None,
         answered: false,
+        malformed: None,
     };
     let cause = match driver.run() {
         Ok(never) => match never {},
@@ -90,9 +98,14 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
         socket,
         up,
         answered,
+        malformed,
         ..
     } = driver;
-    if matches!(cause, EndCause::Closed) {
+    if let EndCause::Idle = cause {
+        // What is published while the transport is closed is for the next one.
+        link::between_connections(shared, None);
+    }
+    if let EndCause::Closed | EndCause::Idle = cause {
         // The rest of DISCONNECT may still be on its way through TLS. There is nobody to tell of
         // a failure.
         let _ = fiber::timeout(CLOSE_TIMEOUT, || socket.close());
@@ -103,6 +116,7 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
         cause,
         up,
         answered,
+        malformed,
     }
 }
 
@@ -126,6 +140,8 @@ struct Driver<'a> {
     /// The next message finds no room among those that await their acknowledgement by us: nothing
     /// is read until there is, and the connection ends at this time if there is none.
     overrun: Option<Time>,
+    /// What is unsent waits for acknowledgements, at most until then.
+    hold_until: Option<Time>,
     /// DISCONNECT was asked for because no handle is left.
     left: bool,
     /// The transport holds bytes that the kernel has not taken: the rest of a TLS record.
@@ -134,6 +150,7 @@ struct Driver<'a> {
     up: Option<Instant>,
     /// Bytes came after that.
     answered: bool,
+    malformed: Option<Malformed>,
 }
 
 /// A driver runs until there is a reason to end.
@@ -179,7 +196,12 @@ impl Driver<'_> {
         let state = &mut *state;
         let now = now();
         let mut written = 0;
+        state.session.pace(now, &state.log);
+        let holds = self.holds(state, now);
         let end = loop {
+            if holds {
+                break Written::All;
+            }
             if !state.asks.is_empty() {
                 state.send_asks();
             }
@@ -225,6 +247,25 @@ impl Driver<'_> {
         state.check_drained();
         outputs(self.shared, &mut self.up, state)?;
         Ok(if flushed { end } else { Written::Blocked })
+    }
+
+    /// Whether what is unsent had better wait for acknowledgements that are on their way.
+    fn holds(&mut self, state: &State, now: Time) -> bool {
+        let may_hold = self.shared.options.coalesce
+            && state.session.may_hold(&state.log)
+            && state.asks.is_empty()
+            && !state.is_sent_awaited()
+            && !state.closing
+            && !self.left;
+        if !may_hold {
+            self.hold_until = None;
+            return false;
+        }
+        let until = *self.hold_until.get_or_insert(now + HOLD_TIMEOUT);
+        if until <= now {
+            self.hold_until = None;
+        }
+        now < until
     }
 
     /// Reads once, if there is something, and handles what is whole of it.
@@ -314,8 +355,13 @@ impl Driver<'_> {
                 break;
             }
             let decoded = packet::decode(&unread[at..], Version::V311, max);
-            let Some((packet, len)) = decoded.map_err(EndCause::Malformed)? else {
-                break;
+            let (packet, len) = match decoded {
+                Ok(Some(decoded)) => decoded,
+                Ok(None) => break,
+                Err(error) => {
+                    self.malformed = Some(Malformed::new(&unread[at..], error));
+                    return Err(EndCause::Malformed(error));
+                }
             };
             let place = range.start + at..range.start + at + len;
             handle_packet(self.shared, state, bytes, place, packet, now)?;
@@ -336,6 +382,7 @@ impl Driver<'_> {
             }
         }
         outputs(self.shared, &mut self.up, state)?;
+        state.session.pace(now, &state.log);
         if !state.session.next_chunk(&state.log).is_empty() || !state.asks.is_empty() {
             // An answer, or what waited for CONNACK.
             self.shared.wake.set();
@@ -351,6 +398,9 @@ impl Driver<'_> {
         let now = now();
         state.tick(self.shared, now);
         state.watch_acks(now);
+        if self.up.is_some() && state.is_idle(now) && state.session.rest(now, &state.log) {
+            self.shared.wake.set();
+        }
         if state
             .session
             .next_deadline()
@@ -373,6 +423,8 @@ impl Driver<'_> {
             let times = [
                 state.session.next_deadline(),
                 state.deadline(),
+                state.idle.deadline(),
+                self.hold_until,
                 self.overrun,
             ];
             let times = times.into_iter().flatten();
@@ -415,6 +467,8 @@ fn outputs(shared: &Shared, up: &mut Option<Instant>, state: &mut State) -> Resu
         match output {
             Output::Connected { session_present } => {
                 *up = Some(Instant::recent());
+                state.idle.touch(now());
+                state.standby.wanted = false;
                 if session_present {
                     // It sends what it kept before the program may be ready.
                     state.early.begin(now());

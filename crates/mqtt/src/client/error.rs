@@ -18,6 +18,8 @@ use crate::session::{ArgumentError, CloseCause, PeerError};
 pub enum EndCause {
     /// It was closed from this side.
     Closed,
+    /// It was left for having nothing to do ([`super::ClientOptions::idle_timeout`]).
+    Idle,
     /// It could not be made.
     Dial(safe_rt::Error),
     /// It was being made when a pause began ([`super::Client::pause_until`]).
@@ -50,6 +52,7 @@ impl fmt::Display for EndCause {
         match self {
             Self::Closed => f.write_str("the connection was closed from this side"),
             Self::Dial(error) => write!(f, "no connection: {error}"),
+            Self::Idle => f.write_str("the connection was left because nothing happened on it"),
             Self::Paused => f.write_str("the client was told to make no connection for now"),
             Self::Argument(error) => write!(f, "the settings make no CONNECT: {error}"),
             Self::Refused(reason) => write!(f, "the broker refused the connection: {reason}"),
@@ -75,6 +78,7 @@ impl StdError for EndCause {
             Self::Dial(error) => Some(error),
             Self::Argument(error) => Some(error),
             Self::Closed
+            | Self::Idle
             | Self::Paused
             | Self::Refused(_)
             | Self::ClosedByPeer

@@ -15,6 +15,7 @@ use super::Client;
 use super::error::EndCause;
 use super::handler;
 use super::shared::Shared;
+use crate::packet::DecodeError;
 use crate::store::Report;
 
 /// Events that wait for the program's function; one more drops the oldest.
@@ -43,6 +44,19 @@ pub enum Event {
         /// When it is tried again; `None` if the client does not do that by itself.
         retry_in: Option<Duration>,
     },
+    /// The client has left a connection on which nothing happened for
+    /// [`ClientOptions::idle_timeout`](super::ClientOptions::idle_timeout). One of [`Client::open`]
+    /// connects again when there is something to do.
+    Idle,
+    /// The broker has sent the same malformed packet on three connections running, or more: one that
+    /// it delivers again each time. Further attempts are made as seldom as after refusals.
+    PoisonPacket {
+        /// What is wrong with it.
+        error: DecodeError,
+    },
+    /// The rate of [`ClientOptions::publish_rate`](super::ClientOptions::publish_rate) holds messages
+    /// back. Told again only after nothing was held back.
+    Throttled,
     /// [`Client::pause_until`] was called: no connection is made before.
     Paused {
         /// When the pause ends.
@@ -69,8 +83,10 @@ pub enum Event {
     /// The program did not acknowledge a message of a subscription with
     /// [`Ack::Manual`](super::Ack::Manual) in time: that was done in its place.
     AckExpired {
-        /// The topic name of the message.
+        /// The topic name of the message, of the first where there are more.
         topic: String,
+        /// How many messages that is told of: with those since, if this one could not be told at once.
+        messages: u64,
     },
     /// The store of the client found something, or something went wrong with it.
     Store {
@@ -97,6 +113,13 @@ impl Events {
     /// Queues an event.
     pub(super) fn push(&mut self, event: Event) {
         if self.wanted {
+            if let Event::AckExpired { messages: more, .. } = &event
+                && let Some(Event::AckExpired { messages, .. }) = self.queue.back_mut()
+            {
+                // A thousand of them must not push out what else has happened.
+                *messages += more;
+                return;
+            }
             if self.queue.len() == EVENTS_MAX {
                 self.queue.pop_front();
             }

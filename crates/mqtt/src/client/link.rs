@@ -23,6 +23,7 @@ use super::error::EndCause;
 use super::event::{self, Event};
 use super::feeder;
 use super::handler;
+use super::poison::{Malformed, Poison};
 use super::remote;
 use super::shared::{Shared, State, now};
 use super::standby;
@@ -74,6 +75,7 @@ where
 {
     let dialler = Dialler::new(dial);
     let mut turn = Turn::of(endpoints);
+    let mut poison = Poison::default();
     let mut backoff = Backoff::new(shared.options.backoff);
     let mut delay = backoff.first_delay(random());
     let mut earliest = Duration::ZERO;
@@ -86,24 +88,46 @@ where
         let served = connect(shared, &dialler, turn.endpoint);
         let cause = Arc::new(served.cause);
         if is_final(shared, &cause) {
-            if served.up.is_some() {
+            if served.up.is_some() && !matches!(*cause, EndCause::Idle) {
                 tell_of_end(shared, true, &cause, None);
                 return cause;
             }
-            // What became of the attempt does not matter.
+            // What became of the attempt does not matter, nor that there was nothing to do.
             return Arc::new(EndCause::Closed);
+        }
+        let is_poison = poison.look(served.malformed, served.up.is_some());
+        if is_poison && let Some(Malformed { error, .. }) = served.malformed {
+            shared.state().events.push(Event::PoisonPacket { error });
         }
         if let Some(since) = served.up {
             // That was for an attempt before it.
             shared.state().standby.retry_now = false;
-            backoff.connection_ended(since.elapsed(), served.answered);
+            match *cause {
+                EndCause::Idle => backoff.connection_left(since.elapsed(), served.answered),
+                // However long it lasted, the next one will end the same way.
+                _ => backoff.connection_ended(since.elapsed(), served.answered && !is_poison),
+            }
             turn.accepted();
+        }
+        if let EndCause::Idle = *cause {
+            shared.state().events.push(Event::Idle);
+            if let Err(cause) = standby::rest(shared) {
+                return Arc::new(cause);
+            }
+            earliest = backoff.earliest(began.elapsed());
+            delay = earliest;
+            continue;
         }
         let failed = served.up.is_none() && !matches!(*cause, EndCause::Paused);
         if failed || backoff.is_flapping() {
             turn.pass();
         }
-        delay = backoff.next_delay(class(&cause), began.elapsed(), random());
+        let class = if is_poison {
+            Class::Long
+        } else {
+            class(&cause)
+        };
+        delay = backoff.next_delay(class, began.elapsed(), random());
         earliest = backoff.earliest(began.elapsed());
         let pause = shared.state().standby.pause();
         let retry_in = pause.map_or(delay, |until| delay.max(until - Instant::now()));
@@ -252,7 +276,9 @@ fn tell_of_end(
     retry_in: Option<Duration>,
 ) {
     let cause = Arc::clone(cause);
-    shared.state().events.push(if was_up {
+    shared.state().events.push(if let EndCause::Idle = *cause {
+        Event::Idle
+    } else if was_up {
         Event::Disconnected { cause, retry_in }
     } else {
         Event::ConnectFailed { cause, retry_in }
@@ -261,7 +287,7 @@ fn tell_of_end(
 
 /// Lays the connection to rest; what was not done goes on with the next one. With an `end` none
 /// comes by itself, and everyone who waits for one is told.
-fn between_connections(shared: &Rc<Shared>, end: Option<Arc<EndCause>>) {
+pub(super) fn between_connections(shared: &Rc<Shared>, end: Option<Arc<EndCause>>) {
     let mut state = shared.state();
     let state = &mut *state;
     state.session.connection_lost();
@@ -274,9 +300,9 @@ fn between_connections(shared: &Rc<Shared>, end: Option<Arc<EndCause>>) {
     while let Some(output) = state.session.next_output() {
         state.carry_over(output);
     }
-    if end.is_some() {
+    if let Some(end) = end {
         state.served = false;
-        state.end = end;
+        state.end_by(end);
         state.wake_all();
     }
 }
@@ -314,6 +340,7 @@ impl State {
                 self.wake_for_all_room();
                 self.check_drained();
             }
+            Output::Throttled => self.events.push(Event::Throttled),
             Output::SessionLost { .. } | Output::Connected { .. } | Output::Closed(_) => {}
         }
     }
@@ -331,7 +358,7 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
         state.over = true;
         state.served = false;
         if state.end.is_none() {
-            state.end = Some(cause);
+            state.end_by(cause);
         }
         let flushed = state.flushed;
         let store = state
@@ -369,7 +396,12 @@ pub(super) struct EndOnPanic<'a>(pub(super) &'a Rc<Shared>);
 impl Drop for EndOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            finish(self.0, Arc::new(EndCause::Panicked));
+            let cause = Arc::new(EndCause::Panicked);
+            let was_up = self.0.state().is_up();
+            tell_of_end(self.0, was_up, &cause, None);
+            finish(self.0, cause);
+            // Without a fiber for that it is told to nobody.
+            let _told = event::tell(self.0);
         }
     }
 }
@@ -380,6 +412,7 @@ impl EndCause {
         match cause {
             CloseCause::Refused(reason) => Self::Refused(reason),
             CloseCause::Disconnected => Self::Closed,
+            CloseCause::Rested => Self::Idle,
             cause => Self::Dead(cause),
         }
     }
@@ -387,6 +420,9 @@ impl EndCause {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
+    use super::super::Client;
     use super::super::options::ClientOptions;
     use super::*;
     use crate::packet::ClientId;
@@ -396,6 +432,11 @@ mod tests {
         let end = fiber::run(|| {
             let id = ClientId::new("meter").unwrap();
             let shared = Rc::new(Shared::new(ClientOptions::new(id), false));
+            let told = Rc::new(RefCell::new(Vec::new()));
+            let noted = Rc::clone(&told);
+            Client::inside(&shared).on_event(move |_, event| {
+                noted.borrow_mut().push(format!("{event:?}"));
+            });
             let driver = Rc::clone(&shared);
             let panics = move || {
                 let _guard = EndOnPanic(&driver);
@@ -403,6 +444,11 @@ mod tests {
             };
             fiber::spawn(panics).unwrap();
             let end = shared.look_until(|state| state.end.clone()).unwrap();
+            while told.borrow().is_empty() {
+                fiber::yield_now().unwrap();
+            }
+            let failed = "ConnectFailed { cause: Panicked, retry_in: None }";
+            assert_eq!(*told.borrow(), [failed]);
             end.to_string()
         });
         let text = "the fiber that serves the connection panicked";

@@ -89,7 +89,7 @@ impl Drop for Messages {
             handler::acknowledge_last(&self.shared, *ack);
         }
         for filter in filters {
-            Client::inside(&self.shared).unsubscribe_unheard(&filter);
+            Client::inside(&self.shared).unsubscribe_unheard(&[&filter]);
         }
     }
 }

@@ -16,6 +16,7 @@ mod event;
 mod feeder;
 mod gates;
 mod handler;
+mod idle;
 mod inbox;
 mod leave;
 mod link;
@@ -24,6 +25,7 @@ mod master;
 mod message;
 mod messages;
 mod options;
+mod poison;
 mod publish;
 mod read_buffer;
 mod receive;
@@ -270,9 +272,9 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Refused`] with the broker's reason, [`Error::Argument`] for settings that make no
-    /// packet, [`Error::AlreadyConnected`] on a second call for one connection, on a client that
-    /// connects by itself, or after a close, [`Error::Spawn`] without room for the driver's fiber,
-    /// [`Error::Wait`] when the wait ended early or the connection did.
+    /// packet, [`Error::AlreadyConnected`] on a second call for one connection and on a client that
+    /// connects by itself, [`Error::Spawn`] without room for the driver's fiber, [`Error::Wait`] when
+    /// the wait ended early or the connection did, and after a close.
     pub fn connect(&self) -> Result<bool, Error> {
         self.start()?;
         self.wait_connected()
@@ -295,13 +297,20 @@ impl Client {
 
     /// Checks that there is a connection to be used by [`Client::connect`].
     pub(crate) fn check_unused(&self) -> Result<(), Error> {
-        let unused = self.shared.state().socket.is_some();
+        let state = self.shared.state();
+        if state.over || state.closing {
+            return Err(Error::Wait(WaitCause::Closed));
+        }
+        let unused = state.socket.is_some();
         unused.then_some(()).ok_or(Error::AlreadyConnected)
     }
 
     fn start(&self) -> Result<(), Error> {
         let socket = {
             let mut state = self.shared.state();
+            if state.over || state.closing {
+                return Err(Error::Wait(WaitCause::Closed));
+            }
             state.login.connect(&self.shared.options.client_id, true)?;
             let socket = state.socket.take().ok_or(Error::AlreadyConnected)?;
             if state.begin(&self.shared.options.client_id, true).is_err() {
@@ -321,7 +330,8 @@ impl Client {
         Ok(())
     }
 
-    /// Waits until the broker has accepted a connection; returns whether it had kept a session
+    /// Waits until the broker has accepted a connection; a client that has left for having nothing to
+    /// do connects for that. Returns whether it had kept a session
     /// (MQTT3-3.2.2.2). Yields until then; the ambient deadline limits that.
     ///
     /// # Errors
@@ -340,7 +350,13 @@ impl Client {
                 (None, Phase::Draining { .. } | Phase::Leaving { .. }) => {
                     Some(Err(Error::Wait(WaitCause::Closed)))
                 }
-                (None, _) => None,
+                (None, _) => {
+                    if state.is_resting() {
+                        state.standby.wanted = true;
+                        self.shared.wake.set();
+                    }
+                    None
+                }
             }
         })?
     }
@@ -367,20 +383,31 @@ impl Client {
     ///
     /// [`Stopped`] when the wait ended early.
     pub fn ended(&self) -> Result<Arc<EndCause>, Stopped> {
-        self.shared.look_until(|state| state.end.clone())
+        let ends = self.shared.state().ends;
+        // The next connection may have been given before this fiber runs.
+        self.shared.look_until(|state| {
+            let missed = state.last_end.clone().filter(|_| state.ends > ends);
+            state.end.clone().or(missed)
+        })
     }
 
     /// Sends PINGREQ now, ahead of what waits, unless one is under way (MQTT3-3.12); what the broker
-    /// must answer in time, or the connection is given up. Does not yield.
+    /// must answer in time, or the connection is given up. A client that has left for having nothing to
+    /// do connects instead. Does not yield.
     ///
     /// # Errors
     ///
     /// [`Error::Wait`] when there is no connection.
     pub fn ping(&self) -> Result<(), Error> {
         let mut state = self.shared.state();
-        let State { session, log, .. } = &mut *state;
-        let pinged = session.ping(now(), log);
-        pinged.map_err(|_| Error::Wait(WaitCause::Closed))?;
+        if state.is_resting() {
+            // CONNECT asks for an answer as well.
+            state.standby.wanted = true;
+        } else {
+            let State { session, log, .. } = &mut *state;
+            let pinged = session.ping(now(), log);
+            pinged.map_err(|_| Error::Wait(WaitCause::Closed))?;
+        }
         self.shared.wake.set();
         Ok(())
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use safe_rt::{BackoffOptions, DialOptions, Endpoint};
 
 use super::login::Login;
-use crate::packet::{ClientId, QoS};
-use crate::session::OnSessionLoss;
+use crate::packet::{ClientId, MAX_PACKET_LEN, QoS};
+use crate::session::{OnSessionLoss, PublishRate};
 use crate::store::Store;
 
 /// Keep-alive unless set otherwise (MQTT3-3.1.2.10).
@@ -61,9 +61,14 @@ pub struct ClientOptions {
     pub(crate) window: u16,
     pub(crate) exactly_once_window: u16,
     pub(crate) maximum_packet_size: usize,
+    pub(crate) server_maximum_packet_size: usize,
+    pub(crate) publish_rate: Option<PublishRate>,
+    pub(crate) ping_after: Option<Duration>,
+    pub(crate) coalesce: bool,
     pub(crate) on_session_loss: OnSessionLoss,
     pub(crate) resubscribe: Resubscribe,
     pub(crate) manual_ack_timeout: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
     pub(crate) store: Option<Rc<dyn Store>>,
     pub(crate) dial: DialOptions,
     pub(crate) fallbacks: Vec<Endpoint>,
@@ -94,9 +99,14 @@ impl ClientOptions {
             window: WINDOW_DEFAULT,
             exactly_once_window: EXACTLY_ONCE_WINDOW_DEFAULT,
             maximum_packet_size: MAXIMUM_PACKET_SIZE_DEFAULT,
+            server_maximum_packet_size: MAX_PACKET_LEN,
+            publish_rate: None,
+            ping_after: None,
+            coalesce: true,
             on_session_loss: OnSessionLoss::default(),
             resubscribe: Resubscribe::default(),
             manual_ack_timeout: MANUAL_ACK_TIMEOUT_DEFAULT,
+            idle_timeout: None,
             store: None,
             dial: DialOptions::default(),
             fallbacks: Vec::new(),
@@ -182,6 +192,48 @@ impl ClientOptions {
         self
     }
 
+    /// Largest packet that the broker takes, in bytes, the fixed header included; what MQTT allows
+    /// ([`MAX_PACKET_LEN`](crate::packet::MAX_PACKET_LEN)) unless set, and never more than the
+    /// outbound log holds. A larger message or request is an argument error before it goes anywhere:
+    /// many brokers close the connection for one.
+    #[must_use]
+    pub fn server_maximum_packet_size(mut self, bytes: usize) -> Self {
+        self.server_maximum_packet_size = bytes;
+        self
+    }
+
+    /// Messages that leave in a second, and that may leave at once after a quiet time, both at least
+    /// 1; any number unless set. For brokers that close the connection, or drop messages, beyond a
+    /// rate.
+    ///
+    /// Messages beyond that wait in their order ([`Event::Throttled`](super::Event::Throttled)), and
+    /// requests behind them; acknowledgements, pings and what is asked for again on a new connection
+    /// do not. Messages that are sent again count like others. When the client leaves it waits for
+    /// them no longer than for others.
+    #[must_use]
+    pub fn publish_rate(mut self, per_second: u32, burst: u32) -> Self {
+        self.publish_rate = Some(PublishRate { per_second, burst });
+        self
+    }
+
+    /// How long nothing may be sent, or nothing received, before the link is tried by PINGREQ; at
+    /// least a second. The keep-alive unless set; works also where that is off.
+    #[must_use]
+    pub fn ping_after(mut self, silence: Duration) -> Self {
+        self.ping_after = Some(silence);
+        self
+    }
+
+    /// Whether small messages of QoS 1 and 2 wait for up to a millisecond for acknowledgements that
+    /// are on their way, so that many leave in one write; so it is unless set otherwise. Only while
+    /// more messages are unacknowledged than unsent; anything else to be sent ends the wait, and so
+    /// does a call that waits until its message is sent.
+    #[must_use]
+    pub fn coalesce(mut self, coalesce: bool) -> Self {
+        self.coalesce = coalesce;
+        self
+    }
+
     /// What becomes of QoS 2 messages that were under way when the broker lost the session.
     #[must_use]
     pub fn on_session_loss(mut self, on_session_loss: OnSessionLoss) -> Self {
@@ -201,6 +253,29 @@ impl ClientOptions {
     #[must_use]
     pub fn manual_ack_timeout(mut self, timeout: Duration) -> Self {
         self.manual_ack_timeout = timeout;
+        self
+    }
+
+    /// Leaves the connection, by DISCONNECT, when no message went in either direction for that long
+    /// and nothing is unacknowledged or unanswered; never, unless set. PINGREQ and its answer are no
+    /// messages, and the will is not published.
+    ///
+    /// A client of [`super::Client::open`] connects at first as ever. Once it has left
+    /// ([`Event::Idle`](super::Event::Idle)) it makes a connection when there is something to do: a
+    /// publish, a subscription that the broker must be told of, a request, a ping,
+    /// [`wait_connected`](super::Client::wait_connected) or
+    /// [`retry_now`](super::Client::retry_now). Nothing is due before, but the least time between two
+    /// attempts. One of [`super::Client::over`] ends with [`EndCause::Idle`](super::EndCause::Idle)
+    /// and waits to be given another connection.
+    ///
+    /// Subscriptions stay. With a session that is kept, as it is unless
+    /// [`ClientOptions::clean_start`] says otherwise, the broker holds messages of QoS 1 and 2 until
+    /// the next connection, as many as it likes, and drops those of QoS 0. With a clean start it drops
+    /// all, and the subscriptions are made again with each connection. A client that must be reached
+    /// at any time stays connected.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout);
         self
     }
 

@@ -16,6 +16,7 @@ use super::durable::Durable;
 use super::early::Early;
 use super::error::{EndCause, WaitCause};
 use super::event::{Event, Events};
+use super::idle::Idle;
 use super::login::Login;
 use super::options::ClientOptions;
 use super::remote::Queue;
@@ -102,6 +103,7 @@ pub(super) struct State {
     pub(super) socket: Option<Socket>,
     /// A fiber serves the client: there is a connection, or it is working on one.
     pub(super) served: bool,
+    pub(super) idle: Idle,
     /// What is asked for the time between two connections.
     pub(super) standby: Standby,
     /// When bytes last went in either direction.
@@ -110,6 +112,9 @@ pub(super) struct State {
     pub(super) introduced: bool,
     /// Why there is no connection, and none will come unless one is given.
     pub(super) end: Option<Arc<EndCause>>,
+    /// Why the last connection ended after which none came by itself, and how many did.
+    pub(super) last_end: Option<Arc<EndCause>>,
+    pub(super) ends: u64,
     /// `close` was called: nothing new is taken.
     pub(super) closing: bool,
     /// `close` has waited long enough: the connection is to be left.
@@ -146,6 +151,9 @@ impl Shared {
             window: options.window,
             connack_timeout: options.connect_timeout,
             on_session_loss: options.on_session_loss,
+            ping_after: options.ping_after,
+            publish_rate: options.publish_rate,
+            packet_bytes_max: options.server_maximum_packet_size,
             recorded: store.is_some(),
             ..SessionOptions::default()
         });
@@ -171,10 +179,13 @@ impl Shared {
                 flushed: LogOffset::default(),
                 socket: None,
                 served: false,
+                idle: Idle::new(options.idle_timeout),
                 standby: Standby::default(),
                 last_activity: None,
                 introduced: false,
                 end: None,
+                last_end: None,
+                ends: 0,
                 closing: false,
                 leaving: false,
                 over: false,
@@ -259,6 +270,13 @@ impl State {
         }
     }
 
+    /// Notes that there is no connection, and that none will come by itself.
+    pub(super) fn end_by(&mut self, cause: Arc<EndCause>) {
+        self.last_end = Some(Arc::clone(&cause));
+        self.ends += 1;
+        self.end = Some(cause);
+    }
+
     pub(super) fn is_up(&self) -> bool {
         matches!(self.session.phase(), Phase::Up { .. })
     }
@@ -296,6 +314,12 @@ impl State {
         self.subscriptions.wake_all();
         self.answers.wake_all();
         self.onlookers.wake_all();
+    }
+
+    /// Whether somebody waits for bytes to be sent.
+    #[inline]
+    pub(super) fn is_sent_awaited(&self) -> bool {
+        !self.sent_waiters.is_empty()
     }
 
     pub(super) fn wait_for_sent(&mut self, end: LogOffset, waiter: Unparker) {
@@ -350,7 +374,7 @@ impl State {
     /// nothing will be.
     pub(super) fn is_drained(&self) -> bool {
         match self.session.phase() {
-            Phase::Idle | Phase::Connecting { .. } | Phase::Up { .. } => {
+            Phase::Idle | Phase::Connecting { .. } | Phase::Up { .. } | Phase::Resting { .. } => {
                 !self.served || (self.unacknowledged() == 0 && self.flushed >= self.log.tail())
             }
             Phase::Draining { .. } | Phase::Leaving { .. } | Phase::Closed => true,

@@ -4,6 +4,7 @@
 //! ```text
 //!   end of a connection ─► delay (backoff) ─► attempt
 //!   pause asked for ─────► its end ─► delay (backoff, long) ─► attempt
+//!   idle for too long ───► something to do ─► attempt
 //! ```
 
 use std::rc::Rc;
@@ -23,6 +24,10 @@ use super::shared::{Shared, now};
 pub(super) struct Standby {
     /// The next attempt is to be made at once.
     pub(super) retry_now: bool,
+    /// The client has left for having nothing to do.
+    pub(super) resting: bool,
+    /// Somebody wants a connection who has nothing to send.
+    pub(super) wanted: bool,
     /// No attempt is made before.
     pub(super) paused_until: Option<Instant>,
 }
@@ -37,10 +42,15 @@ impl Standby {
 
 impl Client {
     /// Tries to connect now, if the client is waiting to do so, or as soon as the least time between
-    /// two attempts has passed ([`safe_rt::BackoffOptions::floor`]). During a pause it does nothing:
+    /// two attempts has passed ([`safe_rt::BackoffOptions::floor`]); also if it has left for having
+    /// nothing to do. During a pause it does nothing:
     /// what the server wishes goes first. Does not yield.
     pub fn retry_now(&self) {
-        self.shared.state().standby.retry_now = true;
+        {
+            let standby = &mut self.shared.state().standby;
+            standby.retry_now = true;
+            standby.wanted = true;
+        }
         self.shared.wake.set();
     }
 
@@ -71,6 +81,34 @@ impl Client {
         }
         self.shared.wake.set();
     }
+}
+
+/// Waits until there is something to do that needs a connection; the cause if there will be none.
+pub(super) fn rest(shared: &Rc<Shared>) -> Result<(), EndCause> {
+    shared.state().standby.resting = true;
+    let rested = loop {
+        shared.wake.clear();
+        if shared.is_leaving() {
+            break Err(EndCause::Closed);
+        }
+        let (wanted, deadline) = {
+            let mut state = shared.state();
+            state.tick(shared, now());
+            let deadline = state.deadline();
+            (state.wants_connection(), deadline)
+        };
+        if wanted {
+            break Ok(());
+        }
+        let retry = run_user_code(shared).then(|| Instant::now() + STARVED_RETRY);
+        let deadline = deadline.map(|at| Instant::from_nanos(at.0));
+        let times = [deadline, retry].into_iter().flatten();
+        if let Err(error) = fiber::select(&[&shared.wake], times.min()) {
+            break Err(EndCause::Transport(error));
+        }
+    };
+    shared.state().standby.resting = false;
+    rested
 }
 
 /// Waits until the next connection is due, which is in `delay`, or asked for and not too early; the

@@ -268,7 +268,11 @@ impl Client {
             // What was refused is removed already.
             Ok(filters) => Err(Error::SubscribeRefused { filters }),
             Err(error) => {
-                let removed = self.shared.state().subscriptions.remove(id);
+                let (removed, given_up) = self.shared.state().subscriptions.take_out(id);
+                if !matches!(error, Error::Argument(_)) {
+                    let given_up = Vec::from_iter(given_up.iter().map(String::as_str));
+                    self.unsubscribe_unheard(&given_up);
+                }
                 for ack in &removed.acks {
                     handler::acknowledge_last(&self.shared, *ack);
                 }
@@ -355,10 +359,13 @@ impl Client {
     }
 
     /// Sends an UNSUBSCRIBE whose answer nobody waits for.
-    pub(super) fn unsubscribe_unheard(&self, filter: &str) {
+    pub(super) fn unsubscribe_unheard(&self, filters: &[&str]) {
+        if filters.is_empty() {
+            return;
+        }
         // Without room or connection the broker goes on sending what nobody wants; it is
         // acknowledged and counted.
-        let entered = self.enter(&mut self.shared.state(), Ask::Unsubscribe(&[filter]));
+        let entered = self.enter(&mut self.shared.state(), Ask::Unsubscribe(filters));
         drop(entered);
     }
 }

@@ -220,6 +220,13 @@ pub(crate) const fn is_acknowledged(first: u8) -> bool {
     first >> 4 == PacketType::Publish.first_byte() >> 4 && first & fixed_header::QOS_MASK != 0
 }
 
+/// Tells whether a packet with this first byte is a PUBLISH.
+#[cfg(feature = "client")]
+#[inline]
+pub(crate) const fn is_publish(first: u8) -> bool {
+    first >> 4 == PacketType::Publish.first_byte() >> 4
+}
+
 /// Returns the length in bytes of the packet at the start of `buf`; `None` while its fixed header
 /// is not complete. What follows the header is not looked at.
 ///

@@ -226,8 +226,26 @@ impl Session {
                 self.connection.phase = Phase::Draining { deadline };
                 self.leave(log);
             }
+            // DISCONNECT is on its way.
+            Phase::Resting { .. } => {}
             Phase::Draining { .. } | Phase::Leaving { .. } | Phase::Closed => {}
         }
+    }
+
+    /// Leaves for as long as there is nothing to do: DISCONNECT goes, and the outcome is
+    /// [`CloseCause::Rested`]. What is published from now on waits for the next connection. Returns
+    /// `false`, and has done nothing, unless the connection is up and everything was sent.
+    pub fn rest(&mut self, now: Time, log: &OutboundLog) -> bool {
+        let all_sent = self.connection.sent() == log.tail()
+            && self.connection.control_is_empty()
+            && !self.connection.owes_acks();
+        if !all_sent || !matches!(self.connection.phase, Phase::Up { .. }) {
+            return false;
+        }
+        let deadline = now + self.options.disconnect_timeout;
+        self.connection.push_disconnect();
+        self.connection.phase = Phase::Resting { deadline };
+        true
     }
 
     /// Notes that a received message was handled: its PUBACK or PUBREC may leave when those of all
@@ -296,12 +314,10 @@ impl Session {
         spare: usize,
         log: &OutboundLog,
     ) -> Result<(), Rejected> {
-        if len + spare > log.bound() {
-            return Err(ArgumentError::TooLarge {
-                found: len,
-                bound: log.bound() - spare,
-            }
-            .into());
+        let bound = log.bound().saturating_sub(spare);
+        let bound = bound.min(self.options.packet_bytes_max);
+        if len > bound {
+            return Err(ArgumentError::TooLarge { found: len, bound }.into());
         }
         if self.connection.is_open() {
             Ok(())

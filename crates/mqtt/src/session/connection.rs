@@ -19,6 +19,7 @@ use super::ahead::AHEAD_BYTES_MAX;
 use super::inbound::{AckRing, AckToken, Ready};
 use super::keep_alive::KeepAlive;
 use super::phase::Phase;
+use super::rate::Bucket;
 use crate::control_buffer::ControlBuffer;
 use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::{
@@ -44,6 +45,8 @@ pub(super) struct Connection {
     control: ControlBuffer,
     /// Everything before it in the log was handed to the transport.
     sent: LogOffset,
+    /// Nothing behind it in the log may be handed to the transport now: the end of a packet.
+    allowed: LogOffset,
     /// The begin of a packet in the log, not behind `sent`.
     boundary: LogOffset,
     /// What the last chunk was, so that `advance` means the same bytes.
@@ -81,6 +84,7 @@ impl Connection {
             version,
             control: ControlBuffer::new(),
             sent,
+            allowed: sent,
             boundary: sent,
             chunk: Chunk::Control(0),
             ack_bytes_max: ACK_BYTES_MIN
@@ -99,13 +103,16 @@ impl Connection {
         Self::new(number, self.version, inbound_window, sent)
     }
 
-    /// Sends the log from `from` on, the begin of a packet, without these ranges of whole packets.
+    /// Sends the log from `from` on, the begin of a packet, without these ranges of whole packets;
+    /// `is_paced` says that no more leaves than [`Connection::let_leave`] allows.
     pub(super) fn resume(
         &mut self,
         from: LogOffset,
         left_out: Vec<(LogOffset, LogOffset)>,
+        is_paced: bool,
         log: &OutboundLog,
     ) {
+        self.allowed = if is_paced { from } else { EVERYTHING };
         self.sent = from;
         self.boundary = from;
         self.left_out = left_out.into();
@@ -119,6 +126,37 @@ impl Connection {
             self.left_out.insert(at, (start, end));
             self.jump(log);
         }
+    }
+
+    /// Lets as many more messages leave as there are tokens; requests and acknowledgements behind
+    /// them need none. Returns whether messages are held back.
+    pub(super) fn let_leave(&mut self, bucket: &mut Bucket, now: Time, log: &OutboundLog) -> bool {
+        let mut at = self.allowed.max(self.sent);
+        let is_held = loop {
+            if at >= log.tail() {
+                break false;
+            }
+            let left_out = self.left_out.binary_search_by_key(&at, |(start, _)| *start);
+            if let Ok(index) = left_out {
+                at = self.left_out[index].1;
+                continue;
+            }
+            let is_publish = log
+                .from(at)
+                .first()
+                .is_some_and(|first| packet::is_publish(*first));
+            if is_publish && !bucket.take(now) {
+                break true;
+            }
+            at = packet_end(log, at);
+        };
+        self.allowed = at;
+        is_held
+    }
+
+    /// Tells whether no packet is sent in part.
+    pub(super) fn is_between_packets(&mut self, log: &OutboundLog) -> bool {
+        self.half_sent(log).is_none()
     }
 
     /// Tells whether it is the first of the session.
@@ -166,11 +204,10 @@ impl Connection {
         if !self.is_up() {
             None
         } else if self.control.is_empty() {
-            Some(
-                self.left_out
-                    .front()
-                    .map_or_else(|| log.tail(), |(start, _)| *start),
-            )
+            let next_gap = self.left_out.front();
+            let end = next_gap.map_or_else(|| log.tail(), |(start, _)| *start);
+            // What is sent already is not taken back.
+            Some(end.min(self.allowed).max(self.sent))
         } else {
             self.half_sent(log)
         }
@@ -261,7 +298,7 @@ impl Connection {
     pub(super) const fn is_open(&self) -> bool {
         matches!(
             self.phase,
-            Phase::Idle | Phase::Connecting { .. } | Phase::Up { .. }
+            Phase::Idle | Phase::Connecting { .. } | Phase::Up { .. } | Phase::Resting { .. }
         )
     }
 
@@ -413,7 +450,9 @@ impl Connection {
     pub(super) fn check_idle(&self) -> Result<(), Rejected> {
         match self.phase {
             Phase::Idle => Ok(()),
-            Phase::Connecting { .. } | Phase::Up { .. } => Err(Rejected::Started),
+            Phase::Connecting { .. } | Phase::Up { .. } | Phase::Resting { .. } => {
+                Err(Rejected::Started)
+            }
             Phase::Draining { .. } | Phase::Leaving { .. } | Phase::Closed => Err(Rejected::Ended),
         }
     }
@@ -422,11 +461,14 @@ impl Connection {
     pub(super) fn check_up(&self) -> Result<(), Rejected> {
         match self.phase {
             Phase::Up { .. } => Ok(()),
-            Phase::Idle | Phase::Connecting { .. } => Err(Rejected::NotUp),
+            Phase::Idle | Phase::Connecting { .. } | Phase::Resting { .. } => Err(Rejected::NotUp),
             Phase::Draining { .. } | Phase::Leaving { .. } | Phase::Closed => Err(Rejected::Ended),
         }
     }
 }
+
+/// The position that no log comes to.
+const EVERYTHING: LogOffset = LogOffset(u64::MAX);
 
 /// Returns the end of the packet that begins at `start`.
 fn packet_end(log: &OutboundLog, start: LogOffset) -> LogOffset {

@@ -84,11 +84,11 @@ pub enum ArgumentError {
         /// How many there are.
         found: usize,
     },
-    /// The packet is longer than the outbound log can ever hold.
+    /// The packet is longer than the outbound log can ever hold, or than the server takes.
     TooLarge {
         /// Its length in bytes.
         found: usize,
-        /// The bound of the log in bytes.
+        /// The bound in bytes.
         bound: usize,
     },
     /// The identifier that is to be restored is in use.

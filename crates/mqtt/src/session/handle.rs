@@ -96,6 +96,9 @@ pub enum Output {
         /// The key given to [`Session::subscribe`] or [`Session::unsubscribe`].
         key: TicketKey,
     },
+    /// The rate of [`SessionOptions::publish_rate`](super::SessionOptions::publish_rate) holds
+    /// messages back; said again when it does so after nothing was held back.
+    Throttled,
     /// The server has lost the session in which the message under `key` was in flight. Comes after
     /// [`Output::Connected`], once for each such message, in the order in which they were published.
     SessionLost {
@@ -275,7 +278,8 @@ impl Session {
             (Phase::Leaving { .. }, PacketRef::PubComp(pubcomp)) => {
                 Ok(self.on_pubcomp(pubcomp.packet_id, now, log))
             }
-            (Phase::Leaving { .. }, _) => Ok(Effect::Nothing),
+            // What the server sends now it will send again, or could have lost as well.
+            (Phase::Leaving { .. } | Phase::Resting { .. }, _) => Ok(Effect::Nothing),
             (Phase::Up { .. } | Phase::Draining { .. }, packet) => self.on_open(packet, now, log),
         }
     }
@@ -378,18 +382,34 @@ impl Session {
     }
 
     fn on_timer(&mut self, now: Time, log: &mut OutboundLog) {
-        match self.connection.phase {
+        let phase = self.connection.phase;
+        match phase {
             Phase::Idle | Phase::Closed => {}
             Phase::Connecting { deadline, .. } if deadline <= now => {
                 self.close(CloseCause::ConnAckTimeout);
             }
-            Phase::Draining { deadline } | Phase::Leaving { deadline } if deadline <= now => {
+            // The rest has to stay here for the rate.
+            Phase::Draining { deadline }
+                if deadline <= now
+                    && self.is_throttled
+                    && self.connection.is_between_packets(log) =>
+            {
+                let deadline = now + self.options.disconnect_timeout;
+                self.connection.push_disconnect();
+                self.connection.phase = Phase::Leaving { deadline };
+            }
+            Phase::Draining { deadline }
+            | Phase::Leaving { deadline }
+            | Phase::Resting { deadline }
+                if deadline <= now =>
+            {
                 self.close(CloseCause::DisconnectTimeout);
             }
             Phase::Connecting { .. }
             | Phase::Up { .. }
             | Phase::Draining { .. }
-            | Phase::Leaving { .. } => self.on_silence(now, log),
+            | Phase::Leaving { .. }
+            | Phase::Resting { .. } => self.on_silence(now, log),
         }
         if self.trim_at.is_some_and(|at| at <= now) {
             self.trim(now, log);

@@ -30,6 +30,7 @@ mod in_flight;
 mod inbound;
 mod keep_alive;
 mod phase;
+mod rate;
 mod received;
 mod recorded;
 mod restore;
@@ -46,14 +47,16 @@ pub use error::{ArgumentError, NoRoom, PeerError, Rejected};
 pub use handle::{Effect, Input, Output};
 pub use inbound::AckToken;
 pub use phase::{CloseCause, Phase};
+pub use rate::PublishRate;
 pub use resume::Fate;
 
 use crate::outbound_log::{LogOffset, OutboundLog};
-use crate::packet::Version;
+use crate::packet::{MAX_PACKET_LEN, Version};
 use crate::time::Time;
 use adopted::AdoptedIds;
 use connection::Connection;
 use in_flight::InFlight;
+use rate::Bucket;
 use received::ReceivedIds;
 
 /// The largest window of unacknowledged publishes: with all requests there are still fewer than
@@ -112,6 +115,12 @@ pub struct SessionOptions {
     pub disconnect_timeout: Duration,
     /// What becomes of QoS 2 messages in flight when the server loses the session.
     pub on_session_loss: OnSessionLoss,
+    /// How many messages may leave in a time; any number, unless set. What came before goes on
+    /// counting on a later connection.
+    pub publish_rate: Option<PublishRate>,
+    /// The longest packet that the server takes, in bytes; a longer one is
+    /// [`ArgumentError::TooLarge`].
+    pub packet_bytes_max: usize,
     /// The caller keeps a record, and says what is in it before a packet leaves that reveals it: QoS 2
     /// messages are published with [`Session::reserve`] and [`Session::publish_reserved`], their
     /// PUBRELs leave with [`Session::release`], PUBCOMPs with [`Session::complete`]. When the server
@@ -131,6 +140,8 @@ impl Default for SessionOptions {
             connack_timeout: Duration::from_secs(30),
             disconnect_timeout: Duration::from_secs(2),
             on_session_loss: OnSessionLoss::default(),
+            publish_rate: None,
+            packet_bytes_max: MAX_PACKET_LEN,
             recorded: false,
         }
     }
@@ -168,6 +179,10 @@ pub struct Session {
     connection: Connection,
     outputs: VecDeque<Output>,
     counters: Counters,
+    /// What the rate leaves to be sent; without a rate there is none.
+    bucket: Option<Bucket>,
+    /// The rate holds messages back.
+    is_throttled: bool,
     /// When to see whether the log can be given back; set when it is empty and had grown.
     trim_at: Option<Time>,
     /// The end of the last packet in the log that must not be held back.
@@ -193,10 +208,32 @@ impl Session {
             connection: Connection::new(0, version, inbound_window, LogOffset::default()),
             outputs: VecDeque::new(),
             counters: Counters::default(),
+            bucket: options.publish_rate.map(Bucket::new),
+            is_throttled: false,
             trim_at: None,
             urgent: LogOffset::default(),
             options,
         }
+    }
+
+    /// Lets as many messages leave as the rate allows by now. To be called before
+    /// [`Session::next_chunk`] where there is a rate: without this nothing of the log leaves.
+    #[inline]
+    pub fn pace(&mut self, now: Time, log: &OutboundLog) {
+        if self.bucket.is_some() && self.connection.is_up() {
+            self.let_leave(now, log);
+        }
+    }
+
+    fn let_leave(&mut self, now: Time, log: &OutboundLog) {
+        let Some(bucket) = &mut self.bucket else {
+            return;
+        };
+        let is_held = self.connection.let_leave(bucket, now, log);
+        if is_held && !self.is_throttled {
+            self.outputs.push_back(Output::Throttled);
+        }
+        self.is_throttled = is_held;
     }
 
     /// Returns the bytes to be sent next, empty when there are none. A caller that could write them
@@ -220,7 +257,7 @@ impl Session {
         }
         if matches!(
             self.connection.phase,
-            Phase::Draining { .. } | Phase::Leaving { .. }
+            Phase::Draining { .. } | Phase::Leaving { .. } | Phase::Resting { .. }
         ) {
             self.leave(log);
         }
@@ -269,7 +306,8 @@ impl Session {
         let of_phase = match *phase {
             Phase::Connecting { deadline, .. }
             | Phase::Draining { deadline }
-            | Phase::Leaving { deadline } => Some(deadline),
+            | Phase::Leaving { deadline }
+            | Phase::Resting { deadline } => Some(deadline),
             Phase::Up { .. } => keep_alive.ping_due(self.connection.control_sent()),
             Phase::Idle | Phase::Closed => None,
         };
@@ -278,9 +316,12 @@ impl Session {
             Phase::Connecting { .. }
             | Phase::Up { .. }
             | Phase::Draining { .. }
-            | Phase::Leaving { .. } => keep_alive.give_up().map(|(deadline, _)| deadline),
+            | Phase::Leaving { .. }
+            | Phase::Resting { .. } => keep_alive.give_up().map(|(deadline, _)| deadline),
         };
-        [of_phase, give_up, self.trim_at]
+        let bucket = self.bucket.as_ref();
+        let token = bucket.filter(|_| self.is_throttled && self.connection.is_up());
+        [of_phase, give_up, self.trim_at, token.map(Bucket::next_at)]
             .into_iter()
             .flatten()
             .min()
@@ -393,6 +434,10 @@ impl Session {
             && self.connection.control_is_empty()
         {
             self.close(CloseCause::Disconnected);
+        } else if let Phase::Resting { .. } = self.connection.phase
+            && self.connection.control_is_empty()
+        {
+            self.close(CloseCause::Rested);
         }
     }
 

@@ -10,10 +10,11 @@ use crate::time::Time;
 /// ```text
 ///            connect            CONNACK 0            disconnect         log sent
 ///   Idle ──────────► Connecting ─────────► Up ──────────────► Draining ────────► Leaving
-///     │                  │  │              │                      │                 │ sent
-///     │ disconnect       │  └ disconnect ──┼──────────────────────┼────► Leaving    │
-///     └────────┐         │ refused, late,  │ lost, late, fault    │ late            │
-///              ▼         ▼                 ▼                      ▼                 ▼
+///     │                  │  │              │ │ rest               │                 │ sent
+///     │                  │  │              │ └──────► Resting ────┼──────┐          │
+///     │ disconnect       │  └ disconnect ──┼──────────────────────┼──────┼► Leaving │
+///     └────────┐         │ refused, late,  │ lost, late, fault    │ late │ sent     │
+///              ▼         ▼                 ▼                      ▼      ▼          ▼
 ///            ────────────────────────────── Closed ──────────────────────────────────
 ///                                              │ attach
 ///                                              └───────► Idle, of the next connection
@@ -45,6 +46,12 @@ pub enum Phase {
         /// DISCONNECT must have left by then.
         deadline: Time,
     },
+    /// `rest` was called: DISCONNECT is the last packet that is sent here. Publishes and requests are
+    /// taken and wait for the next connection.
+    Resting {
+        /// DISCONNECT must have left by then.
+        deadline: Time,
+    },
     /// The transport must be closed, if it is not (MQTT3-3.14.4-1). Nothing is sent or read.
     Closed,
 }
@@ -57,6 +64,8 @@ pub enum CloseCause {
     Disconnected,
     /// `disconnect` was called, and DISCONNECT could not leave in time.
     DisconnectTimeout,
+    /// `rest` was called, and DISCONNECT has left.
+    Rested,
     /// CONNACK did not come in time.
     ConnAckTimeout,
     /// Nothing came in answer to PINGREQ in time.
@@ -71,6 +80,7 @@ impl fmt::Display for CloseCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Disconnected => f.write_str("disconnected on request"),
+            Self::Rested => f.write_str("disconnected for having nothing to do"),
             Self::DisconnectTimeout => {
                 f.write_str("expected DISCONNECT to leave in time, found it unsent")
             }

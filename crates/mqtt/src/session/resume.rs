@@ -56,7 +56,8 @@ impl Session {
             Phase::Connecting { .. }
             | Phase::Up { .. }
             | Phase::Draining { .. }
-            | Phase::Leaving { .. } => return Err(Rejected::Started),
+            | Phase::Leaving { .. }
+            | Phase::Resting { .. } => return Err(Rejected::Started),
         }
         let sent = self.connection.sent();
         let cut = self.connection.unsent_packet(log);
@@ -103,7 +104,8 @@ impl Session {
         }
         self.is_fresh = false;
         let left_out = self.in_flight.left_out(log.head());
-        self.connection.resume(log.head(), left_out, log);
+        let is_paced = self.bucket.is_some();
+        self.connection.resume(log.head(), left_out, is_paced, log);
         self.release_log(now, log);
         if self.adopted.is_some() {
             self.clear_stale();

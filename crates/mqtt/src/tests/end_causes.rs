@@ -13,6 +13,8 @@ use crate::{Client, ClientId, ClientOptions, EndCause, INBOUND_BYTES_MAX, QoS};
 
 variants!(EndCause {
     Closed,
+    Idle,
+    Paused,
     Dial,
     Argument,
     Refused,
@@ -26,7 +28,7 @@ variants!(EndCause {
 });
 
 /// What no broker can cause.
-const OWN: [&str; 4] = ["Closed", "Dial", "Argument", "Panicked"];
+const OWN: [&str; 6] = ["Closed", "Idle", "Paused", "Dial", "Argument", "Panicked"];
 
 const CONNECT_LEN: usize = 16;
 const SUBSCRIBE_LEN: usize = 8;
@@ -161,6 +163,14 @@ fn the_texts_of_other_ends_name_them_too() {
     let unreachable = safe_rt::Error::new(safe_rt::Phase::Connect, "broker:1883", refused);
     for (cause, text) in [
         (EndCause::Closed, "the connection was closed from this side"),
+        (
+            EndCause::Idle,
+            "the connection was left because nothing happened on it",
+        ),
+        (
+            EndCause::Paused,
+            "the client was told to make no connection for now",
+        ),
         (
             EndCause::Panicked,
             "the fiber that serves the connection panicked",

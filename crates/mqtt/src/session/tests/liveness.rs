@@ -285,6 +285,7 @@ fn every_cause_has_a_text() {
     variants!(CloseCause {
         Disconnected,
         DisconnectTimeout,
+        Rested,
         ConnAckTimeout,
         PingTimeout,
         WriteStall,
@@ -297,6 +298,7 @@ fn every_cause_has_a_text() {
             CloseCause::DisconnectTimeout,
             "expected DISCONNECT to leave in time, found it unsent",
         ),
+        (CloseCause::Rested, "disconnected for having nothing to do"),
         (
             CloseCause::ConnAckTimeout,
             "expected CONNACK in time, found none",

@@ -386,3 +386,53 @@ fn what_was_given_up_is_never_sent_however_often_the_connection_is_lost() {
     rig.session.disconnect(at(0), &rig.log);
     assert_eq!(rig.write(usize::MAX), b"\xe0\x00");
 }
+
+#[test]
+fn what_another_server_has_kept_is_a_lost_session_whose_identifiers_are_cleared() {
+    for is_kept in [false, true] {
+        let mut rig = with_policy(OnSessionLoss::Resend);
+        rig.publish("a", QoS::AtLeastOnce, 1).unwrap();
+        rig.publish("b", QoS::ExactlyOnce, 2).unwrap();
+        rig.write(usize::MAX);
+        rig.session.set_elsewhere(true);
+        reconnect(&mut rig, false);
+        let session_present = false;
+        let connected = Output::Connected { session_present };
+        let outputs = connack(&mut rig, is_kept);
+        assert_eq!(outputs[0], connected);
+        assert_eq!(outputs.len(), 3, "both are sent as new: {outputs:?}");
+        let wire = rig.write(usize::MAX);
+        let release = if is_kept {
+            &b"\x62\x02\x00\x04"[..]
+        } else {
+            b""
+        };
+        let new = b"\x32\x05\x00\x01a\x00\x03\x34\x05\x00\x01b\x00\x04";
+        assert_eq!(wire, [release, new].concat());
+        // From here on it is where the session is.
+        reconnect(&mut rig, false);
+        assert_eq!(
+            connack(&mut rig, true),
+            [Output::Connected {
+                session_present: true
+            }]
+        );
+        assert_eq!(rig.write(usize::MAX).len(), release.len() + new.len());
+    }
+}
+
+#[test]
+fn no_server_is_another_one_before_the_first() {
+    let mut rig = Rig::idle(SessionOptions::default());
+    rig.session.set_elsewhere(true);
+    rig.session
+        .connect(&connect_packet(false, 60), at(0))
+        .unwrap();
+    rig.write(usize::MAX);
+    assert_eq!(
+        connack(&mut rig, true),
+        [Output::Connected {
+            session_present: true
+        }]
+    );
+}

@@ -341,6 +341,7 @@ impl World {
                     }
                 }
                 Output::Closed(cause) => panic!("{cause}"),
+                Output::Throttled => panic!("no rate is set"),
                 Output::RequestLost { key } => assert!(self.requests.remove(&key.0)),
                 Output::SessionLost { key, fate } => {
                     let message = &self.messages[key.0 as usize];
