@@ -17,12 +17,12 @@ use tests::temp_dir::TempDir;
 /// Far longer than any of these takes, starting the program included.
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn agent() -> Command {
+pub(crate) fn agent() -> Command {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     Command::new(PROGRAM.get_or_init(|| workspace_program("agent")))
 }
 
-fn agent_run(config: &Path) -> Command {
+pub(crate) fn agent_run(config: &Path) -> Command {
     let mut command = agent();
     command.arg("run").arg("--config").arg(config);
     command
@@ -34,7 +34,7 @@ fn finish(mut command: Command) -> Finished {
 }
 
 /// Writes a configuration that nobody else may read.
-fn configured(folder: &TempDir, endpoint: &str, rest: &str) -> PathBuf {
+pub(crate) fn configured(folder: &TempDir, endpoint: &str, rest: &str) -> PathBuf {
     let text = format!("[device]\nid = \"meter-17\"\n[cloud]\nendpoint = \"{endpoint}\"\n{rest}");
     let path = folder.write("agent.toml", text);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -95,7 +95,7 @@ fn stop(running: Running, signal: &'static str) -> Finished {
 
 /// The value of a number in a flat JSON object.
 #[track_caller]
-fn number(json: &str, name: &str) -> f64 {
+pub(crate) fn number(json: &str, name: &str) -> f64 {
     let (_, rest) = json.split_once(&format!("\"{name}\":")).unwrap();
     let end = rest.find([',', '}']).unwrap();
     rest[..end].parse().unwrap()
