@@ -239,7 +239,7 @@ fn coming_and_going_is_no_flapping_and_keeps_to_the_least_time_between_attempts(
 fn an_idle_client_is_closed_at_once() {
     play_open(
         idling(),
-        |links| drop(serve(&mut links.accept(false))),
+        |links| assert_eq!(serve(&mut links.accept(false)), IDLE),
         |client| {
             fiber::sleep(HOUR).unwrap();
             let began = Instant::now();

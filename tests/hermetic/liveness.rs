@@ -20,7 +20,7 @@ fn quick() -> ClientOptions {
 }
 
 /// Reads so many bytes each second, for so long, and answers nothing.
-fn read_slowly(broker: &mut Broker, bytes_per_second: usize, length: Duration) {
+fn read_slowly(broker: &Broker, bytes_per_second: usize, length: Duration) {
     let mut buffer = vec![0; bytes_per_second];
     let end = Instant::now() + length;
     while Instant::now() < end {
