@@ -41,9 +41,6 @@ impl State {
     pub(super) fn restore(&mut self, contents: &BTreeMap<StorePos, StoredMessage>) {
         let Some(durable) = &self.durable else { return };
         let recovered = durable.store.recovered();
-        let is_known = !(recovered.in_flight.is_empty()
-            && recovered.released.is_empty()
-            && recovered.received.is_empty());
         for packet_id in recovered.received {
             self.session.restore_received(packet_id);
         }
@@ -82,9 +79,6 @@ impl State {
                     again.push(stored);
                 }
             }
-        }
-        if is_known {
-            self.session.restore_known();
         }
         let Some(durable) = &mut self.durable else {
             return;

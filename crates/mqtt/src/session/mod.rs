@@ -51,7 +51,7 @@ pub use rate::PublishRate;
 pub use resume::Fate;
 
 use crate::outbound_log::{LogOffset, OutboundLog};
-use crate::packet::{MAX_PACKET_LEN, Version};
+use crate::packet::{MAX_PACKET_LEN, PacketId, Version};
 use crate::time::Time;
 use adopted::AdoptedIds;
 use connection::Connection;
@@ -174,6 +174,8 @@ pub struct Session {
     is_fresh: bool,
     /// The next connection is to a server that does not have this session.
     is_elsewhere: bool,
+    /// Identifiers of QoS 2 messages of an earlier process, until a server has accepted a connection.
+    restored: Vec<PacketId>,
     /// Only where the server kept a session that was not known here.
     adopted: Option<AdoptedIds>,
     connection: Connection,
@@ -204,6 +206,7 @@ impl Session {
             received: ReceivedIds::default(),
             is_fresh: true,
             is_elsewhere: false,
+            restored: Vec::new(),
             adopted: None,
             connection: Connection::new(0, version, inbound_window, LogOffset::default()),
             outputs: VecDeque::new(),

@@ -72,6 +72,7 @@ impl Session {
         }
         for _ in 0..CLEARED_AHEAD_MAX {
             if self.is_stale(packet_id)
+                && self.in_flight.is_free(packet_id)
                 && !self.connection.clearing.contains(&packet_id)
                 && self.connection.push_pubrel_ahead(packet_id)
             {
@@ -186,9 +187,9 @@ impl Session {
     /// Asks for the record of a PUBREC for an identifier that is reserved or whose message has no
     /// PUBREL yet.
     pub(super) fn on_recorded_pubrec(&mut self, packet_id: PacketId, sent: LogOffset) -> Effect {
-        // A server may say it again before the message was sent again. In a session that it alone
-        // knew, it may mean another message.
-        let early = self.adopted.is_none();
+        // A server may say it again before the message was sent again. Under an identifier that it
+        // may hold from before, it may mean another message.
+        let early = !self.is_stale(packet_id);
         match self.in_flight.begin_record(packet_id, sent, early) {
             ToRecord::First(key) => {
                 self.not_stale(packet_id);

@@ -4,6 +4,10 @@
 //! published. They go first then, with DUP, if the server has kept the session; if it has not, they
 //! are treated as what was in flight in this process.
 //!
+//! What the server may hold under other identifiers, from before there was a record, nobody can tell:
+//! where it has kept the session, each is cleared before its first use, as in a session that is not
+//! known here at all.
+//!
 //! Clauses: MQTT3-4.1.0-1, 4.4.0-1, 3.3.1-1.
 
 use super::command::{Admitted, Outgoing, TicketKey};
@@ -51,6 +55,9 @@ impl Session {
         let start = log.tail();
         packet.encode(version, self.log_room(len, spare, log)?);
         self.in_flight.restore(packet_id, exchange, start, len, key);
+        if message.qos == QoS::ExactlyOnce {
+            self.restored.push(packet_id);
+        }
         Ok(Admitted {
             end: log.tail(),
             packet_id: Some(packet_id),
@@ -75,6 +82,7 @@ impl Session {
         pubrel.encode(version, self.log_room(len, 0, log)?);
         let exchange = Exchange::Release { kept: false };
         self.in_flight.restore(packet_id, exchange, start, len, key);
+        self.restored.push(packet_id);
         self.urgent = log.tail();
         Ok(Admitted {
             end: log.tail(),
@@ -86,12 +94,6 @@ impl Session {
     /// answered and not delivered.
     pub fn restore_received(&mut self, packet_id: PacketId) {
         self.received.restore(packet_id);
-    }
-
-    /// Notes that the session is known here although no connection was accepted yet: a server that
-    /// kept it holds nothing that is not restored.
-    pub const fn restore_known(&mut self) {
-        self.is_fresh = false;
     }
 
     /// Checks all but room in the log, for a packet of an earlier process.

@@ -3,8 +3,8 @@
 //! When a connection begins with the session still present, everything in flight is sent again in
 //! its original order, and after it what never left (MQTT3-4.4.0-1, 4.6.0-1). When the server has
 //! lost the session, what was in flight becomes new messages, as [`OnSessionLoss`] says. When the
-//! server has kept a session that this client does not know, stale QoS 2 state of the server is
-//! cleared before identifiers are used.
+//! server has kept a session that this process does not know, stale QoS 2 state of the server is
+//! cleared before identifiers are used, other than those of messages that were restored.
 //!
 //! MQTT 3.1.1 leaves one gap: a server that has lost the session says so in one CONNACK. If that is
 //! lost on its way, the next one speaks of a session that is present and empty, and nobody can tell.
@@ -100,9 +100,15 @@ impl Session {
                 self.in_flight.session_lost(log, policy, tell);
             }
         } else if self.is_fresh {
-            self.adopted = Some(AdoptedIds::all());
+            let mut adopted = AdoptedIds::all();
+            // Under these it holds what was restored, or nothing.
+            for packet_id in &self.restored {
+                adopted.remove(*packet_id);
+            }
+            self.adopted = Some(adopted);
         }
         self.is_fresh = false;
+        self.restored = Vec::new();
         let left_out = self.in_flight.left_out(log.head());
         let is_paced = self.bucket.is_some();
         self.connection.resume(log.head(), left_out, is_paced, log);

@@ -138,7 +138,7 @@ impl World {
                     .push_back(Job::Publish { number, packet_id });
                 true
             }
-            Err(Rejected::NoRoom(NoRoom::Window { .. })) => false,
+            Err(Rejected::NoRoom(NoRoom::Window { .. } | NoRoom::Stale)) => false,
             Err(other) => panic!("{other}"),
         }
     }
@@ -274,7 +274,6 @@ impl World {
             };
             assert_eq!(admitted.unwrap().packet_id, Some(packet_id));
         }
-        self.rig.session.restore_known();
     }
 
     fn outputs_of_the_past(&mut self) {

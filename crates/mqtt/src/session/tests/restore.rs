@@ -1,6 +1,6 @@
 //! A new process goes on with the session of an earlier one.
 
-use super::recorded::{begin, exactly_once, handed_back, options, reconnect};
+use super::recorded::{begin, exactly_once, handed_back, options, reconnect, release};
 use super::*;
 
 fn idle(on_session_loss: OnSessionLoss) -> Rig {
@@ -38,7 +38,6 @@ fn restored(policy: OnSessionLoss) -> Rig {
     restore(&mut rig, "b", QoS::ExactlyOnce, 1).unwrap();
     rig.session.restore_received(id(5));
     rig.session.restore_received(id(5));
-    rig.session.restore_known();
     rig
 }
 
@@ -127,18 +126,44 @@ fn restoring_does_not_touch_a_message_of_this_process() {
 }
 
 #[test]
-fn a_session_that_is_known_is_not_cleared_and_another_is() {
-    for known in [true, false] {
-        let mut rig = idle(OnSessionLoss::Resend);
-        if known {
-            rig.session.restore_known();
-        }
+fn what_the_server_may_hold_from_before_is_cleared_beside_what_is_restored() {
+    for is_empty in [true, false] {
+        let mut rig = if is_empty {
+            idle(OnSessionLoss::Resend)
+        } else {
+            restored(OnSessionLoss::Resend)
+        };
         begin(&mut rig, true);
+        let expected = if is_empty { b"" } else { RESTORED };
+        assert_eq!(rig.write(usize::MAX), expected);
         let stale = Err(NoRoom::Stale.into());
-        let reserved = rig.session.reserve(TicketKey(1));
-        assert_eq!(reserved, if known { Ok(id(1)) } else { stale });
-        assert_eq!(rig.write(usize::MAX).is_empty(), known);
+        assert_eq!(rig.session.reserve(TicketKey(2)), stale);
+        let cleared = rig.write(usize::MAX);
+        assert_eq!(cleared.len(), 4 * 16);
+        let number = u16::from_be_bytes([cleared[2], cleared[3]]);
+        assert_eq!(rig.session.reserve(TicketKey(2)), stale);
+        let [high, low] = number.to_be_bytes();
+        assert_eq!(rig.receive(&[0x70, 2, high, low]), Ok(Effect::Nothing));
+        assert_eq!(rig.session.reserve(TicketKey(2)), Ok(id(number)));
     }
+}
+
+#[test]
+fn an_early_pubrec_is_taken_for_what_is_restored_and_no_other() {
+    let mut rig = restored(OnSessionLoss::Resend);
+    begin(&mut rig, true);
+    let recorded = Effect::Recorded {
+        key: TicketKey(1),
+        packet_id: id(1),
+    };
+    assert_eq!(rig.receive(b"\x50\x02\x00\x01"), Ok(recorded));
+    assert!(release(&mut rig, 1, 1));
+    // At QoS 1 the identifier says nothing of what the server holds under it.
+    assert_eq!(rig.receive(b"\x50\x02\x00\x11"), Ok(Effect::Nothing));
+    assert_eq!(
+        rig.write(usize::MAX),
+        b"\x62\x02\x00\x11\x3a\x05\x00\x01a\x00\x11\x62\x02\x9c\x40\x62\x02\x00\x01"
+    );
 }
 
 #[test]
@@ -243,7 +268,6 @@ fn more_than_the_window_can_be_restored_up_to_the_identifiers() {
     let full = Err(NoRoom::Window { window: WINDOW_MAX }.into());
     assert_eq!(restore_release(&mut rig, u16::MAX), full);
     assert_eq!(rig.session.window_room(), 0);
-    rig.session.restore_known();
     begin(&mut rig, true);
     rig.write(usize::MAX);
     // There are identifiers for requests.
@@ -260,7 +284,7 @@ fn more_than_the_window_can_be_restored_up_to_the_identifiers() {
         let [high, low] = number.to_be_bytes();
         rig.receive(&[0x70, 2, high, low]).unwrap();
     }
-    rig.session.reserve(TicketKey(0)).unwrap();
+    assert_eq!(rig.session.window_room(), 1);
 }
 
 #[test]
