@@ -222,9 +222,17 @@ impl Session {
         if self.options.recorded && self.in_flight.is_to_be_recorded(packet_id) {
             return self.on_recorded_pubrec(packet_id, sent);
         }
-        match self.in_flight.recorded(packet_id, sent) {
-            Recorded::First => {
+        let early = !self.is_stale(packet_id);
+        match self.in_flight.recorded(packet_id, sent, early) {
+            Recorded::First { start, end } => {
                 let keep = self.options.on_session_loss == OnSessionLoss::Resend;
+                // After PUBREL the server would take it for a new message.
+                if sent < end {
+                    if !keep {
+                        self.in_flight.leave_out(start, end);
+                    }
+                    self.connection.leave_out(start, end, log);
+                }
                 self.log_pubrel(packet_id, keep, now, log);
                 self.not_stale(packet_id);
             }

@@ -59,7 +59,7 @@ impl Session {
         Ok(packet_id)
     }
 
-    fn is_stale(&self, packet_id: PacketId) -> bool {
+    pub(super) fn is_stale(&self, packet_id: PacketId) -> bool {
         let adopted = self.adopted.as_ref();
         adopted.is_some_and(|adopted| adopted.contains(packet_id))
     }

@@ -19,22 +19,33 @@ use crate::packet::PacketId;
 pub(in crate::session) enum Recorded {
     /// Nothing that was sent and is in flight.
     Unknown,
-    /// A message that awaited it.
-    First,
+    /// A message that awaited it, and where it lies.
+    First { start: LogOffset, end: LogOffset },
     /// A message whose PUBREL ends here.
     Again { end: LogOffset },
 }
 
 impl InFlight {
-    /// Finds out what a PUBREC is about.
-    pub(in crate::session) fn recorded(&self, packet_id: PacketId, sent: LogOffset) -> Recorded {
+    /// Finds out what a PUBREC is about: a message all bytes of which lie before `sent`; or, where
+    /// `early` says so, one that has come to the server on an earlier connection.
+    pub(in crate::session) fn recorded(
+        &self,
+        packet_id: PacketId,
+        sent: LogOffset,
+        early: bool,
+    ) -> Recorded {
         match self.any_entry(packet_id) {
             Some(entry) => match entry.release_start() {
                 Some(start) => Recorded::Again {
                     end: start.plus(RELEASE_LEN),
                 },
-                None if entry.exchange == Exchange::ExactlyOnce && entry.end() <= sent => {
-                    Recorded::First
+                None if entry.exchange == Exchange::ExactlyOnce
+                    && (entry.end() <= sent || (early && entry.arrived)) =>
+                {
+                    Recorded::First {
+                        start: entry.start,
+                        end: entry.end(),
+                    }
                 }
                 None => Recorded::Unknown,
             },

@@ -436,3 +436,44 @@ fn no_server_is_another_one_before_the_first() {
         }]
     );
 }
+fn a_pubrec_before_the_message_is_sent_again_spares_that() {
+    // "a" is 7 bytes long, and so is "b" behind it.
+    for (policy, taken) in [OnSessionLoss::Resend, OnSessionLoss::Finish]
+        .into_iter()
+        .flat_map(|policy| (0..=14).map(move |taken| (policy, taken)))
+    {
+        let mut rig = in_flight(policy);
+        reconnect(&mut rig, false);
+        connack(&mut rig, true);
+        let mut wire = rig.write(taken);
+        assert_eq!(rig.receive(b"\x50\x02\x00\x02"), Ok(Effect::Nothing));
+        wire.extend(rig.write(usize::MAX));
+        let b: &[u8] = if taken > 7 {
+            b"\x3c\x05\x00\x01b\x00\x02"
+        } else {
+            b""
+        };
+        let rest = b"\x62\x02\x00\x03\x32\x05\x00\x01d\x00\x04\x62\x02\x00\x02";
+        let expected = [b"\x3a\x05\x00\x01a\x00\x01", b, rest].concat();
+        assert_eq!(wire, expected, "{policy:?}, {taken}");
+        assert_eq!(rig.session.counters(), Counters::default());
+        // The next connection goes on with PUBREL.
+        reconnect(&mut rig, false);
+        connack(&mut rig, true);
+        assert_eq!(
+            rig.write(usize::MAX),
+            b"\x3a\x05\x00\x01a\x00\x01\x62\x02\x00\x03\x3a\x05\x00\x01d\x00\x04\x62\x02\x00\x02"
+        );
+        for (number, key) in [(2, 2), (3, 3)] {
+            assert_eq!(rig.receive(&[0x70, 2, 0, number]), Ok(completed(key)));
+        }
+        for (number, key) in [(1, 1), (4, 4)] {
+            let twice = Effect::Completed {
+                key: TicketKey(key),
+                maybe_twice: true,
+            };
+            assert_eq!(rig.receive(&[0x40, 2, 0, number]), Ok(twice));
+        }
+        assert!(rig.log.is_empty());
+    }
+}
