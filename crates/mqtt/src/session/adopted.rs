@@ -5,33 +5,146 @@
 //! word. Therefore PUBREL goes before the first QoS 2 use of each identifier, on the same
 //! connection: the server forgets what it holds, and answers PUBCOMP in any case (MQTT3-4.3.3-2).
 //! Once an answer has come, the identifier is as good as new.
+//!
+//! A session that keeps a record waits for the answer, so some are asked for ahead. They lie on the
+//! other side of the circle from those that are given to QoS 1, which would use them up:
+//!
+//! ```text
+//!   1 .. [ QoS 1 ] ─► next ............. [ cleared ][ asked for ] ─► next stale .. 65 535, 1 ..
+//! ```
 
+use std::collections::VecDeque;
+
+use super::Session;
+use super::in_flight::successor;
+use super::phase::Phase;
 use crate::packet::PacketId;
+
+/// How many identifiers are cleared ahead of what a server may hold under them.
+const CLEARED_AHEAD_MAX: usize = 16;
 
 /// One bit for each identifier.
 const WORDS: usize = (1 << 16) / 64;
 
 /// The identifiers under which the server may still hold something.
 #[derive(Debug)]
-pub(super) struct AdoptedIds(Box<[u64]>);
+pub(super) struct AdoptedIds {
+    bits: Box<[u64]>,
+    /// How many there are.
+    left: usize,
+    /// Where the search for the next to be cleared goes on.
+    next: PacketId,
+    /// Those that were cleared for messages to come.
+    cleared: VecDeque<PacketId>,
+}
 
 impl AdoptedIds {
-    /// Makes the set of all identifiers.
-    pub(super) fn all() -> Self {
-        Self(vec![u64::MAX; WORDS].into())
+    /// Makes the set of all identifiers, which are cleared from `next` on.
+    pub(super) fn all(next: PacketId) -> Self {
+        Self {
+            bits: vec![u64::MAX; WORDS].into(),
+            left: usize::from(u16::MAX),
+            next,
+            cleared: VecDeque::new(),
+        }
     }
 
     pub(super) fn contains(&self, packet_id: PacketId) -> bool {
         let (word, bit) = place(packet_id);
-        self.0[word] & bit != 0
+        self.bits[word] & bit != 0
     }
 
     /// Takes an identifier out; `false` if it was not in.
     pub(super) fn remove(&mut self, packet_id: PacketId) -> bool {
         let was_in = self.contains(packet_id);
         let (word, bit) = place(packet_id);
-        self.0[word] &= !bit;
+        self.bits[word] &= !bit;
+        self.left -= usize::from(was_in);
         was_in
+    }
+
+    /// Returns the next one that may be cleared, of those that are `free`.
+    fn next_stale(&mut self, free: impl Fn(PacketId) -> bool) -> Option<PacketId> {
+        for _ in 0..u16::MAX {
+            let packet_id = self.next;
+            self.next = successor(packet_id);
+            if self.contains(packet_id) && free(packet_id) {
+                return Some(packet_id);
+            }
+        }
+        None
+    }
+}
+
+impl Session {
+    pub(super) fn is_stale(&self, packet_id: PacketId) -> bool {
+        let adopted = self.adopted.as_ref();
+        adopted.is_some_and(|adopted| adopted.contains(packet_id))
+    }
+
+    /// Returns an identifier under which the server holds nothing; `None` until it has answered.
+    pub(super) fn clear_id(&mut self) -> Option<PacketId> {
+        let Some(adopted) = &mut self.adopted else {
+            return Some(self.in_flight.free_id());
+        };
+        let in_flight = &mut self.in_flight;
+        // Some may have been given to QoS 1 meanwhile.
+        adopted
+            .cleared
+            .retain(|packet_id| in_flight.is_free(*packet_id));
+        let mut fitting = adopted.cleared.iter();
+        let taken = match fitting.position(|packet_id| in_flight.has_slot(*packet_id)) {
+            Some(at) => adopted.cleared.remove(at),
+            None => {
+                let first = adopted.cleared.pop_front();
+                first.inspect(|packet_id| in_flight.make_slot(*packet_id))
+            }
+        };
+        if taken.is_none() && adopted.left == 0 {
+            self.adopted = None;
+            return Some(self.in_flight.free_id());
+        }
+        self.clear_ahead();
+        taken
+    }
+
+    /// Sends PUBREL for identifiers that come next, once on a connection.
+    #[cold]
+    fn clear_ahead(&mut self) {
+        let Some(adopted) = &mut self.adopted else {
+            return;
+        };
+        if !matches!(self.connection.phase, Phase::Up { .. }) {
+            return;
+        }
+        let connection = &mut self.connection;
+        while adopted.cleared.len() + connection.clearing.len() < CLEARED_AHEAD_MAX
+            && connection.clearing.len() < adopted.left
+        {
+            let (in_flight, clearing) = (&self.in_flight, &connection.clearing);
+            let is_free = |id| in_flight.is_free(id) && !clearing.contains(&id);
+            let Some(packet_id) = adopted.next_stale(is_free) else {
+                return;
+            };
+            if !connection.push_pubrel_ahead(packet_id) {
+                return;
+            }
+            connection.clearing.insert(packet_id);
+        }
+    }
+
+    /// Notes that the server holds no other message under this identifier; `false` if that was
+    /// known.
+    pub(super) fn not_stale(&mut self, packet_id: PacketId) -> bool {
+        let is_for_later = self.connection.clearing.remove(&packet_id);
+        let Some(adopted) = &mut self.adopted else {
+            return false;
+        };
+        let was_stale = adopted.remove(packet_id);
+        if was_stale && is_for_later {
+            adopted.cleared.push_back(packet_id);
+        }
+        was_stale
     }
 }
 

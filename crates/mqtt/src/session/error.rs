@@ -175,8 +175,8 @@ pub enum NoRoom {
     },
     /// The outbound log is full: wait until bytes were sent or acknowledged.
     Log(LogFull),
-    /// The server has kept a session that is not known here, and may hold a message under the next
-    /// identifier: wait for PUBCOMP, which says that it does not.
+    /// The server has kept a session that is not known here, and may hold a message under each
+    /// identifier that is free: wait for PUBCOMP, which says that it does not.
     Stale,
     /// Other control packets wait to be sent: wait until they have left.
     Control {

@@ -19,15 +19,11 @@ use super::Session;
 use super::command::{Admitted, Outgoing, TicketKey};
 use super::error::{ArgumentError, NoRoom, Rejected};
 use super::handle::Effect;
-use super::in_flight::{RELEASE_LEN, ToRecord, successor};
+use super::in_flight::{RELEASE_LEN, ToRecord};
 use super::inbound::AckToken;
-use super::phase::Phase;
 use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::{Delivery, PacketId, PubRel, Publish, QoS};
 use crate::time::Time;
-
-/// How many identifiers are cleared at once of what a server may hold under them.
-const CLEARED_AHEAD_MAX: usize = 16;
 
 impl Session {
     /// Takes an identifier, and a place in the window, for a QoS 2 message that is published by
@@ -36,7 +32,8 @@ impl Session {
     ///
     /// A server that has kept a session which is not known here may hold a message under any
     /// identifier. It is asked to forget it, by PUBREL, and the identifier is given once it has
-    /// answered: so what is recorded as given is never the identifier of something older.
+    /// answered: so what is recorded as given is never the identifier of something older. That holds
+    /// once a connection was accepted, and is why nothing should be reserved before.
     ///
     /// # Errors
     /// [`Rejected::Ended`], [`NoRoom::Window`] and [`NoRoom::Stale`].
@@ -50,36 +47,9 @@ impl Session {
             }
             .into());
         }
-        let packet_id = self.in_flight.free_id();
-        if self.is_stale(packet_id) {
-            self.clear_from(packet_id);
-            return Err(NoRoom::Stale.into());
-        }
+        let packet_id = self.clear_id().ok_or(NoRoom::Stale)?;
         self.in_flight.reserve(packet_id, key);
         Ok(packet_id)
-    }
-
-    pub(super) fn is_stale(&self, packet_id: PacketId) -> bool {
-        let adopted = self.adopted.as_ref();
-        adopted.is_some_and(|adopted| adopted.contains(packet_id))
-    }
-
-    /// Sends PUBREL for this identifier and those that come next, once on a connection.
-    #[cold]
-    fn clear_from(&mut self, mut packet_id: PacketId) {
-        if !matches!(self.connection.phase, Phase::Up { .. }) {
-            return;
-        }
-        for _ in 0..CLEARED_AHEAD_MAX {
-            if self.is_stale(packet_id)
-                && self.in_flight.is_free(packet_id)
-                && !self.connection.clearing.contains(&packet_id)
-                && self.connection.push_pubrel_ahead(packet_id)
-            {
-                self.connection.clearing.insert(packet_id);
-            }
-            packet_id = successor(packet_id);
-        }
     }
 
     /// Publishes the QoS 2 message for which the identifier was reserved under this key; otherwise as

@@ -100,7 +100,7 @@ impl Session {
                 self.in_flight.session_lost(log, policy, tell);
             }
         } else if self.is_fresh {
-            let mut adopted = AdoptedIds::all();
+            let mut adopted = AdoptedIds::all(self.in_flight.opposite_id());
             // Under these it holds what was restored, or nothing.
             for packet_id in &self.restored {
                 adopted.remove(*packet_id);
@@ -154,14 +154,6 @@ impl Session {
     #[must_use]
     pub fn inbound_remembered(&self) -> usize {
         self.received.len()
-    }
-
-    /// Notes that the server holds no other message under this identifier; `false` if that was
-    /// known.
-    pub(super) fn not_stale(&mut self, packet_id: PacketId) -> bool {
-        self.adopted
-            .as_mut()
-            .is_some_and(|adopted| adopted.remove(packet_id))
     }
 
     /// Returns the counters.

@@ -1,6 +1,7 @@
 //! A session with its log and the wire, for all tests of what a session does.
 
 mod ahead;
+mod cleared;
 mod commands;
 mod completing;
 mod ending;

@@ -24,9 +24,11 @@ pub(in crate::session) enum ToRecord {
 }
 
 impl InFlight {
-    /// Takes an identifier from [`InFlight::free_id`] for a message that comes later.
+    /// Takes an identifier that is free, and has a slot, for a message that comes later.
     pub(in crate::session) fn reserve(&mut self, packet_id: PacketId, key: TicketKey) {
-        self.next = super::successor(packet_id);
+        if self.next == packet_id {
+            self.next = super::successor(packet_id);
+        }
         self.publishes += 1;
         self.reserved += 1;
         let slot = self.slot(packet_id);
@@ -87,6 +89,29 @@ impl InFlight {
         self.any_entry(packet_id).is_none()
     }
 
+    /// Tells whether the slot of an identifier can be had.
+    pub(in crate::session) fn has_slot(&self, packet_id: PacketId) -> bool {
+        let slot = self.slots.get(self.slot(packet_id));
+        slot.is_some_and(Option::is_none)
+    }
+
+    /// Makes the table so large that a free identifier has its slot.
+    pub(in crate::session) fn make_slot(&mut self, packet_id: PacketId) {
+        // Ends, because the largest table has a slot for each identifier.
+        while self.len() * 2 >= self.slots.len() || !self.has_slot(packet_id) {
+            if self.slots.len() == super::SLOTS_MAX {
+                break;
+            }
+            self.grow();
+        }
+    }
+
+    /// Returns the identifier that will be given last, as far as can be said now.
+    pub(in crate::session) fn opposite_id(&self) -> PacketId {
+        let opposite = self.next.get().wrapping_add(1 << 15);
+        PacketId::new(opposite).unwrap_or(PacketId::MIN)
+    }
+
     /// Enters a packet of an earlier process under its identifier, which is free. There must be
     /// fewer packets in flight than identifiers.
     pub(in crate::session) fn restore(
@@ -97,13 +122,7 @@ impl InFlight {
         len: usize,
         key: TicketKey,
     ) {
-        // Ends, because the largest table has a slot for each identifier.
-        while self.len() * 2 >= self.slots.len() || self.slots[self.slot(packet_id)].is_some() {
-            if self.slots.len() == super::SLOTS_MAX {
-                break;
-            }
-            self.grow();
-        }
+        self.make_slot(packet_id);
         self.insert(packet_id, exchange, start, len, key);
         let slot = self.slot(packet_id);
         if let Some(entry) = &mut self.slots[slot] {

@@ -120,7 +120,16 @@ impl World {
         true
     }
 
-    /// Gives a message to the session, or an identifier to it.
+    /// Admits a message behind those that wait; one that has to wait for a connection does.
+    pub(super) fn admit_waiting_or_wait(&mut self, number: u32) -> bool {
+        let is_up = matches!(self.phase(), Phase::Up { .. });
+        if !is_up && self.messages[number as usize].qos == QoS::ExactlyOnce {
+            return self.keep().waiting.insert(number);
+        }
+        self.admit_waiting() && self.admit(number)
+    }
+
+    /// Gives a message to the session, or an identifier to it on a connection.
     pub(super) fn admit(&mut self, number: u32) -> bool {
         if self.messages[number as usize].qos != QoS::ExactlyOnce {
             let Some(packet_id) = self.publish_now(number) else {
@@ -130,6 +139,9 @@ impl World {
                 self.keep().at_least_once.insert(number, packet_id);
             }
             return true;
+        }
+        if !matches!(self.phase(), Phase::Up { .. }) {
+            return false;
         }
         match self.rig.session.reserve(TicketKey(number)) {
             Ok(packet_id) => {

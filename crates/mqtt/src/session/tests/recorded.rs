@@ -448,36 +448,3 @@ fn a_release_while_leaving_is_for_the_next_connection() {
         b"\x30\x03\x00\x01z\x62\x02\x00\x01\xe0\x00"
     );
 }
-
-#[test]
-fn an_identifier_of_an_unknown_session_is_reserved_once_the_server_has_cleared_it() {
-    let mut rig = Rig::idle(options(OnSessionLoss::Resend));
-    let connect = connect_packet(false, 60);
-    rig.session.connect(&connect, rig.now).unwrap();
-    rig.write(usize::MAX);
-    rig.receive(&[0x20, 2, 1, 0]).unwrap();
-    while rig.session.next_output().is_some() {}
-    let stale = Err(Rejected::NoRoom(NoRoom::Stale));
-    for _ in 0..2 {
-        assert_eq!(rig.session.reserve(KEY), stale);
-    }
-    // Asked for once on a connection, some ahead.
-    let asked: Vec<u8> = (1..=16).flat_map(|id| [0x62, 2, 0, id]).collect();
-    assert_eq!(rig.write(usize::MAX), asked);
-    rig.receive(&[0x70, 2, 0, 2]).unwrap();
-    assert_eq!(rig.session.reserve(KEY), stale);
-    rig.receive(&[0x70, 2, 0, 1]).unwrap();
-    let first = rig.session.reserve(KEY).unwrap();
-    assert_eq!(first.get(), 1);
-    // The next connection asks again for what was not answered.
-    begin_again(&mut rig);
-    assert_eq!(rig.session.reserve(TicketKey(2)).unwrap().get(), 2);
-    assert_eq!(rig.session.reserve(TicketKey(3)), stale);
-    assert_eq!(rig.write(usize::MAX)[..4], [0x62, 2, 0, 3]);
-    publish_reserved(&mut rig, "a", first, 1).unwrap();
-    assert_eq!(rig.write(usize::MAX)[0], 0x34);
-}
-
-fn begin_again(rig: &mut Rig) {
-    assert_eq!(reconnect(rig, true), []);
-}

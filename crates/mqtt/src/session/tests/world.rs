@@ -130,7 +130,7 @@ impl World {
         let number = self.messages.len() as u32;
         self.messages.push(message);
         let is_admitted = if self.keeper.is_some() {
-            self.admit_waiting() && self.admit(number)
+            self.admit_waiting_or_wait(number)
         } else {
             self.publish_now(number).is_some()
         };
@@ -446,6 +446,8 @@ impl World {
                 moved = true;
             }
             moved |= self.keeper.is_some() && self.record(usize::MAX);
+            // An identifier may have been asked for.
+            moved |= self.write(usize::MAX) > 0;
             if !moved {
                 return;
             }
