@@ -19,23 +19,27 @@ use crate::harness::{
     pubrec, pubrel, unreachable_broker,
 };
 
-const SECOND: Duration = Duration::from_secs(1);
-const ACKED: Outcome = Outcome::Acked { maybe_twice: false };
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const ACKED: Outcome = Outcome::Acked { maybe_twice: false };
 
 /// A store in memory that plays a disk: a record is durable a while after it was appended.
 #[derive(Clone)]
-struct SlowDisk(Rc<Slow>);
+pub(crate) struct SlowDisk(Rc<Slow>);
 
-struct Slow {
+pub(crate) struct Slow {
     memory: Memory,
     takes: Duration,
     durable: Cell<StorePos>,
     work: Event,
     committed: Event,
+    /// How many more reads fail.
+    failing_reads: Cell<u32>,
+    /// A message that cannot be read.
+    bad: Cell<Option<StorePos>>,
 }
 
 impl SlowDisk {
-    fn new(takes: Duration) -> Self {
+    pub(crate) fn new(takes: Duration) -> Self {
         Self::with(takes, Memory::default())
     }
 
@@ -47,7 +51,21 @@ impl SlowDisk {
             durable,
             work: Event::new(),
             committed: Event::new(),
+            failing_reads: Cell::new(0),
+            bad: Cell::new(None),
         }))
+    }
+
+    /// Lets the next reads fail.
+    pub(crate) fn fail_reads(&self, count: u32) {
+        self.0.failing_reads.set(count);
+    }
+
+    /// Lets each read of the message that was published first fail.
+    pub(crate) fn fail_reads_of_first(&self) {
+        let recovered = self.recovered();
+        let all = recovered.in_flight.iter().chain(&recovered.queued);
+        self.0.bad.set(all.map(|stored| stored.pos).min());
     }
 }
 
@@ -103,7 +121,13 @@ impl Store for SlowDisk {
     }
 
     fn read(&self, message: StorePos) -> io::Result<Option<StoredMessage>> {
+        const EIO: i32 = 5;
         fiber::yield_now()?;
+        let left = self.0.failing_reads.get();
+        self.0.failing_reads.set(left.saturating_sub(1));
+        if left > 0 || self.0.bad.get() == Some(message) {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         self.0.memory.read(message)
     }
 
@@ -116,18 +140,18 @@ impl Store for SlowDisk {
     }
 }
 
-fn qos_1(payload: &[u8], number: u16, dup: bool) -> PacketRef<'_> {
+pub(crate) fn qos_1(payload: &[u8], number: u16, dup: bool) -> PacketRef<'_> {
     let packet_id = id(number);
     publish("m", payload, Delivery::AtLeastOnce { packet_id, dup })
 }
 
-fn qos_2(payload: &[u8], number: u16, dup: bool) -> PacketRef<'_> {
+pub(crate) fn qos_2(payload: &[u8], number: u16, dup: bool) -> PacketRef<'_> {
     let packet_id = id(number);
     publish("m", payload, Delivery::ExactlyOnce { packet_id, dup })
 }
 
 /// Acknowledges what comes until the client leaves; returns the payloads in order.
-fn take_all(broker: &mut Broker) -> Vec<String> {
+pub(crate) fn take_all(broker: &mut Broker) -> Vec<String> {
     let mut came = Vec::new();
     loop {
         let answer = broker.receive(|packet| match packet {
@@ -150,13 +174,13 @@ fn take_all(broker: &mut Broker) -> Vec<String> {
     }
 }
 
-fn message(client: &Client, payload: &str, qos: QoS, wait: Wait) -> Ticket {
+pub(crate) fn message(client: &Client, payload: &str, qos: QoS, wait: Wait) -> Ticket {
     let publish = Publish::to("m", payload).qos(qos);
     client.publish(publish.wait(wait)).unwrap()
 }
 
 /// Publishes with nobody to send it to, and lets the client go.
-fn publish_in_vain(store: &SlowDisk, body: impl FnOnce(&Client)) {
+pub(crate) fn publish_in_vain(store: &SlowDisk, body: impl FnOnce(&Client)) {
     let options = options().store(store.clone());
     let client = Client::open_by(|| Err(unreachable_broker()), options).unwrap();
     body(&client);

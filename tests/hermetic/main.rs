@@ -47,6 +47,7 @@ mod publishing;
 mod reconnect;
 mod remote;
 mod requests;
+mod restarts;
 mod resubscribing;
 mod room;
 mod store;

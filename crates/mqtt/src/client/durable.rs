@@ -13,15 +13,16 @@
 //! was handled (4.3.3-2), that its identifier is free again. What needs no such care, QoS 1 and
 //! acknowledgements that came, is recorded without being waited for. Nothing here waits.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::gates::{Content, Gate, Gated, Reserved};
+use super::restore::Restored;
 use super::shared::State;
 use super::ticket::Outcome;
 use crate::packet::{PacketId, QoS};
 use crate::session::{Outgoing, TicketKey};
-use crate::store::{DoneCause, Record, Store, StorePos};
+use crate::store::{DoneCause, Record, Report, Store, StorePos};
 use crate::time::Time;
 
 /// A client's side of its store.
@@ -38,6 +39,12 @@ pub(super) struct Durable {
     /// QoS 2 messages whose identifier is recorded, and that wait for room in the log or for a
     /// connection.
     pub(super) recorded: VecDeque<Reserved>,
+    /// Messages of an earlier process that are to be sent again, in order and before all others.
+    pub(super) restored: VecDeque<Restored>,
+    /// Messages whose content is lost: the broker is to let go of what it has of them.
+    pub(super) lost: BTreeSet<TicketKey>,
+    /// What the program is to be told of, once it may listen.
+    pub(super) reports: Vec<Report>,
     /// The slots of stored messages that have one.
     slots: BTreeMap<StorePos, TicketKey>,
 }
@@ -75,6 +82,9 @@ impl Durable {
             gates: VecDeque::new(),
             held: Vec::new(),
             recorded: VecDeque::new(),
+            restored: VecDeque::new(),
+            lost: BTreeSet::new(),
+            reports: Vec::new(),
             slots: BTreeMap::new(),
         }
     }
@@ -107,13 +117,17 @@ impl Durable {
     pub(super) fn waiting(&self) -> usize {
         let gates = self.gates.iter().chain(&self.held);
         let gated = gates.filter(|gate| matches!(gate.what, Gated::Publish(_)));
-        self.queues.iter().map(VecDeque::len).sum::<usize>() + gated.count() + self.recorded.len()
+        let queued: usize = self.queues.iter().map(VecDeque::len).sum();
+        queued + gated.count() + self.recorded.len() + self.restored.len()
     }
 
     /// Lets the feeder look for room if it has use for it.
     #[inline]
     pub(super) fn room(&self) {
-        if !self.recorded.is_empty() || self.queues.iter().any(|queue| !queue.is_empty()) {
+        if !(self.recorded.is_empty()
+            && self.restored.is_empty()
+            && self.queues.iter().all(VecDeque::is_empty))
+        {
             self.feed.set();
         }
     }
@@ -255,14 +269,22 @@ impl State {
         let Some(message) = self.tickets.stored(key) else {
             return;
         };
+        let is_lost = |durable: &Durable| durable.lost.contains(&key);
+        let cause = match cause {
+            // That of its content nobody has.
+            DoneCause::Acked { .. } if self.durable.as_ref().is_some_and(is_lost) => {
+                DoneCause::Dropped
+            }
+            cause => cause,
+        };
         if let Some(durable) = &mut self.durable {
-            let key = None;
             durable.append(&Record::Done {
                 message,
                 cause,
-                key,
+                key: None,
             });
             durable.slots.remove(&message);
+            durable.lost.remove(&key);
         }
         self.tickets.settle(key, outcome_of(cause));
         self.wake_for_all_room();

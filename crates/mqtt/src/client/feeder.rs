@@ -1,21 +1,16 @@
 //! The fibers of a client with a store: one writes to the disk, one lets go what the disk is sure of,
 //! and one gives stored messages their turn.
 
-use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::{FiberBuilder, Stopped};
 
-use super::durable::Turn;
 use super::event::Event;
 use super::room::Room;
 use super::shared::{Shared, State, now};
-use crate::packet::QoS;
-use crate::store::{Store, StorePos, StoredMessage};
-
-/// How long until a message that could not be read is read again.
-const READ_RETRY_PAUSE: Duration = Duration::from_secs(1);
+use super::turns::feed;
+use crate::store::{Report, Store};
 
 /// How long the store may take at the end of its client.
 const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -104,85 +99,20 @@ fn open_gates(shared: &Rc<Shared>, store: &dyn Store) -> Result<(), Stopped> {
 }
 
 fn tell_reports(state: &mut State, store: &dyn Store) {
-    while let Some(report) = store.next_report() {
-        log::warn!("the message store: {report}");
-        state.events.push(Event::Store { report });
-    }
-}
-
-/// Gives messages their turn, in the order in which they were published at their QoS.
-fn feed(shared: &Rc<Shared>, store: &dyn Store) -> Result<(), Stopped> {
-    let Some(event) = feed_of(shared) else {
-        return Ok(());
-    };
-    loop {
-        event.wait()?;
-        event.clear();
-        shared.state().send_recorded();
-        let mut waiting = None;
-        while let Some((pos, qos)) = next(shared, waiting) {
-            let turn = match store.read(pos) {
-                Ok(Some(message)) => take_turn(shared, qos, pos, &message),
-                Ok(None) => {
-                    shared.state().give_up_first(qos, pos);
-                    Turn::Taken
-                }
-                Err(error) => unreadable(shared, qos, pos, error)?,
-            };
-            if turn == Turn::Waits {
-                if waiting.is_some() {
-                    break;
-                }
-                // Those of the other QoS need not wait for it.
-                waiting = Some(qos);
-            }
-        }
-        shared.wake.set();
-    }
-}
-
-fn feed_of(shared: &Shared) -> Option<Rc<fiber::Event>> {
-    let state = shared.state();
-    let durable = state.durable.as_ref()?;
-    Some(Rc::clone(&durable.feed))
-}
-
-/// The message that was published first of those that there is room for; without those of the QoS that
-/// is `waiting`.
-fn next(shared: &Shared, waiting: Option<QoS>) -> Option<(StorePos, QoS)> {
-    let state = shared.state();
-    let durable = state.durable.as_ref()?;
-    let both = [QoS::AtLeastOnce, QoS::ExactlyOnce].into_iter();
-    let there = both.filter(|qos| Some(*qos) != waiting && state.has_turn(*qos));
-    let first = there.filter_map(|qos| Some((durable.first(qos)?, qos)));
-    first.min_by_key(|(pos, _)| *pos)
-}
-
-fn take_turn(shared: &Shared, qos: QoS, pos: StorePos, message: &StoredMessage) -> Turn {
-    let mut state = shared.state();
-    let is_next = state
+    let ours = state
         .durable
-        .as_ref()
-        .is_some_and(|durable| durable.is_next(qos, pos));
-    if !is_next {
-        // It got another place while it was read.
-        return Turn::Taken;
+        .as_mut()
+        .map(|it| std::mem::take(&mut it.reports));
+    for report in ours.into_iter().flatten() {
+        tell(state, report);
     }
-    state.take_turn(message.outgoing(), now())
+    while let Some(report) = store.next_report() {
+        tell(state, report);
+    }
 }
 
-fn unreadable(shared: &Shared, qos: QoS, pos: StorePos, error: io::Error) -> Result<Turn, Stopped> {
-    if let Some(stopped) = fiber::cause(&error) {
-        return Err(stopped);
-    }
-    log::error!("a stored message cannot be read: {error}");
-    if error.kind() == io::ErrorKind::InvalidData {
-        shared.state().give_up_first(qos, pos);
-        return Ok(Turn::Taken);
-    }
-    fiber::sleep(READ_RETRY_PAUSE)?;
-    if let Some(durable) = &shared.state().durable {
-        durable.room();
-    }
-    Ok(Turn::Waits)
+/// Tells the program of something about the store.
+pub(super) fn tell(state: &mut State, report: Report) {
+    log::warn!("the message store: {report}");
+    state.events.push(Event::Store { report });
 }

@@ -133,6 +133,9 @@ impl State {
         else {
             return;
         };
+        if !durable.restored.is_empty() {
+            return;
+        }
         while let Some(reserved) = durable.recorded.front() {
             let Reserved { packet_id, key, .. } = *reserved;
             let outgoing = reserved.content.outgoing();
@@ -209,5 +212,6 @@ impl State {
                 durable.queue_again(QoS::ExactlyOnce, pos, maybe_sent);
             }
         }
+        self.take_back_restored();
     }
 }

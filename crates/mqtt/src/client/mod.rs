@@ -41,6 +41,7 @@ mod stored;
 mod subscribe;
 mod subscription;
 mod ticket;
+mod turns;
 
 use std::fmt;
 use std::rc::Rc;

@@ -1,93 +1,251 @@
 //! What an earlier client left in the store goes back into the session.
+//!
+//! Nothing of it is a reason not to start. What was in flight goes into the log as far as there is
+//! room; from the first message on that finds none, or that cannot be read now, the messages keep
+//! their identifiers and are sent again by the feeder, in order and before all others.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 
 use super::error::Error;
 use super::feeder::store_of;
 use super::shared::{Shared, State};
-use crate::packet::QoS;
-use crate::store::{DoneCause, StorePos, StoredMessage};
+use crate::packet::{PacketId, QoS};
+use crate::session::{NoRoom, Outgoing, Rejected, TicketKey};
+use crate::store::{DoneCause, Report, StorePos, Stored};
+
+/// A message that was in flight in an earlier process and is not in the log yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Restored {
+    pub(super) pos: StorePos,
+    pub(super) qos: QoS,
+    pub(super) packet_id: PacketId,
+    pub(super) key: TicketKey,
+}
 
 /// Puts what the store knows of the session into the client. Yields while messages are read.
 ///
 /// # Errors
-/// What the disk answered; a message whose content is damaged is left out, and given up.
+/// The wait for the disk ended early.
 pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
     let Some(store) = store_of(shared) else {
         return Ok(());
     };
-    let mut contents = BTreeMap::new();
-    for stored in store.recovered().in_flight {
-        match store.read(stored.pos) {
-            Ok(Some(message)) => {
-                contents.insert(stored.pos, message);
+    let recovered = store.recovered();
+    for packet_id in recovered.received {
+        shared.state().session.restore_received(packet_id);
+    }
+    for stored in recovered.released {
+        shared.state().restore_release(stored);
+    }
+    let mut in_flight = recovered.in_flight.into_iter();
+    for stored in in_flight.by_ref() {
+        let is_restored = match store.read(stored.pos) {
+            Ok(Some(message)) => shared.state().restore_publish(stored, message.outgoing()),
+            Ok(None) => {
+                shared.state().restore_damaged(stored);
+                true
             }
-            Ok(None) => {}
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                log::error!("a message in flight cannot be read, and is given up: {error}");
-            }
-            Err(error) => return Err(Error::Store(error)),
+            Err(error) => match fiber::cause(&error) {
+                Some(stopped) => return Err(stopped.into()),
+                None if error.kind() == io::ErrorKind::InvalidData => {
+                    shared.state().restore_damaged(stored);
+                    true
+                }
+                None => {
+                    let report = Report::ReadFailed(error.kind());
+                    shared.state().report_later(report);
+                    false
+                }
+            },
+        };
+        if !is_restored {
+            shared.state().restore_later(stored);
+            break;
         }
     }
-    shared.state().restore(&contents);
+    let mut state = shared.state();
+    for stored in in_flight {
+        state.restore_later(stored);
+    }
+    for stored in recovered.queued {
+        if let Some(durable) = &mut state.durable {
+            durable.queue(stored.qos, stored.pos, stored.maybe_sent);
+        }
+    }
     Ok(())
 }
 
 impl State {
-    /// Puts what the store knows of the session into it; `contents` are those of the messages that
-    /// were in flight.
-    pub(super) fn restore(&mut self, contents: &BTreeMap<StorePos, StoredMessage>) {
-        let Some(durable) = &self.durable else { return };
-        let recovered = durable.store.recovered();
-        for packet_id in recovered.received {
-            self.session.restore_received(packet_id);
+    /// Has the program told when it can be.
+    fn report_later(&mut self, report: Report) {
+        if let Some(durable) = &mut self.durable {
+            durable.reports.push(report);
         }
-        let mut again = Vec::new();
-        let released = recovered.released.into_iter().map(|stored| (stored, true));
-        let in_flight = recovered
-            .in_flight
-            .into_iter()
-            .map(|stored| (stored, false));
-        for (stored, is_released) in released.chain(in_flight) {
-            let Some(packet_id) = stored.packet_id else {
-                continue;
-            };
-            let key = self.stored_slot(stored.pos, stored.maybe_sent);
-            let Self { session, log, .. } = self;
-            let restored = if is_released {
-                session.restore_release(packet_id, key, log)
-            } else if let Some(content) = contents.get(&stored.pos) {
-                session.restore_publish(content.outgoing(), packet_id, key, log)
-            } else if stored.qos == QoS::ExactlyOnce {
-                // The broker may hold it under this identifier, and is to let it go.
-                session.restore_release(packet_id, key, log)
-            } else {
-                self.settle_stored(key, DoneCause::Dropped);
-                continue;
-            };
-            match restored {
-                Ok(admitted) => {
-                    if stored.qos == QoS::ExactlyOnce {
-                        self.tickets.begin_exactly_once(key);
-                    }
-                    self.tickets.admitted(key, admitted.end);
-                }
-                Err(error) => {
-                    log::error!("a message in flight could not be restored: {error}");
-                    again.push(stored);
-                }
+    }
+
+    /// Puts a message whose PUBREC was recorded back into the session.
+    fn restore_release(&mut self, stored: Stored) {
+        let Some(packet_id) = stored.packet_id else {
+            return;
+        };
+        let key = self.stored_slot(stored.pos, stored.maybe_sent);
+        let restored = self.session.restore_release(packet_id, key, &mut self.log);
+        match restored {
+            Ok(admitted) => {
+                self.tickets.begin_exactly_once(key);
+                self.tickets.admitted(key, admitted.end);
             }
+            Err(error) => self.publish_anew(stored, &error),
         }
+    }
+
+    /// Puts a message back in flight; false if there is no room for it in the log.
+    fn restore_publish(&mut self, stored: Stored, outgoing: Outgoing<'_>) -> bool {
+        let Some(packet_id) = stored.packet_id else {
+            return true;
+        };
+        let key = self.stored_slot(stored.pos, stored.maybe_sent);
+        let Self { session, log, .. } = self;
+        match session.restore_publish(outgoing, packet_id, key, log) {
+            Ok(admitted) => {
+                if stored.qos == QoS::ExactlyOnce {
+                    self.tickets.begin_exactly_once(key);
+                }
+                self.tickets.admitted(key, admitted.end);
+            }
+            Err(Rejected::NoRoom(NoRoom::Log(_))) => return false,
+            Err(error) => self.publish_anew(stored, &error),
+        }
+        true
+    }
+
+    /// Keeps the identifier of a message that is to be sent again later.
+    fn restore_later(&mut self, stored: Stored) {
+        let Some(packet_id) = stored.packet_id else {
+            return;
+        };
+        let (pos, qos) = (stored.pos, stored.qos);
+        let key = self.stored_slot(pos, stored.maybe_sent);
+        let Self { session, log, .. } = self;
+        if let Err(error) = session.restore_reserved(qos, packet_id, key, log) {
+            return self.publish_anew(stored, &error);
+        }
+        if qos == QoS::ExactlyOnce {
+            self.tickets.begin_exactly_once(key);
+        }
+        if let Some(durable) = &mut self.durable {
+            durable.restored.push_back(Restored {
+                pos,
+                qos,
+                packet_id,
+                key,
+            });
+        }
+    }
+
+    /// Gives up a message that was in flight and whose content is lost.
+    fn restore_damaged(&mut self, stored: Stored) {
+        let message = stored.pos;
+        log::error!("message {message} was in flight and cannot be read: it is given up");
+        self.report_later(Report::MessageDamaged { message });
+        let key = self.stored_slot(message, stored.maybe_sent);
+        if stored.qos != QoS::ExactlyOnce {
+            return self.settle_stored(key, DoneCause::Dropped);
+        }
+        // The broker may hold it under this identifier, and is to let it go.
+        if let Some(durable) = &mut self.durable {
+            durable.lost.insert(key);
+        }
+        self.restore_release(stored);
+    }
+
+    /// Publishes a message again that cannot go on where it was.
+    fn publish_anew(&mut self, stored: Stored, error: &Rejected) {
+        log::error!("a message in flight could not be restored: {error}");
+        if let Some(durable) = &mut self.durable {
+            durable.queue_again(stored.qos, stored.pos, true);
+        }
+    }
+
+    /// Sends the first message again that was in flight in an earlier process; false where there is no
+    /// room for it yet.
+    pub(super) fn send_again(&mut self, pos: StorePos, outgoing: Outgoing<'_>) -> bool {
+        let Self {
+            session,
+            log,
+            durable: Some(durable),
+            ..
+        } = self
+        else {
+            return false;
+        };
+        let Some(&Restored { packet_id, key, .. }) =
+            durable.restored.front().filter(|it| it.pos == pos)
+        else {
+            // The session was lost meanwhile.
+            return true;
+        };
+        match session.publish_reserved(outgoing, packet_id, key, log) {
+            Ok(admitted) => {
+                self.tickets.admitted(key, admitted.end);
+                durable.restored.pop_front();
+                true
+            }
+            Err(Rejected::Argument(error)) => {
+                log::error!("a message in flight cannot be sent again: {error}");
+                self.give_up_restored(pos);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Gives the first message up that was in flight in an earlier process and cannot be sent again.
+    pub(super) fn give_up_restored(&mut self, pos: StorePos) {
         let Some(durable) = &mut self.durable else {
             return;
         };
-        for stored in recovered.queued {
-            durable.queue(stored.qos, stored.pos, stored.maybe_sent);
+        if durable.restored.front().is_none_or(|it| it.pos != pos) {
+            return;
         }
-        for stored in again {
-            durable.queue_again(stored.qos, stored.pos, true);
+        let Some(restored) = durable.restored.pop_front() else {
+            return;
+        };
+        let Restored { packet_id, key, .. } = restored;
+        if restored.qos != QoS::ExactlyOnce {
+            self.session.unreserve(packet_id);
+            return self.settle_stored(key, DoneCause::Dropped);
+        }
+        // The broker may hold it under this identifier, and is to let it go.
+        if let Some(end) = self.session.release_reserved(packet_id, key, &mut self.log) {
+            self.tickets.admitted(key, end);
+            durable.lost.insert(key);
+        }
+    }
+
+    /// Takes back what was to be sent again, because the broker has lost the session.
+    pub(super) fn take_back_restored(&mut self) {
+        let restored = match &mut self.durable {
+            Some(durable) => std::mem::take(&mut durable.restored),
+            None => return,
+        };
+        for Restored {
+            pos,
+            qos,
+            packet_id,
+            key,
+        } in restored
+        {
+            self.session.unreserve(packet_id);
+            if qos == QoS::ExactlyOnce && self.session.gives_up() {
+                self.settle_stored(key, DoneCause::SessionLost);
+                continue;
+            }
+            let maybe_sent = self.tickets.hand_back(key, true);
+            if let Some(durable) = &mut self.durable {
+                durable.queue_again(qos, pos, maybe_sent);
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use super::Session;
 use super::command::{Admitted, Outgoing, TicketKey};
 use super::error::{ArgumentError, NoRoom, Rejected};
 use super::handle::Effect;
-use super::in_flight::{RELEASE_LEN, ToRecord};
+use super::in_flight::{Exchange, RELEASE_LEN, ToRecord};
 use super::inbound::AckToken;
 use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::{Delivery, PacketId, PubRel, Publish, QoS};
@@ -53,7 +53,8 @@ impl Session {
     }
 
     /// Publishes the QoS 2 message for which the identifier was reserved under this key; otherwise as
-    /// [`Session::publish`].
+    /// [`Session::publish`]. One that was restored, by [`Session::restore_reserved`], is sent with DUP,
+    /// and may be of QoS 1.
     ///
     /// # Errors
     /// [`ArgumentError::QoS`] and [`ArgumentError::NotReserved`]; as [`Session::publish`], without
@@ -65,29 +66,62 @@ impl Session {
         key: TicketKey,
         log: &mut OutboundLog,
     ) -> Result<Admitted, Rejected> {
-        if message.qos != QoS::ExactlyOnce {
-            return Err(ArgumentError::QoS { found: message.qos }.into());
-        }
-        let version = self.options.version;
-        let delivery = Delivery::ExactlyOnce {
-            packet_id,
-            dup: false,
+        let dup = self.in_flight.is_restored(packet_id);
+        let (delivery, exchange, spare) = match message.qos {
+            QoS::ExactlyOnce => (
+                Delivery::ExactlyOnce { packet_id, dup },
+                Exchange::ExactlyOnce,
+                RELEASE_LEN,
+            ),
+            QoS::AtLeastOnce if dup => (
+                Delivery::AtLeastOnce { packet_id, dup },
+                Exchange::AtLeastOnce,
+                0,
+            ),
+            found => return Err(ArgumentError::QoS { found }.into()),
         };
+        let version = self.options.version;
         let (topic, payload) = (message.topic, message.payload);
         let packet = Publish::new(version, topic, payload, delivery, message.retain)?;
         if !self.in_flight.is_reserved(packet_id, key) {
             return Err(ArgumentError::NotReserved { packet_id }.into());
         }
         let len = packet.encoded_len(version);
-        self.check_admission(len, RELEASE_LEN, log)?;
+        self.check_admission(len, spare, log)?;
         let start = log.tail();
-        packet.encode(version, self.log_room(len, RELEASE_LEN, log)?);
-        self.in_flight.publish_reserved(packet_id, start, len, key);
-        self.before_exactly_once(packet_id);
+        packet.encode(version, self.log_room(len, spare, log)?);
+        self.in_flight
+            .publish_reserved(packet_id, exchange, start, len, key);
+        if exchange == Exchange::ExactlyOnce {
+            self.before_exactly_once(packet_id);
+        }
         Ok(Admitted {
             end: log.tail(),
             packet_id: Some(packet_id),
         })
+    }
+
+    /// Sends PUBREL instead of the QoS 2 message for which the identifier was reserved under this
+    /// key, because the message is lost: what the server may have of it is to come to an end. Returns
+    /// where the packet ends; `None` if it is not reserved.
+    pub fn release_reserved(
+        &mut self,
+        packet_id: PacketId,
+        key: TicketKey,
+        log: &mut OutboundLog,
+    ) -> Option<LogOffset> {
+        if !self.in_flight.is_reserved(packet_id, key) {
+            return None;
+        }
+        let version = self.options.version;
+        let pubrel = PubRel::new(packet_id);
+        let (start, len) = (log.tail(), pubrel.encoded_len(version));
+        pubrel.encode(version, log.reserve_beyond(len));
+        let exchange = Exchange::Release { kept: false };
+        self.in_flight
+            .publish_reserved(packet_id, exchange, start, len, key);
+        self.urgent = log.tail();
+        Some(log.tail())
     }
 
     /// Gives a reserved identifier back, under which nothing was sent; nothing happens if it is not

@@ -90,6 +90,30 @@ impl Session {
         })
     }
 
+    /// Keeps the identifier of a QoS 1 or 2 message that was in flight and cannot be sent again yet,
+    /// for want of room in the log or of its content: [`Session::publish_reserved`] does that later.
+    /// A PUBREC that comes before is ignored, for the server says it again.
+    ///
+    /// # Errors
+    /// As [`Session::restore_publish`], but for what is about the content.
+    pub fn restore_reserved(
+        &mut self,
+        qos: QoS,
+        packet_id: PacketId,
+        key: TicketKey,
+        log: &OutboundLog,
+    ) -> Result<(), Rejected> {
+        if qos == QoS::AtMostOnce {
+            return Err(ArgumentError::QoS { found: qos }.into());
+        }
+        self.check_restore(packet_id, 0, 0, log)?;
+        self.in_flight.restore_reserved(packet_id, key);
+        if qos == QoS::ExactlyOnce {
+            self.restored.push(packet_id);
+        }
+        Ok(())
+    }
+
     /// Remembers a QoS 2 message that an earlier process has received and handled: sent again it is
     /// answered and not delivered.
     pub fn restore_received(&mut self, packet_id: PacketId) {

@@ -156,6 +156,13 @@ impl Session {
         self.received.len()
     }
 
+    /// Tells whether QoS 2 messages in flight are given up with the session
+    /// ([`OnSessionLoss::Finish`]).
+    #[must_use]
+    pub fn gives_up(&self) -> bool {
+        self.options.on_session_loss == OnSessionLoss::Finish
+    }
+
     /// Returns the counters.
     #[must_use]
     pub const fn counters(&self) -> Counters {

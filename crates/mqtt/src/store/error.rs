@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use super::pos::StorePos;
 use super::record::RECORD_BYTES_MAX;
 
 /// Why a record was not taken. Nothing has changed then.
@@ -134,6 +135,14 @@ pub enum Report {
     SyncFailed(io::ErrorKind),
     /// Writing failed. It is tried again, to another file.
     WriteFailed(io::ErrorKind),
+    /// A stored message could not be read. It is tried again, later and later.
+    ReadFailed(io::ErrorKind),
+    /// The content of a stored message is damaged, or could not be read again and again while others
+    /// could: the message is given up.
+    MessageDamaged {
+        /// Its name in the store.
+        message: StorePos,
+    },
     /// A file that is not needed could not be removed, or what is needed of it not be read. It is
     /// tried again with the next commit.
     CleanUpFailed(io::ErrorKind),
@@ -177,6 +186,10 @@ impl fmt::Display for Report {
                 "the disk could not make sure of what was written: {kind}"
             ),
             Self::WriteFailed(kind) => write!(f, "writing failed: {kind}"),
+            Self::ReadFailed(kind) => write!(f, "a stored message could not be read: {kind}"),
+            Self::MessageDamaged { message } => {
+                write!(f, "message {message} cannot be read and is given up")
+            }
             Self::CleanUpFailed(kind) => write!(f, "cleaning up failed: {kind}"),
             Self::DiskFull => f.write_str("the disk is full"),
             Self::DiskHasRoom => f.write_str("the disk has room again"),

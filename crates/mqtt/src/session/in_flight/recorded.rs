@@ -51,6 +51,22 @@ impl InFlight {
             .is_some_and(|entry| entry.exchange == Exchange::Reserved && entry.key == key)
     }
 
+    /// Takes the identifier of a message of an earlier process, which is free.
+    pub(in crate::session) fn restore_reserved(&mut self, packet_id: PacketId, key: TicketKey) {
+        self.make_slot(packet_id);
+        self.reserve(packet_id, key);
+        let slot = self.slot(packet_id);
+        if let Some(entry) = &mut self.slots[slot] {
+            entry.arrived = true;
+        }
+    }
+
+    /// Tells whether the identifier is reserved for a message that may have come to the server.
+    pub(in crate::session) fn is_restored(&self, packet_id: PacketId) -> bool {
+        self.any_entry(packet_id)
+            .is_some_and(|entry| entry.exchange == Exchange::Reserved && entry.arrived)
+    }
+
     /// Frees an identifier; `false` if it is not reserved.
     pub(in crate::session) fn unreserve(&mut self, packet_id: PacketId) -> bool {
         let slot = self.slot(packet_id);
@@ -68,17 +84,22 @@ impl InFlight {
         taken.is_some()
     }
 
-    /// Enters the message of `len` bytes at `start` under its identifier, which is reserved.
+    /// Enters the packet of `len` bytes at `start` under its identifier, which is reserved.
     pub(in crate::session) fn publish_reserved(
         &mut self,
         packet_id: PacketId,
+        exchange: Exchange,
         start: LogOffset,
         len: usize,
         key: TicketKey,
     ) {
-        let next = self.next;
+        let (next, arrived) = (self.next, self.is_restored(packet_id));
         if self.unreserve(packet_id) {
-            self.insert(packet_id, Exchange::ExactlyOnce, start, len, key);
+            self.insert(packet_id, exchange, start, len, key);
+            let slot = self.slot(packet_id);
+            if let Some(entry) = &mut self.slots[slot] {
+                entry.arrived = arrived;
+            }
         }
         // Identifiers go on behind those that were given later.
         self.next = next;

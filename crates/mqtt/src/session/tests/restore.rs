@@ -1,6 +1,8 @@
 //! A new process goes on with the session of an earlier one.
 
-use super::recorded::{begin, exactly_once, handed_back, options, reconnect, release};
+use super::recorded::{
+    begin, exactly_once, handed_back, options, publish_reserved, reconnect, release,
+};
 use super::*;
 
 fn idle(on_session_loss: OnSessionLoss) -> Rig {
@@ -164,6 +166,67 @@ fn an_early_pubrec_is_taken_for_what_is_restored_and_no_other() {
         rig.write(usize::MAX),
         b"\x62\x02\x00\x11\x3a\x05\x00\x01a\x00\x11\x62\x02\x9c\x40\x62\x02\x00\x01"
     );
+}
+
+#[test]
+fn what_has_no_room_yet_is_sent_again_later_under_its_identifier() {
+    let mut rig = restored(OnSessionLoss::Resend);
+    let (session, log) = (&mut rig.session, &mut rig.log);
+    for (qos, number) in [(QoS::ExactlyOnce, 2), (QoS::AtLeastOnce, 3)] {
+        let key = TicketKey(number.into());
+        session.restore_reserved(qos, id(number), key, log).unwrap();
+        let packet_id = id(number);
+        let in_use = Err(ArgumentError::IdentifierInUse { packet_id }.into());
+        assert_eq!(session.restore_reserved(qos, packet_id, key, log), in_use);
+    }
+    begin(&mut rig, true);
+    assert_eq!(rig.write(usize::MAX), RESTORED);
+    // PUBREL would release a message that is sent again behind it.
+    assert_eq!(rig.receive(b"\x50\x02\x00\x02"), Ok(Effect::Nothing));
+    assert_eq!(rig.write(usize::MAX), b"");
+    publish_reserved(&mut rig, "c", id(2), 2).unwrap();
+    let message = Outgoing {
+        qos: QoS::AtLeastOnce,
+        ..exactly_once("d")
+    };
+    let (session, log) = (&mut rig.session, &mut rig.log);
+    session
+        .publish_reserved(message, id(3), TicketKey(3), log)
+        .unwrap();
+    assert_eq!(
+        rig.write(usize::MAX),
+        b"\x3c\x05\x00\x01c\x00\x02\x3a\x05\x00\x01d\x00\x03"
+    );
+    let recorded = Effect::Recorded {
+        key: TicketKey(2),
+        packet_id: id(2),
+    };
+    assert_eq!(rig.receive(b"\x50\x02\x00\x02"), Ok(recorded));
+    let twice = Effect::Completed {
+        key: TicketKey(3),
+        maybe_twice: true,
+    };
+    assert_eq!(rig.receive(b"\x40\x02\x00\x03"), Ok(twice));
+    assert_eq!(
+        reconnect(&mut rig, false).last(),
+        Some(&handed_back(2, true))
+    );
+}
+
+#[test]
+fn of_a_message_that_is_lost_the_server_lets_go() {
+    let mut rig = idle(OnSessionLoss::Resend);
+    let (session, log) = (&mut rig.session, &mut rig.log);
+    let (qos, key) = (QoS::ExactlyOnce, TicketKey(2));
+    session.restore_reserved(qos, id(2), key, log).unwrap();
+    begin(&mut rig, true);
+    let (session, log) = (&mut rig.session, &mut rig.log);
+    assert_eq!(session.release_reserved(id(2), TicketKey(3), log), None);
+    let end = session.release_reserved(id(2), key, log);
+    assert_eq!(end, Some(log.tail()));
+    assert_eq!(rig.write(usize::MAX), b"\x62\x02\x00\x02");
+    assert_eq!(rig.receive(b"\x70\x02\x00\x02"), Ok(completed(2)));
+    assert!(rig.log.is_empty());
 }
 
 #[test]

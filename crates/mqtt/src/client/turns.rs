@@ -1,0 +1,193 @@
+//! Stored messages get their turn, in the order in which they were published at their QoS; before
+//! them, those that were in flight in an earlier process.
+//!
+//! A message that cannot be read is read again, later and later, and holds back those behind it. When
+//! that has failed for about two minutes while others can be read, it is its part of the disk that is
+//! bad, and it is given up like one that is damaged.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use fiber::{Instant, Stopped};
+
+use super::durable::Turn;
+use super::feeder::tell;
+use super::shared::{Shared, State, now};
+use crate::packet::QoS;
+use crate::store::{Report, Store, StorePos, StoredMessage};
+
+/// How long until a message that could not be read is read again the first time; doubles each time.
+const READ_PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// The longest such pause.
+const READ_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// How often reading a message may fail before it is given up, if another can be read.
+const READ_ATTEMPTS_MAX: u32 = 8;
+
+/// Where a message waits for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// Among those that were in flight in an earlier process.
+    Again,
+    /// Among those of its QoS.
+    New(QoS),
+}
+
+/// A message that could not be read.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    attempts: u32,
+    /// When it is read again.
+    until: Instant,
+}
+
+/// By message: at most the first of each line.
+type Troubles = BTreeMap<StorePos, Trouble>;
+
+/// Gives messages their turn until it is stopped. Yields.
+pub(super) fn feed(shared: &Rc<Shared>, store: &dyn Store) -> Result<(), Stopped> {
+    let Some(event) = feed_of(shared) else {
+        return Ok(());
+    };
+    let mut troubles = Troubles::new();
+    loop {
+        // What is due and was not tried waits for something else.
+        let recent = Instant::now();
+        let pauses = troubles.values().map(|trouble| trouble.until - recent);
+        match pauses.filter(|pause| !pause.is_zero()).min() {
+            Some(pause) => {
+                if let Ok(waited) = fiber::timeout(pause, || event.wait()) {
+                    waited?;
+                }
+            }
+            None => event.wait()?,
+        }
+        event.clear();
+        troubles.retain(|pos, _| is_first(shared, *pos));
+        shared.state().send_recorded();
+        let mut waiting = Vec::new();
+        while let Some((line, pos)) = next(shared, &waiting, &troubles) {
+            let turn = match store.read(pos) {
+                Ok(Some(message)) => {
+                    troubles.remove(&pos);
+                    take_turn(shared, line, pos, &message)
+                }
+                Ok(None) => {
+                    give_up(shared, line, pos);
+                    Turn::Taken
+                }
+                Err(error) => unreadable(shared, store, (line, pos), &error, &mut troubles)?,
+            };
+            if turn == Turn::Waits {
+                // Those of the other QoS need not wait for it.
+                waiting.push(line);
+            }
+        }
+        shared.state().send_recorded();
+        shared.wake.set();
+    }
+}
+
+fn feed_of(shared: &Shared) -> Option<Rc<fiber::Event>> {
+    let state = shared.state();
+    let durable = state.durable.as_ref()?;
+    Some(Rc::clone(&durable.feed))
+}
+
+/// The message that goes first of those that there is room for; none of a line that is `waiting`.
+fn next(shared: &Shared, waiting: &[Line], troubles: &Troubles) -> Option<(Line, StorePos)> {
+    let state = shared.state();
+    let durable = state.durable.as_ref()?;
+    let recent = Instant::now();
+    let may_go = |line, pos: &StorePos| {
+        !waiting.contains(&line) && troubles.get(pos).is_none_or(|it| it.until <= recent)
+    };
+    if let Some(restored) = durable.restored.front() {
+        let is_there = state.is_up() && may_go(Line::Again, &restored.pos);
+        return is_there.then_some((Line::Again, restored.pos));
+    }
+    let both = [QoS::AtLeastOnce, QoS::ExactlyOnce].into_iter();
+    let there = both.filter(|qos| state.has_turn(*qos));
+    let first = there.filter_map(|qos| Some((Line::New(qos), durable.first(qos)?)));
+    first
+        .filter(|(line, pos)| may_go(*line, pos))
+        .min_by_key(|(_, pos)| *pos)
+}
+
+/// Whether a message is the first of its line.
+fn is_first(shared: &Shared, pos: StorePos) -> bool {
+    let state = shared.state();
+    state.durable.as_ref().is_some_and(|durable| {
+        let again = durable.restored.front().map(|restored| restored.pos);
+        let of = |qos| durable.first(qos);
+        [again, of(QoS::AtLeastOnce), of(QoS::ExactlyOnce)].contains(&Some(pos))
+    })
+}
+
+fn take_turn(shared: &Shared, line: Line, pos: StorePos, message: &StoredMessage) -> Turn {
+    let state = &mut *shared.state();
+    let qos = match line {
+        Line::Again => {
+            let is_taken = state.send_again(pos, message.outgoing());
+            return if is_taken { Turn::Taken } else { Turn::Waits };
+        }
+        Line::New(qos) => qos,
+    };
+    let durable = state.durable.as_ref();
+    if durable.is_none_or(|durable| !durable.is_next(qos, pos)) {
+        // It got another place while it was read.
+        return Turn::Taken;
+    }
+    state.take_turn(message.outgoing(), now())
+}
+
+fn unreadable(
+    shared: &Shared,
+    store: &dyn Store,
+    (line, pos): (Line, StorePos),
+    error: &io::Error,
+    troubles: &mut Troubles,
+) -> Result<Turn, Stopped> {
+    if let Some(stopped) = fiber::cause(error) {
+        return Err(stopped);
+    }
+    let attempts = troubles.get(&pos).map_or(0, |trouble| trouble.attempts) + 1;
+    let is_damaged = error.kind() == io::ErrorKind::InvalidData
+        || (attempts >= READ_ATTEMPTS_MAX && reads_another(store, pos)?);
+    if is_damaged {
+        troubles.remove(&pos);
+        give_up(shared, line, pos);
+        return Ok(Turn::Taken);
+    }
+    tell(&mut shared.state(), Report::ReadFailed(error.kind()));
+    let pause = READ_PAUSE_MIN.saturating_mul(1 << (attempts - 1).min(16));
+    let until = Instant::now() + pause.min(READ_PAUSE_MAX);
+    troubles.insert(pos, Trouble { attempts, until });
+    Ok(Turn::Waits)
+}
+
+/// Whether the disk can read, which another message shows.
+fn reads_another(store: &dyn Store, pos: StorePos) -> Result<bool, Stopped> {
+    let recovered = store.recovered();
+    let stored = recovered.in_flight.iter().chain(&recovered.queued).rev();
+    let Some(other) = stored.map(|stored| stored.pos).find(|other| *other != pos) else {
+        return Ok(false);
+    };
+    match store.read(other) {
+        Ok(found) => Ok(found.is_some()),
+        Err(error) => fiber::cause(&error).map_or(Ok(false), Err),
+    }
+}
+
+/// Gives a message up that cannot be read, and tells.
+fn give_up(shared: &Shared, line: Line, pos: StorePos) {
+    let state: &mut State = &mut shared.state();
+    tell(state, Report::MessageDamaged { message: pos });
+    match line {
+        Line::Again => state.give_up_restored(pos),
+        Line::New(qos) => state.give_up_first(qos, pos),
+    }
+}
