@@ -9,10 +9,11 @@ use std::time::Duration;
 use fiber::{Event, Stopped, sleep};
 use mqtt::packet::{Delivery, PacketRef};
 use mqtt::store::{
-    Key, KeyState, Level, Memory, Record, Recovered, Refused, Report, Store, StorePos,
+    ClaimError, Key, KeyState, Level, Memory, Record, Recovered, Refused, Report, Store, StorePos,
     StoredMessage,
 };
 use mqtt::{Client, Outcome, Publish, PublishError, QoS, Ticket, Wait, WaitCause};
+use safe_rt::Endpoint;
 
 use crate::harness::{
     Broker, answer_subscribe, expect_disconnect, id, options, play_open, puback, pubcomp, publish,
@@ -43,7 +44,7 @@ impl SlowDisk {
         Self::with(takes, Memory::default())
     }
 
-    fn with(takes: Duration, memory: Memory) -> Self {
+    pub(crate) fn with(takes: Duration, memory: Memory) -> Self {
         let durable = Cell::new(memory.appended());
         Self(Rc::new(Slow {
             memory,
@@ -70,6 +71,14 @@ impl SlowDisk {
 }
 
 impl Store for SlowDisk {
+    fn claim(&self, client_id: &str, endpoint: Option<&Endpoint>) -> Result<(), ClaimError> {
+        self.0.memory.claim(client_id, endpoint)
+    }
+
+    fn release(&self) {
+        self.0.memory.release();
+    }
+
     fn append(&self, record: &Record<'_>) -> Result<StorePos, Refused> {
         self.0.work.set();
         self.0.memory.append(record)

@@ -141,7 +141,7 @@ impl Device {
                     }
                     return (store, client);
                 }
-                Ok((_, Err(Error::Store(_)))) | Err(OpenError::Io(_)) => {}
+                Err(OpenError::Io(_)) => {}
                 Ok((_, Err(error))) => panic!("the client was not opened: {error}"),
                 Err(error) => panic!("the store was not opened: {error}"),
             }

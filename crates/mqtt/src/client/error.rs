@@ -11,6 +11,7 @@ use super::Remaining;
 use super::ticket::Ticket;
 use crate::packet::{ConnectReason, DecodeError, EncodeError};
 use crate::session::{ArgumentError, CloseCause, PeerError};
+use crate::store::ClaimError;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -197,8 +198,8 @@ pub enum Error {
     TooManyRequests,
     /// No fiber could be started for the connection.
     Spawn(SpawnError),
-    /// What was in flight could not be read from the store.
-    Store(io::Error),
+    /// The store cannot be that of the client.
+    Store(ClaimError),
     /// The connection could not be made; a program that dials returns it by `?`.
     Dial(safe_rt::Error),
     /// Reading a clock, a file or the like failed.
@@ -226,7 +227,7 @@ impl fmt::Display for Error {
             Self::AlreadyConnected => f.write_str("the client already had its connection"),
             Self::TooManyRequests => f.write_str("too many requests await their answers"),
             Self::Spawn(_) => f.write_str("no fiber could be started for the connection"),
-            Self::Store(_) => f.write_str("the messages in the store could not be read"),
+            Self::Store(error) => error.fmt(f),
             Self::Dial(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
         }
@@ -240,7 +241,8 @@ impl StdError for Error {
             Self::Wait(cause) => Some(cause),
             Self::Spawn(error) => Some(error),
             Self::Dial(error) => Some(error),
-            Self::Io(error) | Self::Store(error) => Some(error),
+            Self::Io(error) => Some(error),
+            Self::Store(error) => Some(error),
             Self::Refused(_)
             | Self::SubscribeRefused { .. }
             | Self::Unfinished(_)

@@ -1,12 +1,14 @@
 //! The fibers of a client with a store: one writes to the disk, one lets go what the disk is sure of,
 //! and one gives stored messages their turn.
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{FiberBuilder, Stopped};
+use fiber::{Canceller, FiberBuilder, JoinHandle, SpawnError, Stopped};
 
 use super::event::Event;
+use super::link::EndOnPanic;
 use super::room::Room;
 use super::shared::{Shared, State, now};
 use super::turns::feed;
@@ -18,35 +20,103 @@ const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many commits in a row may fail at the end of the client.
 const LAST_COMMIT_FAILURES_MAX: u32 = 2;
 
-/// Runs `body` with the fibers of the store beside it, and has everything durable at the end.
-pub(super) fn with_store<T>(shared: &Rc<Shared>, body: impl FnOnce() -> T) -> T {
-    let Some(store) = store_of(shared) else {
-        return body();
-    };
-    let value = fiber::scope(|scope| {
-        let spawned = [
-            FiberBuilder::new()
-                .name("mqtt-store")
-                .spawn_scoped(scope, || stopped(store.run())),
-            FiberBuilder::new()
-                .name("mqtt-gates")
-                .spawn_scoped(scope, || stopped(open_gates(shared, &*store))),
-            FiberBuilder::new()
-                .name("mqtt-feeder")
-                .spawn_scoped(scope, || stopped(feed(shared, &*store))),
-        ];
-        for error in spawned.into_iter().filter_map(Result::err) {
-            log::error!("a client with a store lacks one of its fibers: {error}");
+/// The fibers that see to the store of a client, until they are stopped or this is dropped.
+pub(super) struct StoreFibers {
+    fibers: Vec<JoinHandle<()>>,
+    stop: Rc<Stop>,
+}
+
+/// Ends them.
+#[derive(Default)]
+struct Stop {
+    is_over: Cell<bool>,
+    running: RefCell<Vec<Canceller>>,
+}
+
+impl Stop {
+    fn stop(&self) {
+        self.is_over.set(true);
+        for canceller in self.running.take() {
+            canceller.cancel();
         }
-        let value = body();
-        scope.cancel();
-        Ok::<_, Never>(value)
-    });
-    write_the_rest(shared);
-    match value {
-        Ok(value) => value,
-        Err(never) => match never {},
     }
+}
+
+impl Drop for StoreFibers {
+    fn drop(&mut self) {
+        self.stop.stop();
+    }
+}
+
+impl StoreFibers {
+    /// Starts the fibers of a client, none if it has no store. Without all of them nothing would come
+    /// of the store.
+    ///
+    /// # Errors
+    /// One could not be had.
+    pub(super) fn start(shared: &Rc<Shared>) -> Result<Self, SpawnError> {
+        let mut started = Self {
+            fibers: Vec::new(),
+            stop: Rc::default(),
+        };
+        if let Some(store) = store_of(shared) {
+            started.spawn("mqtt-store", shared, &store, |_, store| store.run())?;
+            started.spawn("mqtt-gates", shared, &store, open_gates)?;
+            started.spawn("mqtt-feeder", shared, &store, feed)?;
+        }
+        Ok(started)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        shared: &Rc<Shared>,
+        store: &Rc<dyn Store>,
+        body: fn(&Rc<Shared>, &dyn Store) -> Result<(), Stopped>,
+    ) -> Result<(), SpawnError> {
+        let (shared, store) = (Rc::clone(shared), Rc::clone(store));
+        let stop = Rc::clone(&self.stop);
+        let run = move || {
+            let _guard = EndOnPanic(&shared);
+            let ended = fiber::cancellable(|canceller| {
+                stop.running.borrow_mut().push(canceller.clone());
+                if stop.is_over.get() {
+                    return Ok(());
+                }
+                body(&shared, &*store)
+            });
+            // It ends with the client and never before.
+            let _ = ended;
+        };
+        self.fibers.push(FiberBuilder::new().name(name).spawn(run)?);
+        Ok(())
+    }
+
+    /// Ends them, and waits for that. Yields.
+    fn end(mut self) {
+        self.stop.stop();
+        let mut fibers = std::mem::take(&mut self.fibers);
+        let join = || {
+            for fiber in &mut fibers {
+                // A panic was told before.
+                let _ = fiber.join();
+            }
+        };
+        // One that the disk holds up ends by itself.
+        let _ = fiber::shield(LAST_COMMIT_TIMEOUT, join);
+    }
+}
+
+/// Runs `body` with the fibers of the store beside it, and has everything durable at the end.
+pub(super) fn with_store<T>(
+    shared: &Rc<Shared>,
+    fibers: StoreFibers,
+    body: impl FnOnce() -> T,
+) -> T {
+    let value = body();
+    fibers.end();
+    write_the_rest(shared);
+    value
 }
 
 /// Has everything that was appended written, as far as that goes in time. Yields.
@@ -58,14 +128,6 @@ pub(super) fn write_the_rest(shared: &Shared) {
     if fiber::shield(LAST_COMMIT_TIMEOUT, last).is_err() {
         log::warn!("the store of the client was not written to the end in time");
     }
-}
-
-enum Never {}
-
-fn stopped(ended: Result<(), Stopped>) -> Result<(), Never> {
-    // It ends with the client and never before.
-    let _ = ended;
-    Ok(())
 }
 
 pub(super) fn store_of(shared: &Shared) -> Option<Rc<dyn Store>> {

@@ -21,7 +21,7 @@ use super::dialling::Dialler;
 use super::driver::{self, Served};
 use super::error::EndCause;
 use super::event::{self, Event};
-use super::feeder;
+use super::feeder::{self, StoreFibers};
 use super::handler;
 use super::poison::{Malformed, Poison};
 use super::remote;
@@ -57,12 +57,12 @@ pub(super) fn serve_one(shared: &Rc<Shared>, socket: Socket) {
 /// The body of the fiber of a client that makes its connections itself.
 ///
 /// `dial` is given the number of the endpoint, of so many.
-pub(super) fn serve<D>(shared: &Rc<Shared>, endpoints: usize, dial: D)
+pub(super) fn serve<D>(shared: &Rc<Shared>, store: StoreFibers, endpoints: usize, dial: D)
 where
     D: FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
 {
     let _guard = EndOnPanic(shared);
-    let cause = feeder::with_store(shared, || stay_connected(shared, endpoints, dial));
+    let cause = feeder::with_store(shared, store, || stay_connected(shared, endpoints, dial));
     finish(shared, cause);
     handle_the_rest(shared);
     feeder::write_the_rest(shared);
@@ -369,6 +369,9 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
         let is_kept = |pos| store.as_ref().is_some_and(|store| store.is_durable(pos));
         state.withdraw_stored(is_kept);
         state.tickets.settle_all(flushed, is_kept);
+        if let Some(durable) = &state.durable {
+            durable.store.release();
+        }
         for (_, fate) in std::mem::take(&mut state.remote_unsent) {
             let waker = fate.settle(Ok(Outcome::Withdrawn));
             state.tickets.wakers.extend(waker);

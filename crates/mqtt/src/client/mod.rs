@@ -75,6 +75,7 @@ pub use self::subscribe::Subscribe;
 pub use self::subscription::{INBOUND_BYTES_MAX, QUEUED_OVERHEAD, SubscriptionId};
 pub use self::ticket::{Outcome, Ticket, Wait};
 
+use self::feeder::StoreFibers;
 use self::shared::{Shared, State, now};
 use crate::packet::ClientId;
 use crate::session::{ArgumentError, Phase};
@@ -163,23 +164,21 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Argument`] for settings that make no CONNECT, [`Error::Spawn`] without room for a
-    /// fiber and outside a runtime, [`Error::Store`] where the store cannot be read.
+    /// fiber and outside a runtime, [`Error::Store`] where the store is that of another client, or of
+    /// another broker.
     pub fn open(endpoint: &Endpoint, options: ClientOptions) -> Result<Self, Error> {
         let mut endpoints = vec![endpoint.clone()];
         endpoints.extend_from_slice(&options.fallbacks);
         let dial = options.dial.clone();
         let count = endpoints.len();
-        Self::open_with(
-            count,
-            move |number| safe_rt::dial(&endpoints[number], &dial),
-            options,
-        )
+        let connect = move |number: usize| safe_rt::dial(&endpoints[number], &dial);
+        Self::open_with(Some(endpoint), count, connect, options)
     }
 
     /// As [`Client::open`], with connections made by a function of the program: over a transport of
     /// its own, or in memory. It is called on a fiber of the client for each attempt, may wait, and
     /// is cancelled when the client is closed or let go; where it panics, the attempt has failed.
-    /// Does not yield.
+    /// Yields as that does. A store is not asked for which broker it is.
     ///
     /// # Errors
     ///
@@ -188,24 +187,30 @@ impl Client {
         mut connect: impl FnMut() -> Result<Socket, safe_rt::Error> + 'static,
         options: ClientOptions,
     ) -> Result<Self, Error> {
-        Self::open_with(1, move |_| connect(), options)
+        Self::open_with(None, 1, move |_| connect(), options)
     }
 
     /// As [`Client::open_by`], with a function that is told which of so many endpoints it is to
-    /// connect to.
+    /// connect to. A store is that of a client of `endpoint`, where there is one.
     fn open_with(
+        endpoint: Option<&Endpoint>,
         endpoints: usize,
         connect: impl FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
         options: ClientOptions,
     ) -> Result<Self, Error> {
         options.login.connect(&options.client_id, false)?;
+        if let Some(store) = &options.store {
+            let claimed = store.claim(options.client_id.as_str(), endpoint);
+            claimed.map_err(Error::Store)?;
+        }
         let client = Self::new(options, true);
         restore::restore(&client.shared)?;
+        let store = StoreFibers::start(&client.shared).map_err(Error::Spawn)?;
         client.shared.state().served = true;
         let shared = Rc::clone(&client.shared);
         let served = FiberBuilder::new()
             .name("mqtt-driver")
-            .spawn(move || link::serve(&shared, endpoints, connect));
+            .spawn(move || link::serve(&shared, store, endpoints, connect));
         if let Err(error) = served {
             client.shared.state().served = false;
             return Err(Error::Spawn(error));

@@ -281,7 +281,8 @@ impl ClientOptions {
 
     /// Where messages of QoS 1 and 2 are kept until the broker has them, and what the session must not
     /// forget with them; for [`super::Client::open`] alone, which goes on with what is in it. A store
-    /// is for one client at a time.
+    /// is for one client at a time, and its identity must be that of the client
+    /// ([`Error::Store`](super::Error::Store)).
     ///
     /// With [`store::File`](crate::store::File) they outlive the program, and at
     /// [`Level::Synced`](crate::store::Level::Synced) a power cut; then a publish waits for

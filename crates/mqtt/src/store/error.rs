@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io;
 
+use safe_rt::Endpoint;
+
 use super::pos::StorePos;
-use super::record::RECORD_BYTES_MAX;
+use super::record::{Identity, RECORD_BYTES_MAX};
 
 /// Why a record was not taken. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,75 @@ impl fmt::Display for Refused {
 }
 
 impl std::error::Error for Refused {}
+
+/// Why a client was not given a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClaimError {
+    /// A client has it that is not closed.
+    InUse,
+    /// It was opened for another client.
+    ClientId {
+        /// The Client Identifier it was opened for.
+        expected: String,
+        /// That of the client.
+        found: String,
+    },
+    /// It was opened for another broker.
+    Endpoint {
+        /// The endpoint it was opened for.
+        expected: String,
+        /// That of the client.
+        found: String,
+    },
+}
+
+impl Identity {
+    /// Checks that this is the session of a client; endpoints as far as both are known.
+    pub(super) fn check(
+        &self,
+        client_id: &str,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<(), ClaimError> {
+        if self.client_id != client_id {
+            return Err(ClaimError::ClientId {
+                expected: self.client_id.clone(),
+                found: client_id.to_owned(),
+            });
+        }
+        if let (Ok(ours), Some(theirs)) = (self.endpoint.parse::<Endpoint>(), endpoint)
+            && ours != *theirs
+        {
+            return Err(ClaimError::Endpoint {
+                expected: self.endpoint.clone(),
+                found: theirs.to_string(),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ClaimError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse => f.write_str("another client has the store"),
+            Self::ClientId { expected, found } => {
+                write!(
+                    f,
+                    "the store is that of client {expected:?}, found {found:?}"
+                )
+            }
+            Self::Endpoint { expected, found } => {
+                write!(
+                    f,
+                    "the store is for the broker at {expected}, found {found}"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for ClaimError {}
 
 /// Why a store could not be opened. What is in it is never the reason.
 #[derive(Debug)]

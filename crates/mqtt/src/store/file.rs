@@ -8,11 +8,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::{Event, Stopped};
+use safe_rt::Endpoint;
 
 use super::Store;
 use super::commit::is_full;
 use super::disk::{Disk, DiskFile, Real};
-use super::error::{OpenError, Refused, Report};
+use super::error::{ClaimError, OpenError, Refused, Report};
 use super::index::{KeyState, Place};
 use super::open;
 use super::options::{Level, StoreOptions};
@@ -45,6 +46,8 @@ pub(super) struct Inner {
     state: RefCell<State>,
     /// Locks the folder while it is open.
     _lock: Rc<dyn DiskFile>,
+    /// A client has it.
+    claimed: Cell<bool>,
     /// A fiber is committing.
     busy: Cell<bool>,
     /// Set when none is.
@@ -102,6 +105,7 @@ impl File {
             options,
             state: RefCell::new(state),
             _lock: lock,
+            claimed: Cell::new(false),
             busy: Cell::new(false),
             idle: Event::new(),
             work: Event::new(),
@@ -150,6 +154,18 @@ impl File {
 }
 
 impl Store for File {
+    fn claim(&self, client_id: &str, endpoint: Option<&Endpoint>) -> Result<(), ClaimError> {
+        self.0.options.identity.check(client_id, endpoint)?;
+        if self.0.claimed.replace(true) {
+            return Err(ClaimError::InUse);
+        }
+        Ok(())
+    }
+
+    fn release(&self) {
+        self.0.claimed.set(false);
+    }
+
     fn append(&self, record: &Record<'_>) -> Result<StorePos, Refused> {
         let pending = {
             let mut state = self.0.state();

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::io;
 
 use fiber::Stopped;
+use safe_rt::Endpoint;
 
 use super::Store;
-use super::error::{Refused, Report};
+use super::error::{ClaimError, Refused, Report};
 use super::index::{Index, KeyState, STATE_BYTES};
 use super::options::{Level, STORED_BYTES_DEFAULT, STORED_MESSAGES_DEFAULT};
 use super::pos::StorePos;
@@ -27,6 +28,10 @@ pub struct Memory {
 struct State {
     index: Index,
     contents: BTreeMap<StorePos, StoredMessage>,
+    /// A client has it.
+    claimed: bool,
+    /// Whose session it knows.
+    identity: Option<(String, Option<Endpoint>)>,
 }
 
 impl Default for Memory {
@@ -49,6 +54,25 @@ impl Memory {
 }
 
 impl Store for Memory {
+    /// It is made for nobody: what is in flight for another client or broker is queued again.
+    fn claim(&self, client_id: &str, endpoint: Option<&Endpoint>) -> Result<(), ClaimError> {
+        let state = &mut *self.state.borrow_mut();
+        if std::mem::replace(&mut state.claimed, true) {
+            return Err(ClaimError::InUse);
+        }
+        let identity = (client_id.to_owned(), endpoint.cloned());
+        let before = state.identity.replace(identity);
+        if before.is_some_and(|before| Some(before) != state.identity) {
+            let at = state.index.last().next();
+            state.index.apply(at, &Record::SessionLost, None);
+        }
+        Ok(())
+    }
+
+    fn release(&self) {
+        self.state.borrow_mut().claimed = false;
+    }
+
     fn append(&self, record: &Record<'_>) -> Result<StorePos, Refused> {
         let state = &mut *self.state.borrow_mut();
         let at = state.index.last().next();

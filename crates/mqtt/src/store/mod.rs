@@ -64,8 +64,9 @@ mod tests;
 use std::io;
 
 use fiber::Stopped;
+use safe_rt::Endpoint;
 
-pub use error::{OpenError, Refused, Report};
+pub use error::{ClaimError, OpenError, Refused, Report};
 pub use file::File;
 pub use index::{KeyState, OUTCOMES_MAX};
 pub use memory::Memory;
@@ -83,6 +84,18 @@ pub use state::STORE_PENDING_BYTES_MAX;
 
 /// What a session must not forget.
 pub trait Store {
+    /// Gives the store to a client, until [`Store::release`]: two would take each other's messages
+    /// for their own. What it knows of the session counts for that client alone, and for that
+    /// endpoint. Does not yield.
+    ///
+    /// # Errors
+    /// [`ClaimError`]: another client has it, or it was made for one. An endpoint is compared if the
+    /// store was made for one that can be, and the client knows its own.
+    fn claim(&self, client_id: &str, endpoint: Option<&Endpoint>) -> Result<(), ClaimError>;
+
+    /// Takes the store back from its client. Does not yield.
+    fn release(&self);
+
     /// Takes a record in and returns its position. Does not yield, and does no I/O.
     ///
     /// A message that is done before it was written is never written. [`Record::Done`] for a message

@@ -158,7 +158,8 @@ pub enum Mode {
 pub struct Identity {
     /// The Client Identifier.
     pub client_id: String,
-    /// Where the broker is, as the program names it.
+    /// Where the broker is, as the program names it: the text of an [`Endpoint`](safe_rt::Endpoint) is compared with that
+    /// of the client, any other is a name.
     pub endpoint: String,
     /// The Protocol Level of CONNECT (MQTT3-3.1.2.2).
     pub protocol_level: u8,

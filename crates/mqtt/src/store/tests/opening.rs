@@ -184,3 +184,26 @@ fn the_store_in_memory_knows_the_same() {
     }
     assert_eq!(file.recovered(), memory.recovered());
 }
+
+#[test]
+fn a_store_is_given_to_the_client_that_it_was_made_for() {
+    let endpoint = |text: &str| text.parse::<Endpoint>().unwrap();
+    fiber::run(move || {
+        let store = open(&Machine::default(), &options(Level::Synced));
+        assert_eq!(
+            store.claim("meter-18", None),
+            Err(ClaimError::ClientId {
+                expected: "meter-17".to_owned(),
+                found: "meter-18".to_owned(),
+            })
+        );
+        let other = store.claim("meter-17", Some(&endpoint("mqtt://other")));
+        assert!(matches!(other, Err(ClaimError::Endpoint { .. })));
+        let same = endpoint("mqtt://broker:1883");
+        assert_eq!(store.claim("meter-17", Some(&same)), Ok(()));
+        assert_eq!(store.claim("meter-17", None), Err(ClaimError::InUse));
+        store.release();
+        assert_eq!(store.claim("meter-17", None), Ok(()));
+    })
+    .unwrap();
+}
