@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use fiber::sleep;
 use mqtt::packet::PacketRef;
-use mqtt::store::Report;
-use mqtt::{Client, Event, Outcome, Publish, QoS, Wait};
+use mqtt::session::OnSessionLoss;
+use mqtt::store::{ClaimError, DoneCause, Key, KeyState, MessageRecord, Record, Report, Store};
+use mqtt::{Client, ClientId, ClientOptions, Error, Event, Outcome, Publish, QoS, Wait};
 
 use crate::durable::{ACKED, SECOND, SlowDisk, message, qos_1, qos_2};
 use crate::harness::{
-    Broker, expect_disconnect, options, play_open, puback, pubcomp, pubrec, pubrel,
+    Broker, expect_disconnect, id, options, play_open, puback, pubcomp, pubrec, pubrel,
+    unreachable_broker,
 };
 
 /// The first client: its messages are taken by a broker that answers none.
@@ -56,12 +58,11 @@ fn finish(broker: &mut Broker, number: u16) {
 
 #[test]
 fn what_does_not_fit_at_once_is_sent_again_as_it_was_and_in_order() {
-    const LARGE: [&[u8]; 5] = [
+    const LARGE: [&[u8]; 4] = [
         &[b'1'; 1 << 20],
         &[b'2'; 1 << 20],
         &[b'3'; 1 << 20],
         &[b'4'; 1 << 20],
-        &[b'5'; 1 << 20],
     ];
     let store = SlowDisk::new(SECOND);
     leave_in_flight(&store, 3, |client| {
@@ -78,13 +79,11 @@ fn what_does_not_fit_at_once_is_sent_again_as_it_was_and_in_order() {
                 broker.expect(&qos_2(LARGE[usize::from(number) - 1], number, true));
             }
             broker.expect_silence(SECOND);
-            for number in 1..=2 {
-                finish(&mut broker, number);
-                broker.expect(&qos_2(LARGE[usize::from(number) + 2], number + 3, true));
-            }
-            broker.expect(&qos_1(b"new", 6, false));
-            broker.send(&puback(6));
-            for number in 3..=5 {
+            finish(&mut broker, 1);
+            broker.expect(&qos_2(LARGE[3], 4, true));
+            broker.expect(&qos_1(b"new", 5, false));
+            broker.send(&puback(5));
+            for number in 2..=4 {
                 finish(&mut broker, number);
             }
             expect_disconnect(&mut broker);
@@ -147,7 +146,7 @@ fn a_message_that_can_never_be_read_is_given_up_while_others_can() {
     let store = three_in_flight();
     store.fail_reads_of_first();
     play_open(
-        options().store(store),
+        options().store(store).keep_alive(Duration::ZERO),
         |links| {
             let mut broker = links.accept(true);
             broker.expect_silence(100 * SECOND);
@@ -177,4 +176,182 @@ fn a_message_that_can_never_be_read_is_given_up_while_others_can() {
             assert!(reports.len() < 12, "{reports:?}");
         },
     );
+}
+
+#[test]
+fn what_was_given_up_with_its_session_is_not_published_by_the_next_process() {
+    let store = SlowDisk::new(SECOND);
+    // As a kill leaves it between two records: the session is lost, and no message is done.
+    let key = Key::new("two").unwrap();
+    let record = MessageRecord {
+        key: Some(key),
+        qos: QoS::ExactlyOnce,
+        retain: false,
+        published: 0,
+        topic: "m",
+        payload: b"two",
+    };
+    let two = store.append(&Record::Publish(record)).unwrap();
+    let (message, packet_id) = (two, id(1));
+    let assigned = Record::Assigned { message, packet_id };
+    store.append(&assigned).unwrap();
+    store.append(&Record::SessionLost).unwrap();
+    let finish = options().on_session_loss(OnSessionLoss::Finish);
+    play_open(
+        finish.store(store.clone()),
+        |links| {
+            let mut broker = links.accept(true);
+            broker.expect(&qos_1(b"one", 1, false));
+            broker.send(&puback(1));
+            expect_disconnect(&mut broker);
+        },
+        |client| {
+            client.wait_connected().unwrap();
+            sleep(5 * SECOND).unwrap();
+            crate::durable::message(client, "one", QoS::AtLeastOnce, Wait::Ack);
+            assert!(client.stored().is_empty());
+        },
+    );
+    let done = KeyState::Done(two, DoneCause::SessionLost);
+    assert_eq!(store.key(&key), Some(done));
+}
+
+fn virtually(main: impl FnOnce() + 'static) {
+    let runtime = fiber::Runtime::builder().paused_clock(true);
+    runtime.run(main).unwrap();
+}
+
+fn open_in_vain(options: ClientOptions) -> Result<Client, Error> {
+    Client::open_by(|| Err(unreachable_broker()), options)
+}
+
+#[test]
+fn a_store_is_for_one_client_at_a_time() {
+    virtually(|| {
+        let store = SlowDisk::new(SECOND);
+        let first = open_in_vain(options().store(store.clone())).unwrap();
+        // That it was refused does not take it from the first.
+        for _ in 0..2 {
+            let second = open_in_vain(options().store(store.clone()));
+            assert!(matches!(second, Err(Error::Store(ClaimError::InUse))));
+        }
+        first.close(Duration::ZERO).unwrap();
+        open_in_vain(options().store(store)).unwrap();
+    });
+}
+
+#[test]
+fn what_was_in_flight_for_another_client_is_a_new_message() {
+    let store = three_in_flight();
+    play_open(
+        ClientOptions::new(ClientId::new("other").unwrap()).store(store),
+        |links| {
+            let mut broker = links.accept(false);
+            let came = crate::durable::take_all(&mut broker);
+            assert_eq!(came.len(), 3, "{came:?}");
+        },
+        |client| {
+            for (_, mut ticket) in client.stored() {
+                let twice = Outcome::Acked { maybe_twice: true };
+                assert_eq!(ticket.outcome().unwrap(), twice);
+            }
+        },
+    );
+}
+
+#[test]
+fn a_store_has_its_fibers_or_the_client_is_not_opened() {
+    let mut opened = 0;
+    for fibers_max in 1..10 {
+        let runtime = fiber::Runtime::builder().paused_clock(true);
+        let main = || match open_in_vain(options().store(SlowDisk::new(SECOND))) {
+            Ok(client) => {
+                message(&client, "one", QoS::ExactlyOnce, Wait::Stored);
+                client.close(Duration::ZERO).unwrap();
+                true
+            }
+            Err(Error::Spawn(_)) => false,
+            Err(error) => panic!("{error}"),
+        };
+        let is_open = runtime.fibers_max(fibers_max).run(main).unwrap();
+        assert!(is_open || opened == 0, "{fibers_max} fibers are enough");
+        opened += usize::from(is_open);
+    }
+    assert!((3..8).contains(&opened), "{opened}");
+}
+
+#[test]
+fn a_large_message_at_qos_2_is_not_passed_for_ever_by_small_ones() {
+    const SMALL: usize = 100 * 1024;
+    const LARGE: usize = 3 * 1024 * 1024;
+    play_open(
+        options().store(SlowDisk::new(SECOND)),
+        |links| {
+            let mut broker = links.accept(false);
+            sleep(10 * SECOND).unwrap();
+            let mut before = 0;
+            loop {
+                let is_large = broker.receive(|packet| match packet {
+                    PacketRef::Publish(publish) => publish.payload().len() == LARGE,
+                    other => panic!("{other:?}"),
+                });
+                if is_large {
+                    break;
+                }
+                before += 1;
+                sleep(SECOND / 10).unwrap();
+            }
+            // What was in the log and on its way when it came.
+            assert!(before < 150, "{before}");
+            broker.send(&pubrec(1));
+            let mut small = before;
+            let mut released = false;
+            while small < 300 || !released {
+                broker.receive(|packet| match packet {
+                    PacketRef::Publish(_) => small += 1,
+                    PacketRef::PubRel(_) => released = true,
+                    other => panic!("{other:?}"),
+                });
+            }
+            broker.send(&pubcomp(1));
+            expect_disconnect(&mut broker);
+        },
+        |client| {
+            client.wait_connected().unwrap();
+            let small = client.clone();
+            let mut publisher = fiber::spawn(move || {
+                for _ in 0..300 {
+                    small.publish(Publish::to("m", &[0; SMALL])).unwrap();
+                }
+            })
+            .unwrap();
+            sleep(SECOND).unwrap();
+            let payload = vec![0; LARGE];
+            let large = Publish::to("m", &payload).qos(QoS::ExactlyOnce);
+            client.publish(large.wait(Wait::Ack)).unwrap();
+            publisher.join().unwrap();
+        },
+    );
+}
+
+#[test]
+fn a_message_that_is_known_needs_no_room() {
+    virtually(|| {
+        let store = SlowDisk::with(SECOND, mqtt::store::Memory::new(1, 1 << 20));
+        let client = open_in_vain(options().store(store)).unwrap();
+        let key = Key::new("one").unwrap();
+        let one = || client.publish(Publish::to("m", "1").qos(QoS::AtLeastOnce).key(key));
+        one().unwrap();
+        let other = client.clone();
+        let mut waiting = fiber::spawn(move || {
+            let two = Publish::to("m", "2").qos(QoS::AtLeastOnce);
+            assert!(other.publish(two).is_err());
+        })
+        .unwrap();
+        sleep(SECOND).unwrap();
+        let again = fiber::timeout(SECOND, one);
+        assert_eq!(again.unwrap().unwrap().poll(), None);
+        client.close(Duration::ZERO).unwrap();
+        waiting.join().unwrap();
+    });
 }

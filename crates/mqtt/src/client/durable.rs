@@ -18,6 +18,7 @@ use std::rc::Rc;
 
 use super::gates::{Content, Gate, Gated, Reserved};
 use super::restore::Restored;
+use super::room::Room;
 use super::shared::State;
 use super::ticket::Outcome;
 use crate::packet::{PacketId, QoS};
@@ -36,11 +37,17 @@ pub(super) struct Durable {
     pub(super) gates: VecDeque<Gate>,
     /// Gates whose message is in no file yet, because the disk is full.
     pub(super) held: Vec<Gate>,
+    /// How many of them are messages.
+    pub(super) gated: usize,
+    /// Received identifiers whose end is among them.
+    pub(super) completing: BTreeSet<PacketId>,
     /// QoS 2 messages whose identifier is recorded, and that wait for room in the log or for a
     /// connection.
     pub(super) recorded: VecDeque<Reserved>,
     /// Messages of an earlier process that are to be sent again, in order and before all others.
     pub(super) restored: VecDeque<Restored>,
+    /// The first of `recorded` or `restored` finds no room in the log: no other message enters before it.
+    pub(super) needs_log: bool,
     /// Messages whose content is lost: the broker is to let go of what it has of them.
     pub(super) lost: BTreeSet<TicketKey>,
     /// What the program is to be told of, once it may listen.
@@ -81,8 +88,11 @@ impl Durable {
             queues: [VecDeque::new(), VecDeque::new()],
             gates: VecDeque::new(),
             held: Vec::new(),
+            gated: 0,
+            completing: BTreeSet::new(),
             recorded: VecDeque::new(),
             restored: VecDeque::new(),
+            needs_log: false,
             lost: BTreeSet::new(),
             reports: Vec::new(),
             slots: BTreeMap::new(),
@@ -115,10 +125,8 @@ impl Durable {
 
     /// How many messages are not in flight: they wait for their turn, or for the disk.
     pub(super) fn waiting(&self) -> usize {
-        let gates = self.gates.iter().chain(&self.held);
-        let gated = gates.filter(|gate| matches!(gate.what, Gated::Publish(_)));
         let queued: usize = self.queues.iter().map(VecDeque::len).sum();
-        queued + gated.count() + self.recorded.len() + self.restored.len()
+        queued + self.gated + self.recorded.len() + self.restored.len()
     }
 
     /// Lets the feeder look for room if it has use for it.
@@ -140,9 +148,15 @@ impl Durable {
         }
     }
 
-    pub(super) fn is_completing(&self, packet_id: PacketId) -> bool {
-        let mut gates = self.gates.iter().chain(&self.held);
-        gates.any(|gate| matches!(gate.what, Gated::Complete(other) if other == packet_id))
+    /// Counts a gate that begins to wait, or does so no more.
+    pub(super) fn note_gate(&mut self, what: &Gated, waits: bool) {
+        match what {
+            Gated::Publish(_) if waits => self.gated += 1,
+            Gated::Publish(_) => self.gated -= 1,
+            Gated::Complete(packet_id) if waits => drop(self.completing.insert(*packet_id)),
+            Gated::Complete(packet_id) => drop(self.completing.remove(packet_id)),
+            Gated::Release { .. } | Gated::Acknowledge(_) => {}
+        }
     }
 
     pub(super) fn is_open(&self, gate: &Gate) -> bool {
@@ -176,8 +190,32 @@ impl State {
     /// one that was never used, nobody could tell later whether the broker has the message.
     pub(super) fn has_turn(&self, qos: QoS) -> bool {
         self.is_up()
+            && !self.stored_needs_log()
             && self.session.window_room() > 0
             && (qos != QoS::ExactlyOnce || self.exactly_once_room() > 0)
+    }
+
+    /// Whether a stored message that has its identifier waits for room in the log.
+    #[inline]
+    pub(super) fn stored_needs_log(&self) -> bool {
+        self.durable.as_ref().is_some_and(|it| it.needs_log)
+    }
+
+    /// Whether somebody comes before a newcomer that needs room in the log.
+    #[inline]
+    pub(super) fn is_log_waited_for(&self) -> bool {
+        self.lines.is_waited_for(Room::Log) || self.stored_needs_log()
+    }
+
+    /// Notes whether the first stored message with an identifier waits for room in the log.
+    pub(super) fn set_needs_log(&mut self, needs_log: bool) {
+        let Some(durable) = &mut self.durable else {
+            return;
+        };
+        if std::mem::replace(&mut durable.needs_log, needs_log) && !needs_log {
+            durable.feed.set();
+            self.lines.wake(Room::Log, 1);
+        }
     }
 
     /// Gives the first message of a queue its turn, if there is room; `outgoing` is its content.

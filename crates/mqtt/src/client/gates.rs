@@ -1,8 +1,10 @@
 //! What waits for the disk before it leaves: a gate opens when what it waits for is durable.
 
+use std::collections::BTreeSet;
+
 use super::shared::{State, now};
 use crate::packet::{PacketId, QoS};
-use crate::session::{AckToken, Outgoing, TicketKey};
+use crate::session::{AckToken, NoRoom, Outgoing, Rejected, TicketKey};
 use crate::store::{Record, StorePos};
 use crate::time::Time;
 
@@ -67,6 +69,7 @@ impl State {
         if durable.is_open(&gate) {
             self.open_gate(gate, now);
         } else {
+            durable.note_gate(&gate.what, true);
             durable.gates.push_back(gate);
             durable.store.hurry();
         }
@@ -97,6 +100,9 @@ impl State {
                 is_held |= matches!(gate.what, Gated::Publish(_));
                 durable.held.push(gate);
             }
+        }
+        for gate in &open {
+            durable.note_gate(&gate.what, false);
         }
         for gate in open {
             self.open_gate(gate, now);
@@ -136,16 +142,22 @@ impl State {
         if !durable.restored.is_empty() {
             return;
         }
+        let mut needs_log = false;
         while let Some(reserved) = durable.recorded.front() {
             let Reserved { packet_id, key, .. } = *reserved;
             let outgoing = reserved.content.outgoing();
             match session.publish_reserved(outgoing, packet_id, key, log) {
                 Ok(admitted) => tickets.admitted(key, admitted.end),
+                Err(Rejected::NoRoom(NoRoom::Log(_))) => {
+                    needs_log = true;
+                    break;
+                }
                 // Its arguments were looked at before it was stored.
-                Err(_) => return,
+                Err(_) => break,
             }
             durable.recorded.pop_front();
         }
+        self.set_needs_log(needs_log);
     }
 
     /// Notes that PUBREC came for a stored message.
@@ -161,7 +173,7 @@ impl State {
     /// Notes that the broker releases the identifier of a message that it sent.
     pub(super) fn on_released(&mut self, packet_id: PacketId, known: bool, now: Time) {
         let Some(durable) = &self.durable else { return };
-        if durable.is_completing(packet_id) {
+        if durable.completing.contains(&packet_id) {
             return;
         }
         if known {
@@ -193,6 +205,8 @@ impl State {
             return;
         };
         durable.append(&Record::SessionLost);
+        durable.completing = BTreeSet::new();
+        durable.gated = 0;
         let gates = durable.gates.drain(..).chain(durable.held.drain(..));
         let publishes = gates.filter_map(|gate| match gate.what {
             Gated::Publish(reserved) => Some(reserved),
@@ -213,5 +227,6 @@ impl State {
             }
         }
         self.take_back_restored();
+        self.set_needs_log(false);
     }
 }

@@ -133,7 +133,7 @@ impl Client {
 #[inline]
 fn admit(shared: &Rc<Shared>, publish: &Publish<'_>) -> Result<Result<Ticket, Room>, PublishError> {
     let mut state = shared.state();
-    if state.lines.is_waited_for(Room::Log) {
+    if state.is_log_waited_for() {
         return check(&state, publish).map(|()| Err(Room::Log));
     }
     let qos = publish.outgoing.qos;

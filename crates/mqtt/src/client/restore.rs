@@ -69,7 +69,11 @@ pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
         state.restore_later(stored);
     }
     for stored in recovered.queued {
-        if let Some(durable) = &mut state.durable {
+        // It was in flight in a session that was lost, and that it is given up was not recorded.
+        if stored.maybe_sent && stored.qos == QoS::ExactlyOnce && state.session.gives_up() {
+            let key = state.stored_slot(stored.pos, true);
+            state.settle_stored(key, DoneCause::SessionLost);
+        } else if let Some(durable) = &mut state.durable {
             durable.queue(stored.qos, stored.pos, stored.maybe_sent);
         }
     }
@@ -190,7 +194,12 @@ impl State {
             Ok(admitted) => {
                 self.tickets.admitted(key, admitted.end);
                 durable.restored.pop_front();
+                self.set_needs_log(false);
                 true
+            }
+            Err(Rejected::NoRoom(NoRoom::Log(_))) => {
+                durable.needs_log = true;
+                return false;
             }
             Err(Rejected::Argument(error)) => {
                 log::error!("a message in flight cannot be sent again: {error}");

@@ -111,8 +111,12 @@ impl Shared {
         loop {
             self.wait_for_room(room, again).map_err(&refused)?;
             let mut state = self.state();
-            let needs_log = !matches!(room, Room::Log | Room::Store);
-            let entered = if needs_log && state.lines.is_waited_for(Room::Log) {
+            let is_behind = match room {
+                Room::Log => state.stored_needs_log(),
+                Room::Store => false,
+                Room::Window | Room::Requests | Room::ExactlyOnce => state.is_log_waited_for(),
+            };
+            let entered = if is_behind && state.refusal().is_none() {
                 Ok(Err(Room::Log))
             } else {
                 enter(&mut state)

@@ -64,7 +64,9 @@ impl Client {
 fn admit(shared: &Rc<Shared>, publish: &Publish<'_>) -> Result<Result<Ticket, Room>, PublishError> {
     let mut state = shared.state();
     if state.lines.is_waited_for(Room::Store) {
-        return check(&state, publish).map(|()| Err(Room::Store));
+        check(&state, publish)?;
+        // What is there needs no room.
+        return Ok(known(shared, &mut state, publish).ok_or(Room::Store));
     }
     enter(shared, &mut state, publish)
 }
