@@ -1,22 +1,33 @@
 //! Cleaning up: what is needed of the oldest segment is copied to the end, a part with each commit,
 //! and the segment is removed.
+//!
+//! What is needed is known from the index: messages are read where they lie, and the rest is written
+//! anew. So what was copied before the program began again is not gone through a second time, and one
+//! record that cannot be read holds up no other.
 
 use std::io;
 
 use super::batch::Batch;
 use super::commit::is_full;
+use super::disk::DiskFile;
 use super::error::Report;
 use super::file::Inner;
-use super::index::{Index, Item, Place, Plan};
+use super::index::{Index, Item, Place, Plan, STATE_BYTES};
+use super::open::is_passing;
 use super::pos::StorePos;
 use super::record::{self, Record};
-use super::segment::{Found, HEAD_LEN, Head, Scan};
+use super::segment::{HEAD_LEN, Head};
+use super::state::State;
 
-/// How much of the oldest segment is looked through with each commit at least, in bytes.
+/// How much of the oldest segment is copied with each commit at least, in bytes.
 const COPY_STEP_BYTES: usize = 64 * 1024;
 
-/// How many times as much is looked through as was written: it may be mostly needed.
+/// How many times as much is copied as was written.
 const COPY_PACE: usize = 4;
+
+/// How often reading a message may fail, each time after the disk has taken a commit, before its content
+/// counts as damaged.
+const COPY_ATTEMPTS_MAX: u32 = 64;
 
 /// How many segments are removed with each commit.
 const REMOVALS_MAX: usize = 4;
@@ -41,10 +52,12 @@ impl Inner {
                     removals += 1;
                     self.remove_segment(number)
                 }
-                Plan::CopyFrom(_) if budget == 0 || self.state().full => return Ok(()),
+                Plan::CopyFrom(number) if budget == 0 || !self.has_room_for(number) => {
+                    return Ok(());
+                }
                 Plan::CopyFrom(number) => {
-                    let looked_through = self.copy_from(number);
-                    looked_through.map(|bytes| budget = budget.saturating_sub(bytes))
+                    let copied = self.copy_from(number);
+                    copied.map(|bytes| budget = budget.saturating_sub(bytes))
                 }
             };
             match done {
@@ -78,107 +91,221 @@ impl Inner {
         self.sync_names()
     }
 
-    /// Copies what is needed of the next part of a segment; returns how long that part was.
+    /// Whether what is needed of a segment may be copied. On a full disk only little is, of what the
+    /// segment takes and of the reserve: that frees more than it takes.
+    fn has_room_for(&self, number: u64) -> bool {
+        let state = self.state();
+        if !state.full {
+            return true;
+        }
+        let takes = state.index.segment(number).map_or(0, |it| it.bytes);
+        let needed = state.index.needed_bytes(number);
+        needed <= takes.min(self.options.reserve_bytes) / 2
+    }
+
+    /// Copies the next part of what is needed of a segment; returns how much that was, or a lot where
+    /// nothing can be done for now.
     fn copy_from(&self, number: u64) -> io::Result<usize> {
-        let (offset, end) = {
+        let (mut copies, wanted) = {
             let state = self.state();
-            let end = state.index.segment(number).map_or(0, |it| it.bytes);
-            match state.copied {
-                (of, offset) if of == number && offset < end => (offset, end),
-                _ => (HEAD_LEN as u64, end),
-            }
-        };
-        let file = self.disk.open(&self.segment_path(number))?;
-        let Ok(Head { salt, .. }) = Head::decode(&file.read_at(0, HEAD_LEN)?) else {
-            return Err(io::ErrorKind::InvalidData.into());
-        };
-        let mut len = COPY_STEP_BYTES.min((end - offset) as usize);
-        loop {
-            let bytes = file.read_at(offset, len)?;
-            let is_last = offset + bytes.len() as u64 >= end || bytes.len() < len;
-            let (looked_through, copies) = {
-                let state = &mut *self.state();
-                let mut copies = Batch::default();
-                let looked_through = state.index.needed_of(
-                    &bytes,
-                    Place {
-                        segment: number,
-                        offset,
-                        len: 0,
-                    },
-                    salt,
-                    &mut copies,
-                );
-                let next = if is_last { bytes.len() } else { looked_through };
-                if next == 0 && !is_last {
-                    // A record that is longer than this part.
-                    len = (2 * len).min((end - offset) as usize);
-                    continue;
-                }
-                state.copied = (number, offset + next as u64);
-                let count = copies.len();
-                state.unsure = copies;
-                (next, count)
+            let from = match state.copied {
+                (of, from) if of == number => from,
+                _ => StorePos::default(),
             };
-            if let Err(error) = self.write_unsure(false) {
+            let copies = state.index.rest_of(number, COPY_STEP_BYTES);
+            let room = COPY_STEP_BYTES.saturating_sub(copies.bytes.len());
+            (copies, state.index.messages_of(number, from, room))
+        };
+        let (frames, unread) = if wanted.is_empty() {
+            Default::default()
+        } else {
+            self.read_frames(number, &wanted)?
+        };
+        let is_end = wanted.is_empty();
+        let next = wanted
+            .last()
+            .map_or(StorePos::default(), |(at, _)| at.next());
+        let count = {
+            let state = &mut *self.state();
+            for (at, place, frame) in &frames {
+                // It may be done by now.
+                if state.index.is_needed(Item::Message(*at), *place) {
+                    state.index.push_message(*at, frame, &mut copies);
+                }
+            }
+            state.copied = (number, next);
+            state.give_up_unread(&unread);
+            if copies.is_empty() {
+                return Ok(if is_end { usize::MAX } else { 1 });
+            }
+            let count = copies.len();
+            state.unsure = copies;
+            count
+        };
+        match self.write_unsure(false) {
+            Ok(written) => Ok(written.max(1)),
+            Err(error) => {
                 {
                     let mut state = self.state();
                     // What they are of is where it was; they must not hold up what is nowhere else.
-                    state.unsure.drop_last(copies);
-                    state.copied = (number, offset);
+                    state.unsure.drop_last(count);
+                    state.copied = (number, StorePos::default());
                 }
                 if is_full(&error) {
                     self.note_full();
                 }
-                return Err(error);
+                Err(error)
             }
-            return Ok(looked_through.max(1));
+        }
+    }
+
+    /// Reads messages of a segment; returns their frames, and which could not be read.
+    fn read_frames(
+        &self,
+        number: u64,
+        wanted: &[(StorePos, Place)],
+    ) -> io::Result<(Vec<(StorePos, Place, Vec<u8>)>, Vec<StorePos>)> {
+        let file = self.disk.open(&self.segment_path(number))?;
+        let Ok(Head { salt, .. }) = Head::decode(&file.read_at(0, HEAD_LEN)?) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let (mut frames, mut unread) = (Vec::new(), Vec::new());
+        let mut rest = wanted;
+        while let Some((_, first)) = rest.first() {
+            // Those that lie close together are read at once.
+            let mut end = first.offset;
+            let is_close = |(_, place): &&(StorePos, Place)| {
+                let place_end = place.offset + u64::from(place.len);
+                let fits =
+                    place.offset >= end && place_end - first.offset <= COPY_STEP_BYTES as u64;
+                end = place_end;
+                fits
+            };
+            let close = rest.iter().take_while(is_close).count().max(1);
+            let (run, left) = rest.split_at(close);
+            rest = left;
+            let read = read_run(&*file, run).or_else(|error| {
+                let is_alone = run.len() == 1 || is_passing(&error);
+                if is_alone { Err(error) } else { Ok(Vec::new()) }
+            });
+            let bytes = match read {
+                Ok(bytes) => bytes,
+                Err(error) if is_passing(&error) => return Err(error),
+                Err(_) => Vec::new(),
+            };
+            for (at, place) in run {
+                let from = (place.offset - first.offset) as usize;
+                let frame = match bytes.get(from..from + place.len as usize) {
+                    Some(frame) => Ok(frame.to_vec()),
+                    None => file.read_at(place.offset, place.len as usize),
+                };
+                match frame {
+                    Ok(frame)
+                        if record::frame_len(&frame) == Some(frame.len())
+                            && record::is_intact(&frame, salt) =>
+                    {
+                        frames.push((*at, *place, frame));
+                    }
+                    Err(error) if is_passing(&error) => return Err(error),
+                    Ok(_) | Err(_) => unread.push(*at),
+                }
+            }
+        }
+        Ok((frames, unread))
+    }
+}
+
+/// Reads everything from the first of these to the last.
+fn read_run(file: &dyn DiskFile, run: &[(StorePos, Place)]) -> io::Result<Vec<u8>> {
+    let (Some((_, first)), Some((_, last))) = (run.first(), run.last()) else {
+        return Ok(Vec::new());
+    };
+    let len = last.offset + u64::from(last.len) - first.offset;
+    file.read_at(first.offset, len as usize)
+}
+
+impl State {
+    /// Notes that messages could not be read. The content of one for which that happens again and again
+    /// is damaged: it holds up the segment no longer.
+    fn give_up_unread(&mut self, unread: &[StorePos]) {
+        self.unread
+            .retain(|at, _| self.index.messages.contains_key(at));
+        for at in unread {
+            let attempts = self.unread.entry(*at).or_default();
+            *attempts += 1;
+            if *attempts == 1 {
+                self.report(Report::CleanUpFailed(io::ErrorKind::InvalidData));
+            } else if *attempts >= COPY_ATTEMPTS_MAX {
+                self.unread.remove(at);
+                self.index.lose_content(*at);
+                self.report(Report::MessageDamaged { message: *at });
+            }
         }
     }
 }
 
 impl Index {
-    /// Copies what is needed of a part of a segment; returns where its last whole record ends.
-    fn needed_of(&self, bytes: &[u8], part: Place, salt: u32, to: &mut Batch) -> usize {
-        let mut end = 0;
-        for found in Scan::new(bytes, 0, salt) {
-            let (offset, frame) = match found {
-                Found::Frame { offset, frame } => (offset, frame),
-                Found::Gap { .. } => continue,
-                Found::Torn { .. } => break,
+    /// Returns messages of a segment with their places, from a position on, so many bytes of them or
+    /// one.
+    fn messages_of(&self, segment: u64, from: StorePos, bytes: usize) -> Vec<(StorePos, Place)> {
+        let mut found: Vec<(StorePos, Place)> = Vec::new();
+        let mut len = 0;
+        for (at, message) in self.messages.range(from..) {
+            let Some(place) = message.place.filter(|place| place.segment == segment) else {
+                continue;
             };
-            end = offset + frame.len();
-            let place = Place {
-                offset: part.offset + offset as u64,
-                len: frame.len() as u32,
-                ..part
-            };
-            if let Some((at, record)) = Record::decode(record::body(frame)) {
-                self.copy_if_needed(at, &record, frame, place, to);
+            len += place.len as usize;
+            if len > bytes && !found.is_empty() {
+                break;
             }
+            found.push((*at, place));
         }
-        end
+        found
     }
 
-    fn copy_if_needed(
-        &self,
-        at: StorePos,
-        record: &Record<'_>,
-        frame: &[u8],
-        place: Place,
-        to: &mut Batch,
-    ) {
-        // What is needed of other records goes with its message. What they end is gone: it was before
-        // them, and nothing is older than this segment.
-        let Some(item) = Item::of(at, record).filter(|item| self.is_needed(*item, place)) else {
-            return;
-        };
-        match item {
-            Item::Message(at) => self.push_message(at, frame, to),
-            Item::Received(..) | Item::Outcome(_) => {
-                to.push_frame(at, frame, Some(item), record.subject(at));
+    /// Notes that the content of a message can be read no more.
+    fn lose_content(&mut self, message: StorePos) {
+        let place = self
+            .messages
+            .get_mut(&message)
+            .and_then(|it| it.place.take());
+        self.count(place.map(|place| place.segment), -1);
+    }
+
+    /// Returns what of a segment is needed beside messages, as it is to be written again; so many bytes
+    /// of it, or a bit more.
+    fn rest_of(&self, segment: u64, bytes: usize) -> Batch {
+        let mut rest = Batch::default();
+        let is_here = |of: &Option<u64>| *of == Some(segment);
+        let received = self.received.iter().filter(|(_, (_, of))| is_here(of));
+        let received = received.map(|(packet_id, (at, _))| (*at, Record::Received(*packet_id)));
+        let outcomes = self.outcomes.iter().filter(|(_, it)| is_here(&it.segment));
+        let outcomes = outcomes.map(|(at, it)| {
+            let (message, cause, key) = (it.message, it.cause, Some(it.key));
+            let done = Record::Done {
+                message,
+                cause,
+                key,
+            };
+            (*at, done)
+        });
+        for (at, record) in received.chain(outcomes) {
+            if rest.bytes.len() >= bytes {
+                break;
             }
+            let mut frame = Vec::new();
+            record.encode(at, &mut frame);
+            rest.push_frame(at, &frame, Item::of(at, &record), record.subject(at));
         }
+        rest
+    }
+
+    /// Returns how many bytes of a segment are needed, about.
+    fn needed_bytes(&self, segment: u64) -> u64 {
+        let places = self.messages.values().filter_map(|it| it.place);
+        let here = places.filter(|place| place.segment == segment);
+        let messages: u64 = here.map(|place| u64::from(place.len) + STATE_BYTES).sum();
+        messages + self.rest_of(segment, usize::MAX).bytes.len() as u64
     }
 
     /// Appends a message and what is known of it, unless it is done.

@@ -73,11 +73,11 @@ pub(super) struct Message {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Remembered {
-    key: Key,
-    message: StorePos,
-    cause: DoneCause,
-    segment: Option<u64>,
+pub(super) struct Remembered {
+    pub(super) key: Key,
+    pub(super) message: StorePos,
+    pub(super) cause: DoneCause,
+    pub(super) segment: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -116,8 +116,8 @@ pub(super) struct Index {
     identity_at: StorePos,
     pub(super) messages: BTreeMap<StorePos, Message>,
     keys: BTreeMap<Key, KeyState>,
-    outcomes: BTreeMap<StorePos, Remembered>,
-    received: BTreeMap<PacketId, (StorePos, Option<u64>)>,
+    pub(super) outcomes: BTreeMap<StorePos, Remembered>,
+    pub(super) received: BTreeMap<PacketId, (StorePos, Option<u64>)>,
     segments: BTreeMap<u64, Segment>,
     /// Bytes that all that is needed takes, with what it may come to take.
     live_bytes: u64,
@@ -387,7 +387,7 @@ impl Index {
         }
     }
 
-    fn count(&mut self, segment: Option<u64>, change: isize) {
+    pub(super) fn count(&mut self, segment: Option<u64>, change: isize) {
         let Some(segment) = segment.and_then(|segment| self.segments.get_mut(&segment)) else {
             return;
         };

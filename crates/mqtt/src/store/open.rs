@@ -124,7 +124,7 @@ fn parse_name(name: &str) -> Option<(u64, &str)> {
 }
 
 /// Tells whether an error is one of this moment, and says nothing about the file.
-fn is_passing(error: &io::Error) -> bool {
+pub(super) fn is_passing(error: &io::Error) -> bool {
     fiber::cause(error).is_some()
         || matches!(
             error.kind(),
@@ -200,10 +200,8 @@ impl Opening<'_> {
             self.index.set_len(number, end as u64);
             cut = file.set_size(end as u64);
         }
-        if torn_at.is_none() && !is_last {
-            return Ok(());
-        }
-        // The program may have ended between writing and making sure of it.
+        // The program may have ended between writing and making sure of it, and begun another segment
+        // since.
         let synced = file.sync();
         if let Err(error) = &synced
             && fiber::cause(error).is_none()

@@ -65,8 +65,10 @@ pub(super) struct State {
     pub(super) folder_dirty: bool,
     /// The disk is full and the reserve is being used.
     pub(super) full: bool,
-    /// Which segment is being copied, and up to where that is done.
-    pub(super) copied: (u64, u64),
+    /// Which segment is being copied, and from which message on.
+    pub(super) copied: (u64, StorePos),
+    /// How often messages could not be read to be copied.
+    pub(super) unread: BTreeMap<StorePos, u32>,
     pub(super) reports: VecDeque<Report>,
 }
 
@@ -85,7 +87,8 @@ impl State {
             next_number,
             folder_dirty: true,
             full: false,
-            copied: (0, 0),
+            copied: (0, StorePos::default()),
+            unread: BTreeMap::new(),
             reports: VecDeque::new(),
         }
     }

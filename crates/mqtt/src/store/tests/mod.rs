@@ -1,5 +1,6 @@
 //! Tests of the store. The disk of the tests keeps what was synced, and of the rest what a seed says.
 
+mod cleaning;
 mod cuts;
 mod disk;
 mod faults;
