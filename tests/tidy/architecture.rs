@@ -31,7 +31,7 @@ fn mentions(document: &str) -> Vec<Mention> {
                 continue;
             }
             for written in expand(word) {
-                let from_root = ["crates/", "tests/", "bench/"]
+                let from_root = ["crates/", "tests/", "bench/", "fuzz/"]
                     .iter()
                     .any(|home| written.starts_with(home));
                 let path = match &section {
@@ -87,8 +87,8 @@ fn check(files: &[File], document: &str) -> Vec<Finding> {
         }
     }
     let named: BTreeSet<&str> = mentions.iter().map(|m| m.path.as_str()).collect();
-    let must =
-        |f: &&File| !f.path.starts_with("tests/") && f.path.contains("/src/") && !f.is_test_file();
+    let is_source = |path: &str| path.contains("/src/") || path.starts_with("fuzz/");
+    let must = |f: &&File| !f.path.starts_with("tests/") && is_source(&f.path) && !f.is_test_file();
     for file in files.iter().filter(must) {
         if !named.contains(file.path.as_str()) {
             findings.push(Finding::new(
@@ -117,19 +117,23 @@ fn the_map_of_the_sources_rule_bites() {
         "tests/src/pki.rs",
         "bench/src/lib.rs",
         "bench/src/extra.rs",
+        "fuzz/fuzz_targets/packets.rs",
+        "fuzz/fuzz_targets/topics.rs",
     ];
     let files = paths.map(|path| File {
         path: path.to_owned(),
         text: String::new(),
     });
     let document = "# Map\n## `crates/fiber`: fibers\n| `lib.rs`, `gone.rs` | x |\n### Details\n\
-        ## crates/safe-rt\n`tls/{pem,config,client}.rs` and tests/src/pki.rs, bench/src/lib.rs.";
+        ## crates/safe-rt\n`tls/{pem,config,client}.rs` and tests/src/pki.rs, bench/src/lib.rs, \
+        fuzz/fuzz_targets/topics.rs.";
     let expected = [
         (3, "names `gone.rs`: no crates/fiber/src/gone.rs"),
         (
             6,
             "names `tls/client.rs`: no crates/safe-rt/src/tls/client.rs",
         ),
+        (0, "is not on the map"),
         (0, "is not on the map"),
         (0, "is not on the map"),
     ];

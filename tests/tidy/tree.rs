@@ -25,7 +25,7 @@ impl File {
 }
 
 /// Folders that hold nothing written by hand.
-const SKIPPED: [&str; 2] = [".git", "target"];
+const SKIPPED: [&str; 3] = [".git", "target", "corpus"];
 
 /// The repository's root folder.
 pub(crate) fn root() -> PathBuf {
@@ -48,15 +48,15 @@ pub(crate) fn files() -> Vec<File> {
 /// Every Rust source of the crates and of this package.
 pub(crate) fn sources() -> Vec<File> {
     let mut files = all_sources();
-    files.retain(|f| !f.path.starts_with("bench/"));
+    files.retain(|f| !f.path.starts_with("bench/") && !f.path.starts_with("fuzz/"));
     files
 }
 
-/// Every Rust source, those of the benchmarks among them.
+/// Every Rust source, those of the benchmarks and of the fuzzer among them.
 pub(crate) fn all_sources() -> Vec<File> {
     let mut files = files();
     files.retain(|f| {
-        let homes = ["crates/", "tests/", "bench/"];
+        let homes = ["crates/", "tests/", "bench/", "fuzz/"];
         f.path.ends_with(".rs") && homes.iter().any(|home| f.path.starts_with(home))
     });
     assert!(

@@ -48,6 +48,9 @@ mod calls;
 #[cfg(feature = "client")]
 mod client;
 mod control_buffer;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod outbound_log;
 pub mod packet;
 pub mod session;

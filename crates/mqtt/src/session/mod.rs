@@ -35,8 +35,8 @@ mod received;
 mod recorded;
 mod restore;
 mod resume;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod tests;
 
 use std::collections::VecDeque;
 use std::time::Duration;

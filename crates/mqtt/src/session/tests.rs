@@ -1,24 +1,53 @@
 //! A session with its log and the wire, for all tests of what a session does.
+//!
+//! The random histories are what fuzzers drive, too: these modules are there in a build for them.
 
+#![cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        clippy::unwrap_used,
+        reason = "tests, of which fuzzers need a part"
+    )
+)]
+
+#[cfg(test)]
 mod ahead;
+#[cfg(test)]
 mod cleared;
+#[cfg(test)]
 mod commands;
+#[cfg(test)]
 mod completing;
 mod ending;
+#[cfg(test)]
 mod exactly_once;
+#[cfg(test)]
 mod handed_back;
+pub(crate) mod histories;
+#[cfg(test)]
 mod inbound;
 mod keeper;
+#[cfg(test)]
 mod liveness;
+#[cfg(test)]
 mod model;
+#[cfg(test)]
 mod pace;
+#[cfg(test)]
 mod peer_errors;
+#[cfg(test)]
 mod reconnect;
+#[cfg(test)]
 mod recorded;
+#[cfg(test)]
 mod rest;
+#[cfg(test)]
 mod restore;
+#[cfg(test)]
 mod resume;
 mod server;
+#[cfg(test)]
 mod transmission;
 mod world;
 

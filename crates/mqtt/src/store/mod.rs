@@ -58,8 +58,8 @@ mod recovered;
 mod replayed;
 mod segment;
 mod state;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod tests;
 
 use std::io;
 

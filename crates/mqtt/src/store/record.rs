@@ -31,6 +31,9 @@ pub const KEY_BYTES_MAX: usize = 16;
 /// The longest body of a record in bytes, and so the largest message that can be stored.
 pub const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// The highest position of a record that is taken for one of the store's: far more than are ever given.
+const POSITION_MAX: u64 = 1 << 60;
+
 /// Length and checksum.
 pub(super) const FRAME_HEAD: usize = 8;
 /// Kind and position.
@@ -300,7 +303,7 @@ impl<'a> Record<'a> {
     pub(super) fn decode(body: &'a [u8]) -> Option<(StorePos, Self)> {
         let mut fields = Fields(body);
         let kind = fields.u8()?;
-        let at = fields.pos()?;
+        let at = fields.pos().filter(|at| at.0 <= POSITION_MAX)?;
         let record = match kind {
             1 => Self::Publish(MessageRecord::decode(&mut fields)?),
             2 => Self::Assigned {

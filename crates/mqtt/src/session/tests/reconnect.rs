@@ -1,5 +1,6 @@
 //! Reconnects: random histories with cuts at every byte, and all histories of small worlds.
 
+use super::histories::{QOS, finish, step};
 use super::world::World;
 use super::*;
 
@@ -16,64 +17,6 @@ impl Random {
     }
 }
 
-const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
-
-fn step(world: &mut World, random: &mut Random, with_faults: bool) {
-    if world.keeper.is_some() && random.below(5) == 0 {
-        let count = random.below(5);
-        world.record(count);
-    }
-    match random.below(24) {
-        0..=4 => {
-            let len = if random.below(20) == 0 {
-                2_000
-            } else {
-                random.below(40)
-            };
-            world.publish(QOS[random.below(3)], len);
-        }
-        5 => world.request(),
-        6..=8 => {
-            let n = random.below(60);
-            world.write(n);
-        }
-        9 => {
-            world.write(usize::MAX);
-        }
-        10..=12 => {
-            world.arrive();
-        }
-        13..=16 => {
-            world.receive();
-        }
-        17 => world.publish_inbound(random.below(3) as u8),
-        18..=20 if !world.handlers.is_empty() => {
-            let at = random.below(world.handlers.len());
-            world.finish_handler(at);
-        }
-        21 if world.phase() == Phase::Idle => world.connect(),
-        22 if random.below(4) == 0 => {
-            let packets = random.below(4);
-            world.cut(packets, random.below(4) > 0);
-        }
-        23 if with_faults => {
-            // Only answers: PUBACK, PUBREC and PUBCOMP.
-            let at = world
-                .down
-                .iter()
-                .position(|packet| matches!(packet[0], 0x40 | 0x50 | 0x70));
-            if let Some(at) = at {
-                if random.below(2) == 0 {
-                    world.down.remove(at);
-                } else {
-                    world.down.insert(at, world.down[at].clone());
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
 #[test]
 fn any_history_of_cut_connections_keeps_what_was_promised() {
     let mut published = 0;
@@ -87,7 +30,7 @@ fn any_history_of_cut_connections_keeps_what_was_promised() {
         // A lost PUBREC lets later messages overtake, where they are passed on at PUBREL.
         world.in_order = !(with_faults && late);
         for _ in 0..800 {
-            step(&mut world, &mut random, with_faults);
+            step(&mut world, &mut |bound| random.below(bound), with_faults);
         }
         finish(&mut world);
         published += world.messages.len();
@@ -108,7 +51,7 @@ fn any_history_of_cut_connections_keeps_what_was_promised_with_a_late_record() {
         let with_crashes = seed % 3 == 0;
         world.in_order = !(with_faults && late);
         for _ in 0..800 {
-            step(&mut world, &mut random, with_faults);
+            step(&mut world, &mut |bound| random.below(bound), with_faults);
             if with_crashes && random.below(150) == 0 {
                 world.crash();
             }
@@ -121,14 +64,6 @@ fn any_history_of_cut_connections_keeps_what_was_promised_with_a_late_record() {
         published > 50_000 && handed_back > 1_000,
         "{published}, {handed_back}"
     );
-}
-
-/// Lets everything come to its end; what was dropped on the way comes with a reconnect.
-fn finish(world: &mut World) {
-    world.settle_all();
-    world.cut(0, true);
-    world.settle_all();
-    world.check_end();
 }
 
 /// A small world: what either side publishes, and how.

@@ -1,17 +1,40 @@
 //! Tests of the store. The disk of the tests keeps what was synced, and of the rest what a seed says.
+//!
+//! Fuzzers use this disk, too: it is there in a build for them.
 
+#![cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        clippy::unwrap_used,
+        reason = "tests, of which fuzzers need a part"
+    )
+)]
+
+#[cfg(test)]
 mod cleaning;
+#[cfg(test)]
 mod cuts;
 mod disk;
+#[cfg(test)]
 mod faults;
+pub(crate) mod fuzzed;
+#[cfg(test)]
 mod growth;
+#[cfg(test)]
 mod indexing;
 mod model;
+#[cfg(test)]
 mod opening;
+#[cfg(test)]
 mod power;
+#[cfg(test)]
 mod records;
+#[cfg(test)]
 mod room;
+#[cfg(test)]
 mod troubles;
+#[cfg(test)]
 mod waiting;
 
 use std::path::PathBuf;

@@ -130,6 +130,28 @@ fn a_body_that_is_cut_or_unknown_says_nothing_wrong() {
 }
 
 #[test]
+fn a_position_that_is_never_given_is_passed_over() {
+    let highest = 1 << 60;
+    let read = |at| Record::decode(record::body(&frame(&Record::SessionLost, at, 1))).is_some();
+    assert!(read(highest));
+    for at in [highest + 1, u64::MAX - 1, u64::MAX] {
+        assert!(!read(at));
+        let machine = Machine::default();
+        let mut content = Vec::new();
+        let (number, salt) = (1, 1);
+        Head { number, salt }.encode(&mut content);
+        content.extend(frame(&Record::Publish(message("t", b"first")), 1, 1));
+        content.extend(frame(&Record::Publish(message("t", b"beyond")), at, 1));
+        machine.put("0000000000000001.log", content);
+        let store = open(&machine, &options(Level::Synced));
+        assert_eq!(reports(&store), [Report::Skipped { records: 1 }]);
+        let pos = publish(&store, b"next");
+        assert!(pos > StorePos(1) && pos < StorePos(highest));
+        assert_eq!(payloads(&store), [b"first".to_vec(), b"next".to_vec()]);
+    }
+}
+
+#[test]
 fn fields_with_no_meaning_are_not_guessed() {
     let cases: [(&Record<'_>, usize, u8); 5] = [
         (&Record::Publish(message("t", b"x")), 9, 3),

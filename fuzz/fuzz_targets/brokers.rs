@@ -1,0 +1,5 @@
+//! The embedded broker and clients that may send anything.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mqtt::fuzzing::brokers(data));

@@ -1,0 +1,5 @@
+//! Streams of packets.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mqtt::fuzzing::packets(data));

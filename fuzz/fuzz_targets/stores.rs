@@ -1,0 +1,5 @@
+//! Stores whose files are damaged.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mqtt::fuzzing::stores(data));
