@@ -162,7 +162,7 @@ impl Scene {
                         ..Faults::default()
                     },
                 ];
-                let faults = faults[input.below(4)].clone();
+                let faults = faults[input.below(4)];
                 self.broker.set_faults(client, faults).expect("few clients");
             }
             _ => {

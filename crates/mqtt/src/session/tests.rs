@@ -2,14 +2,8 @@
 //!
 //! The random histories are what fuzzers drive, too: these modules are there in a build for them.
 
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        clippy::unwrap_used,
-        reason = "tests, of which fuzzers need a part"
-    )
-)]
+#![cfg_attr(not(test), expect(dead_code, reason = "fuzzers need a part"))]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 #[cfg(test)]
 mod ahead;

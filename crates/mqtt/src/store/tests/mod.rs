@@ -2,14 +2,8 @@
 //!
 //! Fuzzers use this disk, too: it is there in a build for them.
 
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        clippy::unwrap_used,
-        reason = "tests, of which fuzzers need a part"
-    )
-)]
+#![cfg_attr(not(test), expect(dead_code, reason = "fuzzers need a part"))]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 #[cfg(test)]
 mod cleaning;
