@@ -138,7 +138,7 @@ impl Side {
             20 => self.reconnect(),
             21 => self.connect(input.below(2) == 1),
             22 => drop(self.record(input.below(6))),
-            23 if self.options.recorded => self.crash(input.below(2) == 1),
+            23 if self.options.recorded => self.crash(),
             24 => drop(self.session.ping(self.now, &self.log)),
             _ => self.call_out_of_place(input),
         }
@@ -332,6 +332,7 @@ impl Side {
                         self.start_over();
                     }
                 }
+                Output::Throttled => {}
                 Output::Closed(_) => assert_eq!(self.session.phase(), Phase::Closed),
                 Output::RequestLost { key } => {
                     let ended = self.open.remove(&key.0);

@@ -90,7 +90,8 @@ impl Session {
         log: &mut OutboundLog,
     ) {
         if !session_present {
-            self.adopted = is_kept.then(AdoptedIds::all);
+            let first = self.in_flight.opposite_id();
+            self.adopted = is_kept.then(|| AdoptedIds::all(first));
             self.received.clear();
             let (outputs, policy) = (&mut self.outputs, self.options.on_session_loss);
             let tell = |key, fate| outputs.push_back(Output::SessionLost { key, fate });

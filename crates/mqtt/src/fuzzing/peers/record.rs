@@ -90,7 +90,7 @@ impl Side {
     }
 
     /// The program ends, and another begins with what is recorded.
-    pub(super) fn crash(&mut self, is_known: bool) {
+    pub(super) fn crash(&mut self) {
         self.reconnect();
         self.jobs.clear();
         self.tokens.clear();
@@ -119,9 +119,6 @@ impl Side {
                 Err(Rejected::NoRoom(NoRoom::Log(_))) => {}
                 Err(other) => panic!("{other}"),
             }
-        }
-        if is_known {
-            self.session.restore_known();
         }
     }
 }

@@ -436,6 +436,7 @@ fn no_server_is_another_one_before_the_first() {
         }]
     );
 }
+#[test]
 fn a_pubrec_before_the_message_is_sent_again_spares_that() {
     // "a" is 7 bytes long, and so is "b" behind it.
     for (policy, taken) in [OnSessionLoss::Resend, OnSessionLoss::Finish]
