@@ -21,6 +21,7 @@ pub const CONTROL_BYTES_MAX: usize = 512 * 1024;
 
 /// Encoded control packets that were not sent yet.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct ControlBuffer(OutboundLog);
 
 impl ControlBuffer {

@@ -82,4 +82,7 @@ pub use outbound_log::{LOG_BYTES_MAX, LOG_BYTES_MIN, LogFull, LogOffset, Outboun
 pub use packet::{
     ClientId, ConnectReason, DecodeError, EncodeError, PacketId, QoS, SubscribeReason, Version,
 };
+#[cfg(any(test, feature = "planted"))]
+#[doc(hidden)]
+pub use session::Planted;
 pub use time::Time;

@@ -67,6 +67,7 @@ impl LogOffset {
 /// There is no buffer before the first packet; then it has [`LOG_BYTES_MIN`] and doubles up to the
 /// bound. It does not shrink by itself: its owner [trims](OutboundLog::trim) it in a quiet time.
 /// Nothing here yields.
+#[cfg_attr(test, derive(Clone))]
 pub struct OutboundLog {
     /// `minimum` times a power of two, or `bound` long; empty before the first packet.
     bytes: Box<[u8]>,

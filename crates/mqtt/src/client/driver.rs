@@ -463,6 +463,8 @@ impl Driver<'_> {
 
 /// Acts on the session's rare events; notes in `up` when the broker accepted the connection.
 fn outputs(shared: &Shared, up: &mut Option<Instant>, state: &mut State) -> Result<(), EndCause> {
+    let mut is_lost = false;
+    let mut ended = Ok(());
     while let Some(output) = state.session.next_output() {
         match output {
             Output::Connected { session_present } => {
@@ -473,7 +475,8 @@ fn outputs(shared: &Shared, up: &mut Option<Instant>, state: &mut State) -> Resu
                     // It sends what it kept before the program may be ready.
                     state.early.begin(now());
                 }
-                if !session_present {
+                is_lost = !session_present;
+                if is_lost {
                     state.forget_gates();
                 }
                 if let Some(durable) = &state.durable {
@@ -485,9 +488,15 @@ fn outputs(shared: &Shared, up: &mut Option<Instant>, state: &mut State) -> Resu
                 state.events.push(Event::Connected { session_present });
                 state.onlookers.wake_all();
             }
-            Output::Closed(cause) => return Err(EndCause::of_close(cause)),
+            Output::Closed(cause) => {
+                ended = Err(EndCause::of_close(cause));
+                break;
+            }
             output => state.carry_over(output),
         }
     }
-    Ok(())
+    if is_lost {
+        state.record_session_lost();
+    }
+    ended
 }

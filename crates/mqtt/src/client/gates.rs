@@ -25,6 +25,20 @@ pub(super) enum Gated {
     Complete(PacketId),
 }
 
+#[cfg(any(test, feature = "planted"))]
+impl Gated {
+    /// The fault that lets it go before it is durable.
+    const fn opened_early_by(&self) -> crate::session::Planted {
+        use crate::session::Planted;
+        match self {
+            Self::Publish(_) => Planted::PublishBeforeRecord,
+            Self::Release { .. } => Planted::ReleaseBeforeRecord,
+            Self::Acknowledge(_) => Planted::AckBeforeRecord,
+            Self::Complete(_) => Planted::CompleteBeforeRecord,
+        }
+    }
+}
+
 /// A QoS 2 message that has an identifier and was not given to the session yet.
 pub(super) struct Reserved {
     pub(super) pos: StorePos,
@@ -66,7 +80,10 @@ impl State {
         let Some(durable) = &mut self.durable else {
             return;
         };
-        if durable.is_open(&gate) {
+        let is_open = durable.is_open(&gate);
+        #[cfg(any(test, feature = "planted"))]
+        let is_open = is_open || self.session.is_planted(gate.what.opened_early_by());
+        if is_open {
             self.open_gate(gate, now);
         } else {
             durable.note_gate(&gate.what, true);
@@ -199,12 +216,19 @@ impl State {
         }
     }
 
-    /// Notes that the broker has lost the session: what waits for the disk was about that one.
+    /// Notes that the broker has lost the session, behind what became of each message in it: a message
+    /// that is given up must not be found as one that waits if the program ends in between.
+    pub(super) fn record_session_lost(&self) {
+        if let Some(durable) = &self.durable {
+            durable.append(&Record::SessionLost);
+        }
+    }
+
+    /// Forgets what waits for the disk about a session that the broker has lost.
     pub(super) fn forget_gates(&mut self) {
         let Some(durable) = &mut self.durable else {
             return;
         };
-        durable.append(&Record::SessionLost);
         durable.completing = BTreeSet::new();
         durable.gated = 0;
         let gates = durable.gates.drain(..).chain(durable.held.drain(..));

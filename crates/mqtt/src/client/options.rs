@@ -73,6 +73,8 @@ pub struct ClientOptions {
     pub(crate) dial: DialOptions,
     pub(crate) fallbacks: Vec<Endpoint>,
     pub(crate) backoff: BackoffOptions,
+    #[cfg(any(test, feature = "planted"))]
+    pub(crate) planted: Option<crate::session::Planted>,
 }
 
 impl fmt::Debug for ClientOptions {
@@ -111,6 +113,8 @@ impl ClientOptions {
             dial: DialOptions::default(),
             fallbacks: Vec::new(),
             backoff: BackoffOptions::new(),
+            #[cfg(any(test, feature = "planted"))]
+            planted: None,
         }
     }
 
@@ -164,6 +168,15 @@ impl ClientOptions {
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
+        self
+    }
+
+    /// What the client does wrong, for a test that is to find it.
+    #[cfg(any(test, feature = "planted"))]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn planted(mut self, fault: Option<crate::session::Planted>) -> Self {
+        self.planted = fault;
         self
     }
 

@@ -155,6 +155,8 @@ impl Shared {
             publish_rate: options.publish_rate,
             packet_bytes_max: options.server_maximum_packet_size,
             recorded: store.is_some(),
+            #[cfg(any(test, feature = "planted"))]
+            planted: options.planted,
             ..SessionOptions::default()
         });
         Self {

@@ -28,6 +28,7 @@ const WORDS: usize = (1 << 16) / 64;
 
 /// The identifiers under which the server may still hold something.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct AdoptedIds {
     bits: Box<[u64]>,
     /// How many there are.
@@ -61,6 +62,21 @@ impl AdoptedIds {
         self.bits[word] &= !bit;
         self.left -= usize::from(was_in);
         was_in
+    }
+
+    /// Says all that matters later, for a comparison: what is in of the identifiers that small worlds use,
+    /// and how far the clearing is.
+    #[cfg(test)]
+    pub(super) fn describe(&self, canon: &mut super::tests::Canon) {
+        for packet_id in (1..=super::tests::IDS_MAX).filter_map(PacketId::new) {
+            canon.number(self.contains(packet_id).into());
+        }
+        canon.number(self.left as u64);
+        canon.number(self.next.get().into());
+        for packet_id in &self.cleared {
+            canon.number(packet_id.get().into());
+        }
+        canon.end();
     }
 
     /// Returns the next one that may be cleared, of those that are `free`.

@@ -18,6 +18,8 @@
 //! a record before each. What the end of a connection or of a session means is in `resume`.
 
 mod exactly_once;
+#[cfg(any(test, feature = "planted"))]
+mod planted;
 mod recorded;
 mod resume;
 
@@ -129,6 +131,7 @@ impl Entry {
 
 /// The packets in flight.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct InFlight {
     slots: Vec<Option<Entry>>,
     /// Where the search for a free identifier begins.
@@ -147,6 +150,9 @@ pub(super) struct InFlight {
     publish_bytes: usize,
     /// Begin and end of packets in the unsent part of the log that must not be sent any more.
     dead: Vec<(LogOffset, LogOffset)>,
+    /// Identifiers are given again too early.
+    #[cfg(any(test, feature = "planted"))]
+    gives_early: bool,
 }
 
 impl InFlight {
@@ -162,6 +168,8 @@ impl InFlight {
             recording: 0,
             publish_bytes: 0,
             dead: Vec::new(),
+            #[cfg(any(test, feature = "planted"))]
+            gives_early: false,
         }
     }
 
@@ -171,6 +179,10 @@ impl InFlight {
     #[inline]
     pub(super) fn free_id(&mut self) -> PacketId {
         debug_assert!(self.len() < usize::from(u16::MAX));
+        #[cfg(any(test, feature = "planted"))]
+        if let Some(packet_id) = self.give_early() {
+            return packet_id;
+        }
         if self.len() * 2 >= self.slots.len() && self.slots.len() < SLOTS_MAX {
             self.grow();
         }
@@ -331,6 +343,49 @@ impl InFlight {
             has_message && entry.release_start() != Some(entry.start)
         });
         publishes.map(|entry| (entry.packet_id, entry.start, entry.len as usize))
+    }
+
+    /// Says all that matters later to a connection that has sent so much, for a comparison of
+    /// sessions.
+    #[cfg(test)]
+    pub(super) fn describe(
+        &self,
+        canon: &mut super::tests::Canon,
+        log: &OutboundLog,
+        sent: LogOffset,
+    ) {
+        canon.number(self.next.get().into());
+        for entry in self.slots.iter().flatten() {
+            let exchange = match entry.exchange {
+                Exchange::AtLeastOnce => 0,
+                Exchange::ExactlyOnce => 1,
+                Exchange::Reserved => 2,
+                Exchange::Recording => 3,
+                Exchange::Release { kept } => 4 + u64::from(kept),
+                Exchange::Subscribe { .. } => 6,
+                Exchange::Unsubscribe => 7,
+            };
+            canon.number(entry.packet_id.get().into());
+            canon.number(entry.key.0.into());
+            canon.number(exchange * 4 + 2 * u64::from(entry.arrived) + u64::from(entry.twice));
+            if entry.exchange != Exchange::Reserved {
+                canon.place(entry.start);
+                canon.place(entry.end());
+                canon.number(log.slice(entry.start, entry.end())[0].into());
+                // Where a PUBREL lies, or what tells the order of publishing.
+                if entry.is_kept() {
+                    canon.place(entry.release);
+                } else {
+                    canon.age(entry.release);
+                }
+            }
+        }
+        canon.end();
+        for (start, end) in self.dead.iter().filter(|(start, _)| *start >= sent) {
+            canon.place(*start);
+            canon.place(*end);
+        }
+        canon.end();
     }
 
     #[inline]

@@ -48,6 +48,12 @@ impl AckToken {
         }
     }
 
+    /// Connection and number.
+    #[cfg(test)]
+    pub(super) const fn parts(self) -> (u32, u32) {
+        (self.connection, self.number)
+    }
+
     #[inline]
     pub(crate) const fn packet_id(self) -> PacketId {
         self.packet_id
@@ -69,6 +75,7 @@ pub(super) enum Ready {
 /// The acknowledgements that one connection owes: a ring in which a message's number leads to its
 /// slot.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct AckRing {
     /// A power of two, or none before the first message; doubled when all are taken.
     slots: Vec<Slot>,
@@ -193,6 +200,18 @@ impl AckRing {
     #[inline]
     pub(super) const fn len(&self) -> usize {
         self.len
+    }
+
+    /// Says what is owed, for a comparison of sessions.
+    #[cfg(test)]
+    pub(super) fn describe(&self, canon: &mut super::tests::Canon) {
+        canon.ring(self.connection, self.front, self.len);
+        for place in 0..self.len {
+            let slot = &self.slots[self.index(self.front.wrapping_add(place as u32))];
+            canon.number(slot.packet_id.get().into());
+            canon.number(2 * u64::from(slot.exactly_once) + u64::from(slot.finished));
+        }
+        canon.end();
     }
 
     #[inline]

@@ -31,6 +31,7 @@ const PING_AFTER_MIN: Duration = Duration::from_secs(1);
 
 /// The clocks of one connection.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct KeepAlive {
     /// `None`: no pings.
     ping_after: Option<Duration>,

@@ -31,6 +31,8 @@ mod inbound;
 mod keep_alive;
 mod phase;
 mod rate;
+#[cfg(any(test, feature = "planted"))]
+mod planted;
 mod received;
 mod recorded;
 mod restore;
@@ -48,6 +50,9 @@ pub use handle::{Effect, Input, Output};
 pub use inbound::AckToken;
 pub use phase::{CloseCause, Phase};
 pub use rate::PublishRate;
+#[cfg(any(test, feature = "planted"))]
+#[doc(hidden)]
+pub use planted::Planted;
 pub use resume::Fate;
 
 use crate::outbound_log::{LogOffset, OutboundLog};
@@ -126,6 +131,10 @@ pub struct SessionOptions {
     /// PUBRELs leave with [`Session::release`], PUBCOMPs with [`Session::complete`]. When the server
     /// loses the session, what was in flight comes back as [`Fate::HandedBack`].
     pub recorded: bool,
+    /// What the session does wrong, for a test that is to find it.
+    #[cfg(any(test, feature = "planted"))]
+    #[doc(hidden)]
+    pub planted: Option<Planted>,
 }
 
 impl Default for SessionOptions {
@@ -143,6 +152,8 @@ impl Default for SessionOptions {
             publish_rate: None,
             packet_bytes_max: MAX_PACKET_LEN,
             recorded: false,
+            #[cfg(any(test, feature = "planted"))]
+            planted: None,
         }
     }
 }
@@ -166,6 +177,7 @@ pub struct Counters {
 /// Every method that takes an [`OutboundLog`] must be given the same one, which was new when the
 /// session was.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Session {
     options: SessionOptions,
     in_flight: InFlight,
@@ -201,8 +213,13 @@ impl Session {
             inbound_window,
             ..
         } = options;
+        #[cfg(any(test, feature = "planted"))]
+        let in_flight =
+            InFlight::giving_early(options.planted == Some(Planted::IdentifierReusedEarly));
+        #[cfg(not(any(test, feature = "planted")))]
+        let in_flight = InFlight::new();
         Self {
-            in_flight: InFlight::new(),
+            in_flight,
             received: ReceivedIds::default(),
             is_fresh: true,
             is_elsewhere: false,
@@ -409,6 +426,35 @@ impl Session {
     #[must_use]
     pub fn oldest_unhandled(&self) -> Option<AckToken> {
         self.connection.acks.oldest_unfinished()
+    }
+
+    /// Says all that matters later, for a comparison of sessions with the same options, at the same
+    /// time, all of whose packets were sent whole or not at all.
+    #[cfg(test)]
+    fn describe(&self, log: &OutboundLog, canon: &mut tests::Canon) {
+        let sent = self.connection.sent();
+        self.connection.describe(canon);
+        self.in_flight.describe(canon, log, sent);
+        self.received.describe(canon);
+        canon.number(self.is_fresh.into());
+        for packet_id in &self.restored {
+            canon.number(packet_id.get().into());
+        }
+        canon.end();
+        match &self.adopted {
+            Some(adopted) => adopted.describe(canon),
+            None => canon.end(),
+        }
+        canon.number(self.outputs.len() as u64);
+        canon.place(log.tail());
+        canon.bytes(log.slice(sent, log.tail()));
+    }
+
+    /// Tells whether there are bytes to be sent.
+    #[cfg(test)]
+    fn has_unsent(&self, log: &OutboundLog) -> bool {
+        !self.connection.control_is_empty()
+            || (self.connection.is_up() && self.connection.sent() < log.tail())
     }
 
     /// Gives up the part of the log that nobody needs any more.

@@ -25,6 +25,7 @@ pub struct PublishRate {
 
 /// A bucket of tokens.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Bucket {
     /// Until a token comes back.
     interval: Duration,

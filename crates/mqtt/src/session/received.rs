@@ -37,6 +37,7 @@ pub(super) struct Received {
 ///
 /// Servers give identifiers in a circle, so additions and removals are near the ends.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct ReceivedIds(VecDeque<Received>);
 
 impl ReceivedIds {
@@ -109,6 +110,21 @@ impl ReceivedIds {
     /// Returns how many messages are remembered.
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Says what is remembered, for a comparison of sessions.
+    #[cfg(test)]
+    pub(super) fn describe(&self, canon: &mut super::tests::Canon) {
+        for received in &self.0 {
+            canon.number(received.packet_id.get().into());
+            canon.number(2 * u64::from(received.handled) + u64::from(received.released));
+            // Both tokens mean nothing any more once the message is handled.
+            if !received.handled {
+                canon.token(received.delivered);
+                canon.token(received.owed);
+            }
+        }
+        canon.end();
     }
 
     #[inline]

@@ -64,6 +64,15 @@ impl Session {
         for key in self.in_flight.connection_over(log, sent, cut) {
             self.outputs.push_back(Output::RequestLost { key });
         }
+        #[cfg(any(test, feature = "planted"))]
+        {
+            use super::Planted;
+            if self.is_planted(Planted::ResendWithoutDup) {
+                self.in_flight.forget_dup(log);
+            } else if self.is_planted(Planted::ForgottenPubrel) {
+                self.in_flight.forget_pubrels(cut);
+            }
+        }
         let inbound_window = self.options.inbound_window;
         self.connection = self.connection.successor(inbound_window, cut);
         self.urgent = log.tail();

@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod ahead;
 #[cfg(test)]
+mod canon;
+#[cfg(test)]
 mod cleared;
 #[cfg(test)]
 mod commands;
@@ -44,7 +46,11 @@ mod server;
 #[cfg(test)]
 mod transmission;
 mod world;
+#[cfg(test)]
+mod worlds;
 
+#[cfg(test)]
+pub(super) use self::canon::{Canon, IDS_MAX};
 use super::*;
 use crate::packet::{Connect, ConnectFields, MAX_PACKET_LEN, PacketId, PacketRef, QoS, decode};
 

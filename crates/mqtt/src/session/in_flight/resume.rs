@@ -21,7 +21,7 @@ use crate::packet::PacketId;
 use crate::session::{Fate, OnSessionLoss, TicketKey};
 
 /// The DUP flag in the first byte of PUBLISH.
-const DUP: u8 = 1 << 3;
+pub(super) const DUP: u8 = 1 << 3;
 
 impl InFlight {
     /// Notes the end of a connection that took everything before `sent`, and all packets before

@@ -6,7 +6,7 @@ use super::*;
 use crate::packet::peek_len;
 
 /// What the server knows.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Server {
     /// It passes a QoS 2 message on at PUBREL, instead of at PUBLISH.
     pub(super) late: bool,
