@@ -1,7 +1,7 @@
 //! A client with a store: what it holds back until the disk is sure, and what the next client goes on
 //! with.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use mqtt::store::{
     ClaimError, Key, KeyState, Level, Memory, Record, Recovered, Refused, Report, Store, StorePos,
     StoredMessage,
 };
-use mqtt::{Client, Outcome, Publish, PublishError, QoS, Ticket, Wait, WaitCause};
+use mqtt::{Client, OnSessionLoss, Outcome, Publish, PublishError, QoS, Ticket, Wait, WaitCause};
 use safe_rt::Endpoint;
 
 use crate::harness::{
@@ -37,6 +37,8 @@ pub(crate) struct Slow {
     failing_reads: Cell<u32>,
     /// A message that cannot be read.
     bad: Cell<Option<StorePos>>,
+    /// Ends of messages and of sessions, in order.
+    ends: RefCell<Vec<&'static str>>,
 }
 
 impl SlowDisk {
@@ -54,6 +56,7 @@ impl SlowDisk {
             committed: Event::new(),
             failing_reads: Cell::new(0),
             bad: Cell::new(None),
+            ends: RefCell::default(),
         }))
     }
 
@@ -81,6 +84,11 @@ impl Store for SlowDisk {
 
     fn append(&self, record: &Record<'_>) -> Result<StorePos, Refused> {
         self.0.work.set();
+        match record {
+            Record::Done { .. } => self.0.ends.borrow_mut().push("message"),
+            Record::SessionLost => self.0.ends.borrow_mut().push("session"),
+            _ => {}
+        }
         self.0.memory.append(record)
     }
 
@@ -473,5 +481,42 @@ fn what_was_in_flight_in_a_lost_session_is_published_again_in_order() {
                 assert_eq!(outcome, Outcome::Acked { maybe_twice: true });
             }
         },
+    );
+}
+
+#[test]
+fn a_message_that_is_given_up_with_its_session_is_over_in_the_store_before_that_is() {
+    let store = SlowDisk::new(SECOND);
+    let options = options().on_session_loss(OnSessionLoss::Finish);
+    play_open(
+        options.store(store.clone()),
+        |links| {
+            let mut first = links.accept(false);
+            first.expect(&qos_2(b"one", 1, false));
+            drop(first);
+            expect_disconnect(&mut links.accept(false));
+        },
+        |client| {
+            let mut ticket = message(client, "one", QoS::ExactlyOnce, Wait::None);
+            assert_eq!(ticket.outcome().unwrap(), Outcome::SessionLost);
+        },
+    );
+    assert_eq!(*store.0.ends.borrow(), ["session", "message", "session"]);
+}
+
+#[test]
+fn a_message_with_a_name_that_was_given_back_is_published_when_it_is_published_again() {
+    fn one(client: &Client) -> Ticket {
+        let publish = Publish::to("m", "one").qos(QoS::AtLeastOnce);
+        let key = Key::new("reading-1").unwrap();
+        client.publish(publish.key(key).wait(Wait::None)).unwrap()
+    }
+    // The disk is not sure of it when the client ends.
+    let store = SlowDisk::new(1_000 * SECOND);
+    in_vain(&store, |client| drop(one(client)));
+    play_open(
+        options().store(store),
+        |links| assert_eq!(take_all(&mut links.accept(false)), ["one"]),
+        |client| assert_eq!(one(client).outcome().unwrap(), ACKED),
     );
 }

@@ -69,7 +69,8 @@ impl<'a> Publish<'a> {
     /// Gives the message a name, so that publishing it again, after a crash as well, does nothing: as
     /// long as a message with this name is in the store, or is among the last
     /// [`OUTCOMES_MAX`](crate::store::OUTCOMES_MAX) that were and had one, a publish returns a ticket
-    /// of that one. Without a store, and at QoS 0, it means nothing.
+    /// of that one. A message that came to [`Outcome::Withdrawn`](super::Outcome::Withdrawn) is
+    /// published anew. Without a store, and at QoS 0, it means nothing.
     #[must_use]
     pub fn key(mut self, key: Key) -> Self {
         self.key = Some(key);

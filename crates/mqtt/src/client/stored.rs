@@ -12,7 +12,7 @@ use super::shared::{Shared, State, now};
 use super::ticket::{Outcome, Ticket, Wait};
 use crate::packet::QoS;
 use crate::session::ArgumentError;
-use crate::store::{Key, KeyState, MessageRecord, RECORD_BYTES_MAX, Record, Refused};
+use crate::store::{DoneCause, Key, KeyState, MessageRecord, RECORD_BYTES_MAX, Record, Refused};
 
 impl Client {
     /// As [`Client::publish`], for a message that the store takes.
@@ -128,6 +128,8 @@ fn known(shared: &Rc<Shared>, state: &mut State, publish: &Publish<'_>) -> Optio
             let key = state.stored_slot(pos, false);
             Some(state.tickets.another(shared, key))
         }
+        // It was given back to the program, unsent: now it is published.
+        KeyState::Done(_, DoneCause::Withdrawn) => None,
         KeyState::Done(_, cause) => Some(state.tickets.settled(shared, outcome_of(cause))),
     }
 }

@@ -163,10 +163,12 @@ impl Ticket {
                 outcome,
                 None | Some(Outcome::Withdrawn | Outcome::SessionLost)
             );
-            if is_known || durable.store.is_durable(pos) {
+            // One that found no room and was taken back counts as durable, for its end is.
+            let is_withdrawn = matches!(outcome, Some(Outcome::Withdrawn));
+            if is_known || (!is_withdrawn && durable.store.is_durable(pos)) {
                 return Some(Ok(()));
             }
-            if state.over {
+            if state.over || is_withdrawn {
                 let end = state.end.clone();
                 return Some(Err(end.map_or(WaitCause::Closed, WaitCause::ConnectionLost)));
             }

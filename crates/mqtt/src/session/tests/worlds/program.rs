@@ -79,11 +79,6 @@ impl Book {
             }
         }
     }
-
-    fn knows_a_session(&self) -> bool {
-        let in_flight = |kept: &Kept| matches!(kept, Kept::InFlight(_) | Kept::Released(_));
-        !self.received.is_empty() || self.messages.iter().any(in_flight)
-    }
 }
 
 impl World {
