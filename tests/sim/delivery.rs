@@ -6,8 +6,10 @@ use fiber::sim::{self, Failure, Run, SimBuilder, World};
 use fiber::sleep;
 use mqtt::QoS;
 
-use crate::faults::{draw, trouble};
-use crate::scene::{MESSAGES, Taken, Transport, qos_of, start_broker, start_device, start_reader};
+use crate::coverage::{Counts, Total};
+use crate::faults::{FAULTS, Trouble, draw};
+use crate::scene::{MESSAGES, Taken, Transport, qos_of, start_device, start_reader};
+use crate::server::Server;
 
 /// How often a message came.
 fn times(seen: &[u8], number: u8) -> usize {
@@ -16,13 +18,21 @@ fn times(seen: &[u8], number: u8) -> usize {
 
 /// Publishes through trouble; what came is returned.
 fn deliver(world: &World, transport: &Transport) -> Vec<u8> {
-    start_broker(world, transport);
+    let server = Server::start(world, transport);
     let seen = start_reader(world, transport);
     // Where the answer to the very first CONNECT is lost, nobody can tell whose session it is that
     // the broker kept, and so QoS 2 may come again: then the client says so.
     let known = draw(2) == 0;
     let mut device = start_device(world, transport, known);
-    trouble(world);
+    let trouble = Trouble {
+        world: world.clone(),
+        transport: transport.clone(),
+        server,
+        device: world.host("device"),
+        coverage: transport.coverage.clone(),
+        forgets: false,
+    };
+    trouble.make(Vec::new);
     let taken = device.join().expect("no panic");
     let doubtful = |taken: &Taken| taken.maybe_twice && qos_of(taken.number) == QoS::ExactlyOnce;
     assert!(!known || !taken.iter().any(doubtful), "{taken:?}");
@@ -69,9 +79,34 @@ pub(crate) fn delivered(
     sim.run(move |world| deliver(world, &transport()))
 }
 
+/// As [`delivered`], with what was seen on the way.
+fn counted(sim: SimBuilder) -> Result<Run<Counts>, Failure> {
+    sim.run(move |world| {
+        let transport = Transport::plain();
+        deliver(world, &transport);
+        transport.coverage.take()
+    })
+}
+
 #[test]
 fn what_was_taken_arrives_through_cuts_resets_and_black_holes() {
-    sim::check(200, |sim| delivered(sim, Transport::plain));
+    let total = Total::default();
+    sim::check(200, |sim| {
+        let run = counted(sim)?;
+        total.add(&run.value);
+        Ok(run)
+    });
+    let ends = [
+        "connected with a session",
+        "connected without a session",
+        "ended: ClosedByPeer",
+        "ended: Dead",
+        "ended: Transport",
+        "failed: Dead",
+        "failed: Dial",
+        "failed: Refused",
+    ];
+    total.report("a client", &[&FAULTS[..], &ends[..]].concat());
 }
 
 #[test]
@@ -103,7 +138,7 @@ fn without_trouble_each_message_arrives_once() {
     sim::check(20, |sim| {
         sim.run(|world| {
             let transport = Transport::plain();
-            start_broker(world, &transport);
+            drop(Server::start(world, &transport));
             let seen = start_reader(world, &transport);
             let mut device = start_device(world, &transport, false);
             device.join().expect("no panic");

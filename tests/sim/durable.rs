@@ -8,10 +8,12 @@ use std::time::Duration;
 use fiber::sim::{self, Failure, Host, Run, SimBuilder, World};
 use fiber::{sleep, spawn};
 use mqtt::store::Level;
-use mqtt::{Outcome, Publish, QoS, Wait};
+use mqtt::{Outcome, Planted, Publish, QoS, Wait};
 
-use crate::faults::{draw, draw_up_to, trouble};
-use crate::scene::{Transport, start_broker, start_reader};
+use crate::coverage::{Counts, Total};
+use crate::faults::{FAULTS, Trouble, draw, draw_up_to};
+use crate::scene::{Transport, start_reader};
+use crate::server::Server;
 use crate::survivor::{COMMAND_TOPIC, COMMANDS, Device, Found, Ledger, READINGS, qos_of};
 
 /// Sends the device commands once it has subscribed, from the machine `console`, whose ways are good.
@@ -36,17 +38,25 @@ fn start_console(world: &World, device: &Device) {
 }
 
 /// What the disk does in the next life.
-fn set_disk(host: &Host) {
+fn set_disk(device: &Device) {
+    let host = &device.host;
     let rate = |per_million| if draw(3) == 0 { draw(per_million) } else { 0 };
     host.set_failing_syncs(rate(100_000));
     host.set_failing_writes(rate(100_000));
     let slowest = [0, 0, 30, 300][draw(4) as usize];
     host.set_sync_latency(Duration::ZERO..=Duration::from_millis(slowest));
+    let is_full = draw(8) == 0;
+    host.set_disk_capacity(is_full.then(|| u64::from(4_000 + draw(12_000))));
+    device.ledger.borrow_mut().was_full |= is_full;
+    if is_full {
+        device.transport.coverage.note("disk: small");
+    }
 }
 
 fn heal_disk(host: &Host) {
     host.set_failing_syncs(0);
     host.set_failing_writes(0);
+    host.set_disk_capacity(None);
     host.set_sync_latency(Duration::ZERO..=Duration::ZERO);
 }
 
@@ -56,30 +66,65 @@ fn life_time() -> Duration {
     draw_up_to(Duration::from_millis(most))
 }
 
-/// Lives through trouble and crashes; returns what came to the reader.
-fn survive(world: &World, level: Level, crash: impl Fn(&Host)) -> (Vec<u8>, Device) {
+/// What is the matter in a run.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Matter {
+    /// What the device's client does wrong.
+    pub(crate) planted: Option<Planted>,
+    /// The broker loses its sessions: nobody commands the device then.
+    pub(crate) forgets: bool,
+}
+
+/// The end of a run: what came to the reader, and the rest.
+pub(crate) struct Survived {
+    pub(crate) seen: Vec<u8>,
+    pub(crate) device: Device,
+    pub(crate) server: Server,
+}
+
+/// Lives through trouble and crashes.
+pub(crate) fn survive(
+    world: &World,
+    level: Level,
+    crash: impl Fn(&Host),
+    matter: Matter,
+) -> Survived {
     let transport = Transport::plain();
-    start_broker(world, &transport);
+    let server = Server::start(world, &transport);
     let seen = start_reader(world, &transport);
     let host = world.host("device");
-    let device = Device::new(transport, level, host.clone());
-    start_console(world, &device);
+    let mut device = Device::new(transport, level, host.clone());
+    device.planted = matter.planted;
+    device.is_commanded = !matter.forgets;
+    if device.is_commanded {
+        start_console(world, &device);
+    }
     let slowest = Duration::from_millis([5, 5, 50, 400][draw(4) as usize]);
     for way in [world.way("device", "broker"), world.way("broker", "device")] {
         way.latency(Duration::from_micros(50)..=slowest);
     }
-    let make_trouble = {
-        let world = world.clone();
-        move || trouble(&world)
+    let coverage = device.transport.coverage.clone();
+    let trouble = Trouble {
+        world: world.clone(),
+        transport: device.transport.clone(),
+        server: server.clone(),
+        device: host.clone(),
+        coverage: coverage.clone(),
+        forgets: matter.forgets,
     };
+    let tap = Rc::clone(&device.tap);
+    let make_trouble = move || trouble.make(|| tap.borrow().stages());
     let mut troubled = spawn(make_trouble).expect("a fiber");
     let mut lives = 1 + draw(5);
     while lives > 0 || !troubled.is_finished() {
         lives = lives.saturating_sub(1);
-        set_disk(&host);
+        set_disk(&device);
         let program = device.clone();
         drop(host.start(move || program.live(false)).expect("a fiber"));
         let _ = sleep(life_time());
+        for stage in device.tap.borrow().stages() {
+            coverage.note(format!("Crash at: {stage}"));
+        }
         crash(&host);
         if draw(3) == 0 {
             let _ = sleep(draw_up_to(Duration::from_secs(3)));
@@ -99,7 +144,12 @@ fn survive(world: &World, level: Level, crash: impl Fn(&Host)) -> (Vec<u8>, Devi
         sleep(Duration::from_secs(1)).expect("no scope is over");
     }
     sleep(Duration::from_secs(60)).expect("no scope is over");
-    (seen.take(), device)
+    let seen = seen.take();
+    Survived {
+        seen,
+        device,
+        server,
+    }
 }
 
 fn check_readings(seen: &[u8], ledger: &Ledger) {
@@ -113,15 +163,7 @@ fn check_readings(seen: &[u8], ledger: &Ledger) {
         let state = (ledger.owned.contains(&number), twice);
         assert!(is_right, "{number} {state:?} came {came} times: {seen:?}");
     }
-    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
-        let mut first = Vec::new();
-        for &number in seen.iter().filter(|&&number| qos_of(number) == qos) {
-            if !first.contains(&number) && !ledger.late.contains(&number) {
-                first.push(number);
-            }
-        }
-        assert!(first.is_sorted(), "{qos:?} out of order: {seen:?}");
-    }
+    ledger.check_order(seen);
 }
 
 fn check_commands(ledger: &Ledger) {
@@ -133,38 +175,71 @@ fn check_commands(ledger: &Ledger) {
     }
 }
 
-fn survived(world: &World, level: Level, crash: impl Fn(&Host)) -> Found {
-    let (seen, device) = survive(world, level, crash);
+fn survived(world: &World, level: Level, crash: impl Fn(&Host), matter: Matter) -> (Found, Counts) {
+    let Survived { seen, device, .. } = survive(world, level, crash, matter);
     let ledger = Rc::clone(&device.ledger);
     let ledger = ledger.borrow();
     check_readings(&seen, &ledger);
     check_commands(&ledger);
-    ledger.found
+    let coverage = &device.transport.coverage;
+    for maybe_twice in ledger.acked.values() {
+        coverage.note(format!("outcome: acknowledged, maybe twice {maybe_twice}"));
+    }
+    (ledger.found, coverage.take())
 }
 
-fn scenario(
+pub(crate) fn scenario(
     level: Level,
     crash: impl Fn(&Host) + Copy + 'static,
-) -> impl Fn(SimBuilder) -> Result<Run<Found>, Failure> {
-    move |sim| sim.run(move |world| survived(world, level, crash))
+    matter: Matter,
+) -> impl Fn(SimBuilder) -> Result<Run<(Found, Counts)>, Failure> {
+    move |sim| sim.run(move |world| survived(world, level, crash, matter))
+}
+
+/// What every long run of a device with a store comes by.
+const SEEN: [&str; 12] = [
+    "Crash at: not connected",
+    "Crash at: nothing in flight",
+    "Crash at: PUBACK awaited",
+    "Crash at: PUBREC awaited",
+    "Crash at: PUBCOMP awaited",
+    "Crash at: PUBREL awaited",
+    "connected with a session",
+    "connected without a session",
+    "disk: small",
+    "store: SyncFailed",
+    "store: WriteFailed",
+    "outcome: acknowledged, maybe twice true",
+];
+
+fn check_all(test: &str, scenario: impl Fn(SimBuilder) -> Result<Run<(Found, Counts)>, Failure>) {
+    let total = Total::default();
+    sim::check(60, |sim| {
+        let run = scenario(sim)?;
+        total.add(&run.value.1);
+        Ok(run)
+    });
+    total.report(test, &[&FAULTS[..], &SEEN[..]].concat());
 }
 
 #[test]
 fn what_was_synced_is_delivered_through_power_cuts() {
-    sim::check(60, scenario(Level::Synced, |host| host.power_cut()));
+    let cut = scenario(Level::Synced, |host| host.power_cut(), Matter::default());
+    check_all("a device whose power is cut", cut);
 }
 
 #[test]
 fn what_was_written_is_delivered_when_the_program_is_killed() {
-    sim::check(60, scenario(Level::Flushed, |host| host.kill()));
+    let kill = scenario(Level::Flushed, |host| host.kill(), Matter::default());
+    check_all("a device that is killed", kill);
 }
 
 #[test]
 fn crashes_come_at_every_stage_of_a_message() {
-    let cut = scenario(Level::Synced, |host: &Host| host.power_cut());
+    let cut = scenario(Level::Synced, |host| host.power_cut(), Matter::default());
     let mut lives = Found::default();
     for seed in 0..40 {
-        let found = cut(SimBuilder::new(seed)).expect("a run").value;
+        let found = cut(SimBuilder::new(seed)).expect("a run").value.0;
         lives.queued += found.queued;
         lives.in_flight += found.in_flight;
         lives.released += found.released;

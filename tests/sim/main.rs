@@ -5,10 +5,14 @@
 
 #![forbid(unsafe_code)]
 
+mod coverage;
 mod delivery;
 mod durable;
 mod faults;
+mod forgetful;
+mod planted;
 mod scene;
+mod server;
 mod store;
 mod survivor;
 mod tap;

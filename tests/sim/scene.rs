@@ -1,18 +1,18 @@
 //! A device, a broker and a reader, each on a machine of its own.
 
 use std::cell::{Cell, RefCell};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::sim::World;
 use fiber::{JoinHandle, sleep, timeout};
 use mqtt::{
-    Broker, BrokerOptions, Client, ClientId, ClientOptions, Error, Event, Outcome, Publish,
-    PublishError, QoS, Ticket, Wait,
+    Client, ClientId, ClientOptions, Error, Event, Outcome, Publish, PublishError, QoS, Ticket,
+    Wait,
 };
-use safe_rt::{DialOptions, Endpoint, Listener, ServerTls, Socket};
+use safe_rt::{DialOptions, Endpoint, ServerTls, Socket};
 
+use crate::coverage::Coverage;
 use crate::faults::{draw, draw_up_to};
 
 /// Far more than anything takes once nothing goes wrong any more.
@@ -29,6 +29,8 @@ pub(crate) struct Transport {
     pub(crate) server: Option<ServerTls>,
     /// How many connections the clients of the run made.
     pub(crate) connections: Rc<Cell<usize>>,
+    /// What happened to them.
+    pub(crate) coverage: Coverage,
 }
 
 impl Transport {
@@ -38,6 +40,7 @@ impl Transport {
             dial: DialOptions::default(),
             server: None,
             connections: Rc::default(),
+            coverage: Coverage::default(),
         }
     }
 
@@ -63,31 +66,15 @@ impl Transport {
     pub(crate) fn open_as(&self, options: ClientOptions) -> Result<Client, Error> {
         let client = Client::open(&self.endpoint(), options)?;
         let connections = Rc::clone(&self.connections);
+        let coverage = self.coverage.clone();
         client.on_event(move |_, event| {
+            coverage.note_event(event);
             if let Event::Connected { .. } = event {
                 connections.set(connections.get() + 1);
             }
         });
         Ok(client)
     }
-}
-
-/// Starts the broker on the machine `broker`.
-pub(crate) fn start_broker(world: &World, transport: &Transport) {
-    let server = transport.server.clone();
-    let serving = world.host("broker").start(move || {
-        let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let listener = match server {
-            Some(tls) => Listener::bind_tls(any(8883), tls),
-            None => Listener::bind(any(1883)),
-        };
-        let broker = Broker::new(BrokerOptions::new());
-        broker
-            .serve(listener.expect("a free port"))
-            .expect("a fiber");
-        let _ = sleep(PATIENCE * 24);
-    });
-    drop(serving.expect("a fiber"));
 }
 
 /// Payloads, in the order in which they came.

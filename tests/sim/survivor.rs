@@ -10,8 +10,8 @@ use fiber::sim::Host;
 use fiber::{Elapsed, JoinHandle, sleep, timeout};
 use mqtt::store::{File, Identity, Key, Level, Mode, OpenError, Store, StoreOptions};
 use mqtt::{
-    Client, ClientOptions, Error, Outcome, Publish, PublishError, QoS, Remaining, Subscribe,
-    Ticket, Wait, WaitCause, WaitError,
+    Client, ClientOptions, Error, Outcome, Planted, Publish, PublishError, QoS, Remaining,
+    Subscribe, Ticket, Wait, WaitCause, WaitError,
 };
 
 use crate::faults::{draw, draw_up_to};
@@ -43,6 +43,10 @@ pub(crate) struct Ledger {
     pub(crate) handled: Vec<Vec<u8>>,
     /// Commands that the broker has acknowledged to their sender.
     pub(crate) commanded: BTreeSet<u8>,
+    /// The disk was full at some time: a message that finds no room may be overtaken.
+    pub(crate) was_full: bool,
+    /// What was settled when a reading was first published: it comes before that.
+    pub(crate) before: BTreeMap<u8, BTreeSet<u8>>,
     /// How many lives found what in their store.
     pub(crate) found: Found,
 }
@@ -70,6 +74,36 @@ impl Ledger {
         }
     }
 
+    /// Notes that a reading is about to be published.
+    fn begin(&mut self, number: u8) {
+        let settled = (0..number).filter(|of| self.is_settled(*of)).collect();
+        self.before.entry(number).or_insert(settled);
+    }
+
+    /// Checks that of one QoS what was published first came first, as far as the store was sure of
+    /// it in time.
+    pub(crate) fn check_order(&self, seen: &[u8]) {
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let mut first = Vec::new();
+            for &number in seen.iter().filter(|&&number| qos_of(number) == qos) {
+                if !first.contains(&number) && !self.late.contains(&number) {
+                    first.push(number);
+                }
+            }
+            if !self.was_full {
+                assert!(first.is_sorted(), "{qos:?} out of order: {seen:?}");
+            }
+            for (at, number) in first.iter().enumerate() {
+                let Some(before) = self.before.get(number) else {
+                    continue;
+                };
+                let is_overtaken = |later: &&u8| before.contains(later);
+                let overtaken = first[at..].iter().find(is_overtaken);
+                assert_eq!(overtaken, None, "{number} came before it: {seen:?}");
+            }
+        }
+    }
+
     fn is_settled(&self, number: u8) -> bool {
         self.owned.contains(&number) || self.acked.contains_key(&number)
     }
@@ -86,12 +120,16 @@ pub(crate) struct Device {
     pub(crate) transport: Transport,
     pub(crate) level: Level,
     pub(crate) ledger: Rc<RefCell<Ledger>>,
-    /// What left and came; `None` without a tap.
-    tap: Option<Rc<RefCell<tap::Log>>>,
+    /// What left and came.
+    pub(crate) tap: Rc<RefCell<tap::Log>>,
+    /// What its client does wrong.
+    pub(crate) planted: Option<Planted>,
+    /// It is sent commands.
+    pub(crate) is_commanded: bool,
     /// Set when the broker has its subscription.
     pub(crate) subscribed: Rc<fiber::Event>,
     /// Its machine.
-    host: Host,
+    pub(crate) host: Host,
     window: u16,
     /// It publishes again also what it is sure of.
     repeats: bool,
@@ -104,7 +142,9 @@ impl Device {
             transport,
             level,
             ledger: Rc::default(),
-            tap: (draw(2) == 0).then(Rc::default),
+            tap: Rc::default(),
+            planted: None,
+            is_commanded: true,
             subscribed: Rc::default(),
             window: [1, 3, 10, 100][draw(4) as usize],
             repeats: draw(2) == 0,
@@ -131,6 +171,7 @@ impl Device {
             let opened = File::open(FOLDER, self.store_options());
             let opened = opened.map(|store| {
                 let options = self.transport.options("device").window(self.window);
+                let options = options.planted(self.planted);
                 let client = self.open_client(options.store(store.clone()));
                 (store, client)
             });
@@ -150,12 +191,12 @@ impl Device {
     }
 
     fn open_client(&self, options: ClientOptions) -> Result<Client, Error> {
-        let Some(log) = self.tap.clone() else {
-            return self.transport.open_as(options);
-        };
-        let transport = self.transport.clone();
+        let (transport, log) = (self.transport.clone(), Rc::clone(&self.tap));
         let dial = move || Ok(tap::tap(transport.dial()?, &log));
-        Client::open_by(dial, options)
+        let client = Client::open_by(dial, options)?;
+        let coverage = self.transport.coverage.clone();
+        client.on_event(move |_, event| coverage.note_event(event));
+        Ok(client)
     }
 
     /// Notes what becomes of a reading.
@@ -207,7 +248,7 @@ impl Device {
             for watcher in &mut watchers {
                 watcher.join().expect("it is watched to its end");
             }
-            while !self.ledger.borrow().all_handled() {
+            while self.is_commanded && !self.ledger.borrow().all_handled() {
                 sleep(Duration::from_secs(1)).expect("all commands are handled in time");
             }
         };
@@ -234,6 +275,7 @@ impl Device {
         let lost = (0..last).filter(|number| !is_known(number));
         ledger.late.extend(lost);
         let recovered = store.recovered();
+        self.tap.borrow_mut().new_life(&recovered);
         let found = &mut ledger.found;
         found.queued += u32::from(!recovered.queued.is_empty());
         found.in_flight += u32::from(!recovered.in_flight.is_empty());
@@ -249,13 +291,11 @@ impl Device {
         let tap = self.tap.clone();
         let handler = move |_: &Client, command: &mqtt::Message| {
             let number = command.data[0];
-            if let Some(tap) = &tap {
-                let is_done = tap.borrow().acknowledged.contains(&number);
-                assert!(
-                    !is_done,
-                    "command {number} was acknowledged and comes again"
-                );
-            }
+            let is_done = tap.borrow().acknowledged.contains(&number);
+            assert!(
+                !is_done,
+                "command {number} was acknowledged and comes again"
+            );
             ledger.borrow_mut().handled[life].push(number);
             if draw(3) == 0 {
                 let _ = sleep(draw_up_to(Duration::from_millis(300)));
@@ -279,6 +319,7 @@ impl Device {
             if !self.repeats && self.ledger.borrow().is_settled(number) {
                 continue;
             }
+            self.ledger.borrow_mut().begin(number);
             let Some(ticket) = self.publish(client, number) else {
                 return;
             };

@@ -9,6 +9,7 @@ use rcgen::{
 };
 use safe_rt::{ClientTlsOptions, DialOptions, Identity, ServerTlsOptions, TlsVersion, Trust};
 
+use crate::coverage::Coverage;
 use crate::delivery::delivered;
 use crate::scene::Transport;
 
@@ -58,6 +59,7 @@ impl Pki {
             dial: DialOptions::new().tls(client.build().expect("options")),
             server: Some(server.build().expect("options")),
             connections: Rc::default(),
+            coverage: Coverage::default(),
         }
     }
 }
