@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use fiber::{Event, Stopped, sleep};
 use mqtt::packet::{Delivery, PacketRef};
+use mqtt::session::OnSessionLoss;
 use mqtt::store::{
     ClaimError, Key, KeyState, Level, Memory, Record, Recovered, Refused, Report, Store, StorePos,
     StoredMessage,
 };
-use mqtt::{Client, OnSessionLoss, Outcome, Publish, PublishError, QoS, Ticket, Wait, WaitCause};
+use mqtt::{Client, Outcome, Publish, PublishError, QoS, Ticket, Wait, WaitCause};
 use safe_rt::Endpoint;
 
 use crate::harness::{
