@@ -173,9 +173,9 @@ const ONCE_CONNECTED: &[Row] = &[
     ),
     (
         // Three bytes of header are enough to know it.
-        b"\x30\xe6\x07",
+        b"\x90\xe6\x07",
         is!(EndCause::Malformed(DecodeError::PacketTooLarge { .. })),
-        "the broker sent a malformed packet: expected PUBLISH of at most 1000 bytes, found 1001",
+        "the broker sent a malformed packet: expected SUBACK of at most 1000 bytes, found 1001",
     ),
     (
         b"\x30\xff\xff\xff\xff",

@@ -11,11 +11,12 @@ use mqtt::session::OnSessionLoss;
 use mqtt::store::{ClaimError, DoneCause, Key, KeyState, MessageRecord, Record, Report, Store};
 use mqtt::{Client, ClientId, ClientOptions, Error, Event, Outcome, Publish, QoS, Wait};
 
-use crate::durable::{ACKED, SECOND, SlowDisk, message, qos_1, qos_2};
+use crate::durable::{ACKED, SECOND, message, qos_1, qos_2};
 use crate::harness::{
     Broker, expect_disconnect, id, options, play_open, puback, pubcomp, pubrec, pubrel,
     unreachable_broker,
 };
+use crate::slow_disk::SlowDisk;
 
 /// The first client: its messages are taken by a broker that answers none.
 fn leave_in_flight(store: &SlowDisk, taken: usize, body: impl FnOnce(&Client) + 'static) {

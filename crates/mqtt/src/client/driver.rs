@@ -1,5 +1,5 @@
 //! The fiber that owns the connection: it writes what the log holds, reads what comes, keeps the
-//! link alive, and ends.
+//! link alive, and ends. What it does about the rare events of the session is in `outputs`.
 //!
 //! ```text
 //!  publishers ─► log ─┐                         ┌─► tickets settled, waiters woken
@@ -17,18 +17,18 @@ use fiber::{Instant, Selected, Source, Stopped};
 use safe_rt::Socket;
 
 use super::error::EndCause;
-use super::event::Event;
 use super::inbox::QOS_0_QUEUE_MAX;
 use super::link::{self, STARVED_RETRY, run_user_code};
-use super::options::Resubscribe;
+use super::outputs;
+use super::oversized::Oversized;
 use super::poison::Malformed;
 use super::read_buffer::ReadBuffer;
 use super::receive::handle_packet;
 use super::room::Room;
 use super::shared::{Shared, State, now};
 use crate::outbound_log::LogOffset;
-use crate::packet::{self, Version};
-use crate::session::{Input, Output, PeerError};
+use crate::packet::{self, PUBLISH_HEAD_BYTES_MAX, Version};
+use crate::session::{Input, PeerError};
 use crate::time::Time;
 
 /// Bytes written in one turn before the driver looks at what came in.
@@ -81,6 +81,7 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
         socket,
         input: ReadBuffer::default(),
         behind: false,
+        oversized: None,
         overrun: None,
         hold_until: None,
         left: false,
@@ -94,6 +95,9 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
         Err(cause) => cause,
     };
     log::debug!("{}: {cause}", shared.options.client_id.as_str());
+    if let Some(oversized) = &mut driver.oversized {
+        oversized.finish(shared);
+    }
     let Driver {
         socket,
         up,
@@ -137,6 +141,8 @@ struct Driver<'a> {
     input: ReadBuffer,
     /// There may be whole packets that were read and not handled.
     behind: bool,
+    /// A message above the bound that is read past.
+    oversized: Option<Oversized>,
     /// The next message finds no room among those that await their acknowledgement by us: nothing
     /// is read until there is, and the connection ends at this time if there is none.
     overrun: Option<Time>,
@@ -245,7 +251,7 @@ impl Driver<'_> {
             state.wake_for_room(Room::Log);
         }
         state.check_drained();
-        outputs(self.shared, &mut self.up, state)?;
+        outputs::act(self.shared, &mut self.up, state)?;
         Ok(if flushed { end } else { Written::Blocked })
     }
 
@@ -312,10 +318,10 @@ impl Driver<'_> {
     /// Reads into the buffer.
     fn fill(&mut self) -> Result<(), EndCause> {
         let max = self.shared.options.maximum_packet_size;
-        let wanted = self
-            .input
-            .unconsumed()
-            .and_then(|(bytes, range)| packet::peek_len(bytes.get(&range), max).ok().flatten());
+        let wanted = self.input.unconsumed().and_then(|(bytes, range)| {
+            let len = packet::peek_len(bytes.get(&range), max);
+            len.unwrap_or(Some(PUBLISH_HEAD_BYTES_MAX))
+        });
         let space = self.input.space(wanted.unwrap_or(0));
         match self.socket.try_read(space).map_err(EndCause::Transport)? {
             Some(0) => return Err(EndCause::ClosedByPeer),
@@ -335,6 +341,12 @@ impl Driver<'_> {
     ///
     /// Returns whether there may be more.
     fn handle_packets(&mut self) -> Result<bool, EndCause> {
+        if let Some(oversized) = &mut self.oversized {
+            if !oversized.take(self.shared, &mut self.input) {
+                return Ok(false);
+            }
+            self.oversized = None;
+        }
         let mut state = self.shared.state();
         let state = &mut *state;
         let now = now();
@@ -356,17 +368,28 @@ impl Driver<'_> {
             }
             let decoded = packet::decode(&unread[at..], Version::V311, max);
             let (packet, len) = match decoded {
-                Ok(Some(decoded)) => decoded,
+                Ok(Some(whole)) => whole,
                 Ok(None) => break,
                 Err(error) => {
-                    self.malformed = Some(Malformed::new(&unread[at..], error));
-                    return Err(EndCause::Malformed(error));
+                    let begun = match self.up {
+                        Some(_) => Oversized::begin(state, &unread[at..], error, now),
+                        None => Err(EndCause::Malformed(error)),
+                    };
+                    if let Err(EndCause::Malformed(error)) = &begun {
+                        self.malformed = Some(Malformed::new(&unread[at..], *error));
+                    }
+                    if let Some((oversized, taken)) = begun? {
+                        self.oversized = Some(oversized);
+                        at += taken;
+                        behind = true;
+                    }
+                    break;
                 }
             };
             let place = range.start + at..range.start + at + len;
             handle_packet(self.shared, state, bytes, place, packet, now)?;
             if self.up.is_none() {
-                outputs(self.shared, &mut self.up, state)?;
+                outputs::act(self.shared, &mut self.up, state)?;
                 if self.up.is_some() {
                     // Messages may come right behind CONNACK: the program is told of the connection
                     // before it is given one of them.
@@ -381,7 +404,7 @@ impl Driver<'_> {
                 break;
             }
         }
-        outputs(self.shared, &mut self.up, state)?;
+        outputs::act(self.shared, &mut self.up, state)?;
         state.session.pace(now, &state.log);
         if !state.session.next_chunk(&state.log).is_empty() || !state.asks.is_empty() {
             // An answer, or what waited for CONNACK.
@@ -410,7 +433,7 @@ impl Driver<'_> {
                 .session
                 .handle(Input::Timer, now, &mut state.log)
                 .map_err(EndCause::Peer)?;
-            outputs(self.shared, &mut self.up, state)?;
+            outputs::act(self.shared, &mut self.up, state)?;
             // What the timer asked for is written before the next wait.
             self.shared.wake.set();
         }
@@ -459,44 +482,4 @@ impl Driver<'_> {
         while self.write()? == Written::Enough {}
         Err(EndCause::Transport(io::Error::from(stopped)))
     }
-}
-
-/// Acts on the session's rare events; notes in `up` when the broker accepted the connection.
-fn outputs(shared: &Shared, up: &mut Option<Instant>, state: &mut State) -> Result<(), EndCause> {
-    let mut is_lost = false;
-    let mut ended = Ok(());
-    while let Some(output) = state.session.next_output() {
-        match output {
-            Output::Connected { session_present } => {
-                *up = Some(Instant::recent());
-                state.idle.touch(now());
-                state.standby.wanted = false;
-                if session_present {
-                    // It sends what it kept before the program may be ready.
-                    state.early.begin(now());
-                }
-                is_lost = !session_present;
-                if is_lost {
-                    state.forget_gates();
-                }
-                if let Some(durable) = &state.durable {
-                    durable.room();
-                }
-                if !session_present || shared.options.resubscribe == Resubscribe::Always {
-                    state.ask_for_all();
-                }
-                state.events.push(Event::Connected { session_present });
-                state.onlookers.wake_all();
-            }
-            Output::Closed(cause) => {
-                ended = Err(EndCause::of_close(cause));
-                break;
-            }
-            output => state.carry_over(output),
-        }
-    }
-    if is_lost {
-        state.record_session_lost();
-    }
-    ended
 }

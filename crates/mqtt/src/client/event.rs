@@ -88,6 +88,15 @@ pub enum Event {
         /// How many messages that is told of: with those since, if this one could not be told at once.
         messages: u64,
     },
+    /// A message came that is larger than the client takes
+    /// ([`ClientOptions::maximum_packet_size`](super::ClientOptions::maximum_packet_size)). It is read
+    /// past and acknowledged, and no handler sees it.
+    Oversized {
+        /// Its topic name.
+        topic: String,
+        /// The bytes of its packet.
+        bytes: usize,
+    },
     /// The store of the client found something, or something went wrong with it.
     Store {
         /// What.

@@ -25,6 +25,8 @@ mod master;
 mod message;
 mod messages;
 mod options;
+mod outputs;
+mod oversized;
 mod poison;
 mod publish;
 mod read_buffer;

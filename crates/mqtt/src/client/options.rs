@@ -198,7 +198,11 @@ impl ClientOptions {
         self
     }
 
-    /// Largest packet that is accepted from the broker, in bytes (Maximum Packet Size).
+    /// Largest packet that is accepted from the broker, in bytes (Maximum Packet Size). A larger
+    /// message is read past without being kept, acknowledged, counted
+    /// ([`ClientStats::oversized`](super::ClientStats::oversized)) and told
+    /// ([`Event::Oversized`](super::Event::Oversized)); any other packet that is larger ends the
+    /// connection.
     #[must_use]
     pub fn maximum_packet_size(mut self, bytes: usize) -> Self {
         self.maximum_packet_size = bytes;

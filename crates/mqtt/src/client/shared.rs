@@ -37,6 +37,9 @@ use crate::time::Time;
 pub struct ClientStats {
     /// Messages that arrived.
     pub received: u64,
+    /// Messages that were larger than the client takes; they were read past and acknowledged, and are
+    /// none of those that arrived.
+    pub oversized: u64,
     /// Messages that no subscription wanted; they were acknowledged.
     pub unrouted: u64,
     /// QoS 0 messages that were dropped because a subscription had too many unhandled ones.

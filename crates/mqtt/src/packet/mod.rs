@@ -63,6 +63,8 @@ pub use packet_id::PacketId;
 pub use ping::{PingReq, PingResp};
 pub use properties::Properties;
 pub use publish::{Delivery, Publish};
+#[cfg(feature = "client")]
+pub(crate) use publish::{PUBLISH_HEAD_BYTES_MAX, decode_publish_head};
 pub use qos::QoS;
 pub use suback::{SubAck, SubscribeReason};
 pub use subscribe::Subscribe;

@@ -3,12 +3,16 @@
 use super::check_packet_len;
 use super::error::{DecodeError, EncodeError};
 use super::field::Field;
+#[cfg(feature = "client")]
+use super::fixed_header::FixedHeader;
 use super::fixed_header::{DUP, PacketType, QOS_MASK, QOS_SHIFT, RETAIN};
 use super::packet_id::PacketId;
 use super::properties::Properties;
 use super::qos::QoS;
 use super::reader::Reader;
 use super::text;
+#[cfg(feature = "client")]
+use super::text::MAX_FIELD_LEN;
 use super::version::Version;
 use super::writer::{Writer, field_len, packet_len};
 
@@ -37,6 +41,42 @@ pub enum Delivery {
         /// Whether this may be a repetition of an earlier attempt (MQTT3-3.3.1-1).
         dup: bool,
     },
+}
+
+/// Bytes of a PUBLISH before its payload, at most: fixed header, topic name and packet identifier.
+#[cfg(feature = "client")]
+pub(crate) const PUBLISH_HEAD_BYTES_MAX: usize = 5 + 2 + MAX_FIELD_LEN + 2;
+
+/// Reads what comes before the payload of the PUBLISH at the start of `buf`, and returns it as a message
+/// without one, and its length. `None` while not all of it has come. The payload may have any length, and
+/// need not be there.
+///
+/// # Errors
+///
+/// As [`decode`](super::decode), but for [`DecodeError::PacketTooLarge`].
+#[cfg(feature = "client")]
+pub(crate) fn decode_publish_head(
+    buf: &[u8],
+    version: Version,
+) -> Result<Option<(Publish<'_>, usize)>, DecodeError> {
+    let Some(header) = FixedHeader::decode(buf, usize::MAX)? else {
+        return Ok(None);
+    };
+    let at = header.header_len;
+    let Some(&[high, low]) = buf.get(at..at + 2) else {
+        return Ok(None);
+    };
+    let id_len = if header.first & QOS_MASK == 0 { 0 } else { 2 };
+    let topic_len = usize::from(u16::from_be_bytes([high, low]));
+    // A topic name that is longer than its packet is told by the decoder.
+    let head_len = (at + 2 + topic_len + id_len).min(header.packet_len);
+    let Some(body) = buf.get(at..head_len) else {
+        return Ok(None);
+    };
+    Ok(Some((
+        Publish::decode(version, header.first, body)?,
+        head_len,
+    )))
 }
 
 /// A PUBLISH packet, valid by construction.

@@ -30,9 +30,9 @@ mod in_flight;
 mod inbound;
 mod keep_alive;
 mod phase;
-mod rate;
 #[cfg(any(test, feature = "planted"))]
 mod planted;
+mod rate;
 mod received;
 mod recorded;
 mod restore;
@@ -49,10 +49,10 @@ pub use error::{ArgumentError, NoRoom, PeerError, Rejected};
 pub use handle::{Effect, Input, Output};
 pub use inbound::AckToken;
 pub use phase::{CloseCause, Phase};
-pub use rate::PublishRate;
 #[cfg(any(test, feature = "planted"))]
 #[doc(hidden)]
 pub use planted::Planted;
+pub use rate::PublishRate;
 pub use resume::Fate;
 
 use crate::outbound_log::{LogOffset, OutboundLog};

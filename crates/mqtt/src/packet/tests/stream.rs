@@ -120,3 +120,25 @@ fn packets_fed_one_byte_at_a_time_come_out_complete_and_once() {
         buf.clear();
     }
 }
+
+#[cfg(feature = "client")]
+#[test]
+fn the_head_of_a_publish_is_read_without_its_payload() {
+    for Golden { packet, bytes, .. } in golden::all() {
+        let PacketRef::Publish(publish) = packet else {
+            continue;
+        };
+        let head_len = bytes.len() - publish.payload().len();
+        for split in 0..=bytes.len() {
+            let head = decode_publish_head(&bytes[..split], Version::V311).unwrap();
+            let found =
+                head.map(|(head, len)| (head.topic(), head.delivery(), head.payload(), len));
+            let nothing: &[u8] = &[];
+            let whole = (publish.topic(), publish.delivery(), nothing, head_len);
+            assert_eq!(found, (split >= head_len).then_some(whole));
+        }
+    }
+    // A topic name that is longer than its packet.
+    let lying = decode_publish_head(b"\x30\x04\x00\x09abcdefg", Version::V311);
+    assert!(matches!(lying, Err(DecodeError::FieldBeyondEnd { .. })));
+}

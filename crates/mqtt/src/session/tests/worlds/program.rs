@@ -251,7 +251,9 @@ impl World {
                     self.is_sure_of_session |= !self.setting.recorded;
                 }
                 Output::SessionLost { key, fate } => self.session_lost(key, fate),
-                Output::Closed(_) | Output::RequestLost { .. } | Output::Throttled => panic!("{output:?}"),
+                Output::Closed(_) | Output::RequestLost { .. } | Output::Throttled => {
+                    panic!("{output:?}")
+                }
             }
         }
         if is_lost {

@@ -1,0 +1,53 @@
+//! What the session tells of a connection, beside the effects of single packets.
+
+use fiber::Instant;
+
+use super::error::EndCause;
+use super::event::Event;
+use super::options::Resubscribe;
+use super::shared::{Shared, State, now};
+use crate::session::Output;
+
+/// Acts on the session's rare events; notes in `up` when the broker accepted the connection.
+pub(super) fn act(
+    shared: &Shared,
+    up: &mut Option<Instant>,
+    state: &mut State,
+) -> Result<(), EndCause> {
+    let mut is_lost = false;
+    let mut ended = Ok(());
+    while let Some(output) = state.session.next_output() {
+        match output {
+            Output::Connected { session_present } => {
+                *up = Some(Instant::recent());
+                state.idle.touch(now());
+                state.standby.wanted = false;
+                if session_present {
+                    // It sends what it kept before the program may be ready.
+                    state.early.begin(now());
+                }
+                is_lost = !session_present;
+                if is_lost {
+                    state.forget_gates();
+                }
+                if let Some(durable) = &state.durable {
+                    durable.room();
+                }
+                if !session_present || shared.options.resubscribe == Resubscribe::Always {
+                    state.ask_for_all();
+                }
+                state.events.push(Event::Connected { session_present });
+                state.onlookers.wake_all();
+            }
+            Output::Closed(cause) => {
+                ended = Err(EndCause::of_close(cause));
+                break;
+            }
+            output => state.carry_over(output),
+        }
+    }
+    if is_lost {
+        state.record_session_lost();
+    }
+    ended
+}

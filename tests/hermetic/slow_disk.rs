@@ -1,0 +1,152 @@
+//! A store in memory that plays a disk.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use fiber::{Event, Stopped, sleep};
+use mqtt::store::{
+    ClaimError, Key, KeyState, Level, Memory, Record, Recovered, Refused, Report, Store, StorePos,
+    StoredMessage,
+};
+use safe_rt::Endpoint;
+
+/// A store in memory that plays a disk: a record is durable a while after it was appended.
+#[derive(Clone)]
+pub(crate) struct SlowDisk(Rc<Slow>);
+
+struct Slow {
+    memory: Memory,
+    takes: Duration,
+    durable: Cell<StorePos>,
+    work: Event,
+    committed: Event,
+    /// How many more reads fail.
+    failing_reads: Cell<u32>,
+    /// A message that cannot be read.
+    bad: Cell<Option<StorePos>>,
+    /// Ends of messages and of sessions, in order.
+    ends: RefCell<Vec<&'static str>>,
+}
+
+impl SlowDisk {
+    pub(crate) fn new(takes: Duration) -> Self {
+        Self::with(takes, Memory::default())
+    }
+
+    pub(crate) fn with(takes: Duration, memory: Memory) -> Self {
+        let durable = Cell::new(memory.appended());
+        Self(Rc::new(Slow {
+            memory,
+            takes,
+            durable,
+            work: Event::new(),
+            committed: Event::new(),
+            failing_reads: Cell::new(0),
+            bad: Cell::new(None),
+            ends: RefCell::default(),
+        }))
+    }
+
+    /// Returns what ended, messages and sessions, in order.
+    pub(crate) fn ends(&self) -> Vec<&'static str> {
+        self.0.ends.borrow().clone()
+    }
+
+    /// Lets the next reads fail.
+    pub(crate) fn fail_reads(&self, count: u32) {
+        self.0.failing_reads.set(count);
+    }
+
+    /// Lets each read of the message that was published first fail.
+    pub(crate) fn fail_reads_of_first(&self) {
+        let recovered = self.recovered();
+        let all = recovered.in_flight.iter().chain(&recovered.queued);
+        self.0.bad.set(all.map(|stored| stored.pos).min());
+    }
+}
+
+impl Store for SlowDisk {
+    fn claim(&self, client_id: &str, endpoint: Option<&Endpoint>) -> Result<(), ClaimError> {
+        self.0.memory.claim(client_id, endpoint)
+    }
+
+    fn release(&self) {
+        self.0.memory.release();
+    }
+
+    fn append(&self, record: &Record<'_>) -> Result<StorePos, Refused> {
+        self.0.work.set();
+        match record {
+            Record::Done { .. } => self.0.ends.borrow_mut().push("message"),
+            Record::SessionLost => self.0.ends.borrow_mut().push("session"),
+            _ => {}
+        }
+        self.0.memory.append(record)
+    }
+
+    fn appended(&self) -> StorePos {
+        self.0.memory.appended()
+    }
+
+    fn durable(&self) -> StorePos {
+        self.0.durable.get()
+    }
+
+    fn is_durable(&self, pos: StorePos) -> bool {
+        pos <= self.0.durable.get()
+    }
+
+    fn commit(&self) -> io::Result<()> {
+        let appended = self.appended();
+        sleep(self.0.takes)?;
+        self.0.durable.set(appended.max(self.0.durable.get()));
+        self.0.committed.set();
+        self.0.committed.clear();
+        Ok(())
+    }
+
+    fn run(&self) -> Result<(), Stopped> {
+        loop {
+            self.0.work.wait()?;
+            self.0.work.clear();
+            if let Err(error) = self.commit() {
+                return Err(fiber::cause(&error).unwrap());
+            }
+        }
+    }
+
+    fn hurry(&self) {}
+
+    fn wait_commit(&self) -> Result<(), Stopped> {
+        self.0.committed.wait()
+    }
+
+    fn level(&self) -> Option<Level> {
+        Some(Level::Flushed)
+    }
+
+    fn recovered(&self) -> Recovered {
+        self.0.memory.recovered()
+    }
+
+    fn read(&self, message: StorePos) -> io::Result<Option<StoredMessage>> {
+        const EIO: i32 = 5;
+        fiber::yield_now()?;
+        let left = self.0.failing_reads.get();
+        self.0.failing_reads.set(left.saturating_sub(1));
+        if left > 0 || self.0.bad.get() == Some(message) {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        self.0.memory.read(message)
+    }
+
+    fn key(&self, key: &Key) -> Option<KeyState> {
+        self.0.memory.key(key)
+    }
+
+    fn next_report(&self) -> Option<Report> {
+        None
+    }
+}
