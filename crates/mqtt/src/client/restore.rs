@@ -199,7 +199,7 @@ impl State {
             }
             Err(Rejected::NoRoom(NoRoom::Log(_))) => {
                 durable.needs_log = true;
-                return false;
+                false
             }
             Err(Rejected::Argument(error)) => {
                 log::error!("a message in flight cannot be sent again: {error}");

@@ -124,7 +124,7 @@ impl Inner {
         let is_end = wanted.is_empty();
         let next = wanted
             .last()
-            .map_or(StorePos::default(), |(at, _)| at.next());
+            .map_or_else(StorePos::default, |(at, _)| at.next());
         let count = {
             let state = &mut *self.state();
             for (at, place, frame) in &frames {
@@ -160,11 +160,7 @@ impl Inner {
     }
 
     /// Reads messages of a segment; returns their frames, and which could not be read.
-    fn read_frames(
-        &self,
-        number: u64,
-        wanted: &[(StorePos, Place)],
-    ) -> io::Result<(Vec<(StorePos, Place, Vec<u8>)>, Vec<StorePos>)> {
+    fn read_frames(&self, number: u64, wanted: &[(StorePos, Place)]) -> io::Result<Frames> {
         let file = self.disk.open(&self.segment_path(number))?;
         let Ok(Head { salt, .. }) = Head::decode(&file.read_at(0, HEAD_LEN)?) else {
             return Err(io::ErrorKind::InvalidData.into());
@@ -214,6 +210,9 @@ impl Inner {
         Ok((frames, unread))
     }
 }
+
+/// The frames of messages with their places, and messages that could not be read.
+type Frames = (Vec<(StorePos, Place, Vec<u8>)>, Vec<StorePos>);
 
 /// Reads everything from the first of these to the last.
 fn read_run(file: &dyn DiskFile, run: &[(StorePos, Place)]) -> io::Result<Vec<u8>> {
