@@ -1,20 +1,15 @@
 //! A client with a store: what it holds back until the disk is sure, and what the next client goes on
 //! with.
 
-use std::cell::{Cell, RefCell};
-use std::io;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{Event, Stopped, sleep};
+use fiber::{Stopped, sleep};
 use mqtt::packet::{Delivery, PacketRef};
 use mqtt::session::OnSessionLoss;
-use mqtt::store::{
-    ClaimError, Key, KeyState, Level, Memory, Record, Recovered, Refused, Report, Store, StorePos,
-    StoredMessage,
-};
+use mqtt::store::{Key, Memory};
 use mqtt::{Client, Outcome, Publish, PublishError, QoS, Ticket, Wait, WaitCause};
-use safe_rt::Endpoint;
 
 use crate::harness::{
     Broker, answer_subscribe, expect_disconnect, id, options, play_open, puback, pubcomp, publish,
