@@ -1,7 +1,7 @@
 //! Goes through all states of a world, each once.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
@@ -35,7 +35,7 @@ struct Known {
 
 #[derive(Default)]
 struct Search {
-    known: HashMap<u64, Known>,
+    known: BTreeMap<u64, Known>,
     size: Size,
     /// Where it is, for who is told of what is wrong.
     at: u64,
