@@ -8,7 +8,7 @@ use std::time::Duration;
 use fiber::{Canceller, FiberBuilder, JoinHandle, SpawnError, Stopped};
 
 use super::event::Event;
-use super::link::EndOnPanic;
+use super::link::end_on_panic;
 use super::room::Room;
 use super::shared::{Shared, State, now};
 use super::turns::feed;
@@ -77,16 +77,17 @@ impl StoreFibers {
         let (shared, store) = (Rc::clone(shared), Rc::clone(store));
         let stop = Rc::clone(&self.stop);
         let run = move || {
-            let _guard = EndOnPanic(&shared);
-            let ended = fiber::cancellable(|canceller| {
-                stop.running.borrow_mut().push(canceller.clone());
-                if stop.is_over.get() {
-                    return Ok(());
-                }
-                body(&shared, &*store)
+            end_on_panic(&shared, || {
+                let ended = fiber::cancellable(|canceller| {
+                    stop.running.borrow_mut().push(canceller.clone());
+                    if stop.is_over.get() {
+                        return Ok(());
+                    }
+                    body(&shared, &*store)
+                });
+                // It ends with the client and never before.
+                let _ = ended;
             });
-            // It ends with the client and never before.
-            let _ = ended;
         };
         self.fibers.push(FiberBuilder::new().name(name).spawn(run)?);
         Ok(())

@@ -9,6 +9,7 @@
 //! let go, or the end of the runtime.
 
 use std::error::Error as StdError;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +39,10 @@ pub(super) const STARVED_RETRY: Duration = Duration::from_millis(100);
 
 /// The body of the fiber of a client over one connection.
 pub(super) fn serve_one(shared: &Rc<Shared>, socket: Socket) {
-    let _guard = EndOnPanic(shared);
+    end_on_panic(shared, || serve_connection(shared, socket));
+}
+
+fn serve_connection(shared: &Rc<Shared>, socket: Socket) {
     let Served { cause, up, .. } = driver::drive(shared, socket);
     let cause = Arc::new(cause);
     if up.is_some() || !matches!(*cause, EndCause::Closed) {
@@ -61,11 +65,12 @@ pub(super) fn serve<D>(shared: &Rc<Shared>, store: StoreFibers, endpoints: usize
 where
     D: FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
 {
-    let _guard = EndOnPanic(shared);
-    let cause = feeder::with_store(shared, store, || stay_connected(shared, endpoints, dial));
-    finish(shared, cause);
-    handle_the_rest(shared);
-    feeder::write_the_rest(shared);
+    end_on_panic(shared, || {
+        let cause = feeder::with_store(shared, store, || stay_connected(shared, endpoints, dial));
+        finish(shared, cause);
+        handle_the_rest(shared);
+        feeder::write_the_rest(shared);
+    });
 }
 
 /// Makes one connection after the other until there is a reason to end.
@@ -393,20 +398,19 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
     drop(handler::drop_apart((idle, callback)));
 }
 
-/// Tells everyone who waits, should the fiber that serves the client panic: nobody else would.
-pub(super) struct EndOnPanic<'a>(pub(super) &'a Rc<Shared>);
-
-impl Drop for EndOnPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let cause = Arc::new(EndCause::Panicked);
-            let was_up = self.0.state().is_up();
-            tell_of_end(self.0, was_up, &cause, None);
-            finish(self.0, cause);
-            // Without a fiber for that it is told to nobody.
-            let _told = event::tell(self.0);
-        }
-    }
+/// Runs the body of a fiber that serves a client. If it panics the client ends, and is told so: a fiber
+/// that unwinds could start none to tell it.
+pub(super) fn end_on_panic(shared: &Rc<Shared>, body: impl FnOnce()) {
+    let Err(payload) = catch_unwind(AssertUnwindSafe(body)) else {
+        return;
+    };
+    let cause = Arc::new(EndCause::Panicked);
+    let was_up = shared.state().is_up();
+    tell_of_end(shared, was_up, &cause, None);
+    finish(shared, cause);
+    // Without a fiber for that it is told to nobody.
+    let _told = event::tell(shared);
+    resume_unwind(payload);
 }
 
 impl EndCause {
@@ -442,8 +446,9 @@ mod tests {
             });
             let driver = Rc::clone(&shared);
             let panics = move || {
-                let _guard = EndOnPanic(&driver);
-                panic!("a panic of the driver, as this test asks for");
+                end_on_panic(&driver, || {
+                    panic!("a panic of the driver, as this test asks for")
+                });
             };
             fiber::spawn(panics).unwrap();
             let end = shared.look_until(|state| state.end.clone()).unwrap();

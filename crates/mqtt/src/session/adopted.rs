@@ -50,6 +50,11 @@ impl AdoptedIds {
         }
     }
 
+    /// Goes on with the clearing from this identifier.
+    pub(super) const fn clear_from(&mut self, next: PacketId) {
+        self.next = next;
+    }
+
     pub(super) fn contains(&self, packet_id: PacketId) -> bool {
         let (word, bit) = place(packet_id);
         self.bits[word] & bit != 0
@@ -68,7 +73,7 @@ impl AdoptedIds {
     /// and how far the clearing is.
     #[cfg(test)]
     pub(super) fn describe(&self, canon: &mut super::tests::Canon) {
-        for packet_id in (1..=super::tests::IDS_MAX).filter_map(PacketId::new) {
+        for packet_id in super::tests::ids() {
             canon.number(self.contains(packet_id).into());
         }
         canon.number(self.left as u64);

@@ -119,6 +119,10 @@ impl Session {
         }
         self.is_fresh = false;
         self.restored = Vec::new();
+        if let Some(adopted) = &mut self.adopted {
+            // What was asked for on an earlier connection is asked for again.
+            adopted.clear_from(self.in_flight.opposite_id());
+        }
         let left_out = self.in_flight.left_out(log.head());
         let is_paced = self.bucket.is_some();
         self.connection.resume(log.head(), left_out, is_paced, log);

@@ -50,7 +50,7 @@ mod world;
 mod worlds;
 
 #[cfg(test)]
-pub(super) use self::canon::{Canon, IDS_MAX};
+pub(super) use self::canon::{Canon, ids};
 use super::*;
 use crate::packet::{Connect, ConnectFields, MAX_PACKET_LEN, PacketId, PacketRef, QoS, decode};
 

@@ -6,8 +6,18 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::*;
 
-/// Identifiers up to here are used in a world that is searched.
-pub(in crate::session) const IDS_MAX: u16 = 6;
+/// How many identifiers from the first one, and of those that are cleared ahead, are used in a world that
+/// is searched.
+const IDS_MAX: u16 = 6;
+
+/// The identifiers that are cleared ahead are the other half of all.
+const AHEAD: u16 = 1 << 15;
+
+/// Returns the identifiers that are used in a world that is searched.
+pub(in crate::session) fn ids() -> impl Iterator<Item = PacketId> {
+    let all = (1..=IDS_MAX).chain(AHEAD + 1..=AHEAD + IDS_MAX);
+    all.filter_map(PacketId::new)
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Part {

@@ -22,7 +22,7 @@ use std::rc::Rc;
 use self::explore::{Size, Violation, explore};
 use self::program::{Book, Gate, Kept, Record};
 use self::state::{Outcome, Setting, Step, World, content, new_log};
-use super::canon::{Canon, IDS_MAX};
+use super::canon::{Canon, ids};
 use super::server::{Server, number, publish_bytes};
 use super::world::outgoing;
 use super::*;

@@ -294,7 +294,7 @@ impl World {
             let packet = chunk[..len].to_vec();
             self.session.advance(len, at(0), &mut self.log);
             if let PacketRef::PubRel(pubrel) = decode_whole(&packet)
-                && pubrel.packet_id.get() > IDS_MAX
+                && ids().all(|id| id != pubrel.packet_id)
             {
                 continue;
             }
