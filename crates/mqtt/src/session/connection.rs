@@ -12,6 +12,9 @@
 //! ```
 //! After a reconnect, the log may hold packets that must not be sent: `sent` jumps over them.
 
+#[cfg(test)]
+mod describe;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use super::Rejected;
@@ -444,36 +447,6 @@ impl Connection {
     fn note_ping_progress(&mut self, now: Time, log: &OutboundLog) {
         if !self.is_up() || self.half_sent(log).is_none() {
             self.keep_alive.control_is_next(self.control.sent(), now);
-        }
-    }
-
-    /// Says all that matters later, for a comparison of sessions whose times are equal and whose
-    /// packets are sent whole.
-    #[cfg(test)]
-    pub(super) fn describe(&self, canon: &mut super::tests::Canon) {
-        self.acks.describe(canon);
-        canon.number(match self.phase {
-            Phase::Idle => 0,
-            Phase::Connecting { .. } => 1,
-            Phase::Up { session_present } => 2 + u64::from(session_present),
-            Phase::Draining { .. } => 4,
-            Phase::Leaving { .. } => 5,
-            Phase::Closed => 6,
-            Phase::Resting { .. } => 7,
-        });
-        canon.number(self.is_first().into());
-        canon.bytes(self.control.unsent());
-        canon.place(self.sent);
-        for (start, end) in &self.left_out {
-            canon.place(*start);
-            canon.place(*end);
-        }
-        canon.end();
-        let lists = [&self.releases, &self.clearing].map(|ids| ids.iter().copied().collect());
-        for ids in lists.iter().chain([&self.pubcomps]) {
-            ids.iter()
-                .for_each(|id: &PacketId| canon.number(id.get().into()));
-            canon.end();
         }
     }
 
