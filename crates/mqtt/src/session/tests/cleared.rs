@@ -32,7 +32,7 @@ fn an_identifier_of_an_unknown_session_is_reserved_once_the_server_has_cleared_i
     assert_eq!(reconnect(&mut rig, true), []);
     assert_eq!(rig.session.reserve(TicketKey(2)).unwrap().get(), 0x8001);
     assert_eq!(rig.session.reserve(TicketKey(3)), stale);
-    assert_eq!(rig.write(usize::MAX)[..4], [0x62, 2, 0x80, 18]);
+    assert_eq!(rig.write(usize::MAX)[..4], [0x62, 2, 0x80, 3]);
     publish_reserved(&mut rig, "a", first, 1).unwrap();
     assert_eq!(rig.write(usize::MAX)[0], 0x34);
 }
