@@ -100,6 +100,8 @@ impl Served {
     /// Starts `mosquitto_sub`, and waits for its subscription.
     #[track_caller]
     fn sub(&self, client: &str, args: &[&str]) -> Sub {
+        // One that was cut has subscribed again, and nobody has waited for that.
+        self.subscribed.borrow_mut().retain(|other| other != client);
         let sub = self.start_sub(client, args);
         self.wait_for_subscribe(client);
         sub
