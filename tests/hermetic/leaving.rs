@@ -52,14 +52,17 @@ fn close_with_nothing_open_takes_no_time() {
 #[test]
 fn any_number_of_fibers_may_close_and_those_who_wait_for_room_are_told_at_once() {
     play_connected(
-        options().window(1),
+        options().window(1).queue_max(1, 0),
         |broker| {
             let id = expect_qos_1(broker);
             fiber::sleep(Duration::from_secs(3)).unwrap();
             broker.send(&puback(id));
+            let id = expect_qos_1(broker);
+            broker.send(&puback(id));
             expect_disconnect(broker);
         },
         |client| {
+            at_least_once(client, Wait::None).unwrap();
             let mut ticket = at_least_once(client, Wait::None).unwrap();
             let began = fiber::Instant::now();
             let start = |wait_for_room: bool| {

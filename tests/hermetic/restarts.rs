@@ -189,6 +189,7 @@ fn what_was_given_up_with_its_session_is_not_published_by_the_next_process() {
         qos: QoS::ExactlyOnce,
         retain: false,
         published: 0,
+        expires: 0,
         topic: "m",
         payload: b"two",
     };

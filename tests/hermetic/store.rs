@@ -24,6 +24,7 @@ fn publish(store: &File, payload: &[u8]) -> Result<StorePos, Refused> {
         qos: QoS::AtLeastOnce,
         retain: false,
         published: 0,
+        expires: 0,
         topic: "site/4",
         payload,
     };

@@ -39,6 +39,7 @@ fn publish(store: &File, number: u64) -> StorePos {
         qos: QoS::ExactlyOnce,
         retain: false,
         published: 0,
+        expires: 0,
         topic: "topic",
         payload: &number.to_be_bytes(),
     };

@@ -40,6 +40,7 @@ fn main_fiber(messages: usize) {
             qos: QoS::AtLeastOnce,
             retain: false,
             published: 0,
+            expires: 0,
             topic: "site/4/meter",
             payload: &[7; 256],
         };

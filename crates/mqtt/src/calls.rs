@@ -47,8 +47,8 @@ use fiber::Instant;
 use safe_rt::Socket;
 
 use crate::client::{
-    Client, ClientOptions, Error, Event, Message, OPERATION_TIMEOUT_DEFAULT, Publish, PublishError,
-    Remaining, Ticket, Wait, Will,
+    AlreadySent, Client, ClientOptions, Error, Event, Message, OPERATION_TIMEOUT_DEFAULT, Publish,
+    PublishError, Remaining, Ticket, Wait, Will,
 };
 use crate::packet::{ClientId, EncodeError, QoS};
 
@@ -249,6 +249,31 @@ pub fn mqtt_publish_retained(
 ) -> Result<Ticket, PublishError> {
     let publish = Publish::to(topic, payload).qos(qos).retain(true);
     mq.publish(publish.wait(wait))
+}
+
+/// Withdraws a message that was never sent; see [`Ticket::abandon`]. Does not yield.
+///
+/// # Errors
+///
+/// As [`Ticket::abandon`].
+///
+/// # Examples
+///
+/// ```
+/// use mqtt::*;
+///
+/// # fiber::run(|| {
+/// let (sock, _peer) = fiber::net::pipe(4096);
+/// let mq = mqtt_alloc(sock, "meter-17", None)?;
+/// // There is no connection yet.
+/// let ticket = mqtt_publish(&mq, b"21.5", MQTT_QOS_1, MQTT_WAIT_NONE, "meter")?;
+/// assert_eq!(mqtt_abandon(&ticket), Ok(()));
+/// assert_eq!(ticket.poll(), Some(Outcome::Withdrawn));
+/// # Ok::<(), Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+pub fn mqtt_abandon(ticket: &Ticket) -> Result<(), AlreadySent> {
+    ticket.abandon()
 }
 
 /// Sets the message that the broker publishes when the connection breaks (MQTT3-3.1.2.5); counts

@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{Elapsed, LockError, Mutex, Unparker};
+use fiber::{Elapsed, Instant, LockError, Mutex, Unparker};
 
 pub use self::options::{RequestError, RequestOptions};
 
@@ -23,6 +23,7 @@ use super::error::WaitCause;
 use super::handler::{self, HandlerError};
 use super::link::random;
 use super::message::Message;
+use super::outbox::QueuePolicy;
 use super::publish::Publish;
 use super::subscribe::Subscribe;
 use super::subscription::SubscriptionId;
@@ -268,7 +269,14 @@ impl Client {
             line.add(told, Rc::clone(&waiting))
         };
         open.spot = Some(spot);
-        self.publish(Publish::to(topic, payload).qos(qos))?;
+        let mut request = Publish::to(topic, payload)
+            .qos(qos)
+            .queue_policy(QueuePolicy::Wait);
+        if let Some(deadline) = fiber::ambient_deadline() {
+            // Nobody waits for its answer then.
+            request = request.expires_after(deadline - Instant::now());
+        }
+        self.publish(request)?;
         loop {
             let token = fiber::prepare()?;
             if let Some(answer) = waiting.answer.take() {

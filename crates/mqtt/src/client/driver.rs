@@ -9,11 +9,12 @@
 //! Whoever puts bytes into the log sets `wake`, which puts this fiber behind all that are ready;
 //! so what a pass of the run queue publishes leaves in one write.
 
-use std::io;
+mod leaving;
+
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{Instant, Selected, Source, Stopped};
+use fiber::{Instant, Selected, Source};
 use safe_rt::Socket;
 
 use super::error::EndCause;
@@ -85,6 +86,7 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
         overrun: None,
         hold_until: None,
         left: false,
+        leave_at: None,
         unflushed: false,
         up: None,
         answered: false,
@@ -150,6 +152,8 @@ struct Driver<'a> {
     hold_until: Option<Time>,
     /// DISCONNECT was asked for because no handle is left.
     left: bool,
+    /// When it is, whatever still waits to be sent.
+    leave_at: Option<Time>,
     /// The transport holds bytes that the kernel has not taken: the rest of a TLS record.
     unflushed: bool,
     /// When the broker accepted the connection.
@@ -183,16 +187,6 @@ impl Driver<'_> {
                 let flushed = self.socket.try_flush().map_err(EndCause::Transport)?;
                 self.wait(written == Written::Blocked || !flushed, starved)?;
             }
-        }
-    }
-
-    /// Sends DISCONNECT once the program has let go of the client, or wants to leave.
-    fn leave_if_asked(&mut self) {
-        if !self.left && self.shared.is_leaving() {
-            self.left = true;
-            let mut state = self.shared.state();
-            let State { session, log, .. } = &mut *state;
-            session.disconnect(now(), log);
         }
     }
 
@@ -249,6 +243,11 @@ impl Driver<'_> {
         if written > 0 {
             state.last_activity = Some(Instant::recent());
             state.wake_for_room(Room::Log);
+            state.session.pace(now, &state.log);
+            if end == Written::All && !state.session.next_chunk(&state.log).is_empty() {
+                // That made room for what had waited.
+                self.shared.wake.set();
+            }
         }
         state.check_drained();
         outputs::act(self.shared, &mut self.up, state)?;
@@ -449,6 +448,7 @@ impl Driver<'_> {
                 state.idle.deadline(),
                 self.hold_until,
                 self.overrun,
+                self.leave_at.filter(|_| !self.left),
             ];
             let times = times.into_iter().flatten();
             let retry = starved.then(|| Instant::recent() + STARVED_RETRY);
@@ -469,17 +469,5 @@ impl Driver<'_> {
                 None => Err(EndCause::Transport(error)),
             },
         }
-    }
-
-    /// Leaves in order, without waiting, when the runtime is shutting down.
-    fn stopped(&mut self, waited: Result<(), Stopped>) -> Result<(), EndCause> {
-        let Err(stopped) = waited else { return Ok(()) };
-        {
-            let mut state = self.shared.state();
-            let State { session, log, .. } = &mut *state;
-            session.disconnect(now(), log);
-        }
-        while self.write()? == Written::Enough {}
-        Err(EndCause::Transport(io::Error::from(stopped)))
     }
 }

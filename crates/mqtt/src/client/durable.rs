@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::gates::{Content, Gate, Gated, Reserved};
+use super::line::{Line, Queued};
 use super::restore::Restored;
 use super::room::Room;
 use super::shared::State;
@@ -31,8 +32,8 @@ pub(super) struct Durable {
     pub(super) store: Rc<dyn Store>,
     /// Set when a message may get its turn.
     pub(super) feed: Rc<fiber::Event>,
-    /// Messages without an identifier, those of QoS 1 and those of QoS 2, in order of publishing.
-    queues: [VecDeque<Queued>; 2],
+    /// Messages without an identifier.
+    pub(super) line: Line,
     /// In order of their positions.
     pub(super) gates: VecDeque<Gate>,
     /// Gates whose message is in no file yet, because the disk is full.
@@ -56,14 +57,6 @@ pub(super) struct Durable {
     slots: BTreeMap<StorePos, TicketKey>,
 }
 
-/// A message that waits for its turn; its content is in the store.
-#[derive(Clone, Copy, Debug)]
-struct Queued {
-    pos: StorePos,
-    /// The broker may have it, from a session that is over.
-    maybe_sent: bool,
-}
-
 /// What a message that is first in its queue waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -73,19 +66,12 @@ pub(super) enum Turn {
     Waits,
 }
 
-const fn place(qos: QoS) -> usize {
-    match qos {
-        QoS::AtMostOnce | QoS::AtLeastOnce => 0,
-        QoS::ExactlyOnce => 1,
-    }
-}
-
 impl Durable {
     pub(super) fn new(store: Rc<dyn Store>) -> Self {
         Self {
             store,
             feed: Rc::default(),
-            queues: [VecDeque::new(), VecDeque::new()],
+            line: Line::default(),
             gates: VecDeque::new(),
             held: Vec::new(),
             gated: 0,
@@ -99,23 +85,20 @@ impl Durable {
         }
     }
 
-    /// Puts a message behind those of its QoS.
-    pub(super) fn queue(&mut self, qos: QoS, pos: StorePos, maybe_sent: bool) {
-        self.queues[place(qos)].push_back(Queued { pos, maybe_sent });
+    /// Puts a message among those of its QoS, in order of publishing.
+    pub(super) fn queue(&mut self, qos: QoS, pos: StorePos, queued: Queued) {
+        self.line.insert(qos, pos, queued);
         self.feed.set();
     }
 
     /// Puts a message back among those of its QoS, in order of publishing.
     pub(super) fn queue_again(&mut self, qos: QoS, pos: StorePos, maybe_sent: bool) {
-        let queue = &mut self.queues[place(qos)];
-        let at = queue.partition_point(|other| other.pos < pos);
-        queue.insert(at, Queued { pos, maybe_sent });
-        self.feed.set();
+        self.queue(qos, pos, Queued::lasting(maybe_sent));
     }
 
     /// The message of this QoS whose turn is next.
     pub(super) fn first(&self, qos: QoS) -> Option<StorePos> {
-        self.queues[place(qos)].front().map(|queued| queued.pos)
+        self.line.first(qos)
     }
 
     /// Whether no message of this QoS comes before a new one.
@@ -125,17 +108,13 @@ impl Durable {
 
     /// How many messages are not in flight: they wait for their turn, or for the disk.
     pub(super) fn waiting(&self) -> usize {
-        let queued: usize = self.queues.iter().map(VecDeque::len).sum();
-        queued + self.gated + self.recorded.len() + self.restored.len()
+        self.line.len() + self.gated + self.recorded.len() + self.restored.len()
     }
 
     /// Lets the feeder look for room if it has use for it.
     #[inline]
     pub(super) fn room(&self) {
-        if !(self.recorded.is_empty()
-            && self.restored.is_empty()
-            && self.queues.iter().all(VecDeque::is_empty))
-        {
+        if !(self.recorded.is_empty() && self.restored.is_empty() && self.line.is_empty()) {
             self.feed.set();
         }
     }
@@ -215,6 +194,7 @@ impl State {
         if std::mem::replace(&mut durable.needs_log, needs_log) && !needs_log {
             durable.feed.set();
             self.lines.wake(Room::Log, 1);
+            self.admit_queued();
         }
     }
 
@@ -222,23 +202,23 @@ impl State {
     pub(super) fn take_turn(&mut self, outgoing: Outgoing<'_>, now: Time) -> Turn {
         let qos = outgoing.qos;
         let queued = self.durable.as_ref().and_then(|durable| {
-            let queue = &durable.queues[place(qos)];
-            queue.front().copied()
+            let pos = durable.first(qos)?;
+            Some((pos, durable.line.get(qos, pos)?))
         });
-        let Some(queued) = queued else {
+        let Some((pos, queued)) = queued else {
             return Turn::Waits;
         };
         if !self.has_turn(qos) {
             return Turn::Waits;
         }
-        let key = self.stored_slot(queued.pos, queued.maybe_sent);
+        let key = self.stored_slot(pos, queued.maybe_sent);
         let taken = if qos == QoS::ExactlyOnce {
-            self.reserve(queued.pos, key, outgoing, now)
+            self.reserve(pos, key, outgoing, now)
         } else {
-            self.send_stored(queued.pos, key, outgoing)
+            self.send_stored(pos, key, outgoing)
         };
         if taken && let Some(durable) = &mut self.durable {
-            durable.queues[place(qos)].pop_front();
+            durable.line.remove(qos, pos);
         }
         if taken { Turn::Taken } else { Turn::Waits }
     }
@@ -363,16 +343,21 @@ impl State {
         }
     }
 
+    /// Lets go of a stored message that has left its line, never sent.
+    pub(super) fn let_go_stored(&mut self, pos: StorePos, cause: DoneCause) {
+        let key = self.stored_slot(pos, false);
+        self.settle_stored(key, cause);
+    }
+
     /// Gives a message up that is not in the store any more, or whose content is damaged.
     pub(super) fn give_up_first(&mut self, qos: QoS, pos: StorePos) {
         let Some(durable) = &mut self.durable else {
             return;
         };
-        let queue = &mut durable.queues[place(qos)];
-        if queue.front().is_none_or(|queued| queued.pos != pos) {
+        if !durable.is_next(qos, pos) {
             return;
         }
-        queue.pop_front();
+        durable.line.remove(qos, pos);
         let key = self.stored_slot(pos, false);
         self.settle_stored(key, DoneCause::Dropped);
     }

@@ -137,6 +137,21 @@ pub struct WaitError {
     pub ticket: Ticket,
 }
 
+const QUEUE_FULL: &str = "the message was not accepted: as many as may wait to be sent";
+
+/// A message that was sent, or is on its way, and can therefore not be withdrawn; or its client is
+/// over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlreadySent;
+
+impl fmt::Display for AlreadySent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the message was sent already")
+    }
+}
+
+impl StdError for AlreadySent {}
+
 /// Why a publish gave no ticket, or a ticket that is not where it should be.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -145,6 +160,9 @@ pub enum PublishError {
     Argument(ArgumentError),
     /// There was no room for the message until the wait for it ended. It was not accepted.
     Full(WaitCause),
+    /// There was no room for the message, and its policy is not to wait for any
+    /// ([`QueuePolicy::Reject`](super::QueuePolicy::Reject)). It was not accepted.
+    QueueFull,
     /// The message was accepted; the wait for its level ended early.
     Wait(WaitError),
 }
@@ -154,6 +172,7 @@ impl fmt::Display for PublishError {
         match self {
             Self::Argument(error) => error.fmt(f),
             Self::Full(cause) => write!(f, "the message was not accepted: {cause}"),
+            Self::QueueFull => f.write_str(QUEUE_FULL),
             Self::Wait(error) => error.cause.fmt(f),
         }
     }
@@ -164,6 +183,7 @@ impl StdError for PublishError {
         match self {
             Self::Argument(error) => Some(error),
             Self::Full(cause) => Some(cause),
+            Self::QueueFull => None,
             Self::Wait(error) => Some(&error.cause),
         }
     }
@@ -196,6 +216,8 @@ pub enum Error {
     AlreadyConnected,
     /// As many requests as may be await their answers.
     TooManyRequests,
+    /// There was no room for a message that was not to wait for any.
+    QueueFull,
     /// No fiber could be started for the connection.
     Spawn(SpawnError),
     /// The store cannot be that of the client.
@@ -226,6 +248,7 @@ impl fmt::Display for Error {
             ),
             Self::AlreadyConnected => f.write_str("the client already had its connection"),
             Self::TooManyRequests => f.write_str("too many requests await their answers"),
+            Self::QueueFull => f.write_str(QUEUE_FULL),
             Self::Spawn(_) => f.write_str("no fiber could be started for the connection"),
             Self::Store(error) => error.fmt(f),
             Self::Dial(error) => error.fmt(f),
@@ -247,7 +270,8 @@ impl StdError for Error {
             | Self::SubscribeRefused { .. }
             | Self::Unfinished(_)
             | Self::AlreadyConnected
-            | Self::TooManyRequests => None,
+            | Self::TooManyRequests
+            | Self::QueueFull => None,
         }
     }
 }
@@ -306,6 +330,7 @@ impl From<PublishError> for Error {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::Argument(error) => Self::Argument(error),
+            PublishError::QueueFull => Self::QueueFull,
             PublishError::Full(cause) | PublishError::Wait(WaitError { cause, .. }) => {
                 Self::Wait(cause)
             }

@@ -64,6 +64,7 @@ impl State {
     /// Whether something is under way in either direction.
     fn is_busy(&self) -> bool {
         self.unacknowledged() > 0
+            || !self.outbox.is_empty()
             || self.session.requests() > 0
             || !self.asks.is_empty()
             || self.session.inbound_held() > 0
@@ -75,6 +76,7 @@ impl State {
     /// Whether there is something that only a connection can bring about.
     pub(super) fn wants_connection(&self) -> bool {
         self.unacknowledged() > 0
+            || !self.outbox.is_empty()
             || self.session.requests() > 0
             || !self.asks.is_empty()
             || self.session.sent() < self.log.tail()

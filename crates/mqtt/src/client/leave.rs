@@ -17,7 +17,7 @@ pub struct Remaining {
     /// QoS 1 and 2 messages that the broker had not acknowledged. Without a store that outlives the
     /// client they are lost to it; the broker may have them.
     pub unacknowledged: usize,
-    /// Bytes that never left.
+    /// Bytes that never left: of packets, and of messages that waited in the queue.
     pub unsent_bytes: usize,
 }
 
@@ -48,7 +48,7 @@ impl Client {
             let mut state = self.shared.state();
             let remaining = Remaining {
                 unacknowledged: state.unacknowledged(),
-                unsent_bytes: state.log.tail().since(state.flushed.max(state.log.head())),
+                unsent_bytes: state.unsent_bytes(),
             };
             state.leaving = true;
             remaining

@@ -22,6 +22,7 @@ use super::dialling::Dialler;
 use super::driver::{self, Served};
 use super::error::EndCause;
 use super::event::{self, Event};
+use super::expiry;
 use super::feeder::{self, StoreFibers};
 use super::handler;
 use super::poison::{Malformed, Poison};
@@ -212,7 +213,7 @@ pub(super) fn run_user_code(shared: &Rc<Shared>) -> bool {
 }
 
 /// Wakes those of other threads whose messages are settled.
-fn wake_threads(shared: &Rc<Shared>) {
+pub(super) fn wake_threads(shared: &Rc<Shared>) {
     let wakers = std::mem::take(&mut shared.state().tickets.wakers);
     for waker in wakers {
         remote::wake(Some(waker));
@@ -293,8 +294,13 @@ fn tell_of_end(
 /// Lays the connection to rest; what was not done goes on with the next one. With an `end` none
 /// comes by itself, and everyone who waits for one is told.
 pub(super) fn between_connections(shared: &Rc<Shared>, end: Option<Arc<EndCause>>) {
-    let mut state = shared.state();
-    let state = &mut *state;
+    {
+        end_connection(&mut shared.state(), end);
+    }
+    expiry::watch(shared);
+}
+
+fn end_connection(state: &mut State, end: Option<Arc<EndCause>>) {
     state.session.connection_lost();
     state.stall = StallWatch::default();
     state
@@ -317,11 +323,22 @@ impl State {
     pub(super) fn tick(&mut self, shared: &Rc<Shared>, now: Time) {
         self.release_early(shared, now, false);
         self.expire_acks(shared, now);
+        if self.next_expiry().is_some_and(|at| at <= now) {
+            self.expire_queued(now);
+            // What was too old may have been what everything waited for.
+            if self.admit_queued() {
+                shared.wake.set();
+            }
+        }
     }
 
     /// When something is due, connected or not.
     pub(super) fn deadline(&self) -> Option<Time> {
-        let times = [self.early.deadline(), self.ack_deadline()];
+        let times = [
+            self.early.deadline(),
+            self.ack_deadline(),
+            self.next_expiry(),
+        ];
         times.into_iter().flatten().min()
     }
 
@@ -374,6 +391,8 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
         let is_kept = |pos| store.as_ref().is_some_and(|store| store.is_durable(pos));
         state.withdraw_stored(is_kept);
         state.tickets.settle_all(flushed, is_kept);
+        state.outbox.clear();
+        shared.expiry.set();
         if let Some(durable) = &state.durable {
             durable.store.release();
         }

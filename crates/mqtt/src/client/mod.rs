@@ -5,6 +5,7 @@
 //! inside a handler is a publish like any other.
 
 mod ack;
+mod admission;
 mod answers;
 mod asks;
 mod dialling;
@@ -13,18 +14,21 @@ mod durable;
 mod early;
 mod error;
 mod event;
+mod expiry;
 mod feeder;
 mod gates;
 mod handler;
 mod idle;
 mod inbox;
 mod leave;
+mod line;
 mod link;
 mod login;
 mod master;
 mod message;
 mod messages;
 mod options;
+mod outbox;
 mod outputs;
 mod oversized;
 mod poison;
@@ -57,7 +61,7 @@ pub use self::answers::{
     ANSWER_FILTERS_MAX, OPEN_REQUESTS_MAX, REQUEST_TIMEOUT_DEFAULT, RequestError, RequestOptions,
 };
 pub use self::early::{EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EARLY_WINDOW};
-pub use self::error::{EndCause, Error, PublishError, WaitCause, WaitError};
+pub use self::error::{AlreadySent, EndCause, Error, PublishError, WaitCause, WaitError};
 pub use self::event::{EVENTS_MAX, Event};
 pub use self::handler::{HandlerError, OnError, REDELIVERY_PAUSE_MAX, REDELIVERY_PAUSE_MIN};
 pub use self::inbox::{QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX};
@@ -68,6 +72,9 @@ pub use self::options::{
     CONNECT_TIMEOUT_DEFAULT, ClientOptions, EXACTLY_ONCE_WINDOW_DEFAULT, KEEP_ALIVE_DEFAULT,
     MANUAL_ACK_TIMEOUT_DEFAULT, MAXIMUM_PACKET_SIZE_DEFAULT, OPERATION_TIMEOUT_DEFAULT,
     Resubscribe, WINDOW_DEFAULT, Will,
+};
+pub use self::outbox::{
+    QUEUE_BYTES_DEFAULT, QUEUE_MESSAGES_DEFAULT, QUEUED_MESSAGE_BYTES, QueuePolicy,
 };
 pub use self::publish::Publish;
 pub use self::remote::{REMOTE_BYTES_MAX, REMOTE_MESSAGES_MAX, Remote};
@@ -90,7 +97,8 @@ use crate::session::{ArgumentError, Phase};
 /// under way outlives the program too.
 ///
 /// Clones share the client. When the last one is dropped the client leaves in order: what was
-/// published is sent, then DISCONNECT, within two seconds (MQTT3-3.14). While no connection is
+/// published is sent, as far as it can within two seconds, then DISCONNECT, within two more
+/// (MQTT3-3.14). While no connection is
 /// accepted that ends it at once, and what is queued is lost: [`Client::close`] waits for one. A
 /// handler is given the client; one that captures a clone of its own keeps the client alive until
 /// [`Client::close`].
@@ -217,6 +225,7 @@ impl Client {
             client.shared.state().served = false;
             return Err(Error::Spawn(error));
         }
+        expiry::watch(&client.shared);
         Ok(client)
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use safe_rt::{BackoffOptions, DialOptions, Endpoint};
 
 use super::login::Login;
+use super::outbox::{QUEUE_BYTES_DEFAULT, QUEUE_MESSAGES_DEFAULT, QueuePolicy};
 use crate::packet::{ClientId, MAX_PACKET_LEN, QoS};
 use crate::session::{OnSessionLoss, PublishRate};
 use crate::store::Store;
@@ -65,6 +66,10 @@ pub struct ClientOptions {
     pub(crate) publish_rate: Option<PublishRate>,
     pub(crate) ping_after: Option<Duration>,
     pub(crate) coalesce: bool,
+    pub(crate) queue_messages_max: usize,
+    pub(crate) queue_bytes_max: usize,
+    pub(crate) queue_age_max: Option<Duration>,
+    pub(crate) queue_policy: QueuePolicy,
     pub(crate) on_session_loss: OnSessionLoss,
     pub(crate) resubscribe: Resubscribe,
     pub(crate) manual_ack_timeout: Duration,
@@ -105,6 +110,10 @@ impl ClientOptions {
             publish_rate: None,
             ping_after: None,
             coalesce: true,
+            queue_messages_max: QUEUE_MESSAGES_DEFAULT,
+            queue_bytes_max: QUEUE_BYTES_DEFAULT,
+            queue_age_max: None,
+            queue_policy: QueuePolicy::default(),
             on_session_loss: OnSessionLoss::default(),
             resubscribe: Resubscribe::default(),
             manual_ack_timeout: MANUAL_ACK_TIMEOUT_DEFAULT,
@@ -180,7 +189,8 @@ impl ClientOptions {
         self
     }
 
-    /// QoS 1 and 2 messages that may be unacknowledged at once (at least 1); further ones wait.
+    /// QoS 1 and 2 messages that may be unacknowledged at once (at least 1); further ones wait in the
+    /// queue.
     #[must_use]
     pub fn window(mut self, window: u16) -> Self {
         self.window = window.max(1);
@@ -248,6 +258,34 @@ impl ClientOptions {
     #[must_use]
     pub fn coalesce(mut self, coalesce: bool) -> Self {
         self.coalesce = coalesce;
+        self
+    }
+
+    /// How many messages (at least 1) and bytes of them may wait to be sent: for a connection, for the
+    /// window or for the outbound log. Each counts
+    /// [`QUEUED_MESSAGE_BYTES`](super::QUEUED_MESSAGE_BYTES) beside its topic and payload; a single one
+    /// may be larger. With a [store](Self::store) that is for QoS 0 alone.
+    #[must_use]
+    pub fn queue_max(mut self, messages: usize, bytes: usize) -> Self {
+        self.queue_messages_max = messages;
+        self.queue_bytes_max = bytes;
+        self
+    }
+
+    /// How long a message may wait to be sent; older ones are [`Outcome::Expired`](super::Outcome).
+    /// For ever, unless set. What was sent does not expire: it is sent again until it is acknowledged.
+    #[must_use]
+    pub fn queue_age_max(mut self, age: Option<Duration>) -> Self {
+        self.queue_age_max = age;
+        self
+    }
+
+    /// What becomes of a message for which there is no room, unless
+    /// [`Publish::queue_policy`](super::Publish::queue_policy) says it; [`QueuePolicy::Wait`] unless
+    /// set.
+    #[must_use]
+    pub fn queue_policy(mut self, policy: QueuePolicy) -> Self {
+        self.queue_policy = policy;
         self
     }
 

@@ -36,6 +36,8 @@ pub(super) fn act(
                 if !session_present || shared.options.resubscribe == Resubscribe::Always {
                     state.ask_for_all();
                 }
+                state.admit_queued();
+                shared.expiry.set();
                 state.events.push(Event::Connected { session_present });
                 state.onlookers.wake_all();
             }

@@ -1,15 +1,21 @@
 //! Publishing.
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use super::Client;
+use fiber::{Elapsed, Instant};
+
 use super::error::{PublishError, WaitCause, WaitError};
-use super::room::Room;
-use super::shared::{Shared, State};
+use super::options::ClientOptions;
+use super::outbox::QueuePolicy;
+use super::room::{Arrival, Room};
+use super::shared::{Shared, State, now};
 use super::ticket::{Outcome, Ticket, Wait};
+use super::{Client, admission, expiry, link};
 use crate::packet::QoS;
-use crate::session::{NoRoom, Outgoing, Rejected, TicketKey};
+use crate::session::{Outgoing, Rejected};
 use crate::store::{Key, Level, Store};
+use crate::time::Time;
 
 /// A message to be published.
 ///
@@ -25,6 +31,9 @@ pub struct Publish<'a> {
     /// How far the call waits, if that was said.
     wait: Option<Wait>,
     key: Option<Key>,
+    /// What is done without room, if that was said.
+    policy: Option<QueuePolicy>,
+    expires_after: Option<Duration>,
 }
 
 impl<'a> Publish<'a> {
@@ -41,6 +50,8 @@ impl<'a> Publish<'a> {
             outgoing,
             wait: None,
             key: None,
+            policy: None,
+            expires_after: None,
         }
     }
 
@@ -77,6 +88,46 @@ impl<'a> Publish<'a> {
         self
     }
 
+    /// What becomes of the message where there is no room among those that wait to be sent;
+    /// [`ClientOptions::queue_policy`] unless set.
+    #[must_use]
+    pub fn queue_policy(mut self, policy: QueuePolicy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// How long from now on the message may wait to be sent, at most; what is sent by then does not
+    /// expire any more. [`ClientOptions::queue_age_max`] limits that further.
+    ///
+    /// With a [store](ClientOptions::store) it goes on getting older while there is no program, by the
+    /// clock on the wall.
+    ///
+    /// Its outcome is [`Outcome::Expired`] then, also where the call still waits for room: it returns
+    /// that ticket.
+    #[must_use]
+    pub fn expires_after(mut self, age: Duration) -> Self {
+        self.expires_after = Some(age);
+        self
+    }
+
+    pub(super) const fn policy(&self) -> Option<QueuePolicy> {
+        self.policy
+    }
+
+    pub(super) const fn age_max(&self) -> Option<Duration> {
+        self.expires_after
+    }
+
+    pub(super) fn policy_with(&self, options: &ClientOptions) -> QueuePolicy {
+        self.policy.unwrap_or(options.queue_policy)
+    }
+
+    /// How old the message may get before it is sent, if there is a limit.
+    pub(super) fn age_with(&self, options: &ClientOptions) -> Option<Duration> {
+        let ages = [self.expires_after, options.queue_age_max];
+        ages.into_iter().flatten().min()
+    }
+
     pub(super) const fn outgoing(&self) -> Outgoing<'a> {
         self.outgoing
     }
@@ -101,25 +152,27 @@ impl<'a> Publish<'a> {
 impl Client {
     /// Publishes a message (MQTT3-3.3). It is copied before this returns.
     ///
-    /// Messages published before the connection is up are sent once it is. Yields while the
-    /// bounded queue has no room, and until the level asked for with [`Publish::wait`] holds;
+    /// Messages published before the connection is up, and those for which the window of
+    /// unacknowledged messages or the outbound log has no room, wait in a bounded queue
+    /// ([`ClientOptions::queue_max`]) and are sent in order once they can be; for each topic and QoS
+    /// that is the order of publishing. Yields while the queue has no room, unless
+    /// [`Publish::queue_policy`] says otherwise, and until the level asked for with [`Publish::wait`] holds;
     /// the ambient deadline limits that, else the client's operation timeout.
     ///
     /// # Errors
     ///
     /// [`PublishError::Argument`]: nothing was sent and the connection goes on.
-    /// [`PublishError::Full`]: the message was not accepted. [`PublishError::Wait`]: it was, and
+    /// [`PublishError::Full`], [`PublishError::QueueFull`]: the message was not accepted.
+    /// [`PublishError::Wait`]: it was, and
     /// its ticket is in the error.
     pub fn publish(&self, publish: Publish<'_>) -> Result<Ticket, PublishError> {
         if self.shared.stores && publish.outgoing.qos != QoS::AtMostOnce {
             return self.publish_stored(&publish);
         }
-        let mut ticket = match admit(&self.shared, &publish)? {
-            Ok(ticket) => ticket,
-            Err(room) => self.shared.limited(|| {
-                let enter = |state: &mut State| enter(&self.shared, state, &publish);
-                self.shared.enter_in_turn(room, PublishError::Full, enter)
-            })?,
+        let passed = pass(&self.shared, &publish)?;
+        let mut ticket = match passed {
+            Some(ticket) => ticket,
+            None => self.shared.publish_by_queue(&publish)?,
         };
         if publish.level() > Wait::Stored
             && let Err(cause) = ticket.wait(publish.level())
@@ -130,21 +183,17 @@ impl Client {
     }
 }
 
-/// Encodes a message into the log if there is room, and nobody waits for that room already.
+/// Encodes a message into the log if there is room, and nothing comes before it.
 #[inline]
-fn admit(shared: &Rc<Shared>, publish: &Publish<'_>) -> Result<Result<Ticket, Room>, PublishError> {
+fn pass(shared: &Rc<Shared>, publish: &Publish<'_>) -> Result<Option<Ticket>, PublishError> {
     let mut state = shared.state();
-    if state.is_log_waited_for() {
-        return check(&state, publish).map(|()| Err(Room::Log));
+    if let Some(cause) = state.refusal() {
+        return Err(PublishError::Full(cause));
     }
-    let qos = publish.outgoing.qos;
-    if qos == QoS::ExactlyOnce && state.lines.is_waited_for(Room::ExactlyOnce) {
-        return check(&state, publish).map(|()| Err(Room::ExactlyOnce));
+    if !state.may_pass(publish.outgoing.qos, Arrival::NEW) {
+        return Ok(None);
     }
-    if qos != QoS::AtMostOnce && state.lines.is_waited_for(Room::Window) {
-        return check(&state, publish).map(|()| Err(Room::Window));
-    }
-    enter(shared, &mut state, publish)
+    admission::send(shared, &mut state, publish)
 }
 
 /// Finds out whether it is worth to wait in line.
@@ -157,7 +206,7 @@ pub(super) fn check(state: &State, publish: &Publish<'_>) -> Result<(), PublishE
     checked.map_err(refused)
 }
 
-fn refused(rejected: Rejected) -> PublishError {
+pub(super) fn refused(rejected: Rejected) -> PublishError {
     match rejected {
         Rejected::Argument(error) => PublishError::Argument(error),
         Rejected::NoRoom(_) | Rejected::Ended | Rejected::Started | Rejected::NotUp => {
@@ -166,44 +215,48 @@ fn refused(rejected: Rejected) -> PublishError {
     }
 }
 
-#[inline]
-fn enter(
-    shared: &Rc<Shared>,
-    state: &mut State,
-    publish: &Publish<'_>,
-) -> Result<Result<Ticket, Room>, PublishError> {
-    if let Some(cause) = state.refusal() {
-        return Err(PublishError::Full(cause));
+impl Shared {
+    /// Publishes a message by way of the queue: waits for room there as its policy says.
+    #[cold]
+    fn publish_by_queue(self: &Rc<Self>, publish: &Publish<'_>) -> Result<Ticket, PublishError> {
+        let age = publish.age_with(&self.options);
+        let expires = age.map(|age| now() + age);
+        let enter =
+            |state: &mut State, arrival| admission::enter(self, state, publish, arrival, expires);
+        let entered = enter(&mut self.state(), Arrival::NEW);
+        let published = match entered? {
+            Ok(ticket) => Ok(ticket),
+            Err(room) => self.wait_in_turn(room, expires, enter),
+        };
+        link::wake_threads(self);
+        expiry::watch(self);
+        published
     }
-    let qos = publish.outgoing.qos;
-    if qos == QoS::ExactlyOnce && state.exactly_once_room() == 0 {
-        return check(state, publish).map(|()| Err(Room::ExactlyOnce));
+
+    /// Waits for room and enters a message, in order of arrival, unless it gets too old before.
+    pub(super) fn wait_in_turn(
+        self: &Rc<Self>,
+        room: Room,
+        expires: Option<Time>,
+        enter: impl FnMut(&mut State, Arrival) -> Result<Result<Ticket, Room>, PublishError>,
+    ) -> Result<Ticket, PublishError> {
+        self.limited(|| {
+            let wait = || self.enter_in_turn(room, PublishError::Full, enter);
+            match expires.map(|at| Instant::from_nanos(at.0)) {
+                Some(at) => match fiber::deadline(at, wait) {
+                    Ok(published) | Err(Elapsed(published @ Ok(_))) => published,
+                    Err(Elapsed(Err(_))) => Ok(self.expired()),
+                },
+                None => wait(),
+            }
+        })
     }
-    let acknowledged = qos != QoS::AtMostOnce;
-    let key = if acknowledged {
-        state.tickets.open(qos == QoS::ExactlyOnce)
-    } else {
-        TicketKey::default()
-    };
-    match state.session.publish(publish.outgoing, key, &mut state.log) {
-        Ok(admitted) => {
-            shared.wake.set();
-            Ok(Ok(if acknowledged {
-                state.tickets.ticket(shared, key, admitted.end)
-            } else {
-                Ticket::of_sent(shared, admitted.end)
-            }))
-        }
-        Err(rejected) => {
-            if acknowledged {
-                state.tickets.cancel(key);
-            }
-            match rejected {
-                Rejected::NoRoom(NoRoom::Window { .. }) => Ok(Err(Room::Window)),
-                Rejected::NoRoom(NoRoom::Log(_)) => Ok(Err(Room::Log)),
-                rejected => Err(refused(rejected)),
-            }
-        }
+
+    /// The ticket of a message that got too old while it waited for room.
+    fn expired(self: &Rc<Self>) -> Ticket {
+        let mut state = self.state();
+        state.stats.expired += 1;
+        state.tickets.settled(self, Outcome::Expired)
     }
 }
 

@@ -38,8 +38,6 @@ pub(super) fn handle_packet(
                 return Ok(());
             }
             state.tickets.settle(key, Outcome::Acked { maybe_twice });
-            state.wake_for_room(Room::Window);
-            state.wake_for_room(Room::ExactlyOnce);
             state.wake_for_room(Room::Log);
             state.check_drained();
         }

@@ -21,6 +21,7 @@ use fiber::{FiberBuilder, Instant, Unparker};
 use super::Client;
 use super::error::{Error, PublishError, WaitCause, WaitError};
 use super::handler::drop_payload;
+use super::outbox::QueuePolicy;
 use super::publish::Publish;
 use super::remote_ticket::{Fate, RemoteError, RemoteTicket};
 use super::shared::Shared;
@@ -38,6 +39,8 @@ struct Job {
     payload: Vec<u8>,
     qos: QoS,
     retain: bool,
+    policy: Option<QueuePolicy>,
+    expires: Option<Instant>,
     fate: Arc<Fate>,
 }
 
@@ -221,6 +224,8 @@ fn job(publish: &Publish<'_>) -> (Job, RemoteTicket) {
         payload: outgoing.payload.to_vec(),
         qos: outgoing.qos,
         retain: outgoing.retain,
+        policy: publish.policy(),
+        expires: publish.age_max().map(|age| Instant::now() + age),
         fate,
     };
     (job, ticket)
@@ -295,7 +300,13 @@ fn serve(shared: &Rc<Shared>, queue: &Queue) {
     let _closes = CloseOnDrop(shared, queue);
     let client = Client::inside(shared);
     while let Some(job) = next(shared, queue) {
-        let publish = Publish::to(&job.topic, &job.payload).qos(job.qos);
+        let mut publish = Publish::to(&job.topic, &job.payload).qos(job.qos);
+        if let Some(policy) = job.policy {
+            publish = publish.queue_policy(policy);
+        }
+        if let Some(expires) = job.expires {
+            publish = publish.expires_after(expires - Instant::now());
+        }
         // The next one must not wait for the disk behind it.
         match client.publish(publish.retain(job.retain).wait(Wait::None)) {
             Ok(ticket) => ticket.tell(job.fate),
@@ -307,6 +318,7 @@ fn serve(shared: &Rc<Shared>, queue: &Queue) {
 fn refused(error: PublishError) -> RemoteError {
     match error {
         PublishError::Argument(error) => RemoteError::Argument(error),
+        PublishError::QueueFull => RemoteError::Full,
         PublishError::Full(WaitCause::Closed) => RemoteError::Closed,
         PublishError::Full(WaitCause::ConnectionLost(_)) => RemoteError::ConnectionLost,
         PublishError::Full(WaitCause::Stopped(_)) | PublishError::Wait(WaitError { .. }) => {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use super::error::Error;
 use super::feeder::store_of;
+use super::line::Queued;
 use super::shared::{Shared, State};
 use crate::packet::{PacketId, QoS};
 use crate::session::{NoRoom, Outgoing, Rejected, TicketKey};
@@ -74,7 +75,7 @@ pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
             let key = state.stored_slot(stored.pos, true);
             state.settle_stored(key, DoneCause::SessionLost);
         } else if let Some(durable) = &mut state.durable {
-            durable.queue(stored.qos, stored.pos, stored.maybe_sent);
+            durable.queue(stored.qos, stored.pos, Queued::recovered(&stored));
         }
     }
     Ok(())

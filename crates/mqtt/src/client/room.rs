@@ -2,7 +2,8 @@
 //!
 //! A wake stands for a place: as many fibers are woken as there are places, and until those have
 //! run nobody else takes one. Whoever is woken and does not take the place, for whatever reason,
-//! lets the next one look.
+//! lets the next one look. Each keeps its number until it is through, so that one that needs much is
+//! not passed for ever by those that need little.
 
 use std::collections::VecDeque;
 
@@ -10,90 +11,174 @@ use fiber::Unparker;
 
 use super::error::WaitCause;
 use super::shared::{Shared, State};
+use crate::packet::QoS;
 
 /// What a call waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
-    /// A place in the window of unacknowledged messages. QoS 0 needs none.
-    Window,
-    /// Bytes of the outbound log.
+    /// A place for a message of QoS 0: in the queue, or directly in the outbound log.
+    AtMostOnce,
+    /// A place for a message of QoS 1, likewise.
+    AtLeastOnce,
+    /// A place for a message of QoS 2, likewise.
+    ExactlyOnce,
+    /// Bytes of the outbound log, for a request.
     Log,
     /// A place among the unanswered requests.
     Requests,
-    /// A place among the QoS 2 messages under way.
-    ExactlyOnce,
     /// A place in the store.
     Store,
 }
 
+impl Room {
+    /// What a message waits for without a store.
+    pub(super) const fn of(qos: QoS) -> Self {
+        match qos {
+            QoS::AtMostOnce => Self::AtMostOnce,
+            QoS::AtLeastOnce => Self::AtLeastOnce,
+            QoS::ExactlyOnce => Self::ExactlyOnce,
+        }
+    }
+}
+
+/// The lines for a place in the queue. They share it, but not the way past it.
+const MESSAGES: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+
+/// When a call began to wait for room, compared with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Arrival(u64);
+
+impl Arrival {
+    /// That of a call that has not waited yet.
+    pub(super) const NEW: Self = Self(u64::MAX);
+}
+
 /// The lines of those who wait, one for each [`Room`].
 #[derive(Debug, Default)]
-pub(super) struct Lines([Line; 5]);
+pub(super) struct Lines {
+    lines: [Line; 6],
+    arrivals: u64,
+}
 
 #[derive(Debug, Default)]
 struct Line {
-    waiting: VecDeque<Unparker>,
+    /// In order of arrival.
+    waiting: VecDeque<(Arrival, Unparker)>,
     /// Fibers that were woken and have not run since.
     woken: usize,
+}
+
+impl Line {
+    /// Whether somebody comes before this call. Those who were woken before it have run.
+    fn comes_before(&self, arrival: Arrival) -> bool {
+        let first = self.waiting.front().map(|(first, _)| *first);
+        (arrival == Arrival::NEW && self.woken > 0) || first.is_some_and(|first| first < arrival)
+    }
+
+    fn wake_first(&mut self) {
+        if let Some((_, waiter)) = self.waiting.pop_front() {
+            // Else its wait has just ended in another way.
+            self.woken += usize::from(waiter.unpark());
+        }
+    }
 }
 
 impl Lines {
     /// Whether somebody comes before a newcomer.
     #[inline]
     pub(super) fn is_waited_for(&self, room: Room) -> bool {
-        let line = &self.0[room as usize];
-        line.woken > 0 || !line.waiting.is_empty()
+        self.comes_before(room, Arrival::NEW)
+    }
+
+    /// Whether somebody comes before this call.
+    #[inline]
+    pub(super) fn comes_before(&self, room: Room, arrival: Arrival) -> bool {
+        self.lines[room as usize].comes_before(arrival)
+    }
+
+    /// Whether somebody comes before this call among those who wait for a place in the queue.
+    pub(super) fn is_crowded(&self, arrival: Arrival) -> bool {
+        let mut lines = MESSAGES.into_iter().map(Room::of);
+        lines.any(|room| self.comes_before(room, arrival))
+    }
+
+    /// Whether somebody waits for a place in the queue.
+    #[inline]
+    pub(super) fn has_messages(&self) -> bool {
+        self.lines[..MESSAGES.len()]
+            .iter()
+            .any(|line| !line.waiting.is_empty())
     }
 
     /// Wakes the first in line while fewer are on their way than there are `places`.
     #[inline]
     pub(super) fn wake(&mut self, room: Room, places: usize) {
-        let line = &mut self.0[room as usize];
-        while line.woken < places {
-            let Some(waiter) = line.waiting.pop_front() else {
+        let line = &mut self.lines[room as usize];
+        while line.woken < places && !line.waiting.is_empty() {
+            line.wake_first();
+        }
+    }
+
+    /// Wakes those who wait for a place in the queue, where there are `places`, and for one `past_it`,
+    /// of which each QoS has its own.
+    pub(super) fn wake_messages(&mut self, places: usize, past_it: impl Fn(QoS) -> usize) {
+        let woken = MESSAGES.map(|qos| self.lines[Room::of(qos) as usize].woken);
+        let mut places = places.saturating_sub(woken.iter().sum());
+        loop {
+            let able = MESSAGES.into_iter().filter_map(|qos| {
+                let line = &self.lines[Room::of(qos) as usize];
+                let (arrival, _) = line.waiting.front()?;
+                (places > 0 || line.woken < past_it(qos)).then_some((*arrival, Room::of(qos)))
+            });
+            let Some((_, room)) = able.min_by_key(|(arrival, _)| *arrival) else {
                 return;
             };
-            // Else its wait has just ended in another way.
-            line.woken += usize::from(waiter.unpark());
+            places = places.saturating_sub(1);
+            self.lines[room as usize].wake_first();
         }
     }
 
     /// Wakes everyone, because there will be no room at all.
     pub(super) fn wake_all(&mut self) {
-        let all = [
-            Room::Window,
-            Room::Log,
-            Room::Requests,
-            Room::ExactlyOnce,
-            Room::Store,
-        ];
-        for room in all {
-            self.wake(room, usize::MAX);
+        for line in &mut self.lines {
+            while !line.waiting.is_empty() {
+                line.wake_first();
+            }
         }
+    }
+
+    fn arrive(&mut self) -> Arrival {
+        self.arrivals += 1;
+        Arrival(self.arrivals)
+    }
+
+    fn insert(&mut self, room: Room, arrival: Arrival, waiter: Unparker) {
+        let waiting = &mut self.lines[room as usize].waiting;
+        // Nearly always the last.
+        let before = waiting.iter().rposition(|(other, _)| *other < arrival);
+        waiting.insert(before.map_or(0, |at| at + 1), (arrival, waiter));
     }
 }
 
 impl State {
     /// Wakes those for whom there may be room of any kind for a message.
     pub(super) fn wake_for_all_room(&mut self) {
-        for room in [Room::Window, Room::ExactlyOnce, Room::Log, Room::Store] {
-            self.wake_for_room(room);
-        }
+        self.wake_for_room(Room::Log);
+        self.wake_for_room(Room::Store);
     }
 
     /// Wakes those for whom there may be such room.
     #[inline]
     pub(super) fn wake_for_room(&mut self, room: Room) {
-        let places = match room {
-            Room::Window => self.session.window_room(),
-            Room::ExactlyOnce => self.exactly_once_room(),
-            // How much each needs shows when it tries: one after the other.
-            Room::Log | Room::Requests | Room::Store => 1,
-        };
         if let Some(durable) = &self.durable {
             durable.room();
         }
-        self.lines.wake(room, places);
+        match room {
+            Room::AtMostOnce | Room::AtLeastOnce | Room::ExactlyOnce => {}
+            // How much each needs shows when it tries: one after the other.
+            Room::Log | Room::Requests | Room::Store => self.lines.wake(room, 1),
+        }
+        self.admit_queued();
     }
 }
 
@@ -105,25 +190,28 @@ impl Shared {
         &self,
         mut room: Room,
         refused: impl Fn(WaitCause) -> E,
-        mut enter: impl FnMut(&mut State) -> Result<Result<T, Room>, E>,
+        mut enter: impl FnMut(&mut State, Arrival) -> Result<Result<T, Room>, E>,
     ) -> Result<T, E> {
-        let mut again = false;
+        let arrival = self.state().lines.arrive();
         loop {
-            self.wait_for_room(room, again).map_err(&refused)?;
+            self.wait_for_room(room, arrival).map_err(&refused)?;
             let mut state = self.state();
             let is_behind = match room {
                 Room::Log => state.stored_needs_log(),
-                Room::Store => false,
-                Room::Window | Room::Requests | Room::ExactlyOnce => state.is_log_waited_for(),
+                Room::Requests => {
+                    state.lines.comes_before(Room::Log, arrival) || state.stored_needs_log()
+                }
+                Room::Store | Room::AtMostOnce | Room::AtLeastOnce | Room::ExactlyOnce => false,
             };
             let entered = if is_behind && state.refusal().is_none() {
                 Ok(Err(Room::Log))
             } else {
-                enter(&mut state)
+                enter(&mut state, arrival)
             };
-            again = matches!(entered, Ok(Err(other)) if other == room);
-            if !again {
+            if !matches!(entered, Ok(Err(other)) if other == room) {
                 state.wake_for_room(room);
+                // That may have let messages of the queue go.
+                self.wake.set();
             }
             match entered? {
                 Ok(value) => return Ok(value),
@@ -132,26 +220,19 @@ impl Shared {
         }
     }
 
-    /// Waits for room. `again` says that an earlier wait found none after all.
-    fn wait_for_room(&self, room: Room, again: bool) -> Result<(), WaitCause> {
+    fn wait_for_room(&self, room: Room, arrival: Arrival) -> Result<(), WaitCause> {
         let token = fiber::prepare()?;
-        {
-            let waiting = &mut self.state().lines.0[room as usize].waiting;
-            if again {
-                waiting.push_front(token);
-            } else {
-                waiting.push_back(token);
-            }
-        }
+        self.state().lines.insert(room, arrival, token);
         let parked = fiber::park();
         let mut state = self.state();
-        let line = &mut state.lines.0[room as usize];
+        let line = &mut state.lines.lines[room as usize];
         match parked {
             Ok(()) => line.woken -= 1,
             Err(stopped) => {
-                line.waiting.retain(|waiter| *waiter != token);
+                line.waiting.retain(|(_, waiter)| *waiter != token);
                 // There may be room for one that needs less.
                 state.wake_for_room(room);
+                self.wake.set();
                 return Err(stopped.into());
             }
         }

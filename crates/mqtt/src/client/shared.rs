@@ -19,6 +19,7 @@ use super::event::{Event, Events};
 use super::idle::Idle;
 use super::login::Login;
 use super::options::ClientOptions;
+use super::outbox::Outbox;
 use super::remote::Queue;
 use super::remote_ticket::Fate;
 use super::request::{Requests, Wanted};
@@ -57,6 +58,23 @@ pub struct ClientStats {
     pub late_answers: u64,
     /// Messages that the program did not acknowledge in time.
     pub acks_expired: u64,
+    /// Messages that were dropped, never sent, for later ones
+    /// ([`QueuePolicy::DropOldest`](super::QueuePolicy::DropOldest)).
+    pub dropped_oldest: u64,
+    /// Messages that were dropped as they were published, because there was no room
+    /// ([`QueuePolicy::DropNewest`](super::QueuePolicy::DropNewest), and `DropOldest` where there was
+    /// nothing older to drop).
+    pub dropped_newest: u64,
+    /// Messages whose place a later one took
+    /// ([`QueuePolicy::KeepLast`](super::QueuePolicy::KeepLast)).
+    pub replaced: u64,
+    /// Publishes that failed because there was no room
+    /// ([`QueuePolicy::Reject`](super::QueuePolicy::Reject)).
+    pub rejected: u64,
+    /// Messages that got too old before they were sent.
+    pub expired: u64,
+    /// Messages that the program withdrew ([`Ticket::abandon`](super::Ticket::abandon)).
+    pub withdrawn: u64,
 }
 
 /// One client.
@@ -71,6 +89,8 @@ pub(super) struct Shared {
     pub(super) connects: bool,
     /// Messages of QoS 1 and 2 are kept in a store.
     pub(super) stores: bool,
+    /// Set when the fiber that watches for old messages is to look again.
+    pub(super) expiry: fiber::Event,
 }
 
 pub(super) struct State {
@@ -78,6 +98,12 @@ pub(super) struct State {
     // there is the client.
     pub(super) session: Session,
     pub(super) log: OutboundLog,
+    /// Messages that were never sent and are in no store.
+    pub(super) outbox: Outbox,
+    /// The first of those that could go does not fit into the log.
+    pub(super) log_is_full: bool,
+    /// A fiber watches for those that get too old.
+    pub(super) expiry_is_watched: bool,
     /// What the store and this client have to do with each other, if it has one.
     pub(super) durable: Option<Durable>,
     pub(super) login: Login,
@@ -166,6 +192,9 @@ impl Shared {
             state: RefCell::new(State {
                 session,
                 log: OutboundLog::new(LOG_BYTES_MAX),
+                outbox: Outbox::new(options.queue_messages_max, options.queue_bytes_max),
+                log_is_full: false,
+                expiry_is_watched: false,
                 durable: store.clone().map(Durable::new),
                 login: options.login.clone(),
                 tickets: Tickets::default(),
@@ -203,6 +232,7 @@ impl Shared {
             handles: Cell::new(0),
             connects,
             stores: store.is_some(),
+            expiry: fiber::Event::new(),
         }
     }
 
@@ -380,7 +410,10 @@ impl State {
     pub(super) fn is_drained(&self) -> bool {
         match self.session.phase() {
             Phase::Idle | Phase::Connecting { .. } | Phase::Up { .. } | Phase::Resting { .. } => {
-                !self.served || (self.unacknowledged() == 0 && self.flushed >= self.log.tail())
+                !self.served
+                    || (self.unacknowledged() == 0
+                        && self.outbox.is_empty()
+                        && self.flushed >= self.log.tail())
             }
             Phase::Draining { .. } | Phase::Leaving { .. } | Phase::Closed => true,
         }
@@ -389,7 +422,13 @@ impl State {
     /// How many QoS 1 and 2 messages are not acknowledged, sent or not.
     pub(super) fn unacknowledged(&self) -> usize {
         let waiting = self.durable.as_ref().map_or(0, Durable::waiting);
-        self.session.unacknowledged() + waiting
+        self.session.unacknowledged() + self.outbox.acknowledged_len() + waiting
+    }
+
+    /// Bytes that never left: of packets, and of messages that wait.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        let packets = self.log.tail().since(self.flushed.max(self.log.head()));
+        packets + self.outbox.content_bytes()
     }
 
     /// Wakes each `close` that waits for the last acknowledgement.

@@ -1,29 +1,39 @@
 //! Publishing into the store.
 
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::Client;
 use super::durable::outcome_of;
 use super::error::{PublishError, WaitError};
+use super::line::Queued;
+use super::outbox::QueuePolicy;
 use super::publish::{Publish, check};
-use super::room::Room;
+use super::room::{Arrival, Room};
 use super::shared::{Shared, State, now};
 use super::ticket::{Outcome, Ticket, Wait};
+use super::{Client, expiry, link};
 use crate::packet::QoS;
 use crate::session::ArgumentError;
-use crate::store::{DoneCause, Key, KeyState, MessageRecord, RECORD_BYTES_MAX, Record, Refused};
+use crate::store::{
+    DoneCause, Key, KeyState, MessageRecord, RECORD_BYTES_MAX, Record, Refused, StorePos, Stored,
+};
+use crate::time::Time;
 
 impl Client {
     /// As [`Client::publish`], for a message that the store takes.
     pub(super) fn publish_stored(&self, publish: &Publish<'_>) -> Result<Ticket, PublishError> {
-        let mut ticket = match admit(&self.shared, publish)? {
-            Ok(ticket) => ticket,
-            Err(room) => self.shared.limited(|| {
-                let enter = |state: &mut State| enter(&self.shared, state, publish);
-                self.shared.enter_in_turn(room, PublishError::Full, enter)
-            })?,
+        let age = publish.age_with(&self.shared.options);
+        let expires = age.map(|age| now() + age);
+        let enter =
+            |state: &mut State, arrival| enter(&self.shared, state, publish, arrival, expires);
+        let entered = enter(&mut self.shared.state(), Arrival::NEW);
+        let ticket = match entered? {
+            Ok(ticket) => Ok(ticket),
+            Err(room) => self.shared.wait_in_turn(room, expires, enter),
         };
+        link::wake_threads(&self.shared);
+        expiry::watch(&self.shared);
+        let mut ticket = ticket?;
         let level = {
             let state = self.shared.state();
             let durable = state.durable.as_ref();
@@ -60,64 +70,175 @@ impl Client {
     }
 }
 
-/// Enters a message into the store if nobody waits for room there already.
-fn admit(shared: &Rc<Shared>, publish: &Publish<'_>) -> Result<Result<Ticket, Room>, PublishError> {
-    let mut state = shared.state();
-    if state.lines.is_waited_for(Room::Store) {
-        check(&state, publish)?;
-        // What is there needs no room.
-        return Ok(known(shared, &mut state, publish).ok_or(Room::Store));
-    }
-    enter(shared, &mut state, publish)
-}
-
+/// Enters a message into the store, as its policy says.
 fn enter(
     shared: &Rc<Shared>,
     state: &mut State,
     publish: &Publish<'_>,
+    arrival: Arrival,
+    expires: Option<Time>,
 ) -> Result<Result<Ticket, Room>, PublishError> {
     check(state, publish)?;
     if let Some(ticket) = known(shared, state, publish) {
         return Ok(Ok(ticket));
     }
-    let Some(durable) = &mut state.durable else {
-        return Ok(Err(Room::Store));
+    let policy = publish.policy_with(&shared.options);
+    let crowded = state.lines.comes_before(Room::Store, arrival);
+    let mut appended = if crowded {
+        Err(None)
+    } else {
+        append(state, publish, expires).map_err(Some)
     };
-    let outgoing = publish.outgoing();
-    let record = Record::Publish(MessageRecord {
-        key: publish.name(),
-        qos: outgoing.qos,
-        retain: outgoing.retain,
-        published: unix_millis(fiber::wall_time()),
-        topic: outgoing.topic,
-        payload: outgoing.payload,
-    });
-    let pos = match durable.store.append(&record) {
+    if policy == QueuePolicy::DropOldest && makes_room(appended) {
+        appended = drop_for(state, publish, expires, appended);
+    }
+    let pos = match appended {
         Ok(pos) => pos,
-        Err(Refused::TooLarge { found }) => {
+        Err(Some(Refused::TooLarge { found })) => {
             let bound = RECORD_BYTES_MAX;
             return Err(PublishError::Argument(ArgumentError::TooLarge {
                 found,
                 bound,
             }));
         }
-        Err(_) => return Ok(Err(Room::Store)),
+        Err(_) => return without_room(shared, state, policy),
     };
-    durable.queue(outgoing.qos, pos, false);
-    let other = match outgoing.qos {
-        QoS::ExactlyOnce => QoS::AtLeastOnce,
-        QoS::AtLeastOnce | QoS::AtMostOnce => QoS::ExactlyOnce,
+    let outgoing = publish.outgoing();
+    let Some(durable) = &mut state.durable else {
+        return Ok(Err(Room::Store));
     };
-    let is_first = durable.is_next(outgoing.qos, pos);
-    let other_waits = durable.first(other).is_some();
-    let is_next = is_first && !(other_waits && state.has_turn(other));
+    let queued = Queued {
+        maybe_sent: false,
+        expires,
+        is_droppable: policy == QueuePolicy::DropOldest,
+        bytes: outgoing.topic.len() + outgoing.payload.len(),
+    };
+    durable.queue(outgoing.qos, pos, queued);
+    let line = &mut durable.line;
+    let replaced = line.note_last(outgoing.qos, pos, outgoing.topic, policy);
+    if let Some(replaced) = replaced.filter(|pos| line.withdraw(*pos).is_some()) {
+        state.stats.replaced += 1;
+        state.let_go_stored(replaced, DoneCause::Dropped);
+    }
     let key = state.stored_slot(pos, false);
     let ticket = state.tickets.another(shared, key);
-    if is_next {
+    if state.is_first_of_all(outgoing.qos, pos) {
         state.take_turn(outgoing, now());
     }
     shared.wake.set();
     Ok(Ok(ticket))
+}
+
+/// What a publish comes to for which the store has no room.
+fn without_room(
+    shared: &Rc<Shared>,
+    state: &mut State,
+    policy: QueuePolicy,
+) -> Result<Result<Ticket, Room>, PublishError> {
+    match policy {
+        QueuePolicy::Wait | QueuePolicy::KeepLast => Ok(Err(Room::Store)),
+        QueuePolicy::Reject => {
+            state.stats.rejected += 1;
+            Err(PublishError::QueueFull)
+        }
+        QueuePolicy::DropOldest | QueuePolicy::DropNewest => {
+            state.stats.dropped_newest += 1;
+            Ok(Ok(state.tickets.settled(shared, Outcome::DroppedByPolicy)))
+        }
+    }
+}
+
+/// Appends the record of a message.
+fn append(
+    state: &State,
+    publish: &Publish<'_>,
+    expires: Option<Time>,
+) -> Result<StorePos, Refused> {
+    let Some(durable) = &state.durable else {
+        return Err(Refused::Messages { bound: 0 });
+    };
+    let outgoing = publish.outgoing();
+    let published = unix_millis(fiber::wall_time());
+    let record = Record::Publish(MessageRecord {
+        key: publish.name(),
+        qos: outgoing.qos,
+        retain: outgoing.retain,
+        published,
+        expires: expires.map_or(0, |at| {
+            let age = (at - now()).as_millis();
+            published
+                .saturating_add(u64::try_from(age).unwrap_or(u64::MAX))
+                .max(1)
+        }),
+        topic: outgoing.topic,
+        payload: outgoing.payload,
+    });
+    durable.store.append(&record)
+}
+
+/// Whether it helps that others go: they take room, or come first.
+const fn makes_room(appended: Result<StorePos, Option<Refused>>) -> bool {
+    matches!(
+        appended,
+        Err(None | Some(Refused::Messages { .. } | Refused::Bytes { .. }))
+    )
+}
+
+/// Drops the oldest that may be dropped, as many as take the room of the new one, and appends that.
+fn drop_for(
+    state: &mut State,
+    publish: &Publish<'_>,
+    expires: Option<Time>,
+    mut appended: Result<StorePos, Option<Refused>>,
+) -> Result<StorePos, Option<Refused>> {
+    let outgoing = publish.outgoing();
+    let bytes = outgoing.topic.len() + outgoing.payload.len();
+    let mut freed = 0;
+    while makes_room(appended) && freed <= bytes {
+        let Some(durable) = &mut state.durable else {
+            break;
+        };
+        let Some((oldest, its_bytes)) = durable.line.drop_oldest() else {
+            break;
+        };
+        freed += its_bytes.max(1);
+        state.stats.dropped_oldest += 1;
+        state.let_go_stored(oldest, DoneCause::Dropped);
+        appended = append(state, publish, expires).map_err(Some);
+    }
+    appended
+}
+
+impl Queued {
+    /// A message of an earlier process: it gets too old by the clock on the wall, and goes for no
+    /// other.
+    pub(super) fn recovered(stored: &Stored) -> Self {
+        let expires = (stored.expires != 0 && !stored.maybe_sent).then(|| {
+            let left = stored
+                .expires
+                .saturating_sub(unix_millis(fiber::wall_time()));
+            now() + Duration::from_millis(left)
+        });
+        Self {
+            expires,
+            ..Self::lasting(stored.maybe_sent)
+        }
+    }
+}
+
+impl State {
+    /// Whether a stored message comes before all others for which there is room.
+    fn is_first_of_all(&self, qos: QoS, pos: StorePos) -> bool {
+        let Some(durable) = &self.durable else {
+            return false;
+        };
+        let other = match qos {
+            QoS::ExactlyOnce => QoS::AtLeastOnce,
+            QoS::AtLeastOnce | QoS::AtMostOnce => QoS::ExactlyOnce,
+        };
+        let other_waits = durable.first(other).is_some();
+        durable.is_next(qos, pos) && !(other_waits && self.has_turn(other))
+    }
 }
 
 /// The ticket of a message with the same name that is stored, or was.

@@ -294,7 +294,7 @@ impl Client {
         let mut ticket = match entered {
             Ok(ticket) => ticket,
             Err(room) => {
-                let enter = |state: &mut State| self.enter(state, ask);
+                let enter = |state: &mut State, _| self.enter(state, ask);
                 self.shared.enter_in_turn(room, Error::Wait, enter)?
             }
         };
@@ -351,8 +351,9 @@ impl Client {
         state.tickets.cancel(key);
         match rejected {
             Rejected::NoRoom(NoRoom::Requests { .. }) => Ok(Err(Room::Requests)),
-            Rejected::NoRoom(NoRoom::Log(_) | NoRoom::Control { .. }) => Ok(Err(Room::Log)),
-            Rejected::NoRoom(NoRoom::Window { .. } | NoRoom::Stale) => Ok(Err(Room::Window)),
+            Rejected::NoRoom(
+                NoRoom::Log(_) | NoRoom::Control { .. } | NoRoom::Window { .. } | NoRoom::Stale,
+            ) => Ok(Err(Room::Log)),
             Rejected::Argument(error) => Err(error.into()),
             Rejected::Ended | Rejected::Started | Rejected::NotUp => Err(WaitCause::Closed.into()),
         }

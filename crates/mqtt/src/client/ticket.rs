@@ -7,10 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub(super) use self::table::Tickets;
-use super::error::WaitCause;
-use super::remote;
+use super::error::{AlreadySent, WaitCause};
 use super::remote_ticket::Fate;
-use super::shared::Shared;
+use super::shared::{Shared, State};
+use super::{link, remote};
 use crate::outbound_log::LogOffset;
 use crate::session::TicketKey;
 
@@ -51,17 +51,35 @@ pub enum Outcome {
     ///
     /// [`OnSessionLoss::Finish`]: crate::session::OnSessionLoss::Finish
     SessionLost,
-    /// The client ended before it was sent: the broker never saw all of it.
+    /// The client ended before it was sent, so that the broker never saw all of it; or the program
+    /// withdrew it ([`Ticket::abandon`]).
     Withdrawn,
     /// The client ended before it was acknowledged; it is still in the store, and the next client
     /// with that store goes on with it.
     Kept,
     /// The broker refused it, with this reason code.
     Refused(u8),
-    /// It was too old to be sent.
+    /// It was too old to be sent ([`Publish::expires_after`](super::Publish::expires_after),
+    /// [`ClientOptions::queue_age_max`](super::ClientOptions::queue_age_max)).
     Expired,
-    /// It was in the store and could not be sent or read any more, or a rule dropped it.
+    /// It was not sent, because there was no room or another took its place, as the
+    /// [`QueuePolicy`](super::QueuePolicy) says; or it was in the store and could not be sent or read
+    /// any more.
     DroppedByPolicy,
+}
+
+impl Outcome {
+    /// Whether it is not for want of a connection that it is so.
+    const fn is_final(self) -> bool {
+        match self {
+            Self::Acked { .. }
+            | Self::Sent
+            | Self::Refused(_)
+            | Self::Expired
+            | Self::DroppedByPolicy => true,
+            Self::SessionLost | Self::Withdrawn | Self::Kept => false,
+        }
+    }
 }
 
 /// A message that was accepted for delivery.
@@ -97,10 +115,16 @@ impl Ticket {
     #[must_use]
     pub fn poll(&self) -> Option<Outcome> {
         let state = self.shared.state();
-        if self.slot != NO_SLOT {
-            return state.tickets.outcome(self.slot, self.generation);
-        }
-        if state.flushed >= self.end {
+        let end = if self.slot == NO_SLOT {
+            self.end
+        } else {
+            let outcome = state.tickets.outcome(self.slot, self.generation);
+            if outcome.is_some() {
+                return outcome;
+            }
+            state.tickets.unacknowledged_end(self.slot)?
+        };
+        if state.flushed >= end {
             Some(Outcome::Sent)
         } else if state.over {
             Some(Outcome::Withdrawn)
@@ -126,10 +150,45 @@ impl Ticket {
             Wait::None => {}
             Wait::Stored => shared.limited(|| self.wait_stored())?,
             Wait::Sent => shared.limited(|| self.wait_sent())?,
-            Wait::Ack if self.slot == NO_SLOT => shared.limited(|| self.wait_sent())?,
+            Wait::Ack if self.is_unacknowledged() => shared.limited(|| self.wait_sent())?,
             Wait::Ack => shared.limited(|| self.wait_settled())?,
         }
         Ok(self.poll())
+    }
+
+    /// Withdraws the message, if it was never sent: its outcome is [`Outcome::Withdrawn`], and it
+    /// leaves no trace at the broker. With a store that is recorded: it does not come back. Does nothing
+    /// where it was dropped or has expired. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadySent`]: it was given to the connection, or its client is over; nothing has changed.
+    pub fn abandon(&self) -> Result<(), AlreadySent> {
+        let withdrawn = self.withdraw();
+        link::wake_threads(&self.shared);
+        withdrawn
+    }
+
+    fn withdraw(&self) -> Result<(), AlreadySent> {
+        let key = self.key().ok_or(AlreadySent)?;
+        let mut state = self.shared.state();
+        if let Some(place) = state.tickets.place(key) {
+            state.withdraw_queued(place);
+            self.shared.wake.set();
+            return Ok(());
+        }
+        let outcome = state.tickets.outcome(self.slot, self.generation);
+        if outcome.is_none()
+            && let Some(pos) = state.tickets.stored(key)
+            && state.withdraw_one_stored(pos)
+        {
+            self.shared.wake.set();
+            return Ok(());
+        }
+        match outcome {
+            Some(Outcome::Withdrawn | Outcome::Expired | Outcome::DroppedByPolicy) => Ok(()),
+            Some(_) | None => Err(AlreadySent),
+        }
     }
 
     /// Tells another thread the outcome, now or when it is settled.
@@ -139,11 +198,21 @@ impl Ticket {
             return;
         }
         let mut state = self.shared.state();
-        if self.slot == NO_SLOT {
-            state.remote_unsent.push_back((self.end, fate));
+        let end = self.key().map_or(self.end, |key| state.tickets.end(key));
+        if self.is_unacknowledged_in(&state) && end != NOWHERE {
+            state.remote_unsent.push_back((end, fate));
         } else {
             state.tickets.slots[self.slot as usize].fate = Some(fate);
         }
+    }
+
+    /// Whether its outcome follows from what was sent.
+    fn is_unacknowledged(&self) -> bool {
+        self.is_unacknowledged_in(&self.shared.state())
+    }
+
+    fn is_unacknowledged_in(&self, state: &State) -> bool {
+        self.slot == NO_SLOT || state.tickets.unacknowledged_end(self.slot).is_some()
     }
 
     pub(super) fn key(&self) -> Option<TicketKey> {
@@ -192,7 +261,7 @@ impl Ticket {
                 let settled = match outcome {
                     Some(Outcome::Acked { .. } | Outcome::SessionLost) => true,
                     // It will not be sent any more.
-                    Some(_) => end == NOWHERE,
+                    Some(outcome) => end == NOWHERE && (outcome.is_final() || state.end.is_none()),
                     None => false,
                 };
                 if state.flushed >= end || settled {
@@ -227,7 +296,7 @@ impl Ticket {
                 let mut state = self.shared.state();
                 let outcome = state.tickets.outcome(self.slot, self.generation);
                 match (outcome, &state.end) {
-                    (Some(Outcome::Acked { .. } | Outcome::Sent), _) => return Ok(()),
+                    (Some(outcome), _) if outcome.is_final() => return Ok(()),
                     // Given up for ever or, without an outcome, until there is a connection.
                     (_, Some(end)) => return Err(WaitCause::ConnectionLost(end.clone())),
                     (Some(_), None) => return Ok(()),

@@ -99,7 +99,9 @@ fn feed_of(shared: &Shared) -> Option<Rc<fiber::Event>> {
 
 /// The message that goes first of those that there is room for; none of a line that is `waiting`.
 fn next(shared: &Shared, waiting: &[Line], troubles: &Troubles) -> Option<(Line, StorePos)> {
-    let state = shared.state();
+    let mut state = shared.state();
+    // What is too old must not get its turn.
+    state.expire_queued(now());
     let durable = state.durable.as_ref()?;
     let recent = Instant::now();
     let may_go = |line, pos: &StorePos| {
@@ -184,6 +186,10 @@ fn reads_another(store: &dyn Store, pos: StorePos) -> Result<bool, Stopped> {
 
 /// Gives a message up that cannot be read, and tells.
 fn give_up(shared: &Shared, line: Line, pos: StorePos) {
+    if !is_first(shared, pos) {
+        // It expired, or was dropped or withdrawn, while it was read.
+        return;
+    }
     let state: &mut State = &mut shared.state();
     tell(state, Report::MessageDamaged { message: pos });
     match line {

@@ -61,6 +61,7 @@ pub(super) struct Message {
     pub(super) frame_len: u32,
     pub(super) qos: QoS,
     pub(super) retain: bool,
+    pub(super) expires: u64,
     pub(super) key: Option<Key>,
     /// Its identifier, and where that was recorded.
     pub(super) assigned: Option<(PacketId, StorePos)>,
@@ -213,6 +214,7 @@ impl Index {
             frame_len,
             qos: record.qos,
             retain: record.retain,
+            expires: record.expires,
             key: record.key,
             assigned: None,
             recorded: None,

@@ -30,6 +30,7 @@
 //!     qos: QoS::AtLeastOnce,
 //!     retain: false,
 //!     published: 0,
+//!     expires: 0,
 //!     topic: "meter",
 //!     payload: b"21.5",
 //! };

@@ -4,7 +4,7 @@
 //!   frame    length u32 │ checksum u32 │ body
 //!   body     kind u8 │ position u64 │ fields
 //!
-//!   1 publish       flags u8 │ published u64 │ key │ topic length u16 │ topic │ payload
+//!   1 publish       flags u8 │ published u64 │ [expires u64] │ key │ topic length u16 │ topic │ payload
 //!   2 assigned      message u64 │ packet identifier u16
 //!   3 recorded      message u64
 //!   4 done          message u64 │ cause u8 │ detail u8 │ key
@@ -40,6 +40,8 @@ pub(super) const FRAME_HEAD: usize = 8;
 const BODY_HEAD: usize = 9;
 
 const RETAIN: u8 = 1 << 2;
+/// The message can get too old to be sent.
+const EXPIRES: u8 = 1 << 3;
 
 /// A name that the program gives a message, so that publishing it again after a crash does nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -201,6 +203,9 @@ pub struct MessageRecord<'a> {
     pub retain: bool,
     /// When it was published, in milliseconds of Unix time; 0 if nobody knows.
     pub published: u64,
+    /// From when on it is not to be sent any more, unless it was, in milliseconds of Unix time; 0 for
+    /// never.
+    pub expires: u64,
     /// The topic name.
     pub topic: &'a str,
     /// The payload.
@@ -349,12 +354,19 @@ impl<'a> MessageRecord<'a> {
     /// Returns the length of its frame.
     pub(super) fn frame_len(&self) -> usize {
         let key = self.key.map_or(0, |key| usize::from(key.len));
-        FRAME_HEAD + BODY_HEAD + 1 + 8 + 1 + key + 2 + self.topic.len() + self.payload.len()
+        let expires = if self.expires == 0 { 0 } else { 8 };
+        let fields = 1 + 8 + expires + 1 + key + 2;
+        FRAME_HEAD + BODY_HEAD + fields + self.topic.len() + self.payload.len()
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.push(self.qos.bits() | if self.retain { RETAIN } else { 0 });
+        let retain = if self.retain { RETAIN } else { 0 };
+        let expires = if self.expires == 0 { 0 } else { EXPIRES };
+        out.push(self.qos.bits() | retain | expires);
         out.extend_from_slice(&self.published.to_be_bytes());
+        if self.expires != 0 {
+            out.extend_from_slice(&self.expires.to_be_bytes());
+        }
         encode_key(self.key.as_ref(), out);
         encode_text(self.topic, out);
         out.extend_from_slice(self.payload);
@@ -363,9 +375,14 @@ impl<'a> MessageRecord<'a> {
     fn decode(fields: &mut Fields<'a>) -> Option<Self> {
         let flags = fields.u8()?;
         Some(Self {
-            qos: QoS::from_bits(flags & !RETAIN)?,
+            qos: QoS::from_bits(flags & !(RETAIN | EXPIRES))?,
             retain: flags & RETAIN != 0,
             published: fields.u64()?,
+            expires: if flags & EXPIRES == 0 {
+                0
+            } else {
+                fields.u64()?
+            },
             key: fields.key()?,
             topic: fields.text()?,
             payload: fields.0,

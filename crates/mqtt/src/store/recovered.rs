@@ -16,6 +16,9 @@ pub struct Stored {
     pub qos: QoS,
     /// Whether the broker is to retain it.
     pub retain: bool,
+    /// From when on it is not to be sent any more, unless it was, in milliseconds of Unix time; 0 for
+    /// never.
+    pub expires: u64,
     /// The program's name for it.
     pub key: Option<Key>,
     /// What topic and payload take, in bytes, with a few tens beside.
@@ -55,6 +58,7 @@ impl Recovered {
                 pos: *pos,
                 qos: message.qos,
                 retain: message.retain,
+                expires: message.expires,
                 key: message.key,
                 bytes: message.frame_len as usize,
                 packet_id: message.assigned.map(|(packet_id, _)| packet_id),
@@ -84,6 +88,9 @@ pub struct StoredMessage {
     pub retain: bool,
     /// When it was published, in milliseconds of Unix time; 0 if nobody knows.
     pub published: u64,
+    /// From when on it is not to be sent any more, unless it was, in milliseconds of Unix time; 0 for
+    /// never.
+    pub expires: u64,
     /// The topic name.
     pub topic: String,
     /// The payload.
@@ -97,6 +104,7 @@ impl From<MessageRecord<'_>> for StoredMessage {
             qos,
             retain,
             published,
+            expires,
             topic,
             payload,
         } = message;
@@ -105,6 +113,7 @@ impl From<MessageRecord<'_>> for StoredMessage {
             qos,
             retain,
             published,
+            expires,
             topic: topic.to_owned(),
             payload: payload.to_vec(),
         }

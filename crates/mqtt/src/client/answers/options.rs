@@ -167,6 +167,7 @@ impl From<PublishError> for RequestError {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::Argument(error) => Self::Argument(error),
+            PublishError::QueueFull => Self::TooMany,
             PublishError::Full(cause) | PublishError::Wait(WaitError { cause, .. }) => {
                 Self::Wait(cause)
             }

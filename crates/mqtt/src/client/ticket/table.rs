@@ -7,9 +7,11 @@ use std::task::Waker;
 use fiber::Unparker;
 
 use super::{NOWHERE, Outcome, Ticket};
+use crate::client::outbox::Place;
 use crate::client::remote_ticket::Fate;
 use crate::client::shared::Shared;
 use crate::outbound_log::LogOffset;
+use crate::packet::QoS;
 use crate::session::TicketKey;
 use crate::store::StorePos;
 
@@ -31,8 +33,12 @@ pub(super) struct Slot {
     holders: u32,
     /// It is counted among the QoS 2 messages under way while it is open.
     exactly_once: bool,
-    /// The session will settle it.
+    /// The session or the client will settle it.
     open: bool,
+    /// Where its message waits to be sent, if it does so without a store.
+    queued: Option<Place>,
+    /// Its outcome follows from what was sent.
+    at_most_once: bool,
     /// Where its packet ends in the log.
     end: LogOffset,
     outcome: Option<Outcome>,
@@ -61,6 +67,8 @@ impl Tickets {
                 slot.holders = 1;
                 slot.exactly_once = exactly_once;
                 slot.open = true;
+                slot.queued = None;
+                slot.at_most_once = false;
                 slot.outcome = None;
                 slot.stored = None;
                 slot.maybe_sent = false;
@@ -72,6 +80,8 @@ impl Tickets {
                     holders: 1,
                     exactly_once,
                     open: true,
+                    queued: None,
+                    at_most_once: false,
                     end: LogOffset::default(),
                     outcome: None,
                     stored: None,
@@ -92,6 +102,36 @@ impl Tickets {
         let key = self.open(false);
         self.slots[key.0 as usize].holders = 0;
         key
+    }
+
+    /// Opens a slot that is held, of a message that waits to be sent.
+    pub(in crate::client) fn open_unsent(&mut self, qos: QoS) -> TicketKey {
+        let key = self.open(false);
+        let slot = &mut self.slots[key.0 as usize];
+        slot.at_most_once = qos == QoS::AtMostOnce;
+        slot.end = NOWHERE;
+        key
+    }
+
+    /// Notes where the message of a slot waits to be sent.
+    pub(in crate::client) fn queued(&mut self, key: TicketKey, place: Place) {
+        self.slots[key.0 as usize].queued = Some(place);
+    }
+
+    /// Where the message of a slot waits to be sent, if it does.
+    pub(super) fn place(&self, key: TicketKey) -> Option<Place> {
+        self.slots[key.0 as usize].queued
+    }
+
+    /// Makes the ticket of a slot that is held.
+    pub(in crate::client) fn held(&self, shared: &Rc<Shared>, key: TicketKey) -> Ticket {
+        let slot = &self.slots[key.0 as usize];
+        Ticket {
+            shared: Rc::clone(shared),
+            end: slot.end,
+            slot: key.0,
+            generation: slot.generation,
+        }
     }
 
     /// Opens a slot that nobody holds, of a message in the store, which is not in the log yet.
@@ -136,8 +176,33 @@ impl Tickets {
 
     /// Notes that the message of a slot has come into the log.
     pub(in crate::client) fn admitted(&mut self, key: TicketKey, end: LogOffset) {
-        self.slots[key.0 as usize].end = end;
+        let slot = &mut self.slots[key.0 as usize];
+        slot.end = end;
+        slot.queued = None;
         self.wake(key.0);
+    }
+
+    /// Notes that the message of a slot has come into the log, and that nothing but its being sent is
+    /// to be told of it; returns who is to be told in another thread.
+    pub(in crate::client) fn admitted_unacknowledged(
+        &mut self,
+        key: TicketKey,
+        end: LogOffset,
+    ) -> Option<Arc<Fate>> {
+        self.admitted(key, end);
+        let slot = &mut self.slots[key.0 as usize];
+        slot.open = false;
+        let fate = slot.fate.take();
+        if slot.holders == 0 {
+            self.free_slot(key.0);
+        }
+        fate
+    }
+
+    /// Where the packet of a slot ends whose outcome follows from what was sent.
+    pub(super) fn unacknowledged_end(&self, slot: u32) -> Option<LogOffset> {
+        let slot = &self.slots[slot as usize];
+        slot.at_most_once.then_some(slot.end)
     }
 
     /// Counts a message among the QoS 2 messages under way.
@@ -237,6 +302,7 @@ impl Tickets {
     pub(in crate::client) fn settle(&mut self, key: TicketKey, outcome: Outcome) {
         let slot = &mut self.slots[key.0 as usize];
         slot.open = false;
+        slot.queued = None;
         slot.outcome = Some(outcome);
         self.exactly_once -= usize::from(slot.exactly_once);
         if let Some(fate) = slot.fate.take() {

@@ -88,6 +88,7 @@ fn message<'a>(topic: &'a str, payload: &'a [u8]) -> MessageRecord<'a> {
         qos: QoS::AtLeastOnce,
         retain: false,
         published: 0,
+        expires: 0,
         topic,
         payload,
     }

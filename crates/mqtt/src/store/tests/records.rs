@@ -13,6 +13,7 @@ fn samples() -> Vec<Record<'static>> {
             qos: QoS::ExactlyOnce,
             retain: true,
             published: u64::MAX,
+            expires: u64::MAX - 1,
             topic: "Zähler/1",
             payload: &[0, 1, 2, 0xff],
         }),

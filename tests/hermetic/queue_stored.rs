@@ -1,0 +1,194 @@
+//! Policies, age and withdrawal of messages that are in a store and were never sent.
+
+use std::time::Duration;
+
+use fiber::{Instant, sleep};
+use mqtt::store::Memory;
+use mqtt::{
+    AlreadySent, Client, Outcome, Publish, PublishError, QoS, QueuePolicy, Ticket, WaitCause,
+};
+
+use crate::durable::{publish_in_vain, take_all};
+use crate::harness::{Broker, expect_qos_1, options, play_open, puback, unreachable_broker};
+use crate::slow_disk::SlowDisk;
+
+const SECOND: Duration = Duration::from_secs(1);
+const ACKED: Option<Outcome> = Some(Outcome::Acked { maybe_twice: false });
+const DROPPED: Option<Outcome> = Some(Outcome::DroppedByPolicy);
+const EXPIRED: Option<Outcome> = Some(Outcome::Expired);
+const WITHDRAWN: Option<Outcome> = Some(Outcome::Withdrawn);
+
+fn two_messages() -> SlowDisk {
+    SlowDisk::with(SECOND / 10, Memory::new(2, 1 << 20))
+}
+
+fn message(payload: &str) -> Publish<'_> {
+    Publish::to("m", payload).qos(QoS::AtLeastOnce)
+}
+
+fn publish(client: &Client, payload: &str, policy: QueuePolicy) -> Ticket {
+    let publish = message(payload).queue_policy(policy);
+    client.publish(publish).unwrap()
+}
+
+fn in_virtual_time(main: impl FnOnce() + 'static) {
+    let runtime = fiber::Runtime::builder().paused_clock(true);
+    runtime.run(main).unwrap();
+}
+
+/// What the next client with this store sends.
+fn sent_by_the_next(store: &SlowDisk) -> Vec<String> {
+    let (ours, theirs) = fiber::net::pipe(1 << 20);
+    let mut broker = fiber::spawn(move || {
+        let mut broker = Broker::new(theirs);
+        broker.accept(false, |_| ());
+        take_all(&mut broker)
+    })
+    .unwrap();
+    let mut ours = Some(ours.into());
+    let dial = move || ours.take().ok_or_else(unreachable_broker);
+    let client = Client::open_by(dial, options().store(store.clone())).unwrap();
+    client.wait_connected().unwrap();
+    client.close(60 * SECOND).unwrap();
+    broker.join().unwrap()
+}
+
+#[test]
+fn what_was_dropped_expired_or_withdrawn_does_not_come_back() {
+    in_virtual_time(|| {
+        let store = two_messages();
+        publish_in_vain(&store, |client| {
+            let oldest = QueuePolicy::DropOldest;
+            let first = publish(client, "1", oldest);
+            let second = publish(client, "2", oldest);
+            let third = publish(client, "3", oldest);
+            assert_eq!((first.poll(), second.poll()), (DROPPED, None));
+            assert_eq!(second.abandon(), Ok(()));
+            assert_eq!(second.poll(), WITHDRAWN);
+            let began = Instant::now();
+            let fourth = message("4").expires_after(5 * SECOND);
+            let mut fourth = client.publish(fourth).unwrap();
+            assert_eq!(fourth.outcome().ok(), EXPIRED);
+            assert_eq!(began.elapsed(), 5 * SECOND);
+            assert_eq!(third.poll(), None);
+            let stats = client.stats();
+            let counted = (stats.dropped_oldest, stats.withdrawn, stats.expired);
+            assert_eq!(counted, (1, 1, 1));
+            assert_eq!(client.unacknowledged(), 1);
+        });
+        assert_eq!(sent_by_the_next(&store), ["3"]);
+    });
+}
+
+#[test]
+fn age_counts_across_a_restart() {
+    in_virtual_time(|| {
+        let store = SlowDisk::new(SECOND / 10);
+        publish_in_vain(&store, |client| {
+            client
+                .publish(message("old").expires_after(60 * SECOND))
+                .unwrap();
+            client.publish(message("kept")).unwrap();
+            sleep(20 * SECOND).unwrap();
+        });
+        let began = Instant::now();
+        publish_in_vain(&store, |client| {
+            let mut stored = client.stored().into_iter().map(|(_, ticket)| ticket);
+            let (mut old, kept) = (stored.next().unwrap(), stored.next().unwrap());
+            assert_eq!(old.poll(), None);
+            assert_eq!(old.outcome().ok(), EXPIRED);
+            let waited = began.elapsed().as_secs();
+            assert!((38..=40).contains(&waited), "{waited} s");
+            assert_eq!(kept.poll(), None);
+        });
+        assert_eq!(sent_by_the_next(&store), ["kept"]);
+    });
+}
+
+#[test]
+fn thousands_that_expire_at_once_do_so_one_after_the_other() {
+    const COUNT: u64 = 20_000;
+    in_virtual_time(|| {
+        let store = SlowDisk::new(SECOND / 10);
+        publish_in_vain(&store, |client| {
+            // One that is in no store waits beside them.
+            client.publish(Publish::to("m", "qos 0")).unwrap();
+            for _ in 0..COUNT {
+                client.publish(message("x").expires_after(SECOND)).unwrap();
+            }
+            sleep(2 * SECOND).unwrap();
+            assert_eq!(client.stats().expired, COUNT);
+            assert_eq!(client.unacknowledged(), 0);
+        });
+    });
+}
+
+#[test]
+fn at_the_bound_of_the_store_each_policy_does_what_it_says() {
+    in_virtual_time(|| {
+        let store = two_messages();
+        publish_in_vain(&store, |client| {
+            let first = publish(client, "1", QueuePolicy::Wait);
+            let second = publish(client, "2", QueuePolicy::KeepLast);
+            let rejected = message("3").queue_policy(QueuePolicy::Reject);
+            let rejected = client.publish(rejected).unwrap_err();
+            assert!(matches!(rejected, PublishError::QueueFull), "{rejected:?}");
+            for policy in [QueuePolicy::DropNewest, QueuePolicy::DropOldest] {
+                assert_eq!(publish(client, "3", policy).poll(), DROPPED);
+            }
+            let waited = fiber::timeout(SECOND, || client.publish(message("3")));
+            assert!(matches!(
+                waited.unwrap_err().0,
+                Err(PublishError::Full(WaitCause::Stopped(_)))
+            ));
+            let waiting = client.publish(message("3").expires_after(SECOND)).unwrap();
+            assert_eq!(waiting.poll(), EXPIRED);
+            assert_eq!((first.poll(), second.poll()), (None, None));
+            assert_eq!(first.abandon(), Ok(()));
+            let last = publish(client, "4", QueuePolicy::KeepLast);
+            assert_eq!((second.poll(), last.poll()), (DROPPED, None));
+            let stats = client.stats();
+            let counted = (stats.rejected, stats.dropped_newest, stats.replaced);
+            assert_eq!(counted, (1, 2, 1));
+            // What the disk is not sure of would be withdrawn with its client.
+            sleep(SECOND).unwrap();
+        });
+        assert_eq!(sent_by_the_next(&store), ["4"]);
+    });
+}
+
+#[test]
+fn a_stored_message_is_out_of_reach_once_it_is_sent() {
+    play_open(
+        options().store(SlowDisk::new(SECOND / 10)).window(1),
+        |links| {
+            let mut first = links.accept(false);
+            let id = expect_qos_1(&mut first);
+            sleep(10 * SECOND).unwrap();
+            drop(first);
+            let mut second = links.accept(true);
+            assert_eq!(expect_qos_1(&mut second), id);
+            second.send(&puback(id));
+            assert_eq!(take_all(&mut second), ["2"]);
+        },
+        |client| {
+            client.wait_connected().unwrap();
+            let all = ["1", "2", "3"].map(|text| {
+                let publish = message(text).queue_policy(QueuePolicy::DropOldest);
+                let publish = if text == "2" {
+                    publish
+                } else {
+                    publish.expires_after(2 * SECOND)
+                };
+                client.publish(publish).unwrap()
+            });
+            sleep(5 * SECOND).unwrap();
+            assert_eq!(all.each_ref().map(Ticket::poll), [None, None, EXPIRED]);
+            assert_eq!(all[0].abandon(), Err(AlreadySent));
+            let [mut first, mut second, _] = all;
+            let twice = Some(Outcome::Acked { maybe_twice: true });
+            assert_eq!(first.outcome().ok(), twice);
+            assert_eq!(second.outcome().ok(), ACKED);
+        },
+    );
+}
