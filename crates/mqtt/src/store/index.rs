@@ -227,15 +227,17 @@ impl Index {
     /// Leaves each identifier to the message that got it last. The other one is done, or its session is
     /// over, and the record that said so was damaged.
     fn part_holders(&mut self) {
+        // Of two records that say to be at one position, that of the later message counts.
         let mut last = BTreeMap::new();
-        let assigned = self.messages.values().filter_map(|it| it.assigned);
-        for (packet_id, at) in assigned {
-            let known = last.entry(packet_id).or_insert(at);
-            *known = at.max(*known);
+        for (pos, message) in &self.messages {
+            if let Some((packet_id, at)) = message.assigned {
+                let known = last.entry(packet_id).or_insert((at, *pos));
+                *known = (at, *pos).max(*known);
+            }
         }
-        for message in self.messages.values_mut() {
+        for (pos, message) in &mut self.messages {
             if let Some((packet_id, at)) = message.assigned
-                && last.get(&packet_id) > Some(&at)
+                && last.get(&packet_id) > Some(&(at, *pos))
             {
                 message.assigned = None;
                 message.recorded = None;
