@@ -122,6 +122,33 @@ fn a_backlog_of_an_outage_keeps_the_rate() {
 }
 
 #[test]
+fn a_rate_lets_go_what_finds_room_only_when_all_before_it_is_sent() {
+    // Two of them do not fit into the outbound log.
+    const LARGE: usize = 3 * 1024 * 1024;
+    play_connected(
+        options().publish_rate(10, 5).queue_max(8, 4 * LARGE),
+        |broker| {
+            let began = Instant::now();
+            for _ in 0..3 {
+                broker.expect(&qos_0("m", &vec![0; LARGE]));
+            }
+            assert!(
+                began.elapsed() < Duration::from_secs(1),
+                "{:?}",
+                began.elapsed()
+            );
+            expect_disconnect(broker);
+        },
+        |client| {
+            for _ in 0..3 {
+                client.publish(Publish::to("m", &vec![0; LARGE])).unwrap();
+            }
+            fiber::sleep(Duration::from_secs(60)).unwrap();
+        },
+    );
+}
+
+#[test]
 fn a_packet_longer_than_the_broker_takes_is_an_argument_error_and_goes_nowhere() {
     play_connected(
         options().server_maximum_packet_size(100),

@@ -10,6 +10,7 @@ use mqtt::{
 
 use crate::durable::{publish_in_vain, take_all};
 use crate::harness::{Broker, expect_qos_1, options, play_open, puback, unreachable_broker};
+use crate::restarts::reports;
 use crate::slow_disk::SlowDisk;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -189,6 +190,35 @@ fn a_stored_message_is_out_of_reach_once_it_is_sent() {
             let twice = Some(Outcome::Acked { maybe_twice: true });
             assert_eq!(first.outcome().ok(), twice);
             assert_eq!(second.outcome().ok(), ACKED);
+        },
+    );
+}
+
+#[test]
+fn a_message_that_is_withdrawn_while_it_is_read_is_not_told_as_damaged() {
+    let store = SlowDisk::new(SECOND / 10);
+    in_virtual_time({
+        let store = store.clone();
+        move || {
+            publish_in_vain(&store, |client| {
+                drop(publish(client, "1", QueuePolicy::Wait))
+            })
+        }
+    });
+    store.slow_reads(SECOND);
+    play_open(
+        options().store(store),
+        |links| assert_eq!(take_all(&mut links.accept(false)), ["2"]),
+        |client| {
+            let reports = reports(client);
+            client.wait_connected().unwrap();
+            sleep(SECOND / 2).unwrap();
+            let (_, ticket) = client.stored().pop().unwrap();
+            assert_eq!(ticket.abandon(), Ok(()));
+            sleep(SECOND).unwrap();
+            let mut next = publish(client, "2", QueuePolicy::Wait);
+            assert_eq!(next.outcome().ok(), ACKED);
+            assert!(reports.borrow().is_empty(), "{:?}", reports.borrow());
         },
     );
 }

@@ -39,7 +39,7 @@ fn leave_in_flight(store: &SlowDisk, taken: usize, body: impl FnOnce(&Client) + 
 }
 
 /// Notes what the client tells of its store.
-fn reports(client: &Client) -> Rc<RefCell<Vec<Report>>> {
+pub(crate) fn reports(client: &Client) -> Rc<RefCell<Vec<Report>>> {
     let reports = Rc::new(RefCell::new(Vec::new()));
     let noted = Rc::clone(&reports);
     client.on_event(move |_, event| {

@@ -24,6 +24,8 @@ struct Slow {
     committed: Event,
     /// How many more reads fail.
     failing_reads: Cell<u32>,
+    /// How long a read takes.
+    read_takes: Cell<Duration>,
     /// A message that cannot be read.
     bad: Cell<Option<StorePos>>,
     /// Ends of messages and of sessions, in order.
@@ -44,6 +46,7 @@ impl SlowDisk {
             work: Event::new(),
             committed: Event::new(),
             failing_reads: Cell::new(0),
+            read_takes: Cell::default(),
             bad: Cell::new(None),
             ends: RefCell::default(),
         }))
@@ -57,6 +60,11 @@ impl SlowDisk {
     /// Lets the next reads fail.
     pub(crate) fn fail_reads(&self, count: u32) {
         self.0.failing_reads.set(count);
+    }
+
+    /// Lets each read take so long.
+    pub(crate) fn slow_reads(&self, takes: Duration) {
+        self.0.read_takes.set(takes);
     }
 
     /// Lets each read of the message that was published first fail.
@@ -134,6 +142,10 @@ impl Store for SlowDisk {
     fn read(&self, message: StorePos) -> io::Result<Option<StoredMessage>> {
         const EIO: i32 = 5;
         fiber::yield_now()?;
+        let takes = self.0.read_takes.get();
+        if !takes.is_zero() {
+            sleep(takes)?;
+        }
         let left = self.0.failing_reads.get();
         self.0.failing_reads.set(left.saturating_sub(1));
         if left > 0 || self.0.bad.get() == Some(message) {
