@@ -223,7 +223,6 @@ pub(crate) const fn is_acknowledged(first: u8) -> bool {
 }
 
 /// Tells whether a packet with this first byte is a PUBLISH.
-#[cfg(feature = "client")]
 #[inline]
 pub(crate) const fn is_publish(first: u8) -> bool {
     first >> 4 == PacketType::Publish.first_byte() >> 4
