@@ -12,7 +12,7 @@ use mqtt::{
 
 use crate::broker_harness::{
     Peer, attach, attach_over, connect, expect_nothing, expect_publish, fields, id, puback, resume,
-    run, run_with, send_connect, subscribe,
+    run, run_with, send_connect, send_subscribe, subscribe,
 };
 
 /// Room of the pipes of clients that do not read: several reads of the broker.
@@ -122,6 +122,33 @@ fn all_retained_messages_come_however_many_there_are_and_others_are_served_meanw
         assert_eq!(published, news);
         expect_nothing(&mut peer);
         assert_eq!(broker.stats().dropped, 0);
+    });
+}
+
+#[test]
+fn retained_messages_come_also_while_others_are_published_all_the_time() {
+    run(|broker| {
+        let kept = broker.publish("kept", "x", QoS::AtMostOnce, true);
+        kept.unwrap();
+        let mut peer = connect(broker, "reader");
+        let granted = subscribe(&mut peer, &[("live", QoS::AtMostOnce)]);
+        assert_eq!(granted.len(), 1);
+        send_subscribe(&mut peer, &[("kept", QoS::AtMostOnce)]);
+        for _ in 0..200 {
+            let live = broker.publish("live", "y", QoS::AtMostOnce, false);
+            live.unwrap();
+            fiber::yield_now().unwrap();
+        }
+        let mut before = 0;
+        let mut is_kept = false;
+        while !is_kept {
+            peer.receive(|packet| match packet {
+                PacketRef::Publish(publish) => is_kept = publish.topic() == "kept",
+                other => assert!(matches!(other, PacketRef::SubAck(_)), "{other:?}"),
+            });
+            before += 1;
+        }
+        assert!(before < 100, "{before} packets came first");
     });
 }
 

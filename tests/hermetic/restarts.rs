@@ -8,13 +8,15 @@ use std::time::Duration;
 use fiber::sleep;
 use mqtt::packet::PacketRef;
 use mqtt::session::OnSessionLoss;
-use mqtt::store::{ClaimError, DoneCause, Key, KeyState, MessageRecord, Record, Report, Store};
+use mqtt::store::{
+    ClaimError, DoneCause, Key, KeyState, MessageRecord, Record, Report, Store, StorePos,
+};
 use mqtt::{Client, ClientId, ClientOptions, Error, Event, Outcome, Publish, QoS, Wait};
 
 use crate::durable::{ACKED, SECOND, message, qos_1, qos_2};
 use crate::harness::{
-    Broker, expect_disconnect, id, options, play_open, puback, pubcomp, pubrec, pubrel,
-    unreachable_broker,
+    Broker, answer_subscribe, expect_disconnect, id, options, play_open, puback, pubcomp, pubrec,
+    pubrel, unreachable_broker,
 };
 use crate::slow_disk::SlowDisk;
 
@@ -123,15 +125,20 @@ fn a_disk_that_cannot_read_for_a_while_delays_what_was_in_flight() {
             broker.expect(&qos_2(b"1", 1, true));
             broker.expect(&qos_2(b"2", 2, true));
             broker.expect(&qos_1(b"3", 3, true));
+            broker.expect(&qos_1(b"new", 4, false));
             finish(&mut broker, 1);
             finish(&mut broker, 2);
             broker.send(&puback(3));
+            broker.send(&puback(4));
             expect_disconnect(&mut broker);
         },
         |client| {
             let reports = reports(client);
             let twice = Outcome::Acked { maybe_twice: true };
             let outcomes = client.stored().into_iter();
+            client.wait_connected().unwrap();
+            // There is room for it, but not its turn.
+            message(client, "new", QoS::AtLeastOnce, Wait::None);
             let outcomes: Vec<_> = outcomes.map(|(_, mut it)| it.outcome().unwrap()).collect();
             assert_eq!(outcomes, [ACKED, ACKED, twice]);
             let reports = reports.borrow();
@@ -179,10 +186,8 @@ fn a_message_that_can_never_be_read_is_given_up_while_others_can() {
     );
 }
 
-#[test]
-fn what_was_given_up_with_its_session_is_not_published_by_the_next_process() {
-    let store = SlowDisk::new(SECOND);
-    // As a kill leaves it between two records: the session is lost, and no message is done.
+/// A QoS 2 message that had an identifier in a session that was lost, and is not done.
+fn of_a_lost_session(store: &SlowDisk) -> (Key, StorePos) {
     let key = Key::new("two").unwrap();
     let record = MessageRecord {
         key: Some(key),
@@ -197,7 +202,38 @@ fn what_was_given_up_with_its_session_is_not_published_by_the_next_process() {
     let (message, packet_id) = (two, id(1));
     let assigned = Record::Assigned { message, packet_id };
     store.append(&assigned).unwrap();
+    (key, two)
+}
+
+#[test]
+fn what_never_left_is_published_by_the_next_process_also_where_others_are_given_up() {
+    let store = SlowDisk::new(SECOND);
+    of_a_lost_session(&store);
+    // A client gives up what it had sent before it records that the session is lost; this it had not.
     store.append(&Record::SessionLost).unwrap();
+    let finish = options().on_session_loss(OnSessionLoss::Finish);
+    play_open(
+        finish.store(store),
+        |links| {
+            let mut broker = links.accept(true);
+            broker.receive(|packet| assert!(matches!(packet, PacketRef::Publish(_))));
+            self::finish(&mut broker, 1);
+            expect_disconnect(&mut broker);
+        },
+        |client| {
+            let (_, mut ticket) = client.stored().pop().unwrap();
+            assert!(matches!(ticket.outcome().unwrap(), Outcome::Acked { .. }));
+        },
+    );
+}
+
+#[test]
+fn what_was_in_flight_under_another_client_identifier_is_given_up_where_nothing_may_double() {
+    let store = SlowDisk::new(SECOND);
+    let another = ClientId::new("another").unwrap();
+    store.claim(&another, None).unwrap();
+    let (key, two) = of_a_lost_session(&store);
+    store.release();
     let finish = options().on_session_loss(OnSessionLoss::Finish);
     play_open(
         finish.store(store.clone()),
@@ -216,6 +252,31 @@ fn what_was_given_up_with_its_session_is_not_published_by_the_next_process() {
     );
     let done = KeyState::Done(two, DoneCause::SessionLost);
     assert_eq!(store.key(&key), Some(done));
+}
+
+#[test]
+fn a_client_that_is_over_writes_no_more_into_a_store_that_may_be_anothers() {
+    let store = SlowDisk::new(SECOND);
+    play_open(
+        options().store(store.clone()),
+        |links| {
+            let mut broker = links.accept(false);
+            answer_subscribe(&mut broker, &[]);
+            broker.send(&qos_2(b"slow", 7, false));
+            broker.receive(|packet| assert!(matches!(packet, PacketRef::Disconnect(_))));
+        },
+        |client| {
+            let handler = |_: &Client, _: &mqtt::Message| {
+                sleep(10 * SECOND).unwrap();
+                Ok(())
+            };
+            client.subscribe("m", QoS::ExactlyOnce, handler).unwrap();
+            sleep(SECOND).unwrap();
+            client.close(Duration::ZERO).unwrap();
+            sleep(20 * SECOND).unwrap();
+        },
+    );
+    assert_eq!(store.recovered().received, []);
 }
 
 fn virtually(main: impl FnOnce() + 'static) {

@@ -125,7 +125,14 @@ impl Link {
         let due = Instant::now() + self.faults().delay;
         self.entry.shared().with(|core| core.greet(id));
         while self.output_bytes < BROKER_OUTPUT_BYTES {
-            let Some(packet) = self.entry.shared().with(|core| core.next(id)) else {
+            // What is published all the time must not put off what is retained.
+            let next = self.entry.shared().with(|core| {
+                core.next(id).or_else(|| {
+                    core.greet(id);
+                    core.next(id)
+                })
+            });
+            let Some(packet) = next else {
                 return self.entry.shared().with(|core| core.may_greet(id));
             };
             if packet.is_ack() && self.drops_ack() {

@@ -5,7 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::cut::CutReport;
-use crate::packet::{Connect, ConnectReason, QoS};
+use crate::packet::{Connect, ConnectReason, MAX_PACKET_LEN, QoS};
+
+/// What a PUBLISH has beside topic and payload at most: its first byte and length, and the lengths of topic
+/// and identifier.
+const PUBLISH_HEAD_LEN: usize = 9;
 
 /// Sessions, kept and connected, unless set; a client beyond is refused as
 /// [`ConnectReason::ServerUnavailable`].
@@ -106,10 +110,10 @@ impl BrokerOptions {
     }
 
     /// Sets the most bytes of a packet, fixed header included, and of a message that is published
-    /// locally, topic included.
+    /// locally, topic included; at most what MQTT allows, [`MAX_PACKET_LEN`], less a PUBLISH's head.
     #[must_use]
-    pub const fn maximum_packet_size(mut self, bytes: usize) -> Self {
-        self.limits.maximum_packet_size = bytes;
+    pub fn maximum_packet_size(mut self, bytes: usize) -> Self {
+        self.limits.maximum_packet_size = bytes.min(MAX_PACKET_LEN - PUBLISH_HEAD_LEN);
         self
     }
 

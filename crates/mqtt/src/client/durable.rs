@@ -165,11 +165,14 @@ impl State {
         key
     }
 
-    /// Whether a message of this QoS may be given an identifier: there is room, and a connection. With
-    /// one that was never used, nobody could tell later whether the broker has the message.
+    /// Whether a message of this QoS may be given an identifier: there is room, a connection, and nothing
+    /// of an earlier process that comes first. With one that was never used, nobody could tell later
+    /// whether the broker has the message.
     pub(super) fn has_turn(&self, qos: QoS) -> bool {
+        let nothing_restored = |durable: &Durable| durable.restored.is_empty();
         self.is_up()
             && !self.stored_needs_log()
+            && self.durable.as_ref().is_none_or(nothing_restored)
             && self.session.window_room() > 0
             && (qos != QoS::ExactlyOnce || self.exactly_once_room() > 0)
     }
@@ -211,7 +214,7 @@ impl State {
         if !self.has_turn(qos) {
             return Turn::Waits;
         }
-        let key = self.stored_slot(pos, queued.maybe_sent);
+        let key = self.stored_slot(pos, queued.maybe_sent || queued.maybe_twice);
         let taken = if qos == QoS::ExactlyOnce {
             self.reserve(pos, key, outgoing, now)
         } else {

@@ -16,6 +16,8 @@ use crate::time::Time;
 pub(super) struct Queued {
     /// The broker may have it, from a session that is over.
     pub(super) maybe_sent: bool,
+    /// The broker may have it from a process that ended before it could record that.
+    pub(super) maybe_twice: bool,
     /// From when on it is not to be sent any more, unless it was.
     pub(super) expires: Option<Time>,
     /// It may be dropped to make room for others.
@@ -29,6 +31,7 @@ impl Queued {
     pub(super) const fn lasting(maybe_sent: bool) -> Self {
         Self {
             maybe_sent,
+            maybe_twice: false,
             expires: None,
             is_droppable: false,
             bytes: 0,

@@ -70,8 +70,8 @@ pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
         state.restore_later(stored);
     }
     for stored in recovered.queued {
-        // It was in flight in a session that was lost, and that it is given up was not recorded.
-        if stored.maybe_sent && stored.qos == QoS::ExactlyOnce && state.session.gives_up() {
+        // Of a session that was lost while a client had it, those that it gave up are done.
+        if stored.is_foreign && stored.qos == QoS::ExactlyOnce && state.session.gives_up() {
             let key = state.stored_slot(stored.pos, true);
             state.settle_stored(key, DoneCause::SessionLost);
         } else if let Some(durable) = &mut state.durable {

@@ -14,9 +14,7 @@ use super::ticket::{Outcome, Ticket, Wait};
 use super::{Client, expiry, link};
 use crate::packet::QoS;
 use crate::session::ArgumentError;
-use crate::store::{
-    DoneCause, Key, KeyState, MessageRecord, RECORD_BYTES_MAX, Record, Refused, StorePos, Stored,
-};
+use crate::store::{DoneCause, Key, KeyState, MessageRecord, Record, Refused, StorePos, Stored};
 use crate::time::Time;
 
 impl Client {
@@ -94,8 +92,7 @@ fn enter(
     }
     let pos = match appended {
         Ok(pos) => pos,
-        Err(Some(Refused::TooLarge { found })) => {
-            let bound = RECORD_BYTES_MAX;
+        Err(Some(Refused::TooLarge { found, bound })) => {
             return Err(PublishError::Argument(ArgumentError::TooLarge {
                 found,
                 bound,
@@ -109,6 +106,7 @@ fn enter(
     };
     let queued = Queued {
         maybe_sent: false,
+        maybe_twice: false,
         expires,
         is_droppable: policy == QueuePolicy::DropOldest,
         bytes: outgoing.topic.len() + outgoing.payload.len(),
@@ -211,7 +209,8 @@ fn drop_for(
 
 impl Queued {
     /// A message of an earlier process: it gets too old by the clock on the wall, and goes for no
-    /// other.
+    /// other. At QoS 1 it may have been sent shortly before that process ended: only at QoS 2 nothing
+    /// leaves before its identifier is recorded.
     pub(super) fn recovered(stored: &Stored) -> Self {
         let expires = (stored.expires != 0 && !stored.maybe_sent).then(|| {
             let left = stored
@@ -221,6 +220,7 @@ impl Queued {
         });
         Self {
             expires,
+            maybe_twice: stored.qos == QoS::AtLeastOnce,
             ..Self::lasting(stored.maybe_sent)
         }
     }

@@ -186,6 +186,8 @@ pub struct Session {
     is_fresh: bool,
     /// The next connection is to a server that does not have this session.
     is_elsewhere: bool,
+    /// Something of an earlier process was put back: some server knew the session.
+    has_past: bool,
     /// Identifiers of QoS 2 messages of an earlier process, until a server has accepted a connection.
     restored: Vec<PacketId>,
     /// Only where the server kept a session that was not known here.
@@ -208,11 +210,7 @@ impl Session {
     #[must_use]
     pub fn new(mut options: SessionOptions) -> Self {
         options.window = options.window.clamp(1, WINDOW_MAX);
-        let SessionOptions {
-            version,
-            inbound_window,
-            ..
-        } = options;
+        let (version, inbound_window) = (options.version, options.inbound_window);
         #[cfg(any(test, feature = "planted"))]
         let in_flight =
             InFlight::giving_early(options.planted == Some(Planted::IdentifierReusedEarly));
@@ -223,6 +221,7 @@ impl Session {
             received: ReceivedIds::default(),
             is_fresh: true,
             is_elsewhere: false,
+            has_past: false,
             restored: Vec::new(),
             adopted: None,
             connection: Connection::new(0, version, inbound_window, LogOffset::default()),

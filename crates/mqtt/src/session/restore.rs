@@ -117,12 +117,13 @@ impl Session {
     /// Remembers a QoS 2 message that an earlier process has received and handled: sent again it is
     /// answered and not delivered.
     pub fn restore_received(&mut self, packet_id: PacketId) {
+        self.has_past = true;
         self.received.restore(packet_id);
     }
 
-    /// Checks all but room in the log, for a packet of an earlier process.
+    /// Checks all but room in the log, for a packet of an earlier process, and notes that there was one.
     fn check_restore(
-        &self,
+        &mut self,
         packet_id: PacketId,
         len: usize,
         spare: usize,
@@ -140,6 +141,7 @@ impl Session {
         if self.in_flight.publishes() >= WINDOW_MAX.into() {
             return Err(NoRoom::Window { window: WINDOW_MAX }.into());
         }
+        self.has_past = true;
         Ok(())
     }
 }

@@ -82,9 +82,10 @@ impl Session {
     /// Says that the next connection is to a server that does not have this session, or that it is
     /// not: what such a server has kept is treated as a session that was lost, and its stale QoS 2
     /// state is cleared before identifiers are used. Means nothing before the session is known to
-    /// any server, and is over with the next connection that is accepted.
+    /// any server, here or in an earlier process, and is over with the next connection that is
+    /// accepted.
     pub const fn set_elsewhere(&mut self, is_elsewhere: bool) {
-        self.is_elsewhere = is_elsewhere && !self.is_fresh;
+        self.is_elsewhere = is_elsewhere && (self.has_past || !self.is_fresh);
     }
 
     /// Goes on with what is in flight, now that the server has accepted the connection.

@@ -6,17 +6,20 @@ use std::io;
 use safe_rt::Endpoint;
 
 use super::pos::StorePos;
-use super::record::{Identity, RECORD_BYTES_MAX};
+use super::record::Identity;
 
 /// Why a record was not taken. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// The message and its topic take more than [`RECORD_BYTES_MAX`], or the topic more than 65 535
-    /// bytes.
+    /// The message and its topic take more than
+    /// [`RECORD_BYTES_MAX`](super::RECORD_BYTES_MAX) or than the store may hold at all,
+    /// or the topic more than 65 535 bytes.
     TooLarge {
         /// What they take, in bytes.
         found: usize,
+        /// What they may take.
+        bound: usize,
     },
     /// QoS 0 messages are not stored.
     AtMostOnce,
@@ -42,9 +45,9 @@ pub enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLarge { found } => write!(
+            Self::TooLarge { found, bound } => write!(
                 f,
-                "expected a message of at most {RECORD_BYTES_MAX} bytes, found {found}"
+                "expected a message of at most {bound} bytes, found {found}"
             ),
             Self::AtMostOnce => f.write_str("expected QoS 1 or 2, found QoS 0"),
             Self::Messages { bound } => {

@@ -69,6 +69,8 @@ pub(super) struct Message {
     pub(super) recorded: Option<StorePos>,
     /// It had an identifier in a session that is over.
     pub(super) maybe_sent: bool,
+    /// That was the session of another client identifier or endpoint.
+    pub(super) is_foreign: bool,
     /// It may be in a file: somebody tried to write it.
     pub(super) attempted: bool,
 }
@@ -184,7 +186,7 @@ impl Index {
                 self.identity_at = at;
                 let before = self.identity.replace(identity.clone());
                 if before.is_some_and(|before| !before.has_session_of(identity)) {
-                    self.session_over(at);
+                    self.identity_changed(at);
                 }
             }
         }
@@ -219,6 +221,7 @@ impl Index {
             assigned: None,
             recorded: None,
             maybe_sent: false,
+            is_foreign: false,
             attempted: place.is_some(),
         };
         self.messages.insert(at, message);
@@ -246,8 +249,16 @@ impl Index {
         }
     }
 
+    /// As [`Index::session_over`], because from here on the session is another one.
+    pub(super) fn identity_changed(&mut self, at: StorePos) {
+        for message in self.messages.values_mut() {
+            message.is_foreign |= message.assigned.is_some_and(|(_, assigned)| assigned <= at);
+        }
+        self.session_over(at);
+    }
+
     /// Forgets all that depends on identifiers and was recorded up to here.
-    pub(super) fn session_over(&mut self, at: StorePos) {
+    fn session_over(&mut self, at: StorePos) {
         self.session_lost = self.session_lost.max(at);
         let received: Vec<_> = self.received.keys().copied().collect();
         for packet_id in received {

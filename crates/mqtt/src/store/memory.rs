@@ -64,6 +64,7 @@ impl Store for Memory {
         let before = state.identity.replace(identity);
         if before.is_some_and(|before| Some(before) != state.identity) {
             let at = state.index.last().next();
+            state.index.identity_changed(at);
             state.index.apply(at, &Record::SessionLost, None);
         }
         Ok(())
@@ -78,7 +79,7 @@ impl Store for Memory {
         let at = state.index.last().next();
         match record {
             Record::Publish(message) => {
-                check_message(message)?;
+                check_message(message, self.bytes_max)?;
                 let bytes = state.index.live_bytes() + message.frame_len() as u64 + STATE_BYTES;
                 if state.index.messages.len() >= self.messages_max {
                     let bound = self.messages_max;

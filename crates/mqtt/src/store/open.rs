@@ -88,7 +88,9 @@ pub(super) fn recover(
         last_number = last_number.max(number);
         match ending {
             "log" => segments.push(number),
-            "damaged" | "newer" => aside.push(folder.join(&name)),
+            "damaged" => aside.push(folder.join(&name)),
+            // Those are for the program that wrote them.
+            "newer" => {}
             // Not finished when the program or the power ended.
             "tmp" => drop(disk.remove(&folder.join(&name))),
             _ => {}
@@ -312,7 +314,7 @@ impl Opening<'_> {
         let identity = &options.identity;
         let before = self.index.identity.replace(identity.clone());
         if before.is_some_and(|before| !before.has_session_of(identity)) {
-            self.index.session_over(self.index.last());
+            self.index.identity_changed(self.index.last());
             self.reports.push(Report::OtherIdentity);
         }
         if self.skipped > 0 {

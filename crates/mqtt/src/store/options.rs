@@ -8,7 +8,8 @@ use super::record::Identity;
 pub const STORED_MESSAGES_DEFAULT: usize = 100_000;
 
 /// How many bytes of messages a store takes unless told otherwise. The disk takes at most three times
-/// as much, two segments and the reserve.
+/// as much and four segments; beside them the reserve, records that are no messages, and up to eight files
+/// that were put aside, each at most as long as a segment or its longest message.
 pub const STORED_BYTES_DEFAULT: u64 = 20 * 1024 * 1024;
 
 /// How long a segment becomes unless told otherwise.

@@ -27,6 +27,9 @@ pub struct Stored {
     pub packet_id: Option<PacketId>,
     /// It had an identifier in a session that is over: the broker may have it.
     pub maybe_sent: bool,
+    /// That was the session of another client identifier or endpoint, and nobody has decided yet what
+    /// becomes of it.
+    pub is_foreign: bool,
 }
 
 /// The state of a session.
@@ -63,6 +66,7 @@ impl Recovered {
                 bytes: message.frame_len as usize,
                 packet_id: message.assigned.map(|(packet_id, _)| packet_id),
                 maybe_sent: message.maybe_sent,
+                is_foreign: message.is_foreign,
             };
             match (stored.packet_id, message.recorded) {
                 (_, Some(recorded)) => released.push((recorded, stored)),

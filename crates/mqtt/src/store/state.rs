@@ -102,7 +102,7 @@ impl State {
         let at = self.index.last().next();
         match record {
             Record::Publish(message) => {
-                check_message(message)?;
+                check_message(message, options.bytes_max)?;
                 self.admit(message, options)?;
             }
             Record::Done { message, cause, .. } => {
@@ -252,10 +252,13 @@ impl StoreOptions {
     }
 }
 
-pub(super) fn check_message(message: &MessageRecord<'_>) -> Result<(), Refused> {
+/// Checks what no room elsewhere makes good; `bytes_max` is what the store may hold.
+pub(super) fn check_message(message: &MessageRecord<'_>, bytes_max: u64) -> Result<(), Refused> {
     let found = message.frame_len();
-    if found > RECORD_BYTES_MAX || message.topic.len() > u16::MAX.into() {
-        return Err(Refused::TooLarge { found });
+    let held = usize::try_from(bytes_max.saturating_sub(STATE_BYTES)).unwrap_or(usize::MAX);
+    let bound = held.min(RECORD_BYTES_MAX);
+    if found > bound || message.topic.len() > u16::MAX.into() {
+        return Err(Refused::TooLarge { found, bound });
     }
     if message.qos == QoS::AtMostOnce {
         return Err(Refused::AtMostOnce);

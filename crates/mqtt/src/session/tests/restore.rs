@@ -46,6 +46,28 @@ fn restored(policy: OnSessionLoss) -> Rig {
 const RESTORED: &[u8] = b"\x3a\x05\x00\x01a\x00\x11\x62\x02\x9c\x40\x3c\x05\x00\x01b\x00\x01";
 
 #[test]
+fn what_is_restored_is_of_a_lost_session_where_another_server_may_have_it() {
+    for is_kept in [false, true] {
+        let mut rig = restored(OnSessionLoss::Resend);
+        rig.session.set_elsewhere(true);
+        rig.session
+            .connect(&connect_packet(false, 60), rig.now)
+            .unwrap();
+        rig.write(usize::MAX);
+        rig.receive(&[0x20, 2, is_kept.into(), 0]).unwrap();
+        let session_present = false;
+        let outputs: Vec<_> = std::iter::from_fn(|| rig.session.next_output()).collect();
+        assert_eq!(outputs[0], Output::Connected { session_present });
+        let is_lost = |output: &&Output| matches!(output, Output::SessionLost { .. });
+        assert_eq!(outputs.iter().filter(is_lost).count(), 3, "{outputs:?}");
+        // Its identifiers say nothing about what was handled.
+        let packet = b"\x34\x05\x00\x01r\x00\x05";
+        assert!(!matches!(rig.receive(packet), Ok(Effect::Nothing)));
+        assert!(!rig.write(usize::MAX).starts_with(RESTORED));
+    }
+}
+
+#[test]
 fn what_is_restored_goes_first_with_dup_and_comes_to_its_end() {
     // The first attempts may come to nothing.
     for attempts in 0..3 {

@@ -18,10 +18,24 @@ fn what_is_refused_changes_nothing() {
         };
         let huge = vec![0; RECORD_BYTES_MAX];
         let found = message("t", &huge).frame_len();
-        assert_eq!(refuse(message("t", &huge)), Refused::TooLarge { found });
+        // No more than the store holds.
+        let bound = 1_000 - 128;
+        assert_eq!(
+            refuse(message("t", &huge)),
+            Refused::TooLarge { found, bound }
+        );
+        let over = vec![0; bound + 1 - message("t", b"").frame_len()];
+        let found = bound + 1;
+        assert_eq!(
+            refuse(message("t", &over)),
+            Refused::TooLarge { found, bound }
+        );
         let long = "t".repeat(65_536);
         let found = message(&long, b"").frame_len();
-        assert_eq!(refuse(message(&long, b"")), Refused::TooLarge { found });
+        assert_eq!(
+            refuse(message(&long, b"")),
+            Refused::TooLarge { found, bound }
+        );
         let mut unstored = message("t", b"");
         unstored.qos = QoS::AtMostOnce;
         assert_eq!(refuse(unstored), Refused::AtMostOnce);
