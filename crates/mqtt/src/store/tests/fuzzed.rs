@@ -214,7 +214,7 @@ impl Damaged<'_> {
         }
     }
 
-    /// Messages whose frame lies somewhere in a segment that still is one are there.
+    /// Messages whose frame lies whole in a segment that still is one are there.
     fn expect_kept(&self, found: &BTreeMap<StorePos, StoredMessage>) {
         let mut whole = BTreeSet::new();
         for (name, content) in &self.files {
@@ -222,10 +222,7 @@ impl Damaged<'_> {
                 continue;
             };
             if *name == format!("{number:016x}.log") {
-                whole.extend((HEAD_LEN..content.len()).filter_map(|at| {
-                    let frame = &content[at..][..frame_len(&content[at..])?];
-                    is_intact(frame, salt).then_some(frame)
-                }));
+                whole.extend(whole_frames(content, salt));
             }
         }
         for (pos, (message, frame)) in &self.sound.messages {
@@ -265,6 +262,20 @@ fn expect_whole(
 fn salt(content: &[u8]) -> u32 {
     let salt = content.get(16..20).and_then(|salt| salt.first_chunk());
     salt.map_or(0, |salt| u32::from_be_bytes(*salt))
+}
+
+/// The frames of a segment. No byte is in two of them: where a frame has lost its first bytes, the last
+/// ones of the frame before it may look like these. They are zeros at the end of one and of a length.
+fn whole_frames(content: &[u8], salt: u32) -> Vec<&[u8]> {
+    let (mut at, mut frames) = (HEAD_LEN, Vec::new());
+    while at < content.len() {
+        let rest = &content[at..];
+        let frame = frame_len(rest).map(|len| &rest[..len]);
+        let frame = frame.filter(|frame| is_intact(frame, salt));
+        at += frame.map_or(1, <[u8]>::len);
+        frames.extend(frame);
+    }
+    frames
 }
 
 /// Where frames begin, one after the other from the head on.

@@ -214,3 +214,38 @@ fn each_segment_says_how_far_the_positions_had_come() {
         assert!(of_head.iter().max() >= Some(&before));
     }
 }
+
+#[test]
+fn a_frame_that_has_lost_its_first_bytes_is_damaged_whatever_lies_before_it() {
+    let machine = Machine::default();
+    let store = open(&machine, &options(Level::Synced));
+    let ended = publish(&store, b"ended");
+    store.commit().unwrap();
+    done(&store, ended);
+    for payload in [b"damaged", b"behind."] {
+        publish(&store, payload);
+    }
+    commit_all(&store);
+    drop(store);
+    let mut content = machine.content(FIRST);
+    let salt = Head::decode(&content).unwrap().salt;
+    let offsets: Vec<_> = Scan::new(&content, HEAD_LEN, salt)
+        .filter_map(|found| match found {
+            Found::Frame { offset, .. } => Some(offset),
+            Found::Gap { .. } | Found::Torn { .. } => None,
+        })
+        .collect();
+    let at = offsets[offsets.len() - 2];
+    // The record before ends with three zeros, with which the length of this one begins.
+    assert_eq!(content[at - 3..at + 3], [0; 6]);
+    content.drain(at..at + 3);
+    machine.put(FIRST, content);
+    let store = open(&machine, &options(Level::Synced));
+    let found = reports(&store);
+    assert!(
+        matches!(found[..], [Report::Damaged { segment: 1, .. }]),
+        "{found:?}"
+    );
+    // Each byte counts once: the end of the one message is known, and so is the other that is whole.
+    assert_eq!(payloads(&store), [b"behind.".to_vec()]);
+}
