@@ -13,7 +13,7 @@ use mqtt::store::{
 };
 use mqtt::{Client, ClientId, ClientOptions, Error, Event, Outcome, Publish, QoS, Wait};
 
-use crate::durable::{ACKED, SECOND, message, qos_1, qos_2};
+use crate::durable::{ACKED, SECOND, message, publish_in_vain, qos_1, qos_2};
 use crate::harness::{
     Broker, answer_subscribe, expect_disconnect, id, options, play_open, puback, pubcomp, pubrec,
     pubrel, unreachable_broker,
@@ -184,6 +184,48 @@ fn a_message_that_can_never_be_read_is_given_up_while_others_can() {
             assert!(reports.len() < 12, "{reports:?}");
         },
     );
+}
+
+#[test]
+fn the_only_message_is_given_up_when_it_could_not_be_read_for_an_hour() {
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let store = SlowDisk::new(SECOND);
+        let first = store.clone();
+        virtually(move || {
+            publish_in_vain(&first, |client| {
+                message(client, "1", qos, Wait::Stored);
+            });
+        });
+        store.fail_reads_of_first();
+        let checked = store.clone();
+        play_open(
+            options().store(store).keep_alive(Duration::ZERO),
+            move |links| {
+                let mut broker = links.accept(true);
+                // Before the bound it is read again and again, and nothing is given up.
+                broker.expect_silence(3_400 * SECOND);
+                // Then what is behind it goes.
+                broker.expect(&qos_1(b"behind", 1, false));
+                broker.send(&puback(1));
+                expect_disconnect(&mut broker);
+            },
+            move |client| {
+                let reports = reports(client);
+                let (_, mut first) = client.stored().pop().unwrap();
+                let before = fiber::timeout(3_300 * SECOND, || first.outcome());
+                assert!(before.is_err(), "{before:?}");
+                let lost = fiber::timeout(400 * SECOND, || first.outcome());
+                assert_eq!(lost.unwrap().unwrap(), Outcome::DroppedByPolicy);
+                // It is not found again by the next process either.
+                assert!(checked.recovered().queued.is_empty());
+                message(client, "behind", QoS::AtLeastOnce, Wait::Ack);
+                let reports = reports.borrow();
+                let is_damage = |report: &&Report| matches!(report, Report::MessageDamaged { .. });
+                assert_eq!(reports.iter().filter(is_damage).count(), 1, "{reports:?}");
+                assert_eq!(reports.len(), 64, "{reports:?}");
+            },
+        );
+    }
 }
 
 /// A QoS 2 message that had an identifier in a session that was lost, and is not done.

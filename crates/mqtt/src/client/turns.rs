@@ -3,7 +3,7 @@
 //!
 //! A message that cannot be read is read again, later and later, and holds back those behind it. When
 //! that has failed for about two minutes while others can be read, it is its part of the disk that is
-//! bad, and it is given up like one that is damaged.
+//! bad, and it is given up like one that is damaged. Where no other can be read that takes about an hour.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,6 +26,10 @@ const READ_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// How often reading a message may fail before it is given up, if another can be read.
 const READ_ATTEMPTS_MAX: u32 = 8;
+
+/// How often reading a message may fail before it is given up in any case: in about an hour. A disk that
+/// can be reached again finds it before that, and it does not block the others for ever.
+const READ_ATTEMPTS_ALONE_MAX: u32 = 64;
 
 /// Where a message waits for its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +162,7 @@ fn unreadable(
     }
     let attempts = troubles.get(&pos).map_or(0, |trouble| trouble.attempts) + 1;
     let is_damaged = error.kind() == io::ErrorKind::InvalidData
+        || attempts >= READ_ATTEMPTS_ALONE_MAX
         || (attempts >= READ_ATTEMPTS_MAX && reads_another(store, pos)?);
     if is_damaged {
         troubles.remove(&pos);
