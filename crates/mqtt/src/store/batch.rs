@@ -12,23 +12,25 @@ pub(super) const BATCH_BYTES_MAX: usize = 256 * 1024;
 /// Records that wait to be written.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    queue: VecDeque<Waiting>,
-    bytes: usize,
+    pub(super) queue: VecDeque<Waiting>,
+    pub(super) bytes: usize,
 }
 
+/// One of them.
 #[derive(Debug)]
-struct Waiting {
+pub(super) struct Waiting {
     at: StorePos,
     part: Part,
-    frame: Vec<u8>,
+    /// Empty where it need not be written.
+    pub(super) frame: Vec<u8>,
+    /// It is the end of a message that may be in a file.
+    pub(super) is_in_file: bool,
 }
 
-impl Pending {
-    /// Appends a record.
-    pub(super) fn push(&mut self, at: StorePos, record: &Record<'_>) {
+impl Waiting {
+    fn new(at: StorePos, record: &Record<'_>, is_in_file: bool) -> Self {
         let mut frame = Vec::new();
         record.encode(at, &mut frame);
-        self.bytes += frame.len();
         let part = Part {
             at,
             offset: 0,
@@ -36,19 +38,63 @@ impl Pending {
             item: Item::of(at, record),
             subject: record.subject(at),
         };
-        self.queue.push_back(Waiting { at, part, frame });
+        Self {
+            at,
+            part,
+            frame,
+            is_in_file,
+        }
+    }
+
+    /// Says something else at this position.
+    pub(super) fn replace(&mut self, record: &Record<'_>) {
+        *self = Self::new(self.at, record, false);
+    }
+}
+
+impl Pending {
+    /// Appends a record.
+    pub(super) fn push(&mut self, at: StorePos, record: &Record<'_>) {
+        self.push_waiting(Waiting::new(at, record, false));
+    }
+
+    /// Appends the end of a message, which may be in a file.
+    pub(super) fn push_end(&mut self, at: StorePos, record: &Record<'_>, is_in_file: bool) {
+        self.push_waiting(Waiting::new(at, record, is_in_file));
+    }
+
+    fn push_waiting(&mut self, waiting: Waiting) {
+        self.bytes += waiting.frame.len();
+        self.queue.push_back(waiting);
     }
 
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns the frame of a message that waits.
-    pub(super) fn message(&self, message: StorePos) -> Option<&[u8]> {
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn find(&self, message: StorePos) -> Option<usize> {
         let found = self
             .queue
             .binary_search_by_key(&message, |waiting| waiting.at);
-        Some(&self.queue.get(found.ok()?)?.frame)
+        found.ok()
+    }
+
+    /// Returns the frame of a message that waits.
+    pub(super) fn message(&self, message: StorePos) -> Option<&[u8]> {
+        Some(&self.queue.get(self.find(message)?)?.frame)
+    }
+
+    /// Lets go of the content of a message that is done and was not taken to be written.
+    pub(super) fn drop_message(&mut self, message: StorePos) {
+        if let Some(found) = self.find(message)
+            && let Some(waiting) = self.queue.get_mut(found)
+        {
+            self.bytes -= std::mem::take(&mut waiting.frame).len();
+        }
     }
 
     /// Takes the records that are written next. What is about a message that is done meanwhile is

@@ -50,6 +50,8 @@ pub(super) struct Inner {
     claimed: Cell<bool>,
     /// A fiber is committing.
     busy: Cell<bool>,
+    /// Why the last commit failed, if it did.
+    failure: Cell<Option<io::ErrorKind>>,
     /// Set when none is.
     idle: Event,
     /// Set when something waits to be written.
@@ -73,6 +75,12 @@ struct Turn<'a>(&'a Inner);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Ok(mut state) = self.0.state.try_borrow_mut()
+        {
+            // What the file holds now is anybody's guess.
+            state.abandon();
+        }
         self.0.busy.set(false);
         self.0.idle.set();
     }
@@ -107,6 +115,7 @@ impl File {
             _lock: lock,
             claimed: Cell::new(false),
             busy: Cell::new(false),
+            failure: Cell::new(None),
             idle: Event::new(),
             work: Event::new(),
             hurry: Event::new(),
@@ -208,6 +217,11 @@ impl Store for File {
         inner.idle.clear();
         let turn = Turn(inner);
         let committed = inner.commit();
+        match &committed {
+            Ok(()) => inner.failure.set(None),
+            Err(error) if fiber::cause(error).is_none() => inner.failure.set(Some(error.kind())),
+            Err(_) => {}
+        }
         inner.advanced.set();
         inner.advanced.clear();
         let left = {
@@ -263,6 +277,11 @@ impl Store for File {
 
     fn wait_commit(&self) -> Result<(), Stopped> {
         self.0.advanced.wait()
+    }
+
+    fn failure(&self) -> Option<io::ErrorKind> {
+        let is_full = || self.0.state().full.then_some(io::ErrorKind::StorageFull);
+        self.0.failure.get().or_else(is_full)
     }
 
     fn level(&self) -> Option<Level> {

@@ -45,6 +45,7 @@
 mod batch;
 mod checksum;
 mod commit;
+mod compact;
 mod copy;
 mod disk;
 mod error;
@@ -141,6 +142,13 @@ pub trait Store {
     /// # Errors
     /// [`Stopped`] when the wait ended early.
     fn wait_commit(&self) -> Result<(), Stopped>;
+
+    /// Returns why what is appended is not made durable for now: the last commit failed, or the disk is
+    /// full and takes no message. `None` where nothing is wrong, which a store that cannot fail leaves as
+    /// it is. Does not yield.
+    fn failure(&self) -> Option<io::ErrorKind> {
+        None
+    }
 
     /// Returns what durable means here; `None` where nothing outlives the program. Does not yield.
     fn level(&self) -> Option<Level>;

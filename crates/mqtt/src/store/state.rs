@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use super::batch::{Batch, Pending};
+use super::compact::COMPACT_RECORDS_MIN;
 use super::disk::DiskFile;
 use super::error::{Refused, Report};
 use super::index::{Index, Policy, STATE_BYTES};
@@ -36,11 +37,11 @@ pub(super) struct Active {
 
 /// A record that waits for room.
 #[derive(Clone, Copy, Debug)]
-struct Passed {
+pub(super) struct Passed {
     /// The message that it is about.
-    message: StorePos,
+    pub(super) message: StorePos,
     /// Where that is done.
-    done: Option<StorePos>,
+    pub(super) done: Option<StorePos>,
 }
 
 #[derive(Debug)]
@@ -53,7 +54,7 @@ pub(super) struct State {
     pub(super) parked: Batch,
     /// Records that `durable` has passed and that are in no file: until the message that each is about
     /// was written, or that it is done.
-    passed_over: BTreeMap<StorePos, Passed>,
+    pub(super) passed_over: BTreeMap<StorePos, Passed>,
     pub(super) active: Option<Active>,
     pub(super) next_number: u64,
     pub(super) durable: StorePos,
@@ -69,6 +70,9 @@ pub(super) struct State {
     pub(super) copied: (u64, StorePos),
     /// How often messages could not be read to be copied.
     pub(super) unread: BTreeMap<StorePos, u32>,
+    /// How many records wait, and are parked, before they are compacted.
+    pub(super) compact_pending_at: usize,
+    pub(super) compact_parked_at: usize,
     pub(super) reports: VecDeque<Report>,
 }
 
@@ -89,6 +93,8 @@ impl State {
             full: false,
             copied: (0, StorePos::default()),
             unread: BTreeMap::new(),
+            compact_pending_at: COMPACT_RECORDS_MIN,
+            compact_parked_at: COMPACT_RECORDS_MIN,
             reports: VecDeque::new(),
         }
     }
@@ -124,8 +130,12 @@ impl State {
                 }
                 // What no file knows need not be taken back.
                 if was_attempted || key.is_some() {
-                    self.pending.push(at, &record);
+                    self.pending.push_end(at, &record, was_attempted);
                 }
+                if !was_attempted {
+                    self.pending.drop_message(message);
+                }
+                self.compact_pending();
                 return Ok(at);
             }
             Record::Assigned { .. }
@@ -138,6 +148,7 @@ impl State {
         }
         self.index.apply(at, record, None);
         self.pending.push(at, record);
+        self.compact_pending();
         Ok(at)
     }
 
@@ -180,6 +191,7 @@ impl State {
         };
         self.passed_over.extend(parked.subjects().map(passed));
         self.parked.extend(&parked);
+        self.compact_parked();
     }
 
     /// Takes up again what was put aside, with what is known of it by now: what ended an identifier may

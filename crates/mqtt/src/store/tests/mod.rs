@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod cleaning;
 #[cfg(test)]
+mod compacting;
+#[cfg(test)]
 mod cuts;
 mod disk;
 #[cfg(test)]
