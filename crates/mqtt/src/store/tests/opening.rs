@@ -1,5 +1,7 @@
 //! Opening a store that another program, another client or another version has left.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -206,4 +208,34 @@ fn a_store_is_given_to_the_client_that_it_was_made_for() {
         assert_eq!(store.claim("meter-17", None), Ok(()));
     })
     .unwrap();
+}
+
+/// Without a disk below that takes about 300 ms on a small machine; the bound is for one that is busy.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long it takes is a matter of real time"
+)]
+fn as_many_messages_as_may_be_stored_are_found_in_time() {
+    let machine = Machine::default();
+    let all = StoreOptions::new(identity("meter-17"), Level::Flushed);
+    let store = open(&machine, &all);
+    for _ in 0..STORED_MESSAGES_DEFAULT {
+        let record = Record::Publish(message("t", &[7; 40]));
+        if let Err(Refused::Pending { .. }) = store.append(&record) {
+            commit_all(&store);
+            store.append(&record).unwrap();
+        }
+    }
+    commit_all(&store);
+    drop(store);
+    let machine = machine.after_kill();
+    let began = std::time::Instant::now();
+    let store = open(&machine, &all);
+    let took = began.elapsed();
+    assert_eq!(store.recovered().queued.len(), STORED_MESSAGES_DEFAULT);
+    let refused = store.append(&Record::Publish(message("t", b"one more")));
+    let bound = STORED_MESSAGES_DEFAULT;
+    assert_eq!(refused, Err(Refused::Messages { bound }));
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }

@@ -95,3 +95,35 @@ fn who_commits_again_and_again_keeps_nobody_from_it() {
         writer.join().unwrap();
     });
 }
+
+#[test]
+fn at_flushed_a_message_that_is_acknowledged_within_the_linger_is_never_written() {
+    run(|| {
+        let machine = Machine::default();
+        let store = open(&machine, &options(Level::Flushed));
+        let writer = store.clone();
+        let _writer = fiber::spawn(move || writer.run()).unwrap();
+        let traffic = |answers_in: Duration| {
+            let before = machine.written();
+            for _ in 0..100 {
+                let message = publish(&store, &[7; 200]);
+                let packet_id = id(1);
+                let assigned = Record::Assigned { message, packet_id };
+                store.append(&assigned).unwrap();
+                fiber::sleep(answers_in).unwrap();
+                done(&store, message);
+                fiber::sleep(10 * LINGER_DEFAULT).unwrap();
+            }
+            machine.written() - before
+        };
+        let within = LINGER_DEFAULT - Duration::from_millis(1);
+        assert_eq!(traffic(within), 0);
+        // Later than that each is written, with what is about it, and that is all.
+        let asked = 100 * message("t", &[7; 200]).frame_len() as u64;
+        let written = traffic(LINGER_DEFAULT + Duration::from_millis(1));
+        assert!(
+            written >= asked && written * 2 <= asked * 3,
+            "{written} for {asked}"
+        );
+    });
+}
