@@ -56,6 +56,7 @@ mod resubscribing;
 mod room;
 mod slow_disk;
 mod store;
+mod store_failure;
 mod subscribing;
 mod suspended;
 mod turns;

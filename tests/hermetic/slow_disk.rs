@@ -28,6 +28,11 @@ struct Slow {
     read_takes: Cell<Duration>,
     /// A message that cannot be read.
     bad: Cell<Option<StorePos>>,
+    /// What the disk answers to each commit; it panics at the next one.
+    fails: Cell<Option<io::ErrorKind>>,
+    panics: Cell<bool>,
+    /// What it answered to the last one.
+    failed: Cell<Option<io::ErrorKind>>,
     /// Ends of messages and of sessions, in order.
     ends: RefCell<Vec<&'static str>>,
 }
@@ -48,6 +53,9 @@ impl SlowDisk {
             failing_reads: Cell::new(0),
             read_takes: Cell::default(),
             bad: Cell::new(None),
+            fails: Cell::new(None),
+            panics: Cell::new(false),
+            failed: Cell::new(None),
             ends: RefCell::default(),
         }))
     }
@@ -55,6 +63,18 @@ impl SlowDisk {
     /// Returns what ended, messages and sessions, in order.
     pub(crate) fn ends(&self) -> Vec<&'static str> {
         self.0.ends.borrow().clone()
+    }
+
+    /// Lets each commit fail, or none any more.
+    pub(crate) fn fail_commits(&self, kind: Option<io::ErrorKind>) {
+        self.0.fails.set(kind);
+        self.0.work.set();
+    }
+
+    /// Lets the next commit panic.
+    pub(crate) fn panic(&self) {
+        self.0.panics.set(true);
+        self.0.work.set();
     }
 
     /// Lets the next reads fail.
@@ -109,6 +129,16 @@ impl Store for SlowDisk {
     fn commit(&self) -> io::Result<()> {
         let appended = self.appended();
         sleep(self.0.takes)?;
+        assert!(
+            !self.0.panics.get(),
+            "the store panics, as this test asks for"
+        );
+        self.0.failed.set(self.0.fails.get());
+        if let Some(kind) = self.0.failed.get() {
+            self.0.committed.set();
+            self.0.committed.clear();
+            return Err(kind.into());
+        }
         self.0.durable.set(appended.max(self.0.durable.get()));
         self.0.committed.set();
         self.0.committed.clear();
@@ -120,7 +150,11 @@ impl Store for SlowDisk {
             self.0.work.wait()?;
             self.0.work.clear();
             if let Err(error) = self.commit() {
-                return Err(fiber::cause(&error).unwrap());
+                if let Some(stopped) = fiber::cause(&error) {
+                    return Err(stopped);
+                }
+                self.0.work.set();
+                sleep(Duration::from_secs(1))?;
             }
         }
     }
@@ -129,6 +163,10 @@ impl Store for SlowDisk {
 
     fn wait_commit(&self) -> Result<(), Stopped> {
         self.0.committed.wait()
+    }
+
+    fn failure(&self) -> Option<io::ErrorKind> {
+        self.0.failed.get()
     }
 
     fn level(&self) -> Option<Level> {

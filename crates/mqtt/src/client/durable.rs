@@ -21,6 +21,7 @@ use super::line::{Line, Queued};
 use super::restore::Restored;
 use super::room::Room;
 use super::shared::State;
+use super::store_failure::StoreFailure;
 use super::ticket::Outcome;
 use crate::packet::{PacketId, QoS};
 use crate::session::{Outgoing, TicketKey};
@@ -53,6 +54,10 @@ pub(super) struct Durable {
     pub(super) lost: BTreeSet<TicketKey>,
     /// What the program is to be told of, once it may listen.
     pub(super) reports: Vec<Report>,
+    /// The fiber that writes has panicked.
+    pub(super) panicked: bool,
+    /// Why the store fails, as far as the program was told.
+    pub(super) failure: Option<StoreFailure>,
     /// The slots of stored messages that have one.
     slots: BTreeMap<StorePos, TicketKey>,
 }
@@ -81,6 +86,8 @@ impl Durable {
             needs_log: false,
             lost: BTreeSet::new(),
             reports: Vec::new(),
+            panicked: false,
+            failure: None,
             slots: BTreeMap::new(),
         }
     }

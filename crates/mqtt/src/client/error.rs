@@ -8,6 +8,7 @@ use std::sync::Arc;
 use fiber::{SpawnError, Stopped};
 
 use super::Remaining;
+use super::store_failure::StoreFailure;
 use super::ticket::Ticket;
 use crate::packet::{ConnectReason, DecodeError, EncodeError};
 use crate::session::{ArgumentError, CloseCause, PeerError};
@@ -100,6 +101,10 @@ pub enum WaitCause {
     ConnectionLost(Arc<EndCause>),
     /// The client was closed, or never connected.
     Closed,
+    /// The message is in memory alone, because the store fails. It is sent all the same; what is not
+    /// written by the end of the program is lost. The ticket can be asked again, at best after
+    /// [`Event::StoreRecovered`](super::Event::StoreRecovered).
+    StoreFailed(StoreFailure),
 }
 
 impl fmt::Display for WaitCause {
@@ -108,6 +113,7 @@ impl fmt::Display for WaitCause {
             Self::Stopped(stopped) => stopped.fmt(f),
             Self::ConnectionLost(cause) => cause.fmt(f),
             Self::Closed => f.write_str("the client is not connected"),
+            Self::StoreFailed(failure) => failure.fmt(f),
         }
     }
 }
@@ -117,6 +123,7 @@ impl StdError for WaitCause {
         match self {
             Self::Stopped(stopped) => Some(stopped),
             Self::ConnectionLost(cause) => Some(cause),
+            Self::StoreFailed(failure) => Some(failure),
             Self::Closed => None,
         }
     }
@@ -163,6 +170,9 @@ pub enum PublishError {
     /// There was no room for the message, and its policy is not to wait for any
     /// ([`QueuePolicy::Reject`](super::QueuePolicy::Reject)). It was not accepted.
     QueueFull,
+    /// The store fails, and the client takes nothing while it does
+    /// ([`OnStoreFailure::Refuse`](super::OnStoreFailure::Refuse)). It was not accepted.
+    StoreFailed(StoreFailure),
     /// The message was accepted; the wait for its level ended early.
     Wait(WaitError),
 }
@@ -173,6 +183,7 @@ impl fmt::Display for PublishError {
             Self::Argument(error) => error.fmt(f),
             Self::Full(cause) => write!(f, "the message was not accepted: {cause}"),
             Self::QueueFull => f.write_str(QUEUE_FULL),
+            Self::StoreFailed(failure) => write!(f, "the message was not accepted: {failure}"),
             Self::Wait(error) => error.cause.fmt(f),
         }
     }
@@ -184,6 +195,7 @@ impl StdError for PublishError {
             Self::Argument(error) => Some(error),
             Self::Full(cause) => Some(cause),
             Self::QueueFull => None,
+            Self::StoreFailed(failure) => Some(failure),
             Self::Wait(error) => Some(&error.cause),
         }
     }
@@ -222,6 +234,8 @@ pub enum Error {
     Spawn(SpawnError),
     /// The store cannot be that of the client.
     Store(ClaimError),
+    /// The store fails, and the client takes nothing while it does.
+    StoreFailed(StoreFailure),
     /// The connection could not be made; a program that dials returns it by `?`.
     Dial(safe_rt::Error),
     /// Reading a clock, a file or the like failed.
@@ -251,6 +265,7 @@ impl fmt::Display for Error {
             Self::QueueFull => f.write_str(QUEUE_FULL),
             Self::Spawn(_) => f.write_str("no fiber could be started for the connection"),
             Self::Store(error) => error.fmt(f),
+            Self::StoreFailed(failure) => failure.fmt(f),
             Self::Dial(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
         }
@@ -266,6 +281,7 @@ impl StdError for Error {
             Self::Dial(error) => Some(error),
             Self::Io(error) => Some(error),
             Self::Store(error) => Some(error),
+            Self::StoreFailed(failure) => Some(failure),
             Self::Refused(_)
             | Self::SubscribeRefused { .. }
             | Self::Unfinished(_)
@@ -331,6 +347,7 @@ impl From<PublishError> for Error {
         match error {
             PublishError::Argument(error) => Self::Argument(error),
             PublishError::QueueFull => Self::QueueFull,
+            PublishError::StoreFailed(failure) => Self::StoreFailed(failure),
             PublishError::Full(cause) | PublishError::Wait(WaitError { cause, .. }) => {
                 Self::Wait(cause)
             }

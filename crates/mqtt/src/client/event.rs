@@ -15,6 +15,7 @@ use super::Client;
 use super::error::EndCause;
 use super::handler;
 use super::shared::Shared;
+use super::store_failure::StoreFailure;
 use crate::packet::DecodeError;
 use crate::store::Report;
 
@@ -97,6 +98,15 @@ pub enum Event {
         /// The bytes of its packet.
         bytes: usize,
     },
+    /// The store of the client fails: what is published now is refused or not durable, as
+    /// [`ClientOptions::on_store_failure`](super::ClientOptions::on_store_failure) says. Told once, until
+    /// [`Event::StoreRecovered`].
+    StoreFailed {
+        /// Why.
+        failure: StoreFailure,
+    },
+    /// The store of the client writes again.
+    StoreRecovered,
     /// The store of the client found something, or something went wrong with it.
     Store {
         /// What.

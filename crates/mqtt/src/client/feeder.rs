@@ -2,15 +2,18 @@
 //! and one gives stored messages their turn.
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::{Canceller, FiberBuilder, JoinHandle, SpawnError, Stopped};
 
 use super::event::Event;
+use super::handler;
 use super::link::end_on_panic;
 use super::room::Room;
 use super::shared::{Shared, State, now};
+use super::store_failure::run_store;
 use super::turns::feed;
 use crate::store::{Report, Store};
 
@@ -60,7 +63,7 @@ impl StoreFibers {
             stop: Rc::default(),
         };
         if let Some(store) = store_of(shared) {
-            started.spawn("mqtt-store", shared, &store, |_, store| store.run())?;
+            started.spawn("mqtt-store", shared, &store, run_store)?;
             started.spawn("mqtt-gates", shared, &store, open_gates)?;
             started.spawn("mqtt-feeder", shared, &store, feed)?;
         }
@@ -125,9 +128,14 @@ pub(super) fn write_the_rest(shared: &Shared) {
     let Some(store) = store_of(shared) else {
         return;
     };
-    let last = || last_commits(&*store);
-    if fiber::shield(LAST_COMMIT_TIMEOUT, last).is_err() {
-        log::warn!("the store of the client was not written to the end in time");
+    let last = || catch_unwind(AssertUnwindSafe(|| last_commits(&*store)));
+    match fiber::shield(LAST_COMMIT_TIMEOUT, last) {
+        Ok(Ok(())) => {}
+        Ok(Err(payload)) => {
+            log::error!("the store of the client panicked when it was written to the end");
+            handler::drop_payload(payload);
+        }
+        Err(_) => log::warn!("the store of the client was not written to the end in time"),
     }
 }
 
@@ -149,16 +157,22 @@ fn last_commits(store: &dyn Store) {
 /// Lets go what the disk is sure of, after each commit.
 fn open_gates(shared: &Rc<Shared>, store: &dyn Store) -> Result<(), Stopped> {
     loop {
-        {
-            let mut state = shared.state();
-            state.open_gates(now());
-            state.wake_for_room(Room::Store);
-            state.onlookers.wake_all();
-            tell_reports(&mut state, store);
-        }
-        shared.wake.set();
+        after_commit(shared, store);
         store.wait_commit()?;
     }
+}
+
+/// Lets go what the disk is sure of, and tells what went wrong.
+pub(super) fn after_commit(shared: &Shared, store: &dyn Store) {
+    {
+        let mut state = shared.state();
+        state.open_gates(now());
+        state.wake_for_room(Room::Store);
+        state.onlookers.wake_all();
+        tell_reports(&mut state, store);
+        state.tell_store_failure();
+    }
+    shared.wake.set();
 }
 
 fn tell_reports(state: &mut State, store: &dyn Store) {

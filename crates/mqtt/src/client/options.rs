@@ -8,6 +8,7 @@ use safe_rt::{BackoffOptions, DialOptions, Endpoint};
 
 use super::login::Login;
 use super::outbox::{QUEUE_BYTES_DEFAULT, QUEUE_MESSAGES_DEFAULT, QueuePolicy};
+use super::store_failure::OnStoreFailure;
 use crate::packet::{ClientId, MAX_PACKET_LEN, QoS};
 use crate::session::{OnSessionLoss, PublishRate};
 use crate::store::Store;
@@ -75,6 +76,7 @@ pub struct ClientOptions {
     pub(crate) manual_ack_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) store: Option<Rc<dyn Store>>,
+    pub(crate) on_store_failure: OnStoreFailure,
     pub(crate) dial: DialOptions,
     pub(crate) fallbacks: Vec<Endpoint>,
     pub(crate) backoff: BackoffOptions,
@@ -119,6 +121,7 @@ impl ClientOptions {
             manual_ack_timeout: MANUAL_ACK_TIMEOUT_DEFAULT,
             idle_timeout: None,
             store: None,
+            on_store_failure: OnStoreFailure::default(),
             dial: DialOptions::default(),
             fallbacks: Vec::new(),
             backoff: BackoffOptions::new(),
@@ -346,6 +349,15 @@ impl ClientOptions {
     #[must_use]
     pub fn store(mut self, store: impl Store + 'static) -> Self {
         self.store = Some(Rc::new(store));
+        self
+    }
+
+    /// What becomes of messages of QoS 1 and 2 that are published while the store fails;
+    /// [`OnStoreFailure::Degrade`] unless set. [`Event::StoreFailed`](super::Event::StoreFailed) and
+    /// [`Event::StoreRecovered`](super::Event::StoreRecovered) tell when.
+    #[must_use]
+    pub fn on_store_failure(mut self, on_store_failure: OnStoreFailure) -> Self {
+        self.on_store_failure = on_store_failure;
         self
     }
 

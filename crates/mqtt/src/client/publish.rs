@@ -162,7 +162,8 @@ impl Client {
     /// # Errors
     ///
     /// [`PublishError::Argument`]: nothing was sent and the connection goes on.
-    /// [`PublishError::Full`], [`PublishError::QueueFull`]: the message was not accepted.
+    /// [`PublishError::Full`], [`PublishError::QueueFull`], [`PublishError::StoreFailed`]: the message
+    /// was not accepted.
     /// [`PublishError::Wait`]: it was, and
     /// its ticket is in the error.
     pub fn publish(&self, publish: Publish<'_>) -> Result<Ticket, PublishError> {

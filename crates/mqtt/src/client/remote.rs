@@ -319,6 +319,8 @@ fn refused(error: PublishError) -> RemoteError {
     match error {
         PublishError::Argument(error) => RemoteError::Argument(error),
         PublishError::QueueFull => RemoteError::Full,
+        PublishError::StoreFailed(failure) => RemoteError::StoreFailed(failure),
+        PublishError::Full(WaitCause::StoreFailed(failure)) => RemoteError::StoreFailed(failure),
         PublishError::Full(WaitCause::Closed) => RemoteError::Closed,
         PublishError::Full(WaitCause::ConnectionLost(_)) => RemoteError::ConnectionLost,
         PublishError::Full(WaitCause::Stopped(_)) | PublishError::Wait(WaitError { .. }) => {

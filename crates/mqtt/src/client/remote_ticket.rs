@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::remote::{REMOTE_BYTES_MAX, REMOTE_MESSAGES_MAX, check_thread};
+use super::store_failure::StoreFailure;
 use super::ticket::Outcome;
 use crate::session::ArgumentError;
 
@@ -27,6 +28,8 @@ pub enum RemoteError {
     Closed,
     /// The client has no connection and does not make one by itself.
     ConnectionLost,
+    /// The store of the client fails, and the client takes nothing while it does.
+    StoreFailed(StoreFailure),
     /// The thread runs fibers, all of which would stand still: use the [`Client`](super::Client).
     InRuntime,
 }
@@ -43,6 +46,7 @@ impl fmt::Display for RemoteError {
             Self::TimedOut => f.write_str("the message was not taken or settled in time"),
             Self::Closed => f.write_str("the client is closed"),
             Self::ConnectionLost => f.write_str("the client has no connection"),
+            Self::StoreFailed(failure) => failure.fmt(f),
             Self::InRuntime => f.write_str("the call would block a thread that runs fibers"),
         }
     }
@@ -52,6 +56,7 @@ impl StdError for RemoteError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Argument(error) => Some(error),
+            Self::StoreFailed(failure) => Some(failure),
             Self::Full | Self::TimedOut | Self::Closed | Self::ConnectionLost | Self::InRuntime => {
                 None
             }

@@ -71,6 +71,11 @@ pub struct ClientStats {
     /// Publishes that failed because there was no room
     /// ([`QueuePolicy::Reject`](super::QueuePolicy::Reject)).
     pub rejected: u64,
+    /// How often the store began to fail ([`Event::StoreFailed`]).
+    pub store_failures: u64,
+    /// Publishes that failed because the store did
+    /// ([`OnStoreFailure::Refuse`](super::OnStoreFailure::Refuse)).
+    pub store_refused: u64,
     /// Messages that got too old before they were sent.
     pub expired: u64,
     /// Messages that the program withdrew ([`Ticket::abandon`](super::Ticket::abandon)).

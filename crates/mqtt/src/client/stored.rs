@@ -80,6 +80,9 @@ fn enter(
     if let Some(ticket) = known(shared, state, publish) {
         return Ok(Ok(ticket));
     }
+    if let Some(failure) = state.refused_by_store(shared.options.on_store_failure) {
+        return Err(PublishError::StoreFailed(failure));
+    }
     let policy = publish.policy_with(&shared.options);
     let crowded = state.lines.comes_before(Room::Store, arrival);
     let mut appended = if crowded {

@@ -143,7 +143,7 @@ impl Ticket {
     /// [`WaitCause`]: the wait was stopped, in which case the ticket can be asked again, or the
     /// connection ended before `level` was reached and the client does not make another by itself:
     /// the ticket can be asked again when it was given one, and [`Ticket::poll`] tells the outcome
-    /// once the client is over.
+    /// once the client is over. Or the store fails, so that [`Wait::Stored`] is not reached for now.
     pub fn wait(&mut self, level: Wait) -> Result<Option<Outcome>, WaitCause> {
         let shared = Rc::clone(&self.shared);
         match level {
@@ -240,6 +240,9 @@ impl Ticket {
             if state.over || is_withdrawn {
                 let end = state.end.clone();
                 return Some(Err(end.map_or(WaitCause::Closed, WaitCause::ConnectionLost)));
+            }
+            if let Some(failure) = state.store_failure() {
+                return Some(Err(WaitCause::StoreFailed(failure)));
             }
             // What the disk has no room for is not there the sooner.
             if pos > durable.store.durable() {

@@ -168,6 +168,7 @@ impl From<PublishError> for RequestError {
         match error {
             PublishError::Argument(error) => Self::Argument(error),
             PublishError::QueueFull => Self::TooMany,
+            PublishError::StoreFailed(failure) => Self::Wait(WaitCause::StoreFailed(failure)),
             PublishError::Full(cause) | PublishError::Wait(WaitError { cause, .. }) => {
                 Self::Wait(cause)
             }
