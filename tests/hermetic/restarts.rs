@@ -257,7 +257,7 @@ fn what_never_left_is_published_by_the_next_process_also_where_others_are_given_
     play_open(
         finish.store(store),
         |links| {
-            let mut broker = links.accept(true);
+            let mut broker = links.accept(false);
             broker.receive(|packet| assert!(matches!(packet, PacketRef::Publish(_))));
             self::finish(&mut broker, 1);
             expect_disconnect(&mut broker);
@@ -288,7 +288,7 @@ fn what_was_in_flight_under_another_client_identifier_is_given_up_where_nothing_
         |client| {
             client.wait_connected().unwrap();
             sleep(5 * SECOND).unwrap();
-            crate::durable::message(client, "one", QoS::AtLeastOnce, Wait::Ack);
+            message(client, "one", QoS::AtLeastOnce, Wait::Ack);
             assert!(client.stored().is_empty());
         },
     );
