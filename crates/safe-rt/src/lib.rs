@@ -52,6 +52,7 @@ mod endpoint;
 mod error;
 mod listener;
 mod socket;
+mod tcp_options;
 
 #[cfg(feature = "tls")]
 mod tls;

@@ -206,6 +206,15 @@ impl Socket {
         }
     }
 
+    /// Returns the TCP connection underneath, if there is one.
+    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
+        match &self.inner {
+            Inner::Tcp(stream) => Some(stream),
+            Inner::Pipe(_) => None,
+            Inner::Tls(stream) => stream.transport().tcp(),
+        }
+    }
+
     /// Returns the address of the peer, if there is TCP underneath and it is still known.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
