@@ -277,8 +277,12 @@ pub(crate) fn note(client: &Client) -> Rc<RefCell<Vec<String>>> {
     let noted = Rc::clone(&events);
     client.on_event(move |_, event| {
         noted.borrow_mut().push(match event {
+            // Before each of the others that tell of a connection.
+            Event::Attach => return,
             Event::Connected { session_present } => format!("connected, kept: {session_present}"),
-            Event::Disconnected { cause, retry_in } => {
+            Event::Disconnected {
+                cause, retry_in, ..
+            } => {
                 format!("disconnected, {cause}, again: {}", retry_in.is_some())
             }
             Event::ConnectFailed { cause, retry_in } => {

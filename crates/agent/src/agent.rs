@@ -133,13 +133,16 @@ fn open(config: &Config) -> Result<Client, Failure> {
 /// Logs one line of what happened to the connection.
 fn log_event(endpoint: &str, event: &Event) {
     match event {
+        Event::Attach => log::debug!("reached {endpoint}"),
         Event::Connected { session_present } => {
             let session = if *session_present { "kept" } else { "new" };
             log::info!("connected to {endpoint}; the session is a {session} one");
         }
         // By leaving, which is told where it is done.
         Event::Disconnected { cause, .. } if matches!(**cause, EndCause::Closed) => {}
-        Event::Disconnected { cause, retry_in } => {
+        Event::Disconnected {
+            cause, retry_in, ..
+        } => {
             log::warn!("disconnected: {cause}{}", Next(*retry_in));
         }
         Event::ConnectFailed { cause, retry_in } => {

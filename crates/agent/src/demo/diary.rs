@@ -109,7 +109,9 @@ impl Diary {
                 ));
                 self.connected.set(self.connected.get() + 1);
             }
-            Event::Disconnected { cause, retry_in } => {
+            Event::Disconnected {
+                cause, retry_in, ..
+            } => {
                 let open = self.open_now();
                 self.state.borrow_mut().in_flight = open;
                 self.lost.set(self.lost.get() + 1);

@@ -18,6 +18,11 @@ use super::shared::{Shared, now};
 /// How long a dial that was cancelled may take to return when the client ends.
 const DIAL_CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How many times as long as an answer to PINGREQ may take the kernel waits for the peer's kernel.
+const USER_TIMEOUT_FACTOR: u32 = 2;
+/// Bytes up to which the kernel takes more than it has sent: a PINGREQ is not far behind them.
+const NOT_SENT_BYTES_MAX: u32 = 16 * 1024;
+
 /// The function that dials; it is away while a fiber runs it.
 pub(super) struct Dialler<D>(Rc<Cell<Option<D>>>);
 
@@ -29,15 +34,25 @@ where
         Self(Rc::new(Cell::new(Some(dial))))
     }
 
-    /// Dials the endpoint of this number. Yields until that is done, the client is left or a pause
-    /// begins.
+    /// Asks for credentials, if they are asked for, and dials the endpoint of this number. Yields
+    /// until that is done, the client is left or a pause begins.
     pub(super) fn dial(&self, shared: &Rc<Shared>, endpoint: usize) -> Result<Socket, EndCause> {
+        let ask = shared.state().login.ask.clone();
+        let limit = shared.options.connect_timeout;
         let place = Rc::clone(&self.0);
         let attempt = move || {
+            let asked = ask.map(|ask| ask.credentials(limit)).transpose();
+            let credentials = asked.map_err(EndCause::Credentials)?;
             let mut dial = place.take().expect("one attempt at a time");
             let dialled = catch_unwind(AssertUnwindSafe(|| dial(endpoint)));
             place.set(Some(dial));
-            dialled
+            match dialled {
+                Ok(dialled) => Ok((dialled.map_err(EndCause::Dial)?, credentials)),
+                Err(payload) => {
+                    handler::drop_payload(payload);
+                    Err(panicked())
+                }
+            }
         };
         let attempt = FiberBuilder::new().name("mqtt-dial").spawn(attempt);
         let mut attempt = match attempt {
@@ -46,10 +61,18 @@ where
         };
         wait(shared, &attempt)?;
         match attempt.join() {
-            Ok(Ok(dialled)) => dialled.map_err(EndCause::Dial),
-            Ok(Err(payload)) | Err(JoinError::Panicked(payload)) => {
+            Ok(dialled) => {
+                let (socket, credentials) = dialled?;
+                let login = &mut shared.state().login;
+                // The program may have set others meanwhile.
+                if let Some(credentials) = credentials.filter(|_| login.ask.is_some()) {
+                    login.set_credentials(credentials);
+                }
+                Ok(socket)
+            }
+            Err(JoinError::Panicked(payload)) => {
                 handler::drop_payload(payload);
-                Err(failed(io::Error::other("the program's function panicked")))
+                Err(panicked())
             }
             Err(JoinError::Stopped(stopped)) => Err(EndCause::Transport(stopped.into())),
             Err(error) => Err(failed(io::Error::other(error.to_string()))),
@@ -89,6 +112,21 @@ fn wait<T>(shared: &Rc<Shared>, attempt: &JoinHandle<T>) -> Result<(), EndCause>
         }
     }
     Ok(())
+}
+
+/// Has the kernel notice as well that the link is dead, and keep little that it cannot send.
+pub(super) fn set_options(socket: &Socket, ping_timeout: Duration) {
+    let set = socket
+        .set_user_timeout(ping_timeout * USER_TIMEOUT_FACTOR)
+        .and_then(|()| socket.set_not_sent_low_water(NOT_SENT_BYTES_MAX));
+    if let Err(error) = set {
+        // The clocks of the session notice it without.
+        log::debug!("the options of the socket are not set: {error}");
+    }
+}
+
+fn panicked() -> EndCause {
+    failed(io::Error::other("the program's function panicked"))
 }
 
 fn failed(error: io::Error) -> EndCause {

@@ -239,6 +239,11 @@ impl Driver<'_> {
             let sent = state.session.sent().0;
             state.flushed_to(LogOffset(sent.saturating_sub(UNFLUSHED_BYTES_MAX)));
         }
+        let taken = written > 0 || self.unflushed;
+        // Less than that may all be in the transport.
+        if (flushed && taken) || written as u64 > UNFLUSHED_BYTES_MAX {
+            state.last_sent = Some(Instant::recent());
+        }
         self.unflushed = !flushed;
         if written > 0 {
             state.last_activity = Some(Instant::recent());

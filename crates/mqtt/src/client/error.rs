@@ -8,6 +8,7 @@ use std::sync::Arc;
 use fiber::{SpawnError, Stopped};
 
 use super::Remaining;
+use super::credentials::CredentialsError;
 use super::store_failure::StoreFailure;
 use super::ticket::Ticket;
 use crate::packet::{ConnectReason, DecodeError, EncodeError};
@@ -24,6 +25,9 @@ pub enum EndCause {
     Idle,
     /// It could not be made.
     Dial(safe_rt::Error),
+    /// There were no credentials for it
+    /// ([`ClientOptions::credentials_by`](super::ClientOptions::credentials_by)).
+    Credentials(CredentialsError),
     /// It was being made when a pause began ([`super::Client::pause_until`]).
     Paused,
     /// The settings make no CONNECT.
@@ -55,6 +59,7 @@ impl fmt::Display for EndCause {
             Self::Closed => f.write_str("the connection was closed from this side"),
             Self::Dial(error) => write!(f, "no connection: {error}"),
             Self::Idle => f.write_str("the connection was left because nothing happened on it"),
+            Self::Credentials(error) => write!(f, "no credentials: {error}"),
             Self::Paused => f.write_str("the client was told to make no connection for now"),
             Self::Argument(error) => write!(f, "the settings make no CONNECT: {error}"),
             Self::Refused(reason) => write!(f, "the broker refused the connection: {reason}"),
@@ -78,6 +83,7 @@ impl StdError for EndCause {
             Self::Malformed(error) => Some(error),
             Self::Peer(error) => Some(error),
             Self::Dial(error) => Some(error),
+            Self::Credentials(error) => Some(error),
             Self::Argument(error) => Some(error),
             Self::Closed
             | Self::Idle
@@ -236,6 +242,9 @@ pub enum Error {
     Store(ClaimError),
     /// The store fails, and the client takes nothing while it does.
     StoreFailed(StoreFailure),
+    /// There were no credentials to connect with
+    /// ([`ClientOptions::credentials_by`](super::ClientOptions::credentials_by)).
+    Credentials(CredentialsError),
     /// The connection could not be made; a program that dials returns it by `?`.
     Dial(safe_rt::Error),
     /// Reading a clock, a file or the like failed.
@@ -266,6 +275,7 @@ impl fmt::Display for Error {
             Self::Spawn(_) => f.write_str("no fiber could be started for the connection"),
             Self::Store(error) => error.fmt(f),
             Self::StoreFailed(failure) => failure.fmt(f),
+            Self::Credentials(error) => write!(f, "no credentials: {error}"),
             Self::Dial(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
         }
@@ -278,6 +288,7 @@ impl StdError for Error {
             Self::Argument(error) => Some(error),
             Self::Wait(cause) => Some(cause),
             Self::Spawn(error) => Some(error),
+            Self::Credentials(error) => Some(error),
             Self::Dial(error) => Some(error),
             Self::Io(error) => Some(error),
             Self::Store(error) => Some(error),

@@ -26,6 +26,9 @@ pub const EVENTS_MAX: usize = 64;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// There is a transport, TLS included, and CONNECT is about to be sent on it: a dial has
+    /// succeeded, or [`Client::connect`] uses the connection that was given.
+    Attach,
     /// The broker accepted the connection (MQTT3-3.2).
     Connected {
         /// The broker had kept the session (MQTT3-3.2.2.2).
@@ -35,6 +38,12 @@ pub enum Event {
     Disconnected {
         /// Why.
         cause: Arc<EndCause>,
+        /// When the kernel last took bytes of this client; what was published later was not sent.
+        /// `None` if it never did.
+        last_sent: Option<Instant>,
+        /// When the broker last acknowledged a message (PUBACK, PUBCOMP) or a request (SUBACK,
+        /// UNSUBACK), on this connection or an earlier one; `None` if it never did.
+        last_acked: Option<Instant>,
         /// When the next one is tried; `None` if the client does not do that by itself.
         retry_in: Option<Duration>,
     },

@@ -55,6 +55,11 @@ pub(super) struct Content {
 }
 
 impl Content {
+    /// Bytes of its topic and payload.
+    fn len(&self) -> usize {
+        self.topic.len() + self.payload.len()
+    }
+
     fn outgoing(&self) -> Outgoing<'_> {
         Outgoing {
             topic: &self.topic,
@@ -76,6 +81,22 @@ impl From<Outgoing<'_>> for Content {
 }
 
 impl State {
+    /// Bytes of the topics and payloads of stored messages that were never sent.
+    pub(super) fn unsent_stored_bytes(&self) -> usize {
+        let Some(durable) = &self.durable else {
+            return 0;
+        };
+        let gates = durable.gates.iter().chain(&durable.held);
+        let gated = gates.filter_map(|gate| match &gate.what {
+            Gated::Publish(reserved) => Some(reserved),
+            Gated::Release { .. } | Gated::Acknowledge(_) | Gated::Complete(_) => None,
+        });
+        let reserved = gated.chain(&durable.recorded);
+        let unsent = reserved.filter(|reserved| !self.tickets.is_maybe_sent(reserved.key));
+        let reserved: usize = unsent.map(|reserved| reserved.content.len()).sum();
+        durable.line.unsent_bytes() + reserved
+    }
+
     pub(super) fn wait_for_disk(&mut self, gate: Gate, now: Time) {
         let Some(durable) = &mut self.durable else {
             return;

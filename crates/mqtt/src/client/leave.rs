@@ -1,24 +1,34 @@
 //! The end of a client that its program wants.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fiber::Stopped;
 
-use super::Client;
 use super::error::EndCause;
-use super::link;
-use super::shared::State;
+use super::link::wake_threads;
+use super::shared::{Shared, State, now};
+use super::ticket::Outcome;
+use super::{Client, handler, remote};
+use crate::store::{Store, Stored};
 
-/// What a [`Client::close`] left undone.
+/// What a [`Client::close`] left undone, counted when the connection was closed and everything was
+/// settled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Remaining {
-    /// QoS 1 and 2 messages that the broker had not acknowledged. Without a store that outlives the
-    /// client they are lost to it; the broker may have them.
+    /// QoS 1 and 2 messages that the broker had not acknowledged, sent or not, those of
+    /// [`Remaining::kept`] among them. The others are lost to the client; the broker may have those
+    /// that were sent.
     pub unacknowledged: usize,
-    /// Bytes that never left: of packets, and of messages that waited in the queue.
+    /// Bytes that never left: of packets, and of the topics and payloads of messages that waited in
+    /// the queue or in the store. Stored messages of an earlier program count a few tens of bytes
+    /// more each.
     pub unsent_bytes: usize,
+    /// QoS 1 and 2 messages that are in the store and outlive the client: the next one with that
+    /// store goes on with them ([`Outcome::Kept`]).
+    pub kept: usize,
 }
 
 impl Client {
@@ -44,22 +54,13 @@ impl Client {
             self.shared.look_until(drained)
         };
         let drained = fiber::timeout(timeout, drained);
-        let remaining = {
-            let mut state = self.shared.state();
-            let remaining = Remaining {
-                unacknowledged: state.unacknowledged(),
-                unsent_bytes: state.unsent_bytes(),
-            };
-            state.leaving = true;
-            remaining
-        };
+        self.shared.state().leaving = true;
         self.leave();
         match drained {
             Ok(Err(stopped)) => Err(stopped),
             Ok(Ok(())) | Err(_) => {
-                let over = |state: &mut State| state.over.then_some(());
-                self.shared.look_until(over)?;
-                Ok(remaining)
+                let over = |state: &mut State| state.over.then_some(state.remaining);
+                self.shared.look_until(over)
             }
         }
     }
@@ -74,7 +75,72 @@ impl Client {
         if served {
             self.shared.wake.set();
         } else {
-            link::finish(&self.shared, Arc::new(EndCause::Closed));
+            finish(&self.shared, Arc::new(EndCause::Closed));
         }
     }
+}
+
+/// Ends the client: everything that is open is settled, and everyone who waits is told. Handlers
+/// that have nothing left to handle are let go, with whatever they hold.
+pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
+    let (idle, callback, queue) = {
+        let mut state = shared.state();
+        if state.over {
+            return;
+        }
+        let unacknowledged = state.unacknowledged();
+        let unsent_bytes = state.unsent_bytes();
+        state.session.connection_lost();
+        state.over = true;
+        state.served = false;
+        if state.end.is_none() {
+            state.end_by(cause);
+        }
+        let flushed = state.flushed;
+        let store = state
+            .durable
+            .as_ref()
+            .map(|durable| Rc::clone(&durable.store));
+        let store = store.filter(|store| store.level().is_some());
+        let is_kept = |pos| store.as_ref().is_some_and(|store| store.is_durable(pos));
+        state.withdraw_stored(is_kept);
+        let kept = store.as_ref().filter(|_| state.closing);
+        state.remaining = Remaining {
+            unacknowledged,
+            unsent_bytes,
+            kept: kept.map_or(0, |store| count_durable(&**store)),
+        };
+        state.tickets.settle_all(flushed, is_kept);
+        state.outbox.clear();
+        shared.expiry.set();
+        if let Some(durable) = &state.durable {
+            durable.store.release();
+        }
+        for (_, fate) in std::mem::take(&mut state.remote_unsent) {
+            let waker = fate.settle(Ok(Outcome::Withdrawn));
+            state.tickets.wakers.extend(waker);
+        }
+        state.wake_all();
+        if !shared.stores {
+            // What is in no record comes again.
+            state.release_early(shared, now(), true);
+        }
+        let mut idle = std::mem::take(&mut state.garbage);
+        state.subscriptions.remove_idle(&mut idle);
+        (idle, state.events.end(), state.remote.take())
+    };
+    if let Some(queue) = queue {
+        remote::close(&queue);
+    }
+    wake_threads(shared);
+    // Without a fiber for them they are dropped here: nothing is borrowed.
+    drop(handler::drop_apart((idle, callback)));
+}
+
+/// How many messages the next client with this store goes on with.
+fn count_durable(store: &dyn Store) -> usize {
+    let stored = store.recovered();
+    let stored = [stored.queued, stored.in_flight, stored.released];
+    let durable = |stored: &&Stored| store.is_durable(stored.pos);
+    stored.iter().flatten().filter(durable).count()
 }

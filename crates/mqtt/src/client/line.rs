@@ -153,6 +153,13 @@ impl Line {
         self.queues.iter().map(BTreeMap::len).sum()
     }
 
+    /// Bytes of the topics and payloads of those that the broker cannot have.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        let queued = self.queues.iter().flat_map(BTreeMap::values);
+        let unsent = queued.filter(|queued| !queued.maybe_sent);
+        unsent.map(|queued| queued.bytes).sum()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queues.iter().all(BTreeMap::is_empty)
     }

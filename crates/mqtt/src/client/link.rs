@@ -18,16 +18,17 @@ use fiber::Instant;
 use safe_rt::{Backoff, Class, Socket};
 
 use super::ack::StallWatch;
-use super::dialling::Dialler;
+use super::dialling::{self, Dialler};
 use super::driver::{self, Served};
 use super::error::EndCause;
 use super::event::{self, Event};
 use super::expiry;
 use super::feeder::{self, StoreFibers};
 use super::handler;
+use super::leave::finish;
 use super::poison::{Malformed, Poison};
 use super::remote;
-use super::shared::{Shared, State, now};
+use super::shared::{Shared, State};
 use super::standby;
 use super::ticket::Outcome;
 use crate::packet::ConnectReason;
@@ -124,7 +125,9 @@ where
             delay = earliest;
             continue;
         }
-        let failed = served.up.is_none() && !matches!(*cause, EndCause::Paused);
+        // Another endpoint has no other credentials.
+        let is_ours = matches!(*cause, EndCause::Paused | EndCause::Credentials(_));
+        let failed = served.up.is_none() && !is_ours;
         if failed || backoff.is_flapping() {
             turn.pass();
         }
@@ -191,7 +194,11 @@ where
     }
     let begun = shared.state().begin(&shared.options.client_id, false);
     match begun {
-        Ok(()) => driver::drive(shared, socket),
+        Ok(()) => {
+            shared.state().events.push(Event::Attach);
+            dialling::set_options(&socket, shared.state().session.ping_timeout());
+            driver::drive(shared, socket)
+        }
         Err(cause) => Served::failed(cause),
     }
 }
@@ -242,6 +249,9 @@ fn is_final(shared: &Rc<Shared>, cause: &EndCause) -> bool {
         EndCause::Transport(error) => fiber::cause(error).is_some(),
         // A dial sets limits of its own: what counts is whether this fiber may still wait.
         EndCause::Dial(error) => fiber::cause(error).is_some() && fiber::yield_now().is_err(),
+        EndCause::Credentials(error) => {
+            fiber::cause(error).is_some() && fiber::yield_now().is_err()
+        }
         _ => false,
     };
     stopped || shared.is_leaving()
@@ -251,7 +261,8 @@ fn is_final(shared: &Rc<Shared>, cause: &EndCause) -> bool {
 fn class(cause: &EndCause) -> Class {
     match cause {
         EndCause::Refused(ConnectReason::ServerUnavailable) => Class::Short,
-        EndCause::Refused(_) => Class::Long,
+        EndCause::Refused(_) | EndCause::Argument(_) => Class::Long,
+        EndCause::Credentials(error) if error.is_lasting() => Class::Long,
         EndCause::Dial(error) if is_lasting(error) => Class::Long,
         EndCause::Transport(error) if is_lasting(error) => Class::Long,
         _ => Class::Short,
@@ -282,10 +293,16 @@ fn tell_of_end(
     retry_in: Option<Duration>,
 ) {
     let cause = Arc::clone(cause);
-    shared.state().events.push(if let EndCause::Idle = *cause {
+    let state = &mut *shared.state();
+    state.events.push(if let EndCause::Idle = *cause {
         Event::Idle
     } else if was_up {
-        Event::Disconnected { cause, retry_in }
+        Event::Disconnected {
+            cause,
+            last_sent: state.last_sent,
+            last_acked: state.last_acked,
+            retry_in,
+        }
     } else {
         Event::ConnectFailed { cause, retry_in }
     });
@@ -366,55 +383,6 @@ impl State {
             Output::SessionLost { .. } | Output::Connected { .. } | Output::Closed(_) => {}
         }
     }
-}
-
-/// Ends the client: everything that is open is settled, and everyone who waits is told. Handlers
-/// that have nothing left to handle are let go, with whatever they hold.
-pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
-    let (idle, callback, queue) = {
-        let mut state = shared.state();
-        if state.over {
-            return;
-        }
-        state.session.connection_lost();
-        state.over = true;
-        state.served = false;
-        if state.end.is_none() {
-            state.end_by(cause);
-        }
-        let flushed = state.flushed;
-        let store = state
-            .durable
-            .as_ref()
-            .map(|durable| Rc::clone(&durable.store));
-        let store = store.filter(|store| store.level().is_some());
-        let is_kept = |pos| store.as_ref().is_some_and(|store| store.is_durable(pos));
-        state.withdraw_stored(is_kept);
-        state.tickets.settle_all(flushed, is_kept);
-        state.outbox.clear();
-        shared.expiry.set();
-        if let Some(durable) = &state.durable {
-            durable.store.release();
-        }
-        for (_, fate) in std::mem::take(&mut state.remote_unsent) {
-            let waker = fate.settle(Ok(Outcome::Withdrawn));
-            state.tickets.wakers.extend(waker);
-        }
-        state.wake_all();
-        if !shared.stores {
-            // What is in no record comes again.
-            state.release_early(shared, now(), true);
-        }
-        let mut idle = std::mem::take(&mut state.garbage);
-        state.subscriptions.remove_idle(&mut idle);
-        (idle, state.events.end(), state.remote.take())
-    };
-    if let Some(queue) = queue {
-        remote::close(&queue);
-    }
-    wake_threads(shared);
-    // Without a fiber for them they are dropped here: nothing is borrowed.
-    drop(handler::drop_apart((idle, callback)));
 }
 
 /// Runs the body of a fiber that serves a client. If it panics the client ends, and is told so: a fiber

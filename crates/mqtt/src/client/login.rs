@@ -1,11 +1,13 @@
 //! How the client introduces itself: what CONNECT says beside the client identifier.
 //!
 //! Every connection sends what is set when it begins, so credentials may be changed while the
-//! client is connected and count from the next connection on.
+//! client is connected and count from the next connection on. Those that are asked for are set when
+//! the program has answered, before each CONNECT.
 
 use std::time::Duration;
 
 use super::Client;
+use super::credentials::{Ask, Credentials};
 use super::options::{KEEP_ALIVE_DEFAULT, Will};
 use crate::packet::{self, ClientId, Connect, ConnectFields, EncodeError, Properties, Version};
 
@@ -17,6 +19,8 @@ pub(super) struct Login {
     pub(super) keep_alive: Duration,
     pub(super) user_name: Option<String>,
     pub(super) password: Option<Vec<u8>>,
+    /// Called for the two before each CONNECT, if they are asked for.
+    pub(super) ask: Option<Ask>,
     pub(super) will: Option<Will>,
 }
 
@@ -27,12 +31,19 @@ impl Default for Login {
             keep_alive: KEEP_ALIVE_DEFAULT,
             user_name: None,
             password: None,
+            ask: None,
             will: None,
         }
     }
 }
 
 impl Login {
+    /// Sets what is sent with the next CONNECT.
+    pub(super) fn set_credentials(&mut self, credentials: Credentials) {
+        self.user_name = Some(credentials.user_name);
+        self.password = credentials.password;
+    }
+
     /// Makes the packet; `clean_start` is for the case that nobody has said.
     pub(super) fn connect<'a>(
         &'a self,
@@ -68,15 +79,21 @@ impl Login {
 
 /// What is set here counts from the next CONNECT on. None of it yields.
 impl Client {
-    /// Sets the credentials for the broker; see [`super::ClientOptions::credentials`].
+    /// Sets the credentials for the broker; see [`super::ClientOptions::credentials`]. They are not
+    /// [asked for](super::ClientOptions::credentials_by) any more.
     pub fn set_credentials(
         &self,
         user_name: impl Into<String>,
         password: Option<impl Into<Vec<u8>>>,
     ) {
-        let login = &mut self.shared.state().login;
-        login.user_name = Some(user_name.into());
-        login.password = password.map(Into::into);
+        let credentials = Credentials::new(user_name, password);
+        let earlier = {
+            let login = &mut self.shared.state().login;
+            login.set_credentials(credentials);
+            login.ask.take()
+        };
+        // Code of the user is dropped where nothing is borrowed.
+        drop(earlier);
     }
 
     /// Sets the message for the case that the connection breaks, or none.

@@ -8,6 +8,7 @@ mod ack;
 mod admission;
 mod answers;
 mod asks;
+mod credentials;
 mod dialling;
 mod driver;
 mod durable;
@@ -61,6 +62,7 @@ pub use self::ack::{ACK_STALL_TIMEOUT, Ack, AckHandle};
 pub use self::answers::{
     ANSWER_FILTERS_MAX, OPEN_REQUESTS_MAX, REQUEST_TIMEOUT_DEFAULT, RequestError, RequestOptions,
 };
+pub use self::credentials::{Credentials, CredentialsError};
 pub use self::early::{EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EARLY_WINDOW};
 pub use self::error::{AlreadySent, EndCause, Error, PublishError, WaitCause, WaitError};
 pub use self::event::{EVENTS_MAX, Event};
@@ -291,7 +293,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Refused`] with the broker's reason, [`Error::Argument`] for settings that make no
-    /// packet, [`Error::AlreadyConnected`] on a second call for one connection and on a client that
+    /// packet, [`Error::Credentials`] without the credentials that were asked for, [`Error::AlreadyConnected`] on a second call for one connection and on a client that
     /// connects by itself, [`Error::Spawn`] without room for the driver's fiber, [`Error::Wait`] when
     /// the wait ended early or the connection did, and after a close.
     pub fn connect(&self) -> Result<bool, Error> {
@@ -325,8 +327,11 @@ impl Client {
     }
 
     fn start(&self) -> Result<(), Error> {
+        self.check_unused()?;
+        self.ask_for_credentials()?;
         let socket = {
             let mut state = self.shared.state();
+            // The program may have done something else meanwhile.
             if state.over || state.closing {
                 return Err(Error::Wait(WaitCause::Closed));
             }
@@ -336,6 +341,7 @@ impl Client {
                 return Err(Error::AlreadyConnected);
             }
             state.served = true;
+            state.events.push(Event::Attach);
             socket
         };
         let shared = Rc::clone(&self.shared);
@@ -343,8 +349,22 @@ impl Client {
             .name("mqtt-driver")
             .spawn(move || link::serve_one(&shared, socket));
         if let Err(error) = driver {
-            link::finish(&self.shared, Arc::new(EndCause::Closed));
+            leave::finish(&self.shared, Arc::new(EndCause::Closed));
             return Err(Error::Spawn(error));
+        }
+        Ok(())
+    }
+
+    /// Asks the program for the credentials of the next CONNECT, if it is to be asked.
+    fn ask_for_credentials(&self) -> Result<(), Error> {
+        let ask = self.shared.state().login.ask.clone();
+        let Some(ask) = ask else { return Ok(()) };
+        let credentials = ask.credentials(self.shared.options.connect_timeout);
+        let credentials = credentials.map_err(Error::Credentials)?;
+        let login = &mut self.shared.state().login;
+        // The program may have set others meanwhile.
+        if login.ask.is_some() {
+            login.set_credentials(credentials);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use safe_rt::{BackoffOptions, DialOptions, Endpoint};
 
+use super::credentials::{Ask, Credentials, CredentialsError};
 use super::login::Login;
 use super::outbox::{QUEUE_BYTES_DEFAULT, QUEUE_MESSAGES_DEFAULT, QueuePolicy};
 use super::store_failure::OnStoreFailure;
@@ -157,8 +158,39 @@ impl ClientOptions {
         user_name: impl Into<String>,
         password: Option<impl Into<Vec<u8>>>,
     ) -> Self {
-        self.login.user_name = Some(user_name.into());
-        self.login.password = password.map(Into::into);
+        let credentials = Credentials::new(user_name, password);
+        self.login.set_credentials(credentials);
+        self.login.ask = None;
+        self
+    }
+
+    /// Asks for the credentials before each attempt to connect, in place of fixed ones: for tokens
+    /// that expire and passwords that change.
+    ///
+    /// A client of [`super::Client::open`] calls the function before it dials, on a fiber of its own:
+    /// it may wait, for [`ClientOptions::connect_timeout`] at most, and is cancelled when the client is
+    /// closed or let go, or a pause begins. Where it fails the attempt has failed, with
+    /// [`EndCause::Credentials`](super::EndCause::Credentials); the endpoint keeps its turn, and the
+    /// error says whether the next attempt is made as after a lost link or as after a refusal. One of
+    /// [`super::Client::over`] calls it in [`super::Client::connect`] on the fiber of that call, which
+    /// returns [`Error::Credentials`](super::Error::Credentials) and still has its connection.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqtt::{ClientId, ClientOptions, Credentials};
+    /// let options = ClientOptions::new(ClientId::new("meter-17")?).credentials_by(|| {
+    ///     let token = std::fs::read("/run/meter/token")?;
+    ///     Ok(Credentials::new("meter", Some(token)))
+    /// });
+    /// # Ok::<(), mqtt::Error>(())
+    /// ```
+    #[must_use]
+    pub fn credentials_by(
+        mut self,
+        ask: impl Fn() -> Result<Credentials, CredentialsError> + 'static,
+    ) -> Self {
+        self.login.ask = Some(Ask::new(ask));
         self
     }
 

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use fiber::Instant;
+
 use super::error::EndCause;
 use super::handler;
 use super::inbox::Arrived;
@@ -30,6 +32,9 @@ pub(super) fn handle_packet(
         .session
         .handle(Input::Packet(packet), now, &mut state.log)
         .map_err(EndCause::Peer)?;
+    if let Effect::Completed { .. } | Effect::SubAcked { .. } | Effect::UnsubAcked { .. } = effect {
+        state.last_acked = Some(Instant::from_nanos(now.0));
+    }
     match (effect, packet) {
         (Effect::Completed { key, maybe_twice }, _) => {
             if state.durable.is_some() {

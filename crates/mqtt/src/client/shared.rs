@@ -17,6 +17,7 @@ use super::early::Early;
 use super::error::{EndCause, WaitCause};
 use super::event::{Event, Events};
 use super::idle::Idle;
+use super::leave::Remaining;
 use super::login::Login;
 use super::options::ClientOptions;
 use super::outbox::Outbox;
@@ -142,6 +143,10 @@ pub(super) struct State {
     pub(super) standby: Standby,
     /// When bytes last went in either direction.
     pub(super) last_activity: Option<Instant>,
+    /// When the kernel last took bytes.
+    pub(super) last_sent: Option<Instant>,
+    /// When the broker last acknowledged something.
+    pub(super) last_acked: Option<Instant>,
     /// CONNECT of this connection was accepted by the kernel.
     pub(super) introduced: bool,
     /// Why there is no connection, and none will come unless one is given.
@@ -153,6 +158,8 @@ pub(super) struct State {
     pub(super) closing: bool,
     /// `close` has waited long enough: the connection is to be left.
     pub(super) leaving: bool,
+    /// What is left undone at the end of the client.
+    pub(super) remaining: Remaining,
     /// The client is over: everything is settled, and no connection will follow.
     pub(super) over: bool,
 
@@ -221,12 +228,15 @@ impl Shared {
                 idle: Idle::new(options.idle_timeout),
                 standby: Standby::default(),
                 last_activity: None,
+                last_sent: None,
+                last_acked: None,
                 introduced: false,
                 end: None,
                 last_end: None,
                 ends: 0,
                 closing: false,
                 leaving: false,
+                remaining: Remaining::default(),
                 over: false,
                 onlookers: Waiters::default(),
                 sent_waiters: VecDeque::new(),
@@ -433,7 +443,7 @@ impl State {
     /// Bytes that never left: of packets, and of messages that wait.
     pub(super) fn unsent_bytes(&self) -> usize {
         let packets = self.log.tail().since(self.flushed.max(self.log.head()));
-        packets + self.outbox.content_bytes()
+        packets + self.outbox.content_bytes() + self.unsent_stored_bytes()
     }
 
     /// Wakes each `close` that waits for the last acknowledgement.

@@ -224,6 +224,7 @@ impl Queued {
         Self {
             expires,
             maybe_twice: stored.qos == QoS::AtLeastOnce,
+            bytes: stored.bytes,
             ..Self::lasting(stored.maybe_sent)
         }
     }

@@ -3,6 +3,8 @@
 //! Every command is checked in the same order: arguments, then the phase, then room. A command that
 //! is refused has changed nothing.
 
+use std::time::Duration;
+
 use super::connection::Connection;
 use super::error::{ArgumentError, NoRoom, Rejected};
 use super::in_flight::{Exchange, RELEASE_LEN};
@@ -209,6 +211,13 @@ impl Session {
             self.connection.push_pingreq(now, log);
         }
         Ok(())
+    }
+
+    /// Returns how long an answer to PINGREQ may take on this connection, unless the transport still
+    /// takes bytes.
+    #[must_use]
+    pub const fn ping_timeout(&self) -> Duration {
+        self.connection.keep_alive.timeout()
     }
 
     /// Leaves: everything in the log is still sent, then DISCONNECT, then nothing (MQTT3-3.14.4-2),

@@ -158,6 +158,11 @@ impl KeepAlive {
             .min_by_key(|(deadline, _)| *deadline)
     }
 
+    /// Returns how long an answer to PINGREQ may take.
+    pub(super) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Returns when bytes last went in either direction.
     pub(super) fn last_activity(&self) -> Time {
         self.last_sent.max(self.last_received)

@@ -16,6 +16,7 @@ variants!(EndCause {
     Idle,
     Paused,
     Dial,
+    Credentials,
     Argument,
     Refused,
     ClosedByPeer,
@@ -28,7 +29,15 @@ variants!(EndCause {
 });
 
 /// What no broker can cause.
-const OWN: [&str; 6] = ["Closed", "Idle", "Paused", "Dial", "Argument", "Panicked"];
+const OWN: [&str; 7] = [
+    "Closed",
+    "Idle",
+    "Paused",
+    "Dial",
+    "Credentials",
+    "Argument",
+    "Panicked",
+];
 
 const CONNECT_LEN: usize = 16;
 const SUBSCRIBE_LEN: usize = 8;
@@ -179,6 +188,10 @@ fn the_texts_of_other_ends_name_them_too() {
         (
             EndCause::Dial(unreachable),
             "no connection: connecting to broker:1883: connection refused",
+        ),
+        (
+            EndCause::Credentials(crate::CredentialsError::denied("no account")),
+            "no credentials: no account",
         ),
         (
             EndCause::Argument(ArgumentError::TooManyFilters { found: 2_000 }),
