@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn the_options_of_a_tcp_socket_can_be_read_back() {
         let ran = fiber::run(|| -> io::Result<()> {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+            let listener = fiber::net::TcpListener::bind(([127, 0, 0, 1], 0).into())?;
             let socket = Socket::from(TcpStream::connect(listener.local_addr()?)?);
             assert_eq!(socket.user_timeout()?, Some(Duration::ZERO));
             socket.set_user_timeout(Duration::from_millis(10_500))?;
