@@ -42,6 +42,7 @@ mod leaving;
 mod link;
 mod liveness;
 mod masters;
+mod outcomes;
 mod oversized;
 mod pacing;
 mod pausing;

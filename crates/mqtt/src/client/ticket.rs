@@ -57,7 +57,10 @@ pub enum Outcome {
     /// The client ended before it was acknowledged; it is still in the store, and the next client
     /// with that store goes on with it.
     Kept,
-    /// The broker refused it, with this reason code.
+    /// The broker refused it, with this reason code. In 3.1.1 nothing comes to that: PUBACK, PUBREC
+    /// and PUBCOMP say nothing but yes, and a refused subscription
+    /// ([`Error::SubscribeRefused`](super::Error::SubscribeRefused)) has no ticket. A store may have it
+    /// of a client that spoke a later version.
     Refused(u8),
     /// It was too old to be sent ([`Publish::expires_after`](super::Publish::expires_after),
     /// [`ClientOptions::queue_age_max`](super::ClientOptions::queue_age_max)).
@@ -69,6 +72,19 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Each outcome there is, once for each value that it may have where those are few: for tables.
+    pub const ALL: [Self; 9] = [
+        Self::Acked { maybe_twice: false },
+        Self::Acked { maybe_twice: true },
+        Self::Sent,
+        Self::SessionLost,
+        Self::Withdrawn,
+        Self::Kept,
+        Self::Refused(0x80),
+        Self::Expired,
+        Self::DroppedByPolicy,
+    ];
+
     /// Whether it is not for want of a connection that it is so.
     const fn is_final(self) -> bool {
         match self {
@@ -324,5 +340,31 @@ impl Drop for Ticket {
                 .tickets
                 .drop_handle(self.slot, self.generation);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its place in the list; a new one does not compile without.
+    const fn place(outcome: Outcome) -> usize {
+        match outcome {
+            Outcome::Acked { maybe_twice: false } => 0,
+            Outcome::Acked { maybe_twice: true } => 1,
+            Outcome::Sent => 2,
+            Outcome::SessionLost => 3,
+            Outcome::Withdrawn => 4,
+            Outcome::Kept => 5,
+            Outcome::Refused(_) => 6,
+            Outcome::Expired => 7,
+            Outcome::DroppedByPolicy => 8,
+        }
+    }
+
+    #[test]
+    fn the_list_of_outcomes_is_complete() {
+        let places = Outcome::ALL.map(place);
+        assert_eq!(Vec::from(places), Vec::from_iter(0..Outcome::ALL.len()));
     }
 }
