@@ -1,7 +1,7 @@
 //! A client with a store: what it holds back until the disk is sure, and what the next client goes on
 //! with.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -123,6 +123,60 @@ fn a_received_message_at_qos_2_is_answered_when_that_is_recorded() {
             assert_eq!(came.get(), 1);
         },
     );
+}
+
+#[test]
+fn what_waits_for_a_handler_when_a_close_ends_its_subscribe_comes_to_the_next_client() {
+    fn subscribe(client: &Client, came: &Rc<RefCell<Vec<u8>>>) {
+        let (client, came) = (client.clone(), Rc::clone(came));
+        let handler = move |_: &Client, message: &mqtt::Message| {
+            came.borrow_mut().push(message.data[0]);
+            sleep(10 * SECOND).unwrap();
+            Ok(())
+        };
+        let subscribe = move || client.subscribe("m", QoS::ExactlyOnce, handler).is_ok();
+        fiber::spawn(subscribe).unwrap();
+    }
+    // An earlier client has subscribed, so messages come before this one's SUBSCRIBE is answered.
+    let store = SlowDisk::new(SECOND);
+    let came = Rc::new(RefCell::new(Vec::new()));
+    let first = Rc::clone(&came);
+    play_open(
+        options().store(store.clone()),
+        |links| {
+            let mut broker = links.accept(true);
+            broker.receive(|packet| assert!(matches!(packet, PacketRef::Subscribe(_))));
+            broker.send(&qos_2(b"1", 7, false));
+            broker.send(&qos_2(b"2", 8, false));
+            expect_disconnect(&mut broker);
+        },
+        move |client| {
+            subscribe(client, &first);
+            sleep(5 * SECOND).unwrap();
+            client.close(Duration::ZERO).unwrap();
+            sleep(20 * SECOND).unwrap();
+        },
+    );
+    assert_eq!(*came.borrow(), *b"1");
+    let second = Rc::clone(&came);
+    play_open(
+        options().store(store),
+        |links| {
+            let mut broker = links.accept(true);
+            broker.send(&qos_2(b"1", 7, true));
+            broker.send(&qos_2(b"2", 8, true));
+            answer_subscribe(&mut broker, &[]);
+            broker.expect(&pubrec(7));
+            broker.expect(&pubrec(8));
+            expect_disconnect(&mut broker);
+        },
+        move |client| {
+            subscribe(client, &second);
+            sleep(60 * SECOND).unwrap();
+            client.close(Duration::ZERO).unwrap();
+        },
+    );
+    assert_eq!(*came.borrow(), *b"12");
 }
 
 fn in_vain(store: &SlowDisk, body: impl FnOnce(&Client) + 'static) {

@@ -317,9 +317,11 @@ pub(super) fn start(shared: &Rc<Shared>, id: SubscriptionId) -> bool {
         .is_ok()
 }
 
-/// Acknowledges a message that has no taker left.
+/// Acknowledges a message that has no taker left; not once the client is over or is being closed: for
+/// the next client it comes again, and what took it here may have gone for no other reason.
 pub(super) fn acknowledge_last(shared: &Rc<Shared>, ack: AckToken) {
-    if shared.state().finish_received(ack) {
+    let mut state = shared.state();
+    if !state.over && !state.closing && state.finish_received(ack) {
         shared.wake.set();
     }
 }
