@@ -187,6 +187,44 @@ fn a_message_that_can_never_be_read_is_given_up_while_others_can() {
 }
 
 #[test]
+fn a_qos_1_message_is_sent_again_before_later_ones_though_its_identifier_is_lost() {
+    let store = SlowDisk::new(SECOND);
+    // As a power cut leaves it, where of two records the disk has the second alone.
+    let publish = |payload| {
+        store.append(&Record::Publish(MessageRecord {
+            key: None,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            published: 0,
+            expires: 0,
+            topic: "m",
+            payload,
+        }))
+    };
+    publish(b"1").unwrap();
+    let (message, packet_id) = (publish(b"2").unwrap(), id(2));
+    let assigned = Record::Assigned { message, packet_id };
+    store.append(&assigned).unwrap();
+    play_open(
+        options().store(store.clone()),
+        |links| {
+            let mut broker = links.accept(true);
+            broker.expect(&qos_1(b"1", 1, true));
+            broker.expect(&qos_1(b"2", 2, true));
+            broker.send(&puback(1));
+            broker.send(&puback(2));
+            expect_disconnect(&mut broker);
+        },
+        |client| {
+            for (_, mut ticket) in client.stored() {
+                let twice = Outcome::Acked { maybe_twice: true };
+                assert_eq!(ticket.outcome().unwrap(), twice);
+            }
+        },
+    );
+}
+
+#[test]
 fn the_only_message_is_given_up_when_it_could_not_be_read_for_an_hour() {
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
         let store = SlowDisk::new(SECOND);

@@ -13,7 +13,7 @@ use super::line::Queued;
 use super::shared::{Shared, State};
 use crate::packet::{PacketId, QoS};
 use crate::session::{NoRoom, Outgoing, Rejected, TicketKey};
-use crate::store::{DoneCause, Report, StorePos, Stored};
+use crate::store::{DoneCause, Record, Report, StorePos, Stored};
 
 /// A message that was in flight in an earlier process and is not in the log yet.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,13 @@ pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
     let Some(store) = store_of(shared) else {
         return Ok(());
     };
-    let recovered = store.recovered();
+    let mut recovered = store.recovered();
+    for (message, packet_id) in recovered.find_overtaken() {
+        let assigned = Record::Assigned { message, packet_id };
+        if let Some(durable) = &shared.state().durable {
+            durable.append(&assigned);
+        }
+    }
     for packet_id in recovered.received {
         shared.state().session.restore_received(packet_id);
     }

@@ -1,5 +1,7 @@
 //! What a store knows of a session: what a client that starts with it goes on with.
 
+use std::collections::BTreeSet;
+
 use super::index::Index;
 use super::pos::StorePos;
 use super::record::{DoneCause, Key, MessageRecord, Record};
@@ -77,6 +79,38 @@ impl Recovered {
         released.sort_unstable_by_key(|(recorded, _)| *recorded);
         recovered.released = released.into_iter().map(|(_, stored)| stored).collect();
         recovered
+    }
+
+    /// Puts QoS 1 messages in flight, under free identifiers, that come before one that is. They were
+    /// sent before it, and the disk has lost the record of that, for nobody waits until it is sure of it:
+    /// sent behind it they would be late. Returns them, with these identifiers.
+    pub(crate) fn find_overtaken(&mut self) -> Vec<(StorePos, PacketId)> {
+        let mut overtaken = Vec::new();
+        let is_of_qos_1 = |stored: &&Stored| stored.qos == QoS::AtLeastOnce;
+        let Some(last) = self.in_flight.iter().rfind(is_of_qos_1).map(|it| it.pos) else {
+            return overtaken;
+        };
+        let is_overtaken = |stored: &Stored| is_of_qos_1(&stored) && stored.pos < last;
+        if !self.queued.iter().any(is_overtaken) {
+            return overtaken;
+        }
+        let known = self.in_flight.iter().chain(&self.released);
+        let used: BTreeSet<_> = known.filter_map(|stored| stored.packet_id).collect();
+        let mut free = (1..=u16::MAX)
+            .filter_map(PacketId::new)
+            .filter(|packet_id| !used.contains(packet_id));
+        for mut stored in std::mem::take(&mut self.queued) {
+            let packet_id = is_overtaken(&stored).then(|| free.next()).flatten();
+            stored.packet_id = packet_id;
+            if let Some(packet_id) = packet_id {
+                overtaken.push((stored.pos, packet_id));
+                self.in_flight.push(stored);
+            } else {
+                self.queued.push(stored);
+            }
+        }
+        self.in_flight.sort_unstable_by_key(|stored| stored.pos);
+        overtaken
     }
 }
 

@@ -248,6 +248,36 @@ fn an_identifier_is_that_of_the_message_that_got_it_last() {
 }
 
 #[test]
+fn a_message_of_qos_1_before_one_in_flight_is_in_flight_though_that_is_lost() {
+    let assigned = |at, message, number| {
+        let (message, packet_id) = (StorePos(message), id(number));
+        (at, Record::Assigned { message, packet_id })
+    };
+    let twice = MessageRecord {
+        qos: QoS::ExactlyOnce,
+        ..message("t", b"twice")
+    };
+    // Of 2 and 5 the record of the identifier is lost.
+    let records = [
+        (1, Record::Publish(message("t", b"one"))),
+        (2, Record::Publish(message("t", b"two"))),
+        (3, Record::Publish(twice)),
+        (4, Record::Publish(message("t", b"four"))),
+        (5, Record::Publish(message("t", b"five"))),
+        assigned(6, 1, 7),
+        assigned(9, 4, 1),
+    ];
+    let machine = machine_with(segment(1, &records));
+    let mut state = open(&machine, &options(Level::Synced)).recovered();
+    assert_eq!(state.find_overtaken(), [(StorePos(2), id(2))]);
+    let in_flight = state.in_flight.iter().map(|it| (it.pos.0, it.packet_id));
+    let expected = [(1, Some(id(7))), (2, Some(id(2))), (4, Some(id(1)))];
+    assert_eq!(Vec::from_iter(in_flight), expected);
+    let queued = state.queued.iter().map(|it| (it.pos.0, it.packet_id));
+    assert_eq!(Vec::from_iter(queued), [(3, None), (5, None)]);
+}
+
+#[test]
 fn an_identity_that_was_written_again_is_not_the_last_one() {
     let packet_id = id(1);
     let message = StorePos(1);
