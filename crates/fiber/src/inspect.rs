@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use crate::core::{self, Core};
 use crate::park::WaitReason;
+#[cfg(feature = "sim")]
+use crate::scheduler::Fiber;
 use crate::scheduler::{Fibers, State};
 
 /// Fibers that a text names one by one.
@@ -202,6 +204,19 @@ impl Core {
         FiberList {
             more: fibers.live - listed.len(),
             fibers: listed,
+        }
+    }
+
+    /// All fibers that have not ended and are so.
+    #[cfg(feature = "sim")]
+    pub(crate) fn fiber_list_where(&self, is_so: impl Fn(&Fiber) -> bool) -> FiberList {
+        let fibers = self.fibers.borrow();
+        let now = self.clock.now();
+        let listed = (0..fibers.slots())
+            .filter(|&index| fibers[index].state != State::Free && is_so(&fibers[index]));
+        FiberList {
+            fibers: listed.map(|index| info(&fibers, index, now)).collect(),
+            more: 0,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::coroutine::PanicPayload;
@@ -11,8 +12,8 @@ use crate::world::offload::thread_name;
 /// Runs a scenario under the seeds from 0 to below `seeds`; one of them twice, to see that it is
 /// the same run.
 ///
-/// `SIM_SEEDS=n` in the environment changes the number, `SEED=x` runs that seed alone. The
-/// scenario sets the builder up, runs it, and asserts what must hold.
+/// `SIM_SEEDS=n` in the environment changes the number, `SIM_SEEDS=a..b` runs those from `a` to below
+/// `b`, `SEED=x` runs that seed alone. The scenario sets the builder up, runs it, and asserts what must hold.
 ///
 /// # Panics
 ///
@@ -35,25 +36,32 @@ use crate::world::offload::thread_name;
 /// ```
 #[track_caller]
 pub fn check<T>(seeds: u64, scenario: impl Fn(SimBuilder) -> Result<Run<T>, Failure>) {
-    if let Err(text) = verdict(
-        asked("SEED"),
-        asked("SIM_SEEDS").unwrap_or(seeds),
-        &scenario,
-    ) {
+    if let Err(text) = verdict(chosen(seeds), &scenario) {
         panic!("{text}");
+    }
+}
+
+/// The seeds that [`check`] runs, as the environment has it.
+fn chosen(seeds: u64) -> Range<u64> {
+    if let Ok(seed) = env::var("SEED") {
+        let seed = number("SEED", &seed);
+        return seed..seed + 1;
+    }
+    match env::var("SIM_SEEDS") {
+        Ok(text) => match text.split_once("..") {
+            Some((from, to)) => number("SIM_SEEDS", from)..number("SIM_SEEDS", to),
+            None => 0..number("SIM_SEEDS", &text),
+        },
+        Err(_) => 0..seeds,
     }
 }
 
 /// What [`check`] finds, as text.
 pub(crate) fn verdict<T>(
-    seed: Option<u64>,
-    seeds: u64,
+    seeds: Range<u64>,
     scenario: &impl Fn(SimBuilder) -> Result<Run<T>, Failure>,
 ) -> Result<(), String> {
-    let (first, seeds) = match seed {
-        Some(seed) => (seed, seed..=seed),
-        None => (0, 0..=seeds.saturating_sub(1)),
-    };
+    let first = seeds.start;
     let mut trace = None;
     for seed in std::iter::once(first).chain(seeds) {
         let ran = catch_unwind(AssertUnwindSafe(|| scenario(SimBuilder::new(seed))));
@@ -98,10 +106,9 @@ fn report(seed: u64, what: &str) -> String {
     text
 }
 
-fn asked(variable: &str) -> Option<u64> {
-    let text = env::var(variable).ok()?;
+fn number(variable: &str, text: &str) -> u64 {
     match text.parse() {
-        Ok(number) => Some(number),
+        Ok(number) => number,
         Err(_) => panic!("expected a number in {variable}, found {text:?}"),
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use crate::core::{self, Core, NO_FIBER};
 use crate::coroutine;
 use crate::error::SpawnError;
+use crate::inspect::FiberList;
 use crate::join::JoinHandle;
 use crate::sim::state::{Halt, State};
 use crate::spawn::spawn_on;
@@ -216,6 +217,17 @@ impl Host {
         if is_own {
             // Abandoned: nobody resumes it.
             coroutine::suspend();
+        }
+    }
+
+    /// The fibers of the machine that have not ended, as [`crate::fibers`] lists those of all. Does not
+    /// yield.
+    #[must_use]
+    pub fn fibers(&self) -> FiberList {
+        let number = self.number;
+        match core::current() {
+            Some(core) => core.fiber_list_where(|fiber| fiber.host == number),
+            None => FiberList::default(),
         }
     }
 

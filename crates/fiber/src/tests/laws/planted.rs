@@ -10,8 +10,8 @@ const SEEDS: u64 = 40;
 /// The first seed that shows a planted fault, by what it says, and how many of the seeds do.
 fn found(planted: Planted, law: Law) -> (String, usize) {
     let scenario = move |sim: SimBuilder| under(sim.plant(planted), law);
-    let text = sim::verdict(None, SEEDS, &scenario).expect_err("a planted fault is found");
-    let shows = |seed| sim::verdict(Some(seed), 1, &scenario).is_err();
+    let text = sim::verdict(0..SEEDS, &scenario).expect_err("a planted fault is found");
+    let shows = |seed| sim::verdict(seed..seed + 1, &scenario).is_err();
     let all = (0..SEEDS).filter(|&seed| shows(seed)).count();
     (text, all)
 }

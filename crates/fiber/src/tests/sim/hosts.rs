@@ -71,6 +71,29 @@ fn the_fibers_of_a_killed_machine_never_run_again_and_drop_nothing() {
 }
 
 #[test]
+fn a_machine_lists_its_own_fibers_and_none_that_ended() {
+    run(3, |world| {
+        let (meter, cloud) = (world.host("meter"), world.host("cloud"));
+        let count = || (meter.fibers().len(), cloud.fibers().len());
+        drop(cloud.start(|| sleep(SECOND * 60)).unwrap());
+        let two = || {
+            go(|| drop(sleep(SECOND * 2)));
+            sleep(SECOND)
+        };
+        drop(meter.start(two).unwrap());
+        assert_eq!(count(), (1, 1));
+        sleep(SECOND / 2).unwrap();
+        assert_eq!(count(), (2, 1));
+        sleep(SECOND).unwrap();
+        assert_eq!(count(), (1, 1));
+        sleep(SECOND).unwrap();
+        assert_eq!(count(), (0, 1));
+        cloud.kill();
+        assert_eq!(count(), (0, 0));
+    });
+}
+
+#[test]
 fn a_machine_can_take_its_own_power_and_be_started_again() {
     run(4, |world| {
         let (meter, step) = (world.host("meter"), Rc::new(Cell::new(0)));

@@ -144,21 +144,21 @@ fn check_names_the_failing_seed_and_how_to_see_it_again() {
         let seed = sim.seed();
         sim.run(move |_| assert_ne!(seed, 3, "three is too much"))
     };
-    assert_eq!(sim::verdict(None, 3, &scenario), Ok(()));
-    let text = sim::verdict(None, 10, &scenario).unwrap_err();
+    assert_eq!(sim::verdict(0..3, &scenario), Ok(()));
+    let text = sim::verdict(0..10, &scenario).unwrap_err();
     assert!(text.starts_with("seed 3: "), "{text}");
     assert!(text.contains("three is too much"), "{text}");
     let test = "check_names_the_failing_seed_and_how_to_see_it_again";
     assert!(text.contains("again: SEED=3 cargo test"), "{text}");
     assert!(text.ends_with(test), "{text}");
-    assert_eq!(sim::verdict(Some(4), 10, &scenario), Ok(()));
-    assert!(sim::verdict(Some(3), 1, &scenario).is_err());
+    assert_eq!(sim::verdict(4..5, &scenario), Ok(()));
+    assert!(sim::verdict(3..4, &scenario).is_err());
 }
 
 #[test]
 fn check_finds_what_is_not_drawn_from_the_seed() {
     let outside = std::cell::Cell::new(0);
-    let text = sim::verdict(None, 5, &|sim: SimBuilder| {
+    let text = sim::verdict(0..5, &|sim: SimBuilder| {
         let n = outside.replace(outside.get() + 1);
         sim.run(move |_| sleep(Duration::from_millis(n)).unwrap())
     })
