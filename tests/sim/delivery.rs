@@ -6,8 +6,9 @@ use fiber::sim::{self, Failure, Run, SimBuilder, World};
 use fiber::sleep;
 use mqtt::QoS;
 
-use crate::coverage::{Counts, Total};
-use crate::faults::{FAULTS, Trouble, draw};
+use crate::coverage::{Counts, Expected};
+use crate::faults::{AFTERMATH, FAULTS, Trouble, draw};
+use crate::many;
 use crate::scene::{MESSAGES, Taken, Transport, qos_of, start_device, start_reader};
 use crate::server::Server;
 
@@ -33,6 +34,10 @@ fn deliver(world: &World, transport: &Transport) -> Vec<u8> {
         forgets: false,
     };
     trouble.make(Vec::new);
+    sleep(AFTERMATH).expect("no scope is over");
+    for client in ["device", "reader"] {
+        transport.wait_up(&world.host(client));
+    }
     let taken = device.join().expect("no panic");
     let doubtful = |taken: &Taken| taken.maybe_twice && qos_of(taken.number) == QoS::ExactlyOnce;
     assert!(!known || !taken.iter().any(doubtful), "{taken:?}");
@@ -45,6 +50,8 @@ fn deliver(world: &World, transport: &Transport) -> Vec<u8> {
         sleep(Duration::from_secs(1)).expect("no scope is over");
     }
     sleep(Duration::from_secs(60)).expect("no scope is over");
+    let left = world.host("device").fibers();
+    assert!(left.is_empty(), "left of a client that was let go: {left}");
     let seen = seen.take();
     for number in 0..MESSAGES {
         let came = times(&seen, number);
@@ -80,9 +87,12 @@ pub(crate) fn delivered(
 }
 
 /// As [`delivered`], with what was seen on the way.
-fn counted(sim: SimBuilder) -> Result<Run<Counts>, Failure> {
+pub(crate) fn counted(
+    sim: SimBuilder,
+    transport: impl FnOnce() -> Transport + 'static,
+) -> Result<Run<Counts>, Failure> {
     sim.run(move |world| {
-        let transport = Transport::plain();
+        let transport = transport();
         deliver(world, &transport);
         transport.coverage.take()
     })
@@ -90,12 +100,6 @@ fn counted(sim: SimBuilder) -> Result<Run<Counts>, Failure> {
 
 #[test]
 fn what_was_taken_arrives_through_cuts_resets_and_black_holes() {
-    let total = Total::default();
-    sim::check(200, |sim| {
-        let run = counted(sim)?;
-        total.add(&run.value);
-        Ok(run)
-    });
     let ends = [
         "connected with a session",
         "connected without a session",
@@ -106,7 +110,12 @@ fn what_was_taken_arrives_through_cuts_resets_and_black_holes() {
         "failed: Dial",
         "failed: Refused",
     ];
-    total.report("a client", &[&FAULTS[..], &ends[..]].concat());
+    let expected = Expected {
+        seen: [&FAULTS[..], &ends[..]].concat(),
+        ..Expected::default()
+    };
+    let test = "delivery::what_was_taken_arrives_through_cuts_resets_and_black_holes";
+    many::check(test, 200, &expected, |sim| counted(sim, Transport::plain));
 }
 
 #[test]

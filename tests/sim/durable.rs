@@ -5,16 +5,18 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::sim::{self, Failure, Host, Run, SimBuilder, World};
+use fiber::sim::{Failure, Host, Run, SimBuilder, World};
 use fiber::{sleep, spawn};
 use mqtt::store::Level;
 use mqtt::{Outcome, Planted, Publish, QoS, Wait};
 
-use crate::coverage::{Counts, Total};
-use crate::faults::{FAULTS, Trouble, draw, draw_up_to};
+use crate::coverage::{Counts, Expected};
+use crate::faults::{AFTERMATH, FAULTS, Trouble, draw, draw_up_to, kinds};
+use crate::many;
 use crate::scene::{Transport, start_reader};
 use crate::server::Server;
 use crate::survivor::{COMMAND_TOPIC, COMMANDS, Device, Found, Ledger, READINGS, qos_of};
+use crate::tap::STAGES;
 
 /// Sends the device commands once it has subscribed, from the machine `console`, whose ways are good.
 fn start_console(world: &World, device: &Device) {
@@ -132,9 +134,13 @@ pub(crate) fn survive(
     }
     troubled.join().expect("no panic");
     heal_disk(&host);
+    sleep(AFTERMATH).expect("no scope is over");
     let program = device.clone();
     let mut last = host.start(move || program.live(true)).expect("a fiber");
     last.join().expect("no panic");
+    let left = host.fibers();
+    assert!(left.is_empty(), "left of a client that was closed: {left}");
+    device.transport.wait_up(&world.host("reader"));
     // What the broker has is on its way to the reader.
     for _ in 0..600 {
         let came: BTreeSet<u8> = seen.borrow().iter().copied().collect();
@@ -212,26 +218,27 @@ const SEEN: [&str; 12] = [
     "outcome: acknowledged, maybe twice true",
 ];
 
-fn check_all(test: &str, scenario: impl Fn(SimBuilder) -> Result<Run<(Found, Counts)>, Failure>) {
-    let total = Total::default();
-    sim::check(60, |sim| {
-        let run = scenario(sim)?;
-        total.add(&run.value.1);
-        Ok(run)
+fn check_all(test: &str, level: Level, crash: impl Fn(&Host) + Copy + 'static) {
+    let expected = Expected {
+        seen: [&FAULTS[..], &SEEN[..]].concat(),
+        faults: kinds().chain(["Crash".to_owned()]).collect(),
+        stages: &STAGES,
+    };
+    many::check(test, 60, &expected, |sim| {
+        sim.run(move |world| survived(world, level, crash, Matter::default()).1)
     });
-    total.report(test, &[&FAULTS[..], &SEEN[..]].concat());
 }
 
 #[test]
 fn what_was_synced_is_delivered_through_power_cuts() {
-    let cut = scenario(Level::Synced, |host| host.power_cut(), Matter::default());
-    check_all("a device whose power is cut", cut);
+    let test = "durable::what_was_synced_is_delivered_through_power_cuts";
+    check_all(test, Level::Synced, |host| host.power_cut());
 }
 
 #[test]
 fn what_was_written_is_delivered_when_the_program_is_killed() {
-    let kill = scenario(Level::Flushed, |host| host.kill(), Matter::default());
-    check_all("a device that is killed", kill);
+    let test = "durable::what_was_written_is_delivered_when_the_program_is_killed";
+    check_all(test, Level::Flushed, |host| host.kill());
 }
 
 #[test]

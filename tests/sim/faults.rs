@@ -5,6 +5,7 @@ use std::time::Duration;
 use fiber::sim::{Host, World};
 use fiber::sleep;
 use mqtt::{ConnectReason, Faults};
+use safe_rt::DIAL_TIMEOUT_DEFAULT;
 
 use crate::coverage::Coverage;
 use crate::scene::Transport;
@@ -20,6 +21,10 @@ pub(crate) fn draw(bound: u32) -> u32 {
 pub(crate) fn draw_up_to(most: Duration) -> Duration {
     most * draw(1_001) / 1_000
 }
+
+/// After the last fault its consequences last so long at most: an intruder's dial and its stay, or the
+/// restart of the broker.
+pub(crate) const AFTERMATH: Duration = DIAL_TIMEOUT_DEFAULT.saturating_add(Duration::from_secs(3));
 
 const CLIENTS: [&str; 2] = ["device", "reader"];
 
@@ -66,6 +71,11 @@ const KINDS: [Kind; 15] = [
     Kind::ClockAhead,
     Kind::ClockBehind,
 ];
+
+/// The names of the faults that happen once.
+pub(crate) fn kinds() -> impl Iterator<Item = String> {
+    KINDS.iter().map(|kind| format!("{kind:?}"))
+}
 
 /// Every fault that a test expects to have happened.
 pub(crate) const FAULTS: [&str; 15] = [

@@ -1,14 +1,16 @@
 //! A device with a store whose broker loses all its sessions now and then: nothing is lost that way,
 //! though at QoS 2 it may come twice then.
 
-use fiber::sim::{self, Failure, Run, SimBuilder};
+use fiber::sim::{Failure, Run, SimBuilder};
 use mqtt::QoS;
 use mqtt::store::Level;
 
-use crate::coverage::{Counts, Total};
+use crate::coverage::{Counts, Expected};
 use crate::durable::{Matter, Survived, survive};
-use crate::faults::FAULTS;
+use crate::faults::{FAULTS, kinds};
+use crate::many;
 use crate::survivor::{READINGS, qos_of};
+use crate::tap::STAGES;
 
 /// What came to the broker counts: it loses what is on its way to the reader.
 fn forgotten(sim: SimBuilder) -> Result<Run<Counts>, Failure> {
@@ -40,19 +42,20 @@ fn forgotten(sim: SimBuilder) -> Result<Run<Counts>, Failure> {
 
 #[test]
 fn nothing_is_lost_with_the_sessions_of_a_broker() {
-    let total = Total::default();
-    sim::check(60, |sim| {
-        let run = forgotten(sim)?;
-        total.add(&run.value);
-        Ok(run)
-    });
-    let expected = [
+    let seen = [
         "fault: Loss",
         "Loss at: PUBACK awaited",
         "Loss at: PUBREC awaited",
         "Loss at: not connected",
         "connected without a session",
     ];
-    let expected = [&expected[..], &FAULTS[..]].concat();
-    total.report("a device whose broker loses its sessions", &expected);
+    let expected = Expected {
+        seen: [&seen[..], &FAULTS[..]].concat(),
+        faults: kinds()
+            .chain(["Crash", "Loss"].map(str::to_owned))
+            .collect(),
+        stages: STAGES.split_last().expect("stages").1,
+    };
+    let test = "forgetful::nothing_is_lost_with_the_sessions_of_a_broker";
+    many::check(test, 60, &expected, forgotten);
 }

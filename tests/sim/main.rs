@@ -10,6 +10,7 @@ mod delivery;
 mod durable;
 mod faults;
 mod forgetful;
+mod many;
 mod planted;
 mod scene;
 mod server;

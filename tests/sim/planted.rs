@@ -34,8 +34,8 @@ const PLANTED: [(Planted, u64); 7] = [
     (Planted::ReleaseBeforeRecord, 40),
     (Planted::AckBeforeRecord, 200),
     (Planted::CompleteBeforeRecord, 40),
-    (Planted::ResendWithoutDup, 200),
-    (Planted::ForgottenPubrel, 200),
+    (Planted::ResendWithoutDup, 600),
+    (Planted::ForgottenPubrel, 600),
     (Planted::IdentifierReusedEarly, 40),
 ];
 

@@ -1,20 +1,34 @@
 //! A device, a broker and a reader, each on a machine of its own.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::sim::World;
+use fiber::sim::{Host, World};
 use fiber::{JoinHandle, sleep, timeout};
 use mqtt::{
-    Client, ClientId, ClientOptions, Error, Event, Outcome, Publish, PublishError, QoS, Ticket,
-    Wait,
+    CONNECT_TIMEOUT_DEFAULT, Client, ClientId, ClientOptions, Error, Event, Outcome, Publish,
+    PublishError, QoS, Ticket, Wait,
 };
-use safe_rt::{DialOptions, Endpoint, ServerTls, Socket};
+use safe_rt::{
+    BACKOFF_CAP_DEFAULT, DIAL_TIMEOUT_DEFAULT, DialOptions, Endpoint, ServerTls, Socket,
+};
 
 use crate::coverage::Coverage;
 use crate::faults::{draw, draw_up_to};
 
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// By then a client has found out that its connection is dead: it asks after [`KEEP_ALIVE`], waits at
+/// least 5 s for an answer, and four times that while the transport takes bytes.
+const FOUND_OUT_AFTER: Duration = Duration::from_secs(10 + 4 * 5);
+/// What one attempt to connect takes at most.
+const ATTEMPT: Duration = DIAL_TIMEOUT_DEFAULT.saturating_add(CONNECT_TIMEOUT_DEFAULT);
+/// How long after the last fault a client is connected again at the latest: it finds out, or its last
+/// attempt fails, it pauses, and then an attempt succeeds.
+pub(crate) const LINK_UP: Duration = ATTEMPT
+    .saturating_add(BACKOFF_CAP_DEFAULT)
+    .saturating_add(ATTEMPT);
 /// Far more than anything takes once nothing goes wrong any more.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3600);
 /// Messages that a device publishes.
@@ -31,6 +45,8 @@ pub(crate) struct Transport {
     pub(crate) connections: Rc<Cell<usize>>,
     /// What happened to them.
     pub(crate) coverage: Coverage,
+    /// The clients that are connected, as they say.
+    pub(crate) up: Rc<RefCell<BTreeSet<String>>>,
 }
 
 impl Transport {
@@ -41,18 +57,32 @@ impl Transport {
             server: None,
             connections: Rc::default(),
             coverage: Coverage::default(),
+            up: Rc::default(),
         }
+    }
+
+    /// Waits, after the last fault, until a client is connected again, or its program has ended.
+    pub(crate) fn wait_up(&self, host: &Host) {
+        sleep(FOUND_OUT_AFTER).expect("no scope is over");
+        let is_up = || self.up.borrow().contains(&host.name());
+        let wait = || {
+            while !is_up() && !host.fibers().is_empty() {
+                sleep(Duration::from_secs(1)).expect("it is connected in time");
+            }
+        };
+        timeout(LINK_UP - FOUND_OUT_AFTER, wait).expect("it is connected in time");
     }
 
     pub(crate) fn options(&self, client_id: &str) -> ClientOptions {
         ClientOptions::new(ClientId::new(client_id).expect("a client identifier"))
-            .keep_alive(Duration::from_secs(10))
+            .keep_alive(KEEP_ALIVE)
             .operation_timeout(None)
             .dial(self.dial.clone())
     }
 
     pub(crate) fn open(&self, client_id: &str) -> Client {
-        self.open_as(self.options(client_id)).expect("a client")
+        let client = self.open_as(client_id, self.options(client_id));
+        client.expect("a client")
     }
 
     fn endpoint(&self) -> Endpoint {
@@ -63,12 +93,19 @@ impl Transport {
         safe_rt::dial(&self.endpoint(), &self.dial)
     }
 
-    pub(crate) fn open_as(&self, options: ClientOptions) -> Result<Client, Error> {
+    pub(crate) fn open_as(&self, client_id: &str, options: ClientOptions) -> Result<Client, Error> {
+        let name = client_id.to_owned();
         let client = Client::open(&self.endpoint(), options)?;
         let connections = Rc::clone(&self.connections);
         let coverage = self.coverage.clone();
+        let up = Rc::clone(&self.up);
         client.on_event(move |_, event| {
             coverage.note_event(event);
+            match event {
+                Event::Connected { .. } => drop(up.borrow_mut().insert(name.clone())),
+                Event::Disconnected { .. } => drop(up.borrow_mut().remove(&name)),
+                _ => {}
+            }
             if let Event::Connected { .. } = event {
                 connections.set(connections.get() + 1);
             }

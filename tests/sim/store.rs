@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::sim::{self, Failure, Run, SimBuilder, World};
+use fiber::sim::{self, World};
 use fiber::sleep;
 use mqtt::store::{
     DoneCause, File, Identity, Level, MessageRecord, Mode, OpenError, Record, Store, StoreOptions,
@@ -14,7 +14,9 @@ use mqtt::store::{
 };
 use mqtt::{PacketId, QoS};
 
+use crate::coverage::{Counts, Expected};
 use crate::faults::draw;
+use crate::many;
 
 /// How often the machine loses its power.
 const LIVES: u64 = 4;
@@ -123,19 +125,23 @@ fn lives(world: &World, level: Level, crash: impl Fn(&sim::Host)) {
     assert!(!sure.borrow().is_empty());
 }
 
-fn scenario(
-    level: Level,
-    crash: impl Fn(&sim::Host) + Copy + 'static,
-) -> impl Fn(SimBuilder) -> Result<Run<()>, Failure> {
-    move |builder| builder.run(move |world| lives(world, level, crash))
+fn check(test: &str, level: Level, crash: impl Fn(&sim::Host) + Copy + 'static) {
+    many::check(test, 60, &Expected::default(), |builder| {
+        builder.run(move |world| {
+            lives(world, level, crash);
+            Counts::new()
+        })
+    });
 }
 
 #[test]
 fn what_was_synced_outlives_power_cuts() {
-    sim::check(60, scenario(Level::Synced, |host| host.power_cut()));
+    let test = "store::what_was_synced_outlives_power_cuts";
+    check(test, Level::Synced, |host| host.power_cut());
 }
 
 #[test]
 fn what_was_written_outlives_the_program() {
-    sim::check(60, scenario(Level::Flushed, |host| host.kill()));
+    let test = "store::what_was_written_outlives_the_program";
+    check(test, Level::Flushed, |host| host.kill());
 }

@@ -15,7 +15,7 @@ use mqtt::{
 };
 
 use crate::faults::{draw, draw_up_to};
-use crate::scene::{PATIENCE, TOPIC, Transport};
+use crate::scene::{LINK_UP, PATIENCE, TOPIC, Transport};
 use crate::tap;
 
 /// Readings that the device publishes, over all its lives.
@@ -221,6 +221,11 @@ impl Device {
     pub(crate) fn live(&self, is_last: bool) {
         let (store, client) = self.open();
         let life = self.begin(&store);
+        if is_last {
+            let up = timeout(LINK_UP, || client.wait_connected());
+            let up = up.expect("it is connected in time, for nothing goes wrong any more");
+            up.expect("it is open");
+        }
         self.subscribe(&client, life);
         let mut watchers = Vec::new();
         for (key, ticket) in client.stored() {

@@ -21,6 +21,16 @@ const PUBCOMP: u8 = 7;
 
 type Id = [u8; 2];
 
+/// Where a device can stand; one that nobody commands never at the last.
+pub(crate) const STAGES: [&str; 6] = [
+    "not connected",
+    "nothing in flight",
+    "PUBACK awaited",
+    "PUBREC awaited",
+    "PUBCOMP awaited",
+    "PUBREL awaited",
+];
+
 /// A message of the device that left, and is not answered to the end.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
@@ -202,19 +212,17 @@ impl Log {
     /// Where the device stands, in words.
     pub(crate) fn stages(&self) -> Vec<&'static str> {
         let any = |is_it: fn(&Sent) -> bool| self.sent.values().any(is_it);
-        let stages = [
-            (!self.is_connected, "not connected"),
-            (self.sent.is_empty(), "nothing in flight"),
-            (any(|sent| sent.qos == 1), "PUBACK awaited"),
-            (
-                any(|sent| sent.qos == 2 && !sent.released),
-                "PUBREC awaited",
-            ),
-            (any(|sent| sent.released), "PUBCOMP awaited"),
-            (!self.recorded.is_empty(), "PUBREL awaited"),
+        let are_so = [
+            !self.is_connected,
+            self.sent.is_empty(),
+            any(|sent| sent.qos == 1),
+            any(|sent| sent.qos == 2 && !sent.released),
+            any(|sent| sent.released),
+            !self.recorded.is_empty(),
         ];
-        let stages = stages.into_iter().filter(|(is_it, _)| *is_it);
-        stages.map(|(_, stage)| stage).collect()
+        let stages = STAGES.into_iter().zip(are_so);
+        let stages = stages.filter(|(_, is_so)| *is_so);
+        stages.map(|(stage, _)| stage).collect()
     }
 }
 

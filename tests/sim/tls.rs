@@ -2,15 +2,17 @@
 
 use std::rc::Rc;
 
-use fiber::sim::{self, SimBuilder};
+use fiber::sim::SimBuilder;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     PKCS_ED25519,
 };
 use safe_rt::{ClientTlsOptions, DialOptions, Identity, ServerTlsOptions, TlsVersion, Trust};
 
-use crate::coverage::Coverage;
-use crate::delivery::delivered;
+use crate::coverage::{Coverage, Expected};
+use crate::delivery::{counted, delivered};
+use crate::faults::FAULTS;
+use crate::many;
 use crate::scene::Transport;
 
 /// The authority's certificate, and the broker's with its key, in PEM.
@@ -60,6 +62,7 @@ impl Pki {
             server: Some(server.build().expect("options")),
             connections: Rc::default(),
             coverage: Coverage::default(),
+            up: Rc::default(),
         }
     }
 }
@@ -67,9 +70,14 @@ impl Pki {
 #[test]
 fn what_was_taken_arrives_over_tls_too() {
     let pki = Pki::new();
-    sim::check(200, |sim| {
+    let expected = Expected {
+        seen: FAULTS.to_vec(),
+        ..Expected::default()
+    };
+    let test = "tls::what_was_taken_arrives_over_tls_too";
+    many::check(test, 200, &expected, |sim| {
         let pki = pki.clone();
-        delivered(sim, move || pki.transport())
+        counted(sim, move || pki.transport())
     });
 }
 

@@ -77,7 +77,7 @@ fn a_machine_lists_its_own_fibers_and_none_that_ended() {
         let count = || (meter.fibers().len(), cloud.fibers().len());
         drop(cloud.start(|| sleep(SECOND * 60)).unwrap());
         let two = || {
-            go(|| drop(sleep(SECOND * 2)));
+            go(|| sleep(SECOND * 2).unwrap());
             sleep(SECOND)
         };
         drop(meter.start(two).unwrap());
