@@ -8,7 +8,7 @@ use std::time::Duration;
 use fiber::{Stopped, sleep};
 use mqtt::packet::{Delivery, PacketRef};
 use mqtt::session::OnSessionLoss;
-use mqtt::store::{Key, Memory};
+use mqtt::store::{Key, Memory, Store};
 use mqtt::{Client, Outcome, Publish, PublishError, QoS, Ticket, Wait, WaitCause};
 
 use crate::harness::{
@@ -177,6 +177,33 @@ fn what_waits_for_a_handler_when_a_close_ends_its_subscribe_comes_to_the_next_cl
         },
     );
     assert_eq!(*came.borrow(), *b"12");
+}
+
+#[test]
+fn a_client_that_is_over_writes_no_more_into_a_store_that_is_anothers() {
+    let store = SlowDisk::new(SECOND);
+    let claimed = store.clone();
+    play_open(
+        options().store(store.clone()),
+        |links| {
+            let mut broker = links.accept(false);
+            answer_subscribe(&mut broker, &[]);
+            broker.send(&qos_2(b"slow", 7, false));
+            broker.receive(|packet| assert!(matches!(packet, PacketRef::Disconnect(_))));
+        },
+        move |client| {
+            let handler = |_: &Client, _: &mqtt::Message| {
+                sleep(10 * SECOND).unwrap();
+                Ok(())
+            };
+            client.subscribe("m", QoS::ExactlyOnce, handler).unwrap();
+            sleep(SECOND).unwrap();
+            client.close(Duration::ZERO).unwrap();
+            claimed.claim("meter-17", None).unwrap();
+            sleep(20 * SECOND).unwrap();
+        },
+    );
+    assert_eq!(store.recovered().received, []);
 }
 
 fn in_vain(store: &SlowDisk, body: impl FnOnce(&Client) + 'static) {

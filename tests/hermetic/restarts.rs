@@ -15,8 +15,8 @@ use mqtt::{Client, ClientId, ClientOptions, Error, Event, Outcome, Publish, QoS,
 
 use crate::durable::{ACKED, SECOND, message, publish_in_vain, qos_1, qos_2};
 use crate::harness::{
-    Broker, answer_subscribe, expect_disconnect, id, options, play_open, puback, pubcomp, pubrec,
-    pubrel, unreachable_broker,
+    Broker, expect_disconnect, id, options, play_open, puback, pubcomp, pubrec, pubrel,
+    unreachable_broker,
 };
 use crate::slow_disk::SlowDisk;
 
@@ -332,31 +332,6 @@ fn what_was_in_flight_under_another_client_identifier_is_given_up_where_nothing_
     );
     let done = KeyState::Done(two, DoneCause::SessionLost);
     assert_eq!(store.key(&key), Some(done));
-}
-
-#[test]
-fn a_client_that_is_over_writes_no_more_into_a_store_that_may_be_anothers() {
-    let store = SlowDisk::new(SECOND);
-    play_open(
-        options().store(store.clone()),
-        |links| {
-            let mut broker = links.accept(false);
-            answer_subscribe(&mut broker, &[]);
-            broker.send(&qos_2(b"slow", 7, false));
-            broker.receive(|packet| assert!(matches!(packet, PacketRef::Disconnect(_))));
-        },
-        |client| {
-            let handler = |_: &Client, _: &mqtt::Message| {
-                sleep(10 * SECOND).unwrap();
-                Ok(())
-            };
-            client.subscribe("m", QoS::ExactlyOnce, handler).unwrap();
-            sleep(SECOND).unwrap();
-            client.close(Duration::ZERO).unwrap();
-            sleep(20 * SECOND).unwrap();
-        },
-    );
-    assert_eq!(store.recovered().received, []);
 }
 
 fn virtually(main: impl FnOnce() + 'static) {

@@ -104,6 +104,10 @@ impl Store for SlowDisk {
         self.0.memory.release();
     }
 
+    fn is_claimed(&self) -> bool {
+        self.0.memory.is_claimed()
+    }
+
     fn append(&self, record: &Record<'_>) -> Result<StorePos, Refused> {
         self.0.work.set();
         match record {

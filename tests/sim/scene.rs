@@ -12,7 +12,7 @@ use mqtt::{
     PublishError, QoS, Ticket, Wait,
 };
 use safe_rt::{
-    BACKOFF_CAP_DEFAULT, DIAL_TIMEOUT_DEFAULT, DialOptions, Endpoint, ServerTls, Socket,
+    BACKOFF_LONG_CAP_DEFAULT, DIAL_TIMEOUT_DEFAULT, DialOptions, Endpoint, ServerTls, Socket,
 };
 
 use crate::coverage::Coverage;
@@ -25,9 +25,9 @@ const FOUND_OUT_AFTER: Duration = Duration::from_secs(10 + 4 * 5);
 /// What one attempt to connect takes at most.
 const ATTEMPT: Duration = DIAL_TIMEOUT_DEFAULT.saturating_add(CONNECT_TIMEOUT_DEFAULT);
 /// How long after the last fault a client is connected again at the latest: it finds out, or its last
-/// attempt fails, it pauses, and then an attempt succeeds.
+/// attempt fails, it pauses, perhaps as after refusals, and then an attempt succeeds.
 pub(crate) const LINK_UP: Duration = ATTEMPT
-    .saturating_add(BACKOFF_CAP_DEFAULT)
+    .saturating_add(BACKOFF_LONG_CAP_DEFAULT)
     .saturating_add(ATTEMPT);
 /// Far more than anything takes once nothing goes wrong any more.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3600);

@@ -226,11 +226,9 @@ impl State {
     /// Acknowledges a received message that was handled: at once, or when that is recorded.
     /// Returns whether there may be something to send.
     pub(super) fn finish_received(&mut self, ack: AckToken) -> bool {
-        if self.over {
-            // The store may be another client's by now, which has not heard of this message.
-            return false;
-        }
         match &self.durable {
+            // It is another client's by now, which has not heard of this message.
+            Some(durable) if self.over && durable.store.is_claimed() => false,
             Some(durable) if self.session.awaits_record(ack) => {
                 let at = durable.append(&Record::Received(ack.packet_id()));
                 let what = Gated::Acknowledge(ack);

@@ -175,6 +175,10 @@ impl Store for File {
         self.0.claimed.set(false);
     }
 
+    fn is_claimed(&self) -> bool {
+        self.0.claimed.get()
+    }
+
     fn append(&self, record: &Record<'_>) -> Result<StorePos, Refused> {
         let pending = {
             let mut state = self.0.state();

@@ -260,8 +260,7 @@ impl Index {
     /// Forgets all that depends on identifiers and was recorded up to here.
     fn session_over(&mut self, at: StorePos) {
         self.session_lost = self.session_lost.max(at);
-        let received: Vec<_> = self.received.keys().copied().collect();
-        for packet_id in received {
+        for packet_id in self.received.keys().copied().collect::<Vec<_>>() {
             self.release(packet_id, at);
         }
         for message in self.messages.values_mut() {

@@ -74,6 +74,10 @@ impl Store for Memory {
         self.state.borrow_mut().claimed = false;
     }
 
+    fn is_claimed(&self) -> bool {
+        self.state.borrow().claimed
+    }
+
     fn append(&self, record: &Record<'_>) -> Result<StorePos, Refused> {
         let state = &mut *self.state.borrow_mut();
         let at = state.index.last().next();

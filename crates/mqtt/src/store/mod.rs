@@ -98,6 +98,12 @@ pub trait Store {
     /// Takes the store back from its client. Does not yield.
     fn release(&self);
 
+    /// Whether a client has it. Does not yield. A handler that ends after its client asks, for it is to
+    /// write nothing into the store of another one; a store for a single client need not tell.
+    fn is_claimed(&self) -> bool {
+        false
+    }
+
     /// Takes a record in and returns its position. Does not yield, and does no I/O.
     ///
     /// A message that is done before it was written is never written. [`Record::Done`] for a message
