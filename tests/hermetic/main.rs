@@ -52,6 +52,7 @@ mod queue_age;
 mod queue_stored;
 mod reconnect;
 mod remote;
+mod remote_abandon;
 mod requests;
 mod restarts;
 mod resubscribing;

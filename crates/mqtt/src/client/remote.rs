@@ -18,15 +18,16 @@ use std::time::Duration;
 
 use fiber::{FiberBuilder, Instant, Unparker};
 
-use super::Client;
 use super::error::{Error, PublishError, WaitCause, WaitError};
 use super::handler::drop_payload;
 use super::outbox::QueuePolicy;
 use super::publish::Publish;
 use super::remote_ticket::{Fate, RemoteError, RemoteTicket};
 use super::shared::Shared;
-use super::ticket::Wait;
+use super::ticket::{Outcome, Wait};
+use super::{Client, link};
 use crate::packet::QoS;
+use crate::store::Key;
 
 /// Messages of other threads that wait for the client to take them.
 pub const REMOTE_MESSAGES_MAX: usize = 256;
@@ -39,6 +40,7 @@ struct Job {
     payload: Vec<u8>,
     qos: QoS,
     retain: bool,
+    key: Option<Key>,
     policy: Option<QueuePolicy>,
     expires: Option<Instant>,
     fate: Arc<Fate>,
@@ -53,6 +55,8 @@ impl Job {
 #[derive(Default)]
 struct Inner {
     jobs: VecDeque<Job>,
+    /// Messages that are to be withdrawn, one for each thread that waits for that.
+    abandoned: VecDeque<Arc<Fate>>,
     bytes: usize,
     /// The client's fiber, while it waits.
     waiter: Option<Unparker>,
@@ -138,8 +142,7 @@ impl Remote {
     /// Publishes a message: copies it into the queue to the client and wakes that. Blocks the thread
     /// while the queue is full, and until the level of [`Publish::wait`] holds: anything above
     /// [`Wait::Stored`] means the message's outcome here, and anything below it that the message is in
-    /// the queue, which is before a store has it. [`Publish::key`] means nothing here. At most for
-    /// `timeout`.
+    /// the queue, which is before a store has it. At most for `timeout`.
     ///
     /// # Errors
     ///
@@ -185,16 +188,49 @@ impl Remote {
         Ok(ticket)
     }
 
-    fn enter(&self, mut inner: MutexGuard<'_, Inner>, job: Job) -> Result<(), RemoteError> {
+    /// Withdraws a message that the client has not taken, or has the client do so, which tells `fate`.
+    pub(super) fn abandon(&self, fate: &Arc<Fate>) -> Result<(), RemoteError> {
+        let mut inner = self.queue.lock();
+        let queued = inner
+            .jobs
+            .iter()
+            .position(|job| Arc::ptr_eq(&job.fate, fate));
+        if let Some(job) = queued.and_then(|at| inner.jobs.remove(at)) {
+            inner.bytes -= job.len();
+            drop(inner);
+            self.queue.changed.notify_all();
+            wake(fate.settle(Ok(Outcome::Withdrawn)));
+            return Ok(());
+        }
+        if inner.closed {
+            return Err(RemoteError::Closed);
+        }
+        let fate = Arc::clone(fate);
+        self.enter_by(inner, |inner| inner.abandoned.push_back(fate))
+    }
+
+    fn enter(&self, inner: MutexGuard<'_, Inner>, job: Job) -> Result<(), RemoteError> {
         if inner.closed {
             return Err(RemoteError::Closed);
         }
         // The fiber that is woken finds the message: it looks under this lock.
+        let enter = |inner: &mut Inner| {
+            inner.bytes += job.len();
+            inner.jobs.push_back(job);
+        };
+        self.enter_by(inner, enter)
+    }
+
+    /// Changes the queue and wakes the client's fiber.
+    fn enter_by(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        enter: impl FnOnce(&mut Inner),
+    ) -> Result<(), RemoteError> {
         match inner.waiter.map(|waiter| self.runtime.unpark(waiter)) {
             None | Some(Ok(())) => {
                 inner.waiter = None;
-                inner.bytes += job.len();
-                inner.jobs.push_back(job);
+                enter(&mut inner);
                 Ok(())
             }
             Some(Err(fiber::RemoteError::Full)) => Err(RemoteError::Full),
@@ -224,6 +260,7 @@ fn job(publish: &Publish<'_>) -> (Job, RemoteTicket) {
         payload: outgoing.payload.to_vec(),
         qos: outgoing.qos,
         retain: outgoing.retain,
+        key: publish.name(),
         policy: publish.policy(),
         expires: publish.age_max().map(|age| Instant::now() + age),
         fate,
@@ -233,13 +270,17 @@ fn job(publish: &Publish<'_>) -> (Job, RemoteTicket) {
 
 /// Takes nothing more; what waits was not accepted.
 pub(super) fn close(queue: &Queue) {
-    let jobs = {
+    let (jobs, abandoned) = {
         let mut inner = queue.lock();
         inner.closed = true;
         inner.bytes = 0;
-        std::mem::take(&mut inner.jobs)
+        let abandoned = std::mem::take(&mut inner.abandoned);
+        (std::mem::take(&mut inner.jobs), abandoned)
     };
     queue.changed.notify_all();
+    for fate in abandoned {
+        fate.keep();
+    }
     for job in jobs {
         wake(job.fate.settle(Err(RemoteError::Closed)));
     }
@@ -299,8 +340,23 @@ impl Drop for CloseOnDrop<'_> {
 fn serve(shared: &Rc<Shared>, queue: &Queue) {
     let _closes = CloseOnDrop(shared, queue);
     let client = Client::inside(shared);
-    while let Some(job) = next(shared, queue) {
+    while let Some(next) = next(shared, queue) {
+        let job = match next {
+            Next::Publish(job) => job,
+            Next::Abandon(fate) => {
+                if shared.state().abandon_remote(&fate) {
+                    link::wake_threads(shared);
+                    shared.wake.set();
+                } else {
+                    fate.keep();
+                }
+                continue;
+            }
+        };
         let mut publish = Publish::to(&job.topic, &job.payload).qos(job.qos);
+        if let Some(key) = job.key {
+            publish = publish.key(key);
+        }
         if let Some(policy) = job.policy {
             publish = publish.queue_policy(policy);
         }
@@ -329,8 +385,14 @@ fn refused(error: PublishError) -> RemoteError {
     }
 }
 
+/// What the fiber does next.
+enum Next {
+    Publish(Job),
+    Abandon(Arc<Fate>),
+}
+
 /// Waits for the next message; none when the client is over or no handle is left.
-fn next(shared: &Rc<Shared>, queue: &Queue) -> Option<Job> {
+fn next(shared: &Rc<Shared>, queue: &Queue) -> Option<Next> {
     loop {
         let token = fiber::prepare().ok()?;
         {
@@ -338,12 +400,15 @@ fn next(shared: &Rc<Shared>, queue: &Queue) -> Option<Job> {
             if shared.state().over {
                 return None;
             }
+            if let Some(fate) = inner.abandoned.pop_front() {
+                return Some(Next::Abandon(fate));
+            }
             if let Some(job) = inner.jobs.pop_front() {
                 inner.bytes -= job.len();
                 drop(inner);
                 // Those that wait need different room: each looks itself.
                 queue.changed.notify_all();
-                return Some(job);
+                return Some(Next::Publish(job));
             }
             if inner.handles == 0 {
                 return None;

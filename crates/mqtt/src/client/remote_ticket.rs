@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::remote::{REMOTE_BYTES_MAX, REMOTE_MESSAGES_MAX, check_thread};
+use super::remote::{REMOTE_BYTES_MAX, REMOTE_MESSAGES_MAX, Remote, check_thread};
 use super::store_failure::StoreFailure;
 use super::ticket::Outcome;
 use crate::session::ArgumentError;
@@ -26,6 +26,8 @@ pub enum RemoteError {
     TimedOut,
     /// The client is closed.
     Closed,
+    /// The message was sent already, or is done, and can not be withdrawn.
+    AlreadySent,
     /// The client has no connection and does not make one by itself.
     ConnectionLost,
     /// The store of the client fails, and the client takes nothing while it does.
@@ -45,6 +47,7 @@ impl fmt::Display for RemoteError {
             ),
             Self::TimedOut => f.write_str("the message was not taken or settled in time"),
             Self::Closed => f.write_str("the client is closed"),
+            Self::AlreadySent => f.write_str("the message was sent already"),
             Self::ConnectionLost => f.write_str("the client has no connection"),
             Self::StoreFailed(failure) => failure.fmt(f),
             Self::InRuntime => f.write_str("the call would block a thread that runs fibers"),
@@ -57,9 +60,12 @@ impl StdError for RemoteError {
         match self {
             Self::Argument(error) => Some(error),
             Self::StoreFailed(failure) => Some(failure),
-            Self::Full | Self::TimedOut | Self::Closed | Self::ConnectionLost | Self::InRuntime => {
-                None
-            }
+            Self::Full
+            | Self::TimedOut
+            | Self::Closed
+            | Self::AlreadySent
+            | Self::ConnectionLost
+            | Self::InRuntime => None,
         }
     }
 }
@@ -68,6 +74,10 @@ impl StdError for RemoteError {
 struct Inner {
     outcome: Option<Result<Outcome, RemoteError>>,
     waker: Option<Waker>,
+    /// The message's slot among the tickets of the client, once it is there.
+    slot: Option<u32>,
+    /// It was to be withdrawn, and could not be.
+    kept: bool,
 }
 
 /// What both sides know of one message.
@@ -92,6 +102,22 @@ impl Fate {
         };
         self.settled.notify_all();
         waker
+    }
+}
+
+impl Fate {
+    pub(super) fn note_slot(&self, slot: u32) {
+        self.lock().slot = Some(slot);
+    }
+
+    pub(super) fn slot(&self) -> Option<u32> {
+        self.lock().slot
+    }
+
+    /// Tells that it was not withdrawn.
+    pub(super) fn keep(&self) {
+        self.lock().kept = true;
+        self.settled.notify_all();
     }
 }
 
@@ -130,6 +156,38 @@ impl RemoteTicket {
             .wait_timeout_while(self.0.lock(), timeout, open);
         let (inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
         inner.outcome.clone().unwrap_or(Err(RemoteError::TimedOut))
+    }
+}
+
+impl RemoteTicket {
+    /// Withdraws the message, if it was never sent, by a handle of its client: its outcome is
+    /// [`Outcome::Withdrawn`], and it leaves no trace at the broker. Does nothing where it was dropped
+    /// or has expired. Blocks the thread until the client has done so, at most for `timeout`; that
+    /// may have to wait for a message that waits for room in the client.
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::AlreadySent`]: it was given to the connection, or is done; nothing has changed.
+    /// [`RemoteError::TimedOut`]: it may still be withdrawn. [`RemoteError::InRuntime`] and
+    /// [`RemoteError::Closed`] as for [`Remote::publish`]. Where the client did not accept the message,
+    /// why.
+    pub fn abandon(&self, remote: &Remote, timeout: Duration) -> Result<(), RemoteError> {
+        check_thread()?;
+        self.0.lock().kept = false;
+        if self.outcome().is_none() {
+            remote.abandon(&self.0)?;
+        }
+        let open = |inner: &mut Inner| inner.outcome.is_none() && !inner.kept;
+        let inner = self.0.lock();
+        let waited = self.0.settled.wait_timeout_while(inner, timeout, open);
+        let (inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match inner.outcome.clone() {
+            Some(Ok(Outcome::Withdrawn | Outcome::Expired | Outcome::DroppedByPolicy)) => Ok(()),
+            Some(Ok(_)) => Err(RemoteError::AlreadySent),
+            Some(Err(error)) => Err(error),
+            None if inner.kept => Err(RemoteError::AlreadySent),
+            None => Err(RemoteError::TimedOut),
+        }
     }
 }
 

@@ -188,16 +188,8 @@ impl Ticket {
     fn withdraw(&self) -> Result<(), AlreadySent> {
         let key = self.key().ok_or(AlreadySent)?;
         let mut state = self.shared.state();
-        if let Some(place) = state.tickets.place(key) {
-            state.withdraw_queued(place);
-            self.shared.wake.set();
-            return Ok(());
-        }
         let outcome = state.tickets.outcome(self.slot, self.generation);
-        if outcome.is_none()
-            && let Some(pos) = state.tickets.stored(key)
-            && state.withdraw_one_stored(pos)
-        {
+        if outcome.is_none() && state.withdraw_open(key) {
             self.shared.wake.set();
             return Ok(());
         }
@@ -218,7 +210,8 @@ impl Ticket {
         if self.is_unacknowledged_in(&state) && end != NOWHERE {
             state.remote_unsent.push_back((end, fate));
         } else {
-            state.tickets.slots[self.slot as usize].fate = Some(fate);
+            fate.note_slot(self.slot);
+            state.tickets.slots[self.slot as usize].fates.push(fate);
         }
     }
 
@@ -329,6 +322,32 @@ impl Ticket {
             self.shared.state().tickets.unwait(self.slot, token);
             parked?;
         }
+    }
+}
+
+impl State {
+    /// Withdraws a message that is open, if it was never sent.
+    fn withdraw_open(&mut self, key: TicketKey) -> bool {
+        if let Some(place) = self.tickets.place(key) {
+            self.withdraw_queued(place);
+            return true;
+        }
+        let stored = self.tickets.stored(key);
+        stored.is_some_and(|pos| self.withdraw_one_stored(pos))
+    }
+
+    /// As [`Ticket::abandon`], for a message of another thread that is in the client.
+    pub(super) fn abandon_remote(&mut self, fate: &Arc<Fate>) -> bool {
+        let Some(slot) = fate.slot() else {
+            return false;
+        };
+        let entry = self.tickets.slots.get(slot as usize);
+        // The slot may have another message by now.
+        let is_open = entry.is_some_and(|entry| {
+            let mut fates = entry.fates.iter();
+            fates.any(|open| Arc::ptr_eq(open, fate))
+        });
+        is_open && self.withdraw_open(TicketKey(slot))
     }
 }
 

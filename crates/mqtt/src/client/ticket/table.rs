@@ -49,8 +49,8 @@ pub(super) struct Slot {
     waiter: Option<Unparker>,
     /// Those that wait beside the first.
     more_waiters: Vec<Unparker>,
-    /// Another thread waits for the outcome.
-    pub(super) fate: Option<Arc<Fate>>,
+    /// Other threads wait for the outcome.
+    pub(super) fates: Vec<Arc<Fate>>,
     next_free: Option<u32>,
 }
 
@@ -88,7 +88,7 @@ impl Tickets {
                     maybe_sent: false,
                     waiter: None,
                     more_waiters: Vec::new(),
-                    fate: None,
+                    fates: Vec::new(),
                     next_free: None,
                 });
                 u32::try_from(self.slots.len() - 1).expect("slots are counted in 32 bits")
@@ -192,7 +192,7 @@ impl Tickets {
         self.admitted(key, end);
         let slot = &mut self.slots[key.0 as usize];
         slot.open = false;
-        let fate = slot.fate.take();
+        let fate = slot.fates.pop();
         if slot.holders == 0 {
             self.free_slot(key.0);
         }
@@ -305,7 +305,7 @@ impl Tickets {
         slot.queued = None;
         slot.outcome = Some(outcome);
         self.exactly_once -= usize::from(slot.exactly_once);
-        if let Some(fate) = slot.fate.take() {
+        for fate in slot.fates.drain(..) {
             self.wakers.extend(fate.settle(Ok(outcome)));
         }
         if slot.holders == 0 {
