@@ -208,7 +208,7 @@ fn a_message_that_waits_for_the_program_and_comes_again_is_not_handled_again() {
 
 #[test]
 fn messages_that_wait_for_the_program_count_among_the_unhandled_ones() {
-    const BYTES: usize = mqtt::INBOUND_BYTES_MAX / 3;
+    const BYTES: usize = mqtt::INBOUND_BYTES_DEFAULT / 3;
     play_connected(
         options(),
         |broker| {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use mqtt::{INBOUND_BYTES_MAX, Publish, QOS_0_QUEUE_MAX, QoS, Wait};
+use mqtt::{INBOUND_BYTES_DEFAULT, Publish, QOS_0_QUEUE_MAX, QoS, Wait};
 
 use crate::harness::{
     answer_subscribe, expect_disconnect, expect_qos_1, options, play_connected, play_with_fibers,
@@ -305,13 +305,13 @@ fn a_burst_in_one_read_is_no_more_than_a_handler_that_keeps_up_can_take() {
 
 #[test]
 fn a_message_larger_than_all_unhandled_ones_may_be_is_handled_alone() {
-    let options = options().maximum_packet_size(2 * INBOUND_BYTES_MAX);
+    let options = options().maximum_packet_size(2 * INBOUND_BYTES_DEFAULT);
     play_connected(
         options,
         |broker| {
             answer_subscribe(broker, &[]);
             answer_subscribe(broker, &[]);
-            let payload = vec![b'x'; INBOUND_BYTES_MAX];
+            let payload = vec![b'x'; INBOUND_BYTES_DEFAULT];
             broker.send(&qos_1("a", &payload, 1));
             broker.expect(&puback(1));
             expect_disconnect(broker);
@@ -327,7 +327,7 @@ fn a_message_larger_than_all_unhandled_ones_may_be_is_handled_alone() {
                 client.subscribe(filter, QoS::AtLeastOnce, handler).unwrap();
             }
             fiber::sleep(Duration::from_secs(1)).unwrap();
-            assert_eq!(handled.get(), 2 * INBOUND_BYTES_MAX);
+            assert_eq!(handled.get(), 2 * INBOUND_BYTES_DEFAULT);
         },
     );
 }

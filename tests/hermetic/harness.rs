@@ -292,6 +292,8 @@ pub(crate) fn note(client: &Client) -> Rc<RefCell<Vec<String>>> {
             Event::Paused { .. } => "paused".to_owned(),
             Event::Idle => "idle".to_owned(),
             Event::Throttled => "throttled".to_owned(),
+            Event::AckStalled { .. } => "stalled".to_owned(),
+            Event::Overrun { messages, bytes } => format!("overrun, {messages} of {bytes} bytes"),
             Event::PoisonPacket { error } => format!("poison, {error}"),
             other => panic!("{other:?}"),
         });

@@ -43,6 +43,7 @@ mod link;
 mod liveness;
 mod masters;
 mod outcomes;
+mod overrun;
 mod oversized;
 mod pacing;
 mod pausing;

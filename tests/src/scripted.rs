@@ -94,6 +94,19 @@ where
         }
     }
 
+    /// Waits for the next packet and hands it to `look`; `None` at the clean end of the stream.
+    ///
+    /// # Panics
+    ///
+    /// When the stream fails or is silent for [`SCRIPT_TIMEOUT`], and when the bytes are no packet.
+    #[track_caller]
+    pub fn receive_or_end<T>(&mut self, look: impl FnOnce(PacketRef<'_>) -> T) -> Option<T> {
+        match self.next_packet() {
+            Ok(packet) => packet.map(look),
+            Err(error) => panic!("expected a packet or the end, found {error}"),
+        }
+    }
+
     /// Waits for exactly this packet.
     ///
     /// # Panics

@@ -70,14 +70,15 @@ pub use client::{
     ACK_STALL_TIMEOUT, ANSWER_FILTERS_MAX, Ack, AckHandle, AlreadySent, CONNECT_TIMEOUT_DEFAULT,
     Client, ClientOptions, ClientStats, Credentials, CredentialsError, EARLY_BYTES_MAX,
     EARLY_MESSAGES_MAX, EARLY_WINDOW, EVENTS_MAX, EXACTLY_ONCE_WINDOW_DEFAULT, EndCause, Error,
-    Event, HandlerError, INBOUND_BYTES_MAX, KEEP_ALIVE_DEFAULT, MANUAL_ACK_TIMEOUT_DEFAULT,
-    MAXIMUM_PACKET_SIZE_DEFAULT, Message, Messages, OPEN_REQUESTS_MAX, OPERATION_TIMEOUT_DEFAULT,
-    OnError, OnStoreFailure, Outcome, Payload, Publish, PublishError, QOS_0_QUEUE_BYTES_MAX,
-    QOS_0_QUEUE_MAX, QUEUE_BYTES_DEFAULT, QUEUE_MESSAGES_DEFAULT, QUEUED_MESSAGE_BYTES,
-    QUEUED_OVERHEAD, QueuePolicy, REDELIVERY_PAUSE_MAX, REDELIVERY_PAUSE_MIN, REMOTE_BYTES_MAX,
-    REMOTE_MESSAGES_MAX, REQUEST_TIMEOUT_DEFAULT, Remaining, Remote, RemoteError, RemoteTicket,
-    RequestError, RequestOptions, Resubscribe, StoreFailure, Subscribe, SubscriptionId, Ticket,
-    Topic, WINDOW_DEFAULT, Wait, WaitCause, WaitError, Will,
+    Event, HandlerError, INBOUND_BYTES_DEFAULT, INBOUND_WINDOW_DEFAULT, KEEP_ALIVE_DEFAULT,
+    MANUAL_ACK_TIMEOUT_DEFAULT, MAXIMUM_PACKET_SIZE_DEFAULT, Message, Messages, OPEN_REQUESTS_MAX,
+    OPERATION_TIMEOUT_DEFAULT, OVERRUN_GRACE_DEFAULT, OnError, OnStoreFailure, Outcome, Payload,
+    Publish, PublishError, QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX, QUEUE_BYTES_DEFAULT,
+    QUEUE_MESSAGES_DEFAULT, QUEUED_MESSAGE_BYTES, QUEUED_OVERHEAD, QueuePolicy,
+    REDELIVERY_PAUSE_MAX, REDELIVERY_PAUSE_MIN, REMOTE_BYTES_MAX, REMOTE_MESSAGES_MAX,
+    REQUEST_TIMEOUT_DEFAULT, Remaining, Remote, RemoteError, RemoteTicket, RequestError,
+    RequestOptions, Resubscribe, StoreFailure, Subscribe, SubscriptionId, Ticket, Topic,
+    WINDOW_DEFAULT, Wait, WaitCause, WaitError, Will,
 };
 pub use control_buffer::{CONTROL_BYTES_MAX, ControlBuffer};
 pub use outbound_log::{LOG_BYTES_MAX, LOG_BYTES_MIN, LogFull, LogOffset, OutboundLog};

@@ -77,7 +77,7 @@ impl AckHandle {
     /// the limit too, and once the client is over. Does not yield.
     ///
     /// Nothing is told if only the connection that the message came with is over: at QoS 1 the broker
-    /// then sends it again.
+    /// then sends it again, and it is acknowledged without being handled again.
     #[allow(
         clippy::must_use_candidate,
         reason = "that it was acknowledged before is mostly no matter"
@@ -92,7 +92,7 @@ impl AckHandle {
         let mut state = shared.state();
         let arrived = state.subscriptions.release(self.0.number)?;
         if let Some(ack) = arrived.ack {
-            state.done(&shared, ack);
+            state.done(&shared, ack, &arrived.message);
         }
         (!state.over).then_some(arrived)
     }
@@ -157,6 +157,11 @@ impl Manual {
     pub(super) fn expire(&mut self, now: Time) -> Option<Arrived> {
         let oldest = self.held.first_entry()?;
         (oldest.get().until <= now).then(|| oldest.remove().arrived)
+    }
+
+    /// The messages.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arrived> {
+        self.held.values().map(|entry| &entry.arrived)
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
@@ -227,9 +232,20 @@ impl StallWatch {
 }
 
 impl State {
-    /// Notes that one taker is done with a message; the last one acknowledges it.
-    pub(super) fn done(&mut self, shared: &Shared, ack: AckToken) {
-        if self.subscriptions.done(ack) && self.finish_received(ack) {
+    /// Notes that one taker is done with a message; the last one acknowledges it, now or, where its
+    /// connection is over, when it comes again.
+    #[inline]
+    pub(super) fn done(&mut self, shared: &Shared, ack: AckToken, message: &Message) {
+        if !self.subscriptions.done(ack) {
+            return;
+        }
+        if self.finish_received(ack) {
+            shared.wake.set();
+        } else if !ack.is_exactly_once() {
+            let packet_id = ack.packet_id();
+            self.settled.note(packet_id, &message.topic, &message.data);
+        }
+        if self.recovering {
             shared.wake.set();
         }
     }
@@ -262,7 +278,7 @@ impl State {
             let messages = 1;
             self.events.push(Event::AckExpired { topic, messages });
             if let Some(ack) = arrived.ack {
-                self.done(shared, ack);
+                self.done(shared, ack, &arrived.message);
             }
         }
     }

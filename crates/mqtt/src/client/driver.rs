@@ -10,6 +10,7 @@
 //! so what a pass of the run queue publishes leaves in one write.
 
 mod leaving;
+mod reading;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,12 +25,10 @@ use super::outputs;
 use super::oversized::Oversized;
 use super::poison::Malformed;
 use super::read_buffer::ReadBuffer;
-use super::receive::handle_packet;
 use super::room::Room;
 use super::shared::{Shared, State, now};
 use crate::outbound_log::LogOffset;
-use crate::packet::{self, PUBLISH_HEAD_BYTES_MAX, Version};
-use crate::session::{Input, PeerError};
+use crate::session::Input;
 use crate::time::Time;
 
 /// Bytes written in one turn before the driver looks at what came in.
@@ -43,9 +42,6 @@ const LAST_READS_MAX: u32 = 64;
 const UNFLUSHED_BYTES_MAX: u64 = 16 * 1024;
 #[cfg(feature = "tls")]
 const _: () = assert!(safe_rt::RECORD_PLAINTEXT_MAX as u64 <= UNFLUSHED_BYTES_MAX);
-/// How long the handlers may take to make room when the broker has as many unacknowledged messages
-/// under way as the client holds.
-const OVERRUN_GRACE: Duration = Duration::from_secs(10);
 /// How long messages wait at most for acknowledgements, so that many leave in one write.
 const HOLD_TIMEOUT: Duration = Duration::from_millis(1);
 /// Time for the end of the transport, TLS included.
@@ -145,8 +141,8 @@ struct Driver<'a> {
     behind: bool,
     /// A message above the bound that is read past.
     oversized: Option<Oversized>,
-    /// The next message finds no room among those that await their acknowledgement by us: nothing
-    /// is read until there is, and the connection ends at this time if there is none.
+    /// The next message finds no room: nothing is read until there is, and the connection ends at this
+    /// time if there is none.
     overrun: Option<Time>,
     /// What is unsent waits for acknowledgements, at most until then.
     hold_until: Option<Time>,
@@ -278,151 +274,15 @@ impl Driver<'_> {
         now < until
     }
 
-    /// Reads once, if there is something, and handles what is whole of it.
-    ///
-    /// Returns whether there may be more to read or to handle.
-    fn read(&mut self) -> Result<bool, EndCause> {
-        if let Some(until) = self.overrun {
-            let held = {
-                let session = &self.shared.state().session;
-                (session.inbound_room() == 0).then(|| session.inbound_held())
-            };
-            match held {
-                Some(_) if now() < until => return Ok(false),
-                Some(window) => return Err(EndCause::Peer(PeerError::InboundWindow { window })),
-                None => self.overrun = None,
-            }
-        } else if !self.behind {
-            if !self.socket.readable().is_ready() {
-                return Ok(false);
-            }
-            self.fill()?;
-        }
-        self.behind = self.handle_packets()?;
-        self.input.release();
-        let more = self.behind || self.socket.readable().is_ready();
-        Ok(more && self.overrun.is_none())
-    }
-
-    /// Handles what the peer still said when writing fails: a peer that goes sends first why, and
-    /// closes. Returns why the connection ends.
-    fn last_words(&mut self, cause: EndCause) -> EndCause {
-        if let EndCause::Transport(_) = cause {
-            for _ in 0..LAST_READS_MAX {
-                match self.read() {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(earlier) => return earlier,
-                }
-            }
-        }
-        cause
-    }
-
-    /// Reads into the buffer.
-    fn fill(&mut self) -> Result<(), EndCause> {
-        let max = self.shared.options.maximum_packet_size;
-        let wanted = self.input.unconsumed().and_then(|(bytes, range)| {
-            let len = packet::peek_len(bytes.get(&range), max);
-            len.unwrap_or(Some(PUBLISH_HEAD_BYTES_MAX))
-        });
-        let space = self.input.space(wanted.unwrap_or(0));
-        match self.socket.try_read(space).map_err(EndCause::Transport)? {
-            Some(0) => return Err(EndCause::ClosedByPeer),
-            Some(n) => {
-                self.input.filled(n);
-                self.answered = self.up.is_some();
-                let mut state = self.shared.state();
-                state.session.received(now());
-                state.last_activity = Some(Instant::recent());
-            }
-            None => {}
-        }
-        Ok(())
-    }
-
-    /// Handles whole packets, all or as many as one turn may.
-    ///
-    /// Returns whether there may be more.
-    fn handle_packets(&mut self) -> Result<bool, EndCause> {
-        if let Some(oversized) = &mut self.oversized {
-            if !oversized.take(self.shared, &mut self.input) {
-                return Ok(false);
-            }
-            self.oversized = None;
-        }
-        let mut state = self.shared.state();
-        let state = &mut *state;
-        let now = now();
-        let Some((bytes, range)) = self.input.unconsumed() else {
-            return Ok(false);
-        };
-        let enough = state.stats.received + DELIVERIES_PER_TURN_MAX;
-        let mut behind = false;
-        let max = self.shared.options.maximum_packet_size;
-        let unread = bytes.get(&range);
-        let mut at = 0;
-        loop {
-            let needs_room = unread
-                .get(at)
-                .is_some_and(|first| packet::is_acknowledged(*first));
-            if needs_room && state.session.inbound_room() == 0 {
-                self.overrun = Some(now + OVERRUN_GRACE);
-                break;
-            }
-            let decoded = packet::decode(&unread[at..], Version::V311, max);
-            let (packet, len) = match decoded {
-                Ok(Some(whole)) => whole,
-                Ok(None) => break,
-                Err(error) => {
-                    let begun = match self.up {
-                        Some(_) => Oversized::begin(state, &unread[at..], error, now),
-                        None => Err(EndCause::Malformed(error)),
-                    };
-                    if let Err(EndCause::Malformed(error)) = &begun {
-                        self.malformed = Some(Malformed::new(&unread[at..], *error));
-                    }
-                    if let Some((oversized, taken)) = begun? {
-                        self.oversized = Some(oversized);
-                        at += taken;
-                        behind = true;
-                    }
-                    break;
-                }
-            };
-            let place = range.start + at..range.start + at + len;
-            handle_packet(self.shared, state, bytes, place, packet, now)?;
-            if self.up.is_none() {
-                outputs::act(self.shared, &mut self.up, state)?;
-                if self.up.is_some() {
-                    // Messages may come right behind CONNACK: the program is told of the connection
-                    // before it is given one of them.
-                    at += len;
-                    behind = at < unread.len();
-                    break;
-                }
-            }
-            at += len;
-            if state.stats.received >= enough {
-                behind = at < unread.len();
-                break;
-            }
-        }
-        outputs::act(self.shared, &mut self.up, state)?;
-        state.session.pace(now, &state.log);
-        if !state.session.next_chunk(&state.log).is_empty() || !state.asks.is_empty() {
-            // An answer, or what waited for CONNACK.
-            self.shared.wake.set();
-        }
-        self.input.consume(at);
-        Ok(behind)
-    }
-
     /// Tells the session the time if it waits for that.
     fn tick(&mut self) -> Result<(), EndCause> {
         let mut state = self.shared.state();
         let state = &mut *state;
         let now = now();
+        if self.overrun.is_some() && self.socket.readable().is_ready() {
+            // What waits to be read may be the answer that the link is tried for.
+            state.session.received(now);
+        }
         state.tick(self.shared, now);
         state.watch_acks(now);
         if self.up.is_some() && state.is_idle(now) && state.session.rest(now, &state.log) {

@@ -46,10 +46,13 @@ pub enum EndCause {
     Dead(CloseCause),
     /// The fiber that serves the client panicked, which is a fault of this crate.
     Panicked,
-    /// Unhandled messages hold more bytes than they may.
+    /// There was no room for the next QoS 1 or 2 message, and the handlers made none in time
+    /// ([`super::ClientOptions::overrun_grace`]).
     Overrun {
-        /// The bound.
-        bytes_max: usize,
+        /// Messages that were not handled then, counted for each handler.
+        messages: usize,
+        /// The bytes that they count.
+        bytes: usize,
     },
 }
 
@@ -69,9 +72,10 @@ impl fmt::Display for EndCause {
             Self::Peer(error) => write!(f, "the broker broke the protocol: {error}"),
             Self::Dead(cause) => write!(f, "the connection is dead: {cause}"),
             Self::Panicked => f.write_str("the fiber that serves the connection panicked"),
-            Self::Overrun { bytes_max } => {
-                write!(f, "unhandled messages hold more than {bytes_max} bytes")
-            }
+            Self::Overrun { messages, bytes } => write!(
+                f,
+                "there is no room for further messages: {messages} of {bytes} bytes are not handled"
+            ),
         }
     }
 }

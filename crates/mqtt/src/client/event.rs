@@ -44,7 +44,8 @@ pub enum Event {
         /// When the broker last acknowledged a message (PUBACK, PUBCOMP) or a request (SUBACK,
         /// UNSUBACK), on this connection or an earlier one; `None` if it never did.
         last_acked: Option<Instant>,
-        /// When the next one is tried; `None` if the client does not do that by itself.
+        /// When the next one is tried; `None` if the client does not do that by itself. After
+        /// [`Event::Overrun`] it is the least time.
         retry_in: Option<Duration>,
     },
     /// A connection could not be made, or the broker refused it.
@@ -63,6 +64,16 @@ pub enum Event {
     PoisonPacket {
         /// What is wrong with it.
         error: DecodeError,
+    },
+    /// The connection is closed because there was no room for the next QoS 1 or 2 message, and the
+    /// handlers made none within
+    /// [`ClientOptions::overrun_grace`](super::ClientOptions::overrun_grace). One of [`Client::open`]
+    /// connects again when half of these messages are handled.
+    Overrun {
+        /// Messages that are not handled, counted for each handler that is to have them.
+        messages: usize,
+        /// The bytes that they count, with [`QUEUED_OVERHEAD`](super::QUEUED_OVERHEAD) for each.
+        bytes: usize,
     },
     /// The rate of [`ClientOptions::publish_rate`](super::ClientOptions::publish_rate) holds messages
     /// back. Told again only after nothing was held back.

@@ -172,13 +172,13 @@ impl Running<'_> {
         };
         match (handled, self.policy.on_error) {
             (Handled::Badly, OnError::Redeliver { .. }) => self.bury(Arrived { message, ack }),
-            _ => self.acknowledge(ack),
+            _ => self.acknowledge(ack, &message),
         }
     }
 
-    fn acknowledge(&self, ack: Option<AckToken>) {
+    fn acknowledge(&self, ack: Option<AckToken>, message: &Message) {
         if let Some(ack) = ack {
-            self.shared.state().done(self.shared, ack);
+            self.shared.state().done(self.shared, ack, message);
         }
     }
 
@@ -245,7 +245,7 @@ impl Running<'_> {
             Ok(dropped) => state.stats.dropped += dropped,
             Err(arrived) => {
                 drop(state);
-                self.acknowledge(arrived.ack);
+                self.acknowledge(arrived.ack, &arrived.message);
             }
         }
     }
@@ -261,10 +261,11 @@ pub(super) fn drop_payload(payload: Box<dyn Any + Send>) {
 
 /// Notes that a subscription is done with the message that it took last; the last one to be done
 /// with it acknowledges it.
-pub(super) fn acknowledge(shared: &Rc<Shared>, id: SubscriptionId, ack: AckToken) {
+pub(super) fn acknowledge(shared: &Rc<Shared>, id: SubscriptionId, taken: &Arrived) {
+    let Some(ack) = taken.ack else { return };
     let mut state = shared.state();
     let ack = state.subscriptions.finish(id, ack);
-    state.done(shared, ack);
+    state.done(shared, ack, &taken.message);
 }
 
 /// Acknowledges what nobody handles now, and drops what removed subscriptions left as
@@ -321,7 +322,8 @@ pub(super) fn start(shared: &Rc<Shared>, id: SubscriptionId) -> bool {
 /// the next client it comes again, and what took it here may have gone for no other reason.
 pub(super) fn acknowledge_last(shared: &Rc<Shared>, ack: AckToken) {
     let mut state = shared.state();
-    if !state.over && !state.closing && state.finish_received(ack) {
+    let is_entered = !state.over && !state.closing && state.finish_received(ack);
+    if is_entered || state.recovering {
         shared.wake.set();
     }
 }

@@ -1,12 +1,12 @@
 //! What waits to be handled for one subscription, in order of arrival.
 //!
 //! QoS 0 beyond the bounds drops the oldest of its kind; QoS 1 and 2 are bounded for the whole client
-//! (`INBOUND_BYTES_MAX`, and the window of the session). Nothing here waits.
+//! (`ClientOptions::inbound_bytes` and `inbound_window`). Nothing here waits.
 
 use std::collections::VecDeque;
 
 use super::message::Message;
-use crate::packet::QoS;
+use crate::packet::{PacketId, QoS};
 use crate::session::AckToken;
 
 /// Unhandled QoS 0 messages of one subscription; one more drops the oldest of them.
@@ -35,6 +35,14 @@ impl Arrived {
     /// Whether it is one of QoS 1 or 2 that was acknowledged before it is handled.
     pub(super) fn is_acknowledged(&self) -> bool {
         self.ack.is_none() && self.message.qos != QoS::AtMostOnce
+    }
+
+    /// Whether it is a QoS 1 message with this identifier and content.
+    pub(super) fn is_same(&self, packet_id: PacketId, topic: &str, payload: &[u8]) -> bool {
+        self.ack
+            .is_some_and(|ack| !ack.is_exactly_once() && ack.packet_id() == packet_id)
+            && self.message.topic == *topic
+            && self.message.data == *payload
     }
 
     /// Whether this message, of an earlier connection, has come again under `ack`.
@@ -150,6 +158,11 @@ impl Inbox {
     pub(super) fn holds(&self, ack: AckToken) -> bool {
         let mut all = self.queue.iter().chain(&self.taken);
         all.any(|arrived| arrived.is_for(ack))
+    }
+
+    /// The message taken last, if it awaits an acknowledgement.
+    pub(super) fn taken(&self) -> Option<&Arrived> {
+        self.taken.as_ref()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -26,6 +26,7 @@ use super::expiry;
 use super::feeder::{self, StoreFibers};
 use super::handler;
 use super::leave::finish;
+use super::overrun;
 use super::poison::{Malformed, Poison};
 use super::remote;
 use super::shared::{Shared, State};
@@ -110,7 +111,9 @@ where
             // That was for an attempt before it.
             shared.state().standby.retry_now = false;
             match *cause {
-                EndCause::Idle => backoff.connection_left(since.elapsed(), served.answered),
+                EndCause::Idle | EndCause::Overrun { .. } => {
+                    backoff.connection_left(since.elapsed(), served.answered);
+                }
                 // However long it lasted, the next one will end the same way.
                 _ => backoff.connection_ended(since.elapsed(), served.answered && !is_poison),
             }
@@ -123,6 +126,17 @@ where
             }
             earliest = backoff.earliest(began.elapsed());
             delay = earliest;
+            continue;
+        }
+        if let EndCause::Overrun { .. } = *cause {
+            // The broker did nothing wrong: it is come back to as soon as there is room.
+            earliest = backoff.earliest(began.elapsed());
+            delay = earliest;
+            tell_of_end(shared, true, &cause, Some(delay));
+            between_connections(shared, None);
+            if let Err(cause) = overrun::recover(shared) {
+                return Arc::new(cause);
+            }
             continue;
         }
         // Another endpoint has no other credentials.

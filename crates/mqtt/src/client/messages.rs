@@ -7,10 +7,10 @@ use fiber::Stopped;
 
 use super::Client;
 use super::handler;
+use super::inbox::Arrived;
 use super::message::Message;
 use super::shared::Shared;
 use super::subscription::SubscriptionId;
-use crate::session::AckToken;
 
 /// The messages of a subscription as an iterator; see [`Client::subscribe_iter`].
 ///
@@ -23,8 +23,8 @@ pub struct Messages {
     shared: Rc<Shared>,
     id: SubscriptionId,
     filter: String,
-    /// Acknowledges the message given last.
-    ack: Option<AckToken>,
+    /// The message given last, while it is not acknowledged.
+    taken: Option<Arrived>,
 }
 
 impl fmt::Debug for Messages {
@@ -41,13 +41,13 @@ impl Messages {
             shared: Rc::clone(shared),
             id,
             filter: filter.to_owned(),
-            ack: None,
+            taken: None,
         }
     }
 
     fn acknowledge(&mut self) {
-        if let Some(ack) = self.ack.take() {
-            handler::acknowledge(&self.shared, self.id, ack);
+        if let Some(taken) = self.taken.take() {
+            handler::acknowledge(&self.shared, self.id, &taken);
         }
     }
 }
@@ -65,8 +65,9 @@ impl Iterator for Messages {
             {
                 let mut state = self.shared.state();
                 if let Some(arrived) = state.subscriptions.pop(self.id) {
-                    self.ack = arrived.ack;
-                    return Some(Ok(arrived.message));
+                    let message = arrived.message.clone();
+                    self.taken = arrived.ack.is_some().then_some(arrived);
+                    return Some(Ok(message));
                 }
                 if state.end.is_some() || !state.subscriptions.wait(self.id, Some(token)) {
                     return None;

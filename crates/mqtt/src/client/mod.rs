@@ -31,6 +31,7 @@ mod messages;
 mod options;
 mod outbox;
 mod outputs;
+mod overrun;
 mod oversized;
 mod poison;
 mod publish;
@@ -41,6 +42,7 @@ mod remote_ticket;
 mod request;
 mod restore;
 mod room;
+mod settled;
 mod shared;
 mod special;
 mod standby;
@@ -79,13 +81,14 @@ pub use self::options::{
 pub use self::outbox::{
     QUEUE_BYTES_DEFAULT, QUEUE_MESSAGES_DEFAULT, QUEUED_MESSAGE_BYTES, QueuePolicy,
 };
+pub use self::overrun::{INBOUND_BYTES_DEFAULT, INBOUND_WINDOW_DEFAULT, OVERRUN_GRACE_DEFAULT};
 pub use self::publish::Publish;
 pub use self::remote::{REMOTE_BYTES_MAX, REMOTE_MESSAGES_MAX, Remote};
 pub use self::remote_ticket::{RemoteError, RemoteTicket};
 pub use self::shared::ClientStats;
 pub use self::store_failure::{OnStoreFailure, StoreFailure};
 pub use self::subscribe::Subscribe;
-pub use self::subscription::{INBOUND_BYTES_MAX, QUEUED_OVERHEAD, SubscriptionId};
+pub use self::subscription::{QUEUED_OVERHEAD, SubscriptionId};
 pub use self::ticket::{Outcome, Ticket, Wait};
 
 use self::feeder::StoreFibers;

@@ -9,6 +9,7 @@ use safe_rt::{BackoffOptions, DialOptions, Endpoint};
 use super::credentials::{Ask, Credentials, CredentialsError};
 use super::login::Login;
 use super::outbox::{QUEUE_BYTES_DEFAULT, QUEUE_MESSAGES_DEFAULT, QueuePolicy};
+use super::overrun::{INBOUND_BYTES_DEFAULT, INBOUND_WINDOW_DEFAULT, OVERRUN_GRACE_DEFAULT};
 use super::store_failure::OnStoreFailure;
 use crate::packet::{ClientId, MAX_PACKET_LEN, QoS};
 use crate::session::{OnSessionLoss, PublishRate};
@@ -63,6 +64,9 @@ pub struct ClientOptions {
     pub(crate) connect_timeout: Duration,
     pub(crate) window: u16,
     pub(crate) exactly_once_window: u16,
+    pub(crate) inbound_window: u16,
+    pub(crate) inbound_bytes: usize,
+    pub(crate) overrun_grace: Duration,
     pub(crate) maximum_packet_size: usize,
     pub(crate) server_maximum_packet_size: usize,
     pub(crate) publish_rate: Option<PublishRate>,
@@ -108,6 +112,9 @@ impl ClientOptions {
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
             window: WINDOW_DEFAULT,
             exactly_once_window: EXACTLY_ONCE_WINDOW_DEFAULT,
+            inbound_window: INBOUND_WINDOW_DEFAULT,
+            inbound_bytes: INBOUND_BYTES_DEFAULT,
+            overrun_grace: OVERRUN_GRACE_DEFAULT,
             maximum_packet_size: MAXIMUM_PACKET_SIZE_DEFAULT,
             server_maximum_packet_size: MAX_PACKET_LEN,
             publish_rate: None,
@@ -240,6 +247,41 @@ impl ClientOptions {
     #[must_use]
     pub fn exactly_once_window(mut self, window: u16) -> Self {
         self.exactly_once_window = window.max(1);
+        self
+    }
+
+    /// Received QoS 1 and 2 messages that may await their acknowledgement by the client at once (at
+    /// least 1), which leave in order of arrival. With more the client reads nothing until there is
+    /// room, see [`ClientOptions::overrun_grace`].
+    ///
+    /// A broker has a window of its own, by default of 20 to 100 messages mostly: while that is not
+    /// larger than this one, reading never waits for handlers, so that a handler may itself wait for
+    /// whatever the broker answers.
+    #[must_use]
+    pub fn inbound_window(mut self, window: u16) -> Self {
+        self.inbound_window = window.max(1);
+        self
+    }
+
+    /// Bytes of received QoS 1 and 2 messages that may be unhandled at once, counted for each handler
+    /// that gets them, with [`QUEUED_OVERHEAD`](super::QUEUED_OVERHEAD) for each, and with those that
+    /// the program is to acknowledge. With more the client reads nothing until there is room, see
+    /// [`ClientOptions::overrun_grace`]. A single message may be larger, and the last one that finds
+    /// room counts once for that.
+    #[must_use]
+    pub fn inbound_bytes(mut self, bytes: usize) -> Self {
+        self.inbound_bytes = bytes;
+        self
+    }
+
+    /// How long the client waits for room, when a message finds none, while it reads nothing: handlers
+    /// run on meanwhile, and acknowledgements leave. If there is some in time, reading goes on. Else
+    /// the connection ends, [`EndCause::Overrun`](super::EndCause::Overrun), and
+    /// [`super::Client::open`] makes the next one when half of the unhandled messages are handled
+    /// ([`Event::Overrun`](super::Event::Overrun)).
+    #[must_use]
+    pub fn overrun_grace(mut self, grace: Duration) -> Self {
+        self.overrun_grace = grace;
         self
     }
 

@@ -29,6 +29,7 @@ pub(super) fn act(
                 is_lost = !session_present;
                 if is_lost {
                     state.forget_gates();
+                    state.settled.clear();
                 }
                 if let Some(durable) = &state.durable {
                     durable.room();

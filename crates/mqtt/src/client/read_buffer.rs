@@ -133,6 +133,11 @@ impl ReadBuffer {
             .map(|buffer| (buffer, self.filled.clone()))
     }
 
+    /// How many bytes were read and are not consumed.
+    pub(crate) fn len(&self) -> usize {
+        self.filled.len()
+    }
+
     /// Notes that the first `n` unconsumed bytes are done with.
     pub(crate) fn consume(&mut self, n: usize) {
         self.filled.start += n;

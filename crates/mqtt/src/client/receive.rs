@@ -11,7 +11,7 @@ use super::message::Message;
 use super::read_buffer::Shared as Bytes;
 use super::room::Room;
 use super::shared::{Shared, State};
-use super::subscription::{Delivered, INBOUND_BYTES_MAX, Routed, Special};
+use super::subscription::{Delivered, Routed, Special};
 use super::ticket::Outcome;
 use crate::packet::{PacketRef, Publish};
 use crate::session::{AckToken, Effect, Input};
@@ -48,9 +48,9 @@ pub(super) fn handle_packet(
         }
         (Effect::Deliver { ack }, PacketRef::Publish(publish)) => {
             state.stats.received += 1;
-            if publish.dup()
-                && let Some(ack) = ack
-                && state.is_repeated(&publish, ack)
+            if let Some(ack) = ack
+                && (publish.dup() || !state.settled.is_empty())
+                && state.is_repeated(shared, &publish, ack)
             {
                 return Ok(());
             }
@@ -65,11 +65,6 @@ pub(super) fn handle_packet(
                 Routed::Unwanted => {
                     let message = Message::hold(bytes, place, &publish);
                     state.receive_unwanted(shared, Arrived { message, ack }, now);
-                }
-                Routed::Overrun => {
-                    return Err(EndCause::Overrun {
-                        bytes_max: INBOUND_BYTES_MAX,
-                    });
                 }
             }
         }
@@ -101,11 +96,24 @@ pub(super) fn handle_packet(
 }
 
 impl State {
-    /// Whether a QoS 1 message has come again that came on an earlier connection and is not handled
-    /// yet; then it is acknowledged when that is.
+    /// Whether a QoS 1 message has come again that came on an earlier connection: it is acknowledged
+    /// when it is handled, at once if it was.
     #[cold]
-    fn is_repeated(&mut self, publish: &Publish<'_>, ack: AckToken) -> bool {
+    fn is_repeated(&mut self, shared: &Shared, publish: &Publish<'_>, ack: AckToken) -> bool {
         let (topic, payload) = (publish.topic(), publish.payload());
+        if !self.settled.is_empty() && !ack.is_exactly_once() {
+            let packet_id = ack.packet_id();
+            let is_settled = publish.dup() && self.settled.has(packet_id, topic, payload);
+            // Another message under that identifier means that the broker is done with this one.
+            self.settled.forget(packet_id);
+            if is_settled {
+                self.acknowledge(shared, ack);
+                return true;
+            }
+        }
+        if !publish.dup() {
+            return false;
+        }
         self.subscriptions.renew(topic, payload, ack) || self.early.renew(topic, payload, ack)
     }
 
@@ -160,13 +168,18 @@ impl State {
             let Some(Arrived { message, ack }) = self.early.pop() else {
                 return;
             };
+            if ack.is_some() && !self.subscriptions.has_room(message.len()) {
+                // It stays, behind those that came before it.
+                let _ = self.early.hold(Some(Arrived { message, ack }));
+                continue;
+            }
             let topic = message.topic.clone();
             let copy = || message.clone();
             let start = |id| handler::start(shared, id);
             match self.subscriptions.deliver(&topic, copy, ack, start) {
                 Routed::Queued(delivered) => self.delivered(shared, delivered),
-                Routed::Unwanted | Routed::Overrun => {
-                    // It stays, behind those that came before it.
+                Routed::Unwanted => {
+                    // As above.
                     let _ = self.early.hold(Some(Arrived { message, ack }));
                 }
             }

@@ -25,6 +25,7 @@ use super::remote::Queue;
 use super::remote_ticket::Fate;
 use super::request::{Requests, Wanted};
 use super::room::Lines;
+use super::settled::Settled;
 use super::standby::Standby;
 use super::subscription::{Removed, Subscriptions};
 use super::ticket::{Outcome, Tickets};
@@ -120,6 +121,9 @@ pub(super) struct State {
     pub(super) asks: Asks,
     pub(super) subscriptions: Subscriptions,
     pub(super) stall: StallWatch,
+    pub(super) settled: Settled,
+    /// The client waits for handlers to make room, before it connects again.
+    pub(super) recovering: bool,
     pub(super) answers: Answers,
     pub(super) early: Early,
     pub(super) events: Events,
@@ -190,6 +194,7 @@ impl Shared {
         let session = Session::new(SessionOptions {
             version: Version::V311,
             window: options.window,
+            inbound_window: options.inbound_window,
             connack_timeout: options.connect_timeout,
             on_session_loss: options.on_session_loss,
             ping_after: options.ping_after,
@@ -213,8 +218,10 @@ impl Shared {
                 exactly_once_window: options.exactly_once_window.into(),
                 requests: Requests::default(),
                 asks: Asks::default(),
-                subscriptions: Subscriptions::default(),
+                subscriptions: Subscriptions::new(options.inbound_bytes),
                 stall: StallWatch::default(),
+                settled: Settled::default(),
+                recovering: false,
                 answers: Answers::default(),
                 early: Early::default(),
                 events: Events::default(),

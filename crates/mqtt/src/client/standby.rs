@@ -17,7 +17,8 @@ use super::Client;
 use super::error::EndCause;
 use super::event::Event;
 use super::link::{STARVED_RETRY, random, run_user_code};
-use super::shared::{Shared, now};
+use super::shared::{Shared, State, now};
+use crate::time::Time;
 
 /// What the program asked of a client for the time between two connections.
 #[derive(Debug, Default)]
@@ -86,29 +87,39 @@ impl Client {
 /// Waits until there is something to do that needs a connection; the cause if there will be none.
 pub(super) fn rest(shared: &Rc<Shared>) -> Result<(), EndCause> {
     shared.state().standby.resting = true;
-    let rested = loop {
-        shared.wake.clear();
-        if shared.is_leaving() {
-            break Err(EndCause::Closed);
-        }
-        let (wanted, deadline) = {
-            let mut state = shared.state();
-            state.tick(shared, now());
-            let deadline = state.deadline();
-            (state.wants_connection(), deadline)
-        };
-        if wanted {
-            break Ok(());
-        }
-        let retry = run_user_code(shared).then(|| Instant::now() + STARVED_RETRY);
-        let deadline = deadline.map(|at| Instant::from_nanos(at.0));
-        let times = [deadline, retry].into_iter().flatten();
-        if let Err(error) = fiber::select(&[&shared.wake], times.min()) {
-            break Err(EndCause::Transport(error));
-        }
-    };
+    let rested = serve_until(shared, |state| {
+        state.wants_connection().then_some(()).ok_or(None)
+    });
     shared.state().standby.resting = false;
     rested
+}
+
+/// Sees to the client without a connection until `look` says that one is to be made, which is asked
+/// whenever something has happened and at the time that it gives; the cause if there will be none.
+pub(super) fn serve_until(
+    shared: &Rc<Shared>,
+    mut look: impl FnMut(&mut State) -> Result<(), Option<Time>>,
+) -> Result<(), EndCause> {
+    loop {
+        shared.wake.clear();
+        if shared.is_leaving() {
+            return Err(EndCause::Closed);
+        }
+        let (looked, deadline) = {
+            let mut state = shared.state();
+            state.tick(shared, now());
+            (look(&mut state), state.deadline())
+        };
+        let Err(again) = looked else {
+            return Ok(());
+        };
+        let retry = run_user_code(shared).then(|| Instant::now() + STARVED_RETRY);
+        let times = [deadline, again].into_iter().flatten();
+        let times = times.map(|at| Instant::from_nanos(at.0)).chain(retry);
+        if let Err(error) = fiber::select(&[&shared.wake], times.min()) {
+            return Err(EndCause::Transport(error));
+        }
+    }
 }
 
 /// Waits until the next connection is due, which is in `delay`, or asked for and not too early; the

@@ -14,15 +14,12 @@ use super::handler::{Handler, OnError};
 use super::inbox::Inbox;
 use super::master::Masters;
 use super::message::Message;
+use super::overrun::Backlog;
 use crate::packet::QoS;
 use crate::session::AckToken;
 use crate::topic::{RouteId, Router, TopicFilter};
 
 pub(super) use self::delivery::{Delivered, Routed};
-
-/// Bytes of unhandled QoS 1 and 2 messages of one client, counted for each handler that gets them and
-/// with [`QUEUED_OVERHEAD`] for each; more end the connection, unless it is a single message.
-pub const INBOUND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes that a queued message counts beside its topic and payload. Each connection brings as many
 /// messages as the broker's window holds, and those of the earlier ones may still be there: short
@@ -120,8 +117,10 @@ pub(super) struct Subscriptions {
     matches: Vec<SubscriptionId>,
     /// How many takers are not done yet with a message that several subscriptions share.
     shared_acks: Vec<(AckToken, usize)>,
-    /// Bytes of the queued messages that await an acknowledgement.
-    held_bytes: usize,
+    /// The queued messages that await an acknowledgement, and those that await that by the program.
+    held: Backlog,
+    /// The bound on the bytes of those.
+    bytes_max: usize,
     /// Subscriptions with messages for which no fiber could be started.
     starved: Vec<SubscriptionId>,
     /// Messages that wait to be acknowledged by the program.
@@ -132,6 +131,14 @@ pub(super) struct Subscriptions {
 }
 
 impl Subscriptions {
+    /// None yet; unhandled messages may count that many bytes.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            ..Self::default()
+        }
+    }
+
     /// Adds a subscription; no handler means an iterator.
     pub(super) fn add(
         &mut self,
@@ -257,7 +264,7 @@ impl Subscriptions {
             }
             for arrived in entry.inbox.iter() {
                 if arrived.ack.is_some() {
-                    self.held_bytes -= held_bytes(&arrived.message);
+                    self.held.remove(&arrived.message);
                 }
                 acks.extend(arrived.ack);
             }
@@ -387,7 +394,20 @@ impl Subscriptions {
     }
 }
 
-/// What a message counts that is queued or waits for its acknowledgement.
-fn held_bytes(message: &Message) -> usize {
-    message.len() + QUEUED_OVERHEAD
+impl Backlog {
+    /// What a message counts of these bytes.
+    fn bytes_of(message: &Message) -> usize {
+        message.len() + QUEUED_OVERHEAD
+    }
+
+    /// Adds a message that so many have.
+    fn add(&mut self, message: &Message, times: usize) {
+        self.messages += times;
+        self.bytes += times * Self::bytes_of(message);
+    }
+
+    fn remove(&mut self, message: &Message) {
+        self.messages -= 1;
+        self.bytes -= Self::bytes_of(message);
+    }
 }

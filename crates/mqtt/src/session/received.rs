@@ -102,6 +102,11 @@ impl ReceivedIds {
         received
     }
 
+    /// Tells whether a message with this identifier is remembered.
+    pub(super) fn has(&self, packet_id: PacketId) -> bool {
+        self.find(packet_id).is_ok()
+    }
+
     /// Forgets everything, because the server has lost the session.
     pub(super) fn clear(&mut self) {
         self.0 = VecDeque::new();

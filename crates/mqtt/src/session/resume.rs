@@ -164,6 +164,13 @@ impl Session {
         }
     }
 
+    /// Tells whether a received QoS 2 message with this identifier is remembered: one that comes with it
+    /// is the same again, and is not delivered.
+    #[must_use]
+    pub fn remembers(&self, packet_id: PacketId) -> bool {
+        self.received.has(packet_id)
+    }
+
     /// Returns how many received QoS 2 messages are remembered until the server releases them: at
     /// most one for each identifier there is.
     #[must_use]

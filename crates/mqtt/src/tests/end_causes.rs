@@ -9,7 +9,7 @@ use fiber::net::{PipeStream, Shutdown};
 
 use super::{expect_all, variants};
 use crate::session::ArgumentError;
-use crate::{Client, ClientId, ClientOptions, EndCause, INBOUND_BYTES_MAX, QoS};
+use crate::{Client, ClientId, ClientOptions, EndCause, INBOUND_BYTES_DEFAULT, QoS};
 
 variants!(EndCause {
     Closed,
@@ -116,7 +116,7 @@ const ROWS: &[Row] = &[
             accept(stream);
             // 1 MiB and a byte each: one is being handled, and of four that wait the last is too much.
             let head = b"\x32\x86\x80\x40\x00\x01a\x00";
-            let payload = vec![b'x'; INBOUND_BYTES_MAX / 4 + 1];
+            let payload = vec![b'x'; INBOUND_BYTES_DEFAULT / 4 + 1];
             for id in 1..=5 {
                 stream.write_all(head).unwrap();
                 stream.write_all(&[id]).unwrap();
@@ -124,7 +124,7 @@ const ROWS: &[Row] = &[
             }
             drain(stream);
         },
-        "unhandled messages hold more than 4194304 bytes",
+        "there is no room for further messages: 4 of 4195336 bytes are not handled",
     ),
 ];
 

@@ -4,9 +4,10 @@ use fiber::Unparker;
 
 use super::super::inbox::Arrived;
 use super::{
-    Ack, Entry, Handler, INBOUND_BYTES_MAX, Message, Policy, Special, SubscriptionId,
-    Subscriptions, Taker, held_bytes,
+    Ack, Backlog, Entry, Handler, Message, Policy, QUEUED_OVERHEAD, Special, SubscriptionId,
+    Subscriptions, Taker,
 };
+use crate::packet::PacketId;
 use crate::session::AckToken;
 use crate::time::Time;
 
@@ -17,8 +18,6 @@ pub(in super::super) enum Routed {
     Unwanted,
     /// It is queued.
     Queued(Delivered),
-    /// It is not queued: the bound on held bytes was reached.
-    Overrun,
 }
 
 /// What else came of a message that is queued.
@@ -52,8 +51,7 @@ impl Subscriptions {
             return Err(arrived);
         };
         let held = arrived.ack.is_some();
-        let bytes = held_bytes(&arrived.message);
-        if held && self.held_bytes > 0 && self.held_bytes + bytes > INBOUND_BYTES_MAX {
+        if held && !self.has_room(arrived.message.len()) {
             return Err(arrived);
         }
         // What was acknowledged before is bounded by nothing but this.
@@ -62,9 +60,40 @@ impl Subscriptions {
             return Err(arrived);
         }
         if held {
-            self.held_bytes += bytes;
+            self.held.add(&arrived.message, 1);
         }
         Ok(self.queue(id, arrived, &mut start))
+    }
+
+    /// Whether one more message of so many bytes may be held. One is always taken, so that a large one
+    /// does not end every connection.
+    #[inline]
+    pub(in super::super) fn has_room(&self, len: usize) -> bool {
+        let bytes = self.held.bytes;
+        bytes == 0 || bytes + len + QUEUED_OVERHEAD <= self.bytes_max
+    }
+
+    /// The messages that are not handled, with those that are being handled.
+    pub(in super::super) fn backlog(&self) -> Backlog {
+        let entries = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
+        let mut backlog = self.held;
+        for taken in entries.filter_map(|entry| entry.inbox.taken()) {
+            backlog.add(&taken.message, 1);
+        }
+        backlog
+    }
+
+    /// Whether some subscription has a QoS 1 message with this identifier and content.
+    pub(in super::super) fn has_message(
+        &self,
+        packet_id: PacketId,
+        topic: &str,
+        payload: &[u8],
+    ) -> bool {
+        let is_same = |arrived: &Arrived| arrived.is_same(packet_id, topic, payload);
+        let mut entries = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
+        self.manual.iter().any(is_same)
+            || entries.any(|entry| entry.inbox.iter().chain(entry.inbox.taken()).any(is_same))
     }
 
     /// Queues a message for every subscription that wants it.
@@ -88,33 +117,25 @@ impl Subscriptions {
             None => Routed::Unwanted,
             Some((last, others)) => {
                 let message = message();
-                let bytes = held_bytes(&message) * matches.len();
-                // One is always taken, so that a large one does not end every connection.
-                let held = self.held_bytes;
-                if ack.is_some() && held > 0 && held + bytes > INBOUND_BYTES_MAX {
-                    Routed::Overrun
-                } else {
-                    let mut holders = 0;
-                    let mut dropped = 0;
-                    for id in others {
-                        let message = message.clone();
-                        let own = ack.filter(|_| self.holds_ack(*id, &message));
-                        holders += usize::from(own.is_some());
-                        dropped += self.queue(*id, Arrived { message, ack: own }, &mut start);
-                    }
-                    let own = ack.filter(|_| self.holds_ack(*last, &message));
+                let mut dropped = 0;
+                let mut holders = 0;
+                for id in others {
+                    let message = message.clone();
+                    let own = ack.filter(|_| self.holds_ack(*id, &message));
                     holders += usize::from(own.is_some());
-                    let each = held_bytes(&message);
-                    dropped += self.queue(*last, Arrived { message, ack: own }, &mut start);
-                    self.held_bytes += holders * each;
-                    if let Some(ack) = ack
-                        && holders > 1
-                    {
-                        self.shared_acks.push((ack, holders));
-                    }
-                    let ack = ack.filter(|_| holders == 0);
-                    Routed::Queued(Delivered { dropped, ack })
+                    dropped += self.queue(*id, Arrived { message, ack: own }, &mut start);
                 }
+                let own = ack.filter(|_| self.holds_ack(*last, &message));
+                holders += usize::from(own.is_some());
+                self.held.add(&message, holders);
+                dropped += self.queue(*last, Arrived { message, ack: own }, &mut start);
+                if let Some(ack) = ack
+                    && holders > 1
+                {
+                    self.shared_acks.push((ack, holders));
+                }
+                let ack = ack.filter(|_| holders == 0);
+                Routed::Queued(Delivered { dropped, ack })
             }
         };
         self.matches = matches;
@@ -158,7 +179,7 @@ impl Subscriptions {
         let entry = self.get_mut(id)?;
         let arrived = entry.inbox.pop()?;
         if arrived.ack.is_some() {
-            self.held_bytes -= held_bytes(&arrived.message);
+            self.held.remove(&arrived.message);
         }
         Some(arrived)
     }
@@ -202,21 +223,21 @@ impl Subscriptions {
         arrived: Arrived,
         until: Time,
     ) -> u64 {
-        self.held_bytes += held_bytes(&arrived.message);
+        self.held.add(&arrived.message, 1);
         self.manual.hold(id, arrived, until)
     }
 
     /// Takes a message that the program acknowledges; `None` if that was done.
     pub(in super::super) fn release(&mut self, number: u64) -> Option<Arrived> {
         let arrived = self.manual.release(number)?;
-        self.held_bytes -= held_bytes(&arrived.message);
+        self.held.remove(&arrived.message);
         Some(arrived)
     }
 
     /// Takes a message that the program has not acknowledged in time.
     pub(in super::super) fn expire(&mut self, now: Time) -> Option<Arrived> {
         let arrived = self.manual.expire(now)?;
-        self.held_bytes -= held_bytes(&arrived.message);
+        self.held.remove(&arrived.message);
         Some(arrived)
     }
 

@@ -1,0 +1,163 @@
+//! How the driver reads: what it does with the bytes, and when it stops for want of room.
+
+use fiber::{Instant, Source as _};
+
+use super::{DELIVERIES_PER_TURN_MAX, Driver, LAST_READS_MAX};
+use crate::client::error::EndCause;
+use crate::client::outputs;
+use crate::client::oversized::Oversized;
+use crate::client::poison::Malformed;
+use crate::client::receive::handle_packet;
+use crate::client::shared::now;
+use crate::packet::{self, PUBLISH_HEAD_BYTES_MAX, PacketRef, Version};
+
+impl Driver<'_> {
+    /// Reads once, if there is something, and handles what is whole of it.
+    ///
+    /// Returns whether there may be more to read or to handle.
+    pub(super) fn read(&mut self) -> Result<bool, EndCause> {
+        let paused = self.overrun.take();
+        if paused.is_some() {
+            // The next message may find room now.
+        } else if !self.behind {
+            if !self.socket.readable().is_ready() {
+                return Ok(false);
+            }
+            self.fill()?;
+        }
+        let unread = self.input.len();
+        self.behind = self.handle_packets()?;
+        if let (Some(_), Some(until)) = (self.overrun, paused)
+            && self.input.len() == unread
+        {
+            if until <= now() {
+                return Err(self.shared.state().overrun());
+            }
+            self.overrun = Some(until);
+        }
+        self.input.release();
+        let more = self.behind || self.socket.readable().is_ready();
+        Ok(more && self.overrun.is_none())
+    }
+
+    /// Handles what the peer still said when writing fails: a peer that goes sends first why, and
+    /// closes. Returns why the connection ends.
+    pub(super) fn last_words(&mut self, cause: EndCause) -> EndCause {
+        if let EndCause::Transport(_) = cause {
+            for _ in 0..LAST_READS_MAX {
+                match self.read() {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(earlier) => return earlier,
+                }
+            }
+        }
+        cause
+    }
+
+    /// Reads into the buffer.
+    fn fill(&mut self) -> Result<(), EndCause> {
+        let max = self.shared.options.maximum_packet_size;
+        let wanted = self.input.unconsumed().and_then(|(bytes, range)| {
+            let len = packet::peek_len(bytes.get(&range), max);
+            len.unwrap_or(Some(PUBLISH_HEAD_BYTES_MAX))
+        });
+        let space = self.input.space(wanted.unwrap_or(0));
+        match self.socket.try_read(space).map_err(EndCause::Transport)? {
+            Some(0) => return Err(EndCause::ClosedByPeer),
+            Some(n) => {
+                self.input.filled(n);
+                self.answered = self.up.is_some();
+                let mut state = self.shared.state();
+                state.session.received(now());
+                state.last_activity = Some(Instant::recent());
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Handles whole packets, all or as many as one turn may.
+    ///
+    /// Returns whether there may be more.
+    fn handle_packets(&mut self) -> Result<bool, EndCause> {
+        if let Some(oversized) = &mut self.oversized {
+            if !oversized.take(self.shared, &mut self.input) {
+                return Ok(false);
+            }
+            self.oversized = None;
+        }
+        let mut state = self.shared.state();
+        let state = &mut *state;
+        let now = now();
+        let Some((bytes, range)) = self.input.unconsumed() else {
+            return Ok(false);
+        };
+        let enough = state.stats.received + DELIVERIES_PER_TURN_MAX;
+        let mut behind = false;
+        let max = self.shared.options.maximum_packet_size;
+        let unread = bytes.get(&range);
+        let mut at = 0;
+        loop {
+            let needs_room = unread
+                .get(at)
+                .is_some_and(|first| packet::is_acknowledged(*first));
+            if needs_room && state.session.inbound_room() == 0 {
+                self.overrun = Some(now + self.shared.options.overrun_grace);
+                break;
+            }
+            let decoded = packet::decode(&unread[at..], Version::V311, max);
+            let (packet, len) = match decoded {
+                Ok(Some(whole)) => whole,
+                Ok(None) => break,
+                Err(error) => {
+                    let begun = match self.up {
+                        Some(_) => Oversized::begin(state, &unread[at..], error, now),
+                        None => Err(EndCause::Malformed(error)),
+                    };
+                    if let Err(EndCause::Malformed(error)) = &begun {
+                        self.malformed = Some(Malformed::new(&unread[at..], *error));
+                    }
+                    if let Some((oversized, taken)) = begun? {
+                        self.oversized = Some(oversized);
+                        at += taken;
+                        behind = true;
+                    }
+                    break;
+                }
+            };
+            if needs_room
+                && let PacketRef::Publish(publish) = &packet
+                && !state.has_room_for(publish)
+            {
+                self.overrun = Some(now + self.shared.options.overrun_grace);
+                break;
+            }
+            let place = range.start + at..range.start + at + len;
+            handle_packet(self.shared, state, bytes, place, packet, now)?;
+            if self.up.is_none() {
+                outputs::act(self.shared, &mut self.up, state)?;
+                if self.up.is_some() {
+                    // Messages may come right behind CONNACK: the program is told of the connection
+                    // before it is given one of them.
+                    at += len;
+                    behind = at < unread.len();
+                    break;
+                }
+            }
+            at += len;
+            if state.stats.received >= enough {
+                behind = at < unread.len();
+                break;
+            }
+        }
+        outputs::act(self.shared, &mut self.up, state)?;
+        state.session.pace(now, &state.log);
+        if !state.session.next_chunk(&state.log).is_empty() || !state.asks.is_empty() {
+            // An answer, or what waited for CONNACK.
+            self.shared.wake.set();
+        }
+        self.input.consume(at);
+        Ok(behind)
+    }
+}
