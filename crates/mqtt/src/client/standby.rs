@@ -48,9 +48,10 @@ impl Client {
     /// what the server wishes goes first. Does not yield.
     pub fn retry_now(&self) {
         {
-            let standby = &mut self.shared.state().standby;
-            standby.retry_now = true;
-            standby.wanted = true;
+            let mut state = self.shared.state();
+            state.standby.retry_now = true;
+            // What there is need not be made again when it is left.
+            state.standby.wanted |= !state.is_up();
         }
         self.shared.wake.set();
     }
