@@ -104,8 +104,10 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
         ..
     } = driver;
     if let EndCause::Idle = cause {
-        // What is published while the transport is closed is for the next one.
+        // What is published while the transport is closed is for the next one, and who waits for a
+        // connection is to say so.
         link::between_connections(shared, None);
+        shared.state().standby.resting = shared.connects;
     }
     if let EndCause::Closed | EndCause::Idle = cause {
         // The rest of DISCONNECT may still be on its way through TLS. There is nobody to tell of

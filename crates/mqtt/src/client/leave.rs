@@ -92,6 +92,7 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
         let unsent_bytes = state.unsent_bytes();
         state.session.connection_lost();
         state.over = true;
+        state.standby.resting = false;
         state.served = false;
         if state.end.is_none() {
             state.end_by(cause);

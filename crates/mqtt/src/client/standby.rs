@@ -87,7 +87,12 @@ impl Client {
 
 /// Waits until there is something to do that needs a connection; the cause if there will be none.
 pub(super) fn rest(shared: &Rc<Shared>) -> Result<(), EndCause> {
-    shared.state().standby.resting = true;
+    {
+        let mut state = shared.state();
+        state.standby.resting = true;
+        // Those who wait for a connection have it made.
+        state.onlookers.wake_all();
+    }
     let rested = serve_until(shared, |state| {
         state.wants_connection().then_some(()).ok_or(None)
     });
@@ -176,5 +181,30 @@ pub(super) fn wait(
             Ok(Selected::Ready(_) | Selected::Deadline) => waited = true,
             Err(error) => return Err(EndCause::Transport(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::options::ClientOptions;
+    use super::*;
+    use crate::packet::ClientId;
+
+    #[test]
+    fn who_waited_for_a_connection_before_the_client_rests_has_it_made() {
+        let rested = fiber::run(|| {
+            let options = ClientOptions::new(ClientId::new("meter").unwrap());
+            let shared = Rc::new(Shared::new(options, true));
+            let client = Client::inside(&shared);
+            shared.handles.set(1);
+            let waits = move || client.wait_connected().is_err();
+            fiber::spawn(waits).unwrap();
+            fiber::yield_now().unwrap();
+            let rested = fiber::timeout(Duration::from_secs(5), || rest(&shared).is_ok());
+            // The one that waits is let go.
+            super::super::link::finish(&shared, std::sync::Arc::new(EndCause::Closed));
+            rested.is_ok_and(|rested| rested)
+        });
+        assert!(rested.unwrap());
     }
 }
