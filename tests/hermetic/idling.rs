@@ -13,7 +13,7 @@ use mqtt::{
 
 use crate::harness::{
     Broker, answer_subscribe, expect_disconnect, expect_qos_1, note, options, play, play_open,
-    puback, qos_0, qos_1,
+    play_over, puback, qos_0, qos_1,
 };
 
 const IDLE: Duration = Duration::from_secs(20);
@@ -279,6 +279,72 @@ fn a_client_over_one_connection_ends_it_and_takes_another() {
             assert!(client.connect().unwrap());
             client.close(Duration::ZERO).unwrap();
             second.join().unwrap();
+        },
+    );
+}
+
+/// Asserts that the client's fiber sleeps, however often others get their turn.
+#[track_caller]
+fn expect_asleep() {
+    let turns = || {
+        let fibers = fiber::fibers();
+        let mut drivers = fibers.iter().filter(|fiber| fiber.name == "mqtt-driver");
+        drivers.next().map_or(0, |driver| driver.resumes)
+    };
+    let before = turns();
+    for _ in 0..1_000 {
+        fiber::yield_now().unwrap();
+    }
+    let more = turns() - before;
+    assert!(more < 10, "{more} turns");
+}
+
+#[test]
+fn an_answer_that_takes_its_time_is_waited_for_asleep() {
+    play_open(
+        idling(),
+        |links| {
+            serve(&mut links.accept(false));
+            links.next().accept(true, |_| expect_asleep());
+        },
+        |client| {
+            fiber::sleep(HOUR).unwrap();
+            assert!(client.wait_connected().unwrap());
+        },
+    );
+}
+
+#[test]
+fn a_broker_that_does_not_read_is_waited_for_asleep() {
+    const DATA: [u8; 1_000] = [0; 1_000];
+    play_over(
+        100,
+        idling(),
+        |broker| {
+            broker.accept(false, |_| ());
+            fiber::sleep(IDLE).unwrap();
+            expect_asleep();
+            broker.expect(&qos_0("m", &DATA));
+            serve(broker);
+        },
+        |client| {
+            client.connect().unwrap();
+            client.publish(Publish::to("m", &DATA)).unwrap();
+            assert!(matches!(*client.ended().unwrap(), EndCause::Idle));
+        },
+    );
+}
+
+#[test]
+fn an_attempt_that_was_asked_for_while_there_was_a_connection_is_not_made_after_it() {
+    play_open(
+        idling(),
+        |links| assert_eq!(serve(&mut links.accept(false)), IDLE),
+        |client| {
+            client.wait_connected().unwrap();
+            client.retry_now();
+            fiber::sleep(HOUR).unwrap();
+            assert!(!client.is_connected());
         },
     );
 }

@@ -287,8 +287,13 @@ impl Driver<'_> {
         }
         state.tick(self.shared, now);
         state.watch_acks(now);
-        if self.up.is_some() && state.is_idle(now) && state.session.rest(now, &state.log) {
-            self.shared.wake.set();
+        if self.may_rest(state) && state.is_idle(now) {
+            if state.session.rest(now, &state.log) {
+                self.shared.wake.set();
+            } else {
+                // Something is still on its way out: it is looked at again after the same time.
+                state.idle.touch(now);
+            }
         }
         if state
             .session
@@ -306,13 +311,20 @@ impl Driver<'_> {
         Ok(())
     }
 
+    /// Whether the connection may be left for having nothing to do; else nobody looks at the time
+    /// for that.
+    fn may_rest(&self, state: &State) -> bool {
+        self.up.is_some() && state.is_up()
+    }
+
     fn wait(&mut self, blocked: bool, starved: bool) -> Result<(), EndCause> {
         let deadline = {
             let state = self.shared.state();
+            let idle = state.idle.deadline();
             let times = [
                 state.session.next_deadline(),
                 state.deadline(),
-                state.idle.deadline(),
+                idle.filter(|_| self.may_rest(&state)),
                 self.hold_until,
                 self.overrun,
                 self.leave_at.filter(|_| !self.left),
