@@ -306,6 +306,10 @@ impl State {
             cause => cause,
         };
         if let Some(durable) = &mut self.durable {
+            if !durable.store.is_durable(message) {
+                // Who waits for the disk need not any more.
+                self.onlookers.wake_all();
+            }
             durable.append(&Record::Done {
                 message,
                 cause,

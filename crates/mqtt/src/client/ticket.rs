@@ -236,13 +236,14 @@ impl Ticket {
                 return Some(Ok(()));
             };
             let outcome = state.tickets.outcome(self.slot, self.generation);
-            // The other two say that it never was.
+            // The other two say that it never was; but for what the program withdrew itself.
             let is_known = !matches!(
                 outcome,
                 None | Some(Outcome::Withdrawn | Outcome::SessionLost)
             );
             // One that found no room and was taken back counts as durable, for its end is.
             let is_withdrawn = matches!(outcome, Some(Outcome::Withdrawn));
+            let is_known = is_known || (is_withdrawn && !state.over);
             if is_known || (!is_withdrawn && durable.store.is_durable(pos)) {
                 return Some(Ok(()));
             }
