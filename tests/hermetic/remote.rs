@@ -21,12 +21,19 @@ const ACKED: Outcome = Outcome::Acked { maybe_twice: false };
 /// Runs `body` with a client that is connected to a broker, and a handle for other threads.
 #[track_caller]
 fn run(body: impl FnOnce(&Broker, &Client, Remote) + 'static) {
-    let main = || {
+    run_with(None, body);
+}
+
+/// As [`run`], where messages may get so old.
+#[track_caller]
+fn run_with(age_max: Option<Duration>, body: impl FnOnce(&Broker, &Client, Remote) + 'static) {
+    let main = move || {
         let broker = Broker::new(BrokerOptions::new());
         let (ours, theirs) = fiber::net::pipe(64 * 1024);
         broker.attach(theirs).unwrap();
         let id = ClientId::new("meter").unwrap();
-        let client = Client::over(ours, ClientOptions::new(id));
+        let options = ClientOptions::new(id).queue_age_max(age_max);
+        let client = Client::over(ours, options);
         client.connect().unwrap();
         body(&broker, &client, client.remote().unwrap());
     };
@@ -207,4 +214,25 @@ fn the_handle_and_the_ticket_may_cross_threads() {
     const fn check<T: Send + Sync>() {}
     check::<Remote>();
     check::<mqtt::RemoteTicket>();
+}
+
+#[test]
+fn what_got_too_old_on_its_way_to_the_client_is_not_sent() {
+    const AGE: Duration = Duration::from_millis(1);
+    for (own, of_client) in [(Some(AGE), None), (None, Some(AGE))] {
+        run_with(of_client, move |_, client, remote| {
+            let mut old = message("x");
+            if let Some(age) = own {
+                old = old.expires_after(age);
+            }
+            let ticket = remote.try_publish(old).unwrap();
+            // No fiber runs meanwhile.
+            thread::sleep(2 * AGE);
+            while ticket.outcome().is_none() {
+                fiber::yield_now().unwrap();
+            }
+            assert_eq!(ticket.outcome(), Some(Ok(Outcome::Expired)));
+            assert_eq!(client.stats().expired, 1);
+        });
+    }
 }

@@ -114,17 +114,14 @@ impl<'a> Publish<'a> {
         self.policy
     }
 
-    pub(super) const fn age_max(&self) -> Option<Duration> {
-        self.expires_after
-    }
-
     pub(super) fn policy_with(&self, options: &ClientOptions) -> QueuePolicy {
         self.policy.unwrap_or(options.queue_policy)
     }
 
-    /// How old the message may get before it is sent, if there is a limit.
-    pub(super) fn age_with(&self, options: &ClientOptions) -> Option<Duration> {
-        let ages = [self.expires_after, options.queue_age_max];
+    /// How old the message may get before it is sent, if there is a limit, where that of the client is
+    /// `age_max`.
+    pub(super) fn age_with(&self, age_max: Option<Duration>) -> Option<Duration> {
+        let ages = [self.expires_after, age_max];
         ages.into_iter().flatten().min()
     }
 
@@ -220,7 +217,7 @@ impl Shared {
     /// Publishes a message by way of the queue: waits for room there as its policy says.
     #[cold]
     fn publish_by_queue(self: &Rc<Self>, publish: &Publish<'_>) -> Result<Ticket, PublishError> {
-        let age = publish.age_with(&self.options);
+        let age = publish.age_with(self.options.queue_age_max);
         let expires = age.map(|age| now() + age);
         let enter =
             |state: &mut State, arrival| admission::enter(self, state, publish, arrival, expires);

@@ -79,6 +79,8 @@ pub(super) struct Queue {
     inner: Mutex<Inner>,
     /// There is room, or the queue is closed.
     changed: Condvar,
+    /// How old a message may get before it is sent.
+    age_max: Option<Duration>,
 }
 
 impl Queue {
@@ -157,7 +159,7 @@ impl Remote {
     ) -> Result<RemoteTicket, RemoteError> {
         check_thread()?;
         let deadline = Instant::now() + timeout;
-        let (job, ticket) = job(&publish);
+        let (job, ticket) = self.job(&publish);
         let full = |inner: &mut Inner| !inner.closed && !inner.has_room_for(&job);
         let inner = self.queue.lock();
         let waited = self.queue.changed.wait_timeout_while(inner, timeout, full);
@@ -179,7 +181,7 @@ impl Remote {
     ///
     /// [`RemoteError::Full`], [`RemoteError::Closed`]: the message was not accepted.
     pub fn try_publish(&self, publish: Publish<'_>) -> Result<RemoteTicket, RemoteError> {
-        let (job, ticket) = job(&publish);
+        let (job, ticket) = self.job(&publish);
         let inner = self.queue.lock();
         if !inner.closed && !inner.has_room_for(&job) {
             return Err(RemoteError::Full);
@@ -207,6 +209,24 @@ impl Remote {
         }
         let fate = Arc::clone(fate);
         self.enter_by(inner, |inner| inner.abandoned.push_back(fate))
+    }
+
+    fn job(&self, publish: &Publish<'_>) -> (Job, RemoteTicket) {
+        let outgoing = publish.outgoing();
+        let fate = Arc::new(Fate::default());
+        let ticket = RemoteTicket::new(&fate);
+        let age = publish.age_with(self.queue.age_max);
+        let job = Job {
+            topic: outgoing.topic.to_owned(),
+            payload: outgoing.payload.to_vec(),
+            qos: outgoing.qos,
+            retain: outgoing.retain,
+            key: publish.name(),
+            policy: publish.policy(),
+            expires: age.map(|age| Instant::now() + age),
+            fate,
+        };
+        (job, ticket)
     }
 
     fn enter(&self, inner: MutexGuard<'_, Inner>, job: Job) -> Result<(), RemoteError> {
@@ -249,23 +269,6 @@ pub(super) fn check_thread() -> Result<(), RemoteError> {
         Ok(_) => Err(RemoteError::InRuntime),
         Err(_) => Ok(()),
     }
-}
-
-fn job(publish: &Publish<'_>) -> (Job, RemoteTicket) {
-    let outgoing = publish.outgoing();
-    let fate = Arc::new(Fate::default());
-    let ticket = RemoteTicket::new(&fate);
-    let job = Job {
-        topic: outgoing.topic.to_owned(),
-        payload: outgoing.payload.to_vec(),
-        qos: outgoing.qos,
-        retain: outgoing.retain,
-        key: publish.name(),
-        policy: publish.policy(),
-        expires: publish.age_max().map(|age| Instant::now() + age),
-        fate,
-    };
-    (job, ticket)
 }
 
 /// Takes nothing more; what waits was not accepted.
@@ -315,7 +318,10 @@ impl Client {
         if let Some(queue) = known {
             return Ok(Remote::new(&queue, runtime));
         }
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue {
+            age_max: self.shared.options.queue_age_max,
+            ..Queue::default()
+        });
         let remote = Remote::new(&queue, runtime);
         let (shared, jobs) = (Rc::clone(&self.shared), Arc::clone(&queue));
         FiberBuilder::new()
@@ -361,7 +367,14 @@ fn serve(shared: &Rc<Shared>, queue: &Queue) {
             publish = publish.queue_policy(policy);
         }
         if let Some(expires) = job.expires {
-            publish = publish.expires_after(expires - Instant::now());
+            let left = expires - Instant::now();
+            if left.is_zero() {
+                // It may find room at once, and would be sent.
+                shared.state().stats.expired += 1;
+                wake(job.fate.settle(Ok(Outcome::Expired)));
+                continue;
+            }
+            publish = publish.expires_after(left);
         }
         // The next one must not wait for the disk behind it.
         match client.publish(publish.retain(job.retain).wait(Wait::None)) {

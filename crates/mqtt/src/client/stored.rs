@@ -20,7 +20,7 @@ use crate::time::Time;
 impl Client {
     /// As [`Client::publish`], for a message that the store takes.
     pub(super) fn publish_stored(&self, publish: &Publish<'_>) -> Result<Ticket, PublishError> {
-        let age = publish.age_with(&self.shared.options);
+        let age = publish.age_with(self.shared.options.queue_age_max);
         let expires = age.map(|age| now() + age);
         let enter =
             |state: &mut State, arrival| enter(&self.shared, state, publish, arrival, expires);
