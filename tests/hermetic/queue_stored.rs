@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use fiber::{Instant, sleep};
-use mqtt::store::Memory;
+use mqtt::session::ArgumentError;
+use mqtt::store::{Memory, RECORD_BYTES_MAX, Refused};
 use mqtt::{
-    AlreadySent, Client, Outcome, Publish, PublishError, QoS, QueuePolicy, Ticket, WaitCause,
+    AlreadySent, Client, Outcome, Publish, PublishError, QoS, QueuePolicy, Ticket, Wait, WaitCause,
 };
 
 use crate::durable::{publish_in_vain, take_all};
@@ -221,4 +222,99 @@ fn a_message_that_is_withdrawn_while_it_is_read_is_not_told_as_damaged() {
             assert!(reports.borrow().is_empty(), "{:?}", reports.borrow());
         },
     );
+}
+
+/// Publishes on a fiber of its own, and returns when that waits for room or is through.
+fn publish_aside(client: &Client) -> fiber::JoinHandle<()> {
+    let other = client.clone();
+    let waits = move || drop(fiber::timeout(SECOND, || other.publish(message("aside"))));
+    let aside = fiber::spawn(waits).unwrap();
+    fiber::yield_now().unwrap();
+    aside
+}
+
+#[test]
+fn nothing_is_dropped_for_a_message_that_finds_no_room_all_the_same() {
+    let bytes = Refused::Bytes { bound: 1 };
+    let pending = Refused::Pending { bound: 1 };
+    for refused in [Refused::DiskFull, pending, bytes] {
+        for is_crowded in [false, true] {
+            in_virtual_time(move || {
+                let store = two_messages();
+                publish_in_vain(&store, |client| {
+                    let old = publish(client, "old", QueuePolicy::DropOldest);
+                    store.refuse(Some(refused));
+                    let aside = is_crowded.then(|| publish_aside(client));
+                    let new = publish(client, "new", QueuePolicy::DropOldest);
+                    assert_eq!((old.poll(), new.poll()), (None, DROPPED), "{refused}");
+                    assert_eq!(client.stats().dropped_oldest, 0);
+                    drop(aside.map(|mut aside| aside.join()));
+                });
+            });
+        }
+    }
+}
+
+#[test]
+fn what_may_be_dropped_is_dropped_only_where_that_is_enough() {
+    let large = vec![b'x'; RECORD_BYTES_MAX];
+    in_virtual_time(move || {
+        let oldest = QueuePolicy::DropOldest;
+        let publish_bytes = |client: &Client, bytes: &[u8]| {
+            let publish = Publish::to("m", bytes).qos(QoS::AtLeastOnce);
+            client.publish(publish.queue_policy(oldest))
+        };
+        let store = SlowDisk::with(SECOND / 10, Memory::new(10, 1_000));
+        publish_in_vain(&store, |client| {
+            client.publish(message(&"x".repeat(400))).unwrap();
+            let old = publish(client, "old", oldest);
+            let new = publish_bytes(client, &large[..600]).unwrap();
+            assert_eq!((old.poll(), new.poll()), (None, DROPPED));
+            let new = publish_bytes(client, &large[..200]).unwrap();
+            assert_eq!((old.poll(), new.poll()), (DROPPED, None));
+        });
+        // Somebody else comes first: what is free counts for nothing.
+        publish_in_vain(&two_messages(), |client| {
+            publish(client, "1", QueuePolicy::Wait);
+            let old = publish(client, "2", oldest);
+            let mut aside = publish_aside(client);
+            let error = publish_bytes(client, &large).unwrap_err();
+            let is_too_large = matches!(
+                error,
+                PublishError::Argument(ArgumentError::TooLarge { .. })
+            );
+            assert!(is_too_large, "{error:?}");
+            let new = publish_bytes(client, &large[..100]).unwrap();
+            assert_eq!((old.poll(), new.poll()), (None, DROPPED));
+            let new = publish(client, "3", oldest);
+            assert_eq!((old.poll(), new.poll()), (DROPPED, None));
+            let stats = client.stats();
+            assert_eq!((stats.dropped_oldest, stats.dropped_newest), (1, 1));
+            aside.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn who_waits_for_the_disk_is_told_what_became_of_the_message_before() {
+    in_virtual_time(|| {
+        let store = SlowDisk::new(3_600 * SECOND);
+        publish_in_vain(&store, |client| {
+            let began = Instant::now();
+            let expiring = message("old").expires_after(SECOND).wait(Wait::Stored);
+            assert_eq!(client.publish(expiring).unwrap().poll(), EXPIRED);
+            assert_eq!(began.elapsed(), SECOND);
+            let other = client.clone();
+            let mut waiting = fiber::spawn(move || {
+                let waiting = other.publish(message("x").wait(Wait::Stored));
+                waiting.unwrap().poll()
+            })
+            .unwrap();
+            fiber::yield_now().unwrap();
+            let (_, ticket) = client.stored().pop().unwrap();
+            assert_eq!(ticket.abandon(), Ok(()));
+            assert_eq!(waiting.join().unwrap(), WITHDRAWN);
+            assert_eq!(began.elapsed(), SECOND);
+        });
+    });
 }

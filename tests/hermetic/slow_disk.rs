@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fiber::{Event, Stopped, sleep};
 use mqtt::store::{
-    ClaimError, Key, KeyState, Level, Memory, Record, Recovered, Refused, Report, Store, StorePos,
-    StoredMessage,
+    ClaimError, Key, KeyState, Level, Memory, MessageRecord, Record, Recovered, Refused, Report,
+    Store, StorePos, StoredMessage,
 };
 use safe_rt::Endpoint;
 
@@ -33,6 +33,8 @@ struct Slow {
     panics: Cell<bool>,
     /// What it answered to the last one.
     failed: Cell<Option<io::ErrorKind>>,
+    /// Why no message is taken.
+    refusing: Cell<Option<Refused>>,
     /// Ends of messages and of sessions, in order.
     ends: RefCell<Vec<&'static str>>,
 }
@@ -56,6 +58,7 @@ impl SlowDisk {
             fails: Cell::new(None),
             panics: Cell::new(false),
             failed: Cell::new(None),
+            refusing: Cell::new(None),
             ends: RefCell::default(),
         }))
     }
@@ -75,6 +78,11 @@ impl SlowDisk {
     pub(crate) fn panic(&self) {
         self.0.panics.set(true);
         self.0.work.set();
+    }
+
+    /// Takes no messages from now on, or again.
+    pub(crate) fn refuse(&self, refused: Option<Refused>) {
+        self.0.refusing.set(refused);
     }
 
     /// Lets the next reads fail.
@@ -113,9 +121,19 @@ impl Store for SlowDisk {
         match record {
             Record::Done { .. } => self.0.ends.borrow_mut().push("message"),
             Record::SessionLost => self.0.ends.borrow_mut().push("session"),
+            Record::Publish(_) => self.0.refusing.get().map_or(Ok(()), Err)?,
             _ => {}
         }
         self.0.memory.append(record)
+    }
+
+    fn admits(
+        &self,
+        message: &MessageRecord<'_>,
+        others: &mut dyn Iterator<Item = StorePos>,
+    ) -> Result<usize, Refused> {
+        self.0.refusing.get().map_or(Ok(()), Err)?;
+        self.0.memory.admits(message, others)
     }
 
     fn appended(&self) -> StorePos {

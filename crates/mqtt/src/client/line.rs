@@ -45,6 +45,8 @@ pub(super) struct Line {
     queues: [BTreeMap<StorePos, Queued>; 2],
     deadlines: BTreeSet<(Time, StorePos)>,
     droppable: BTreeSet<StorePos>,
+    /// Bytes of the topics and payloads of those.
+    droppable_bytes: usize,
     /// The last message of each topic and QoS, where that may be replaced, and the other way round.
     last: [BTreeMap<Box<str>, StorePos>; 2],
     topics: BTreeMap<StorePos, Box<str>>,
@@ -65,6 +67,7 @@ impl Line {
         }
         if queued.is_droppable {
             self.droppable.insert(pos);
+            self.droppable_bytes += queued.bytes;
         }
         self.queues[place(qos)].insert(pos, queued);
     }
@@ -100,6 +103,7 @@ impl Line {
         }
         if queued.is_droppable {
             self.droppable.remove(&pos);
+            self.droppable_bytes -= queued.bytes;
         }
         if let Some(topic) = self.topics.remove(&pos) {
             let last = &mut self.last[place(qos)];
@@ -118,11 +122,31 @@ impl Line {
         self.remove(qos, pos)
     }
 
-    /// Takes out the oldest of those that may be dropped; returns it with its bytes.
-    pub(super) fn drop_oldest(&mut self) -> Option<(StorePos, usize)> {
+    /// Takes out the oldest of those that may be dropped.
+    pub(super) fn drop_oldest(&mut self) -> Option<StorePos> {
         let oldest = *self.droppable.first()?;
-        let queued = self.withdraw(oldest)?;
-        Some((oldest, queued.bytes))
+        self.withdraw(oldest).map(|_| oldest)
+    }
+
+    /// Those that may be dropped, the oldest first.
+    pub(super) fn droppable(&self) -> impl Iterator<Item = StorePos> + '_ {
+        self.droppable.iter().copied()
+    }
+
+    /// How many of those, the oldest first, have so many bytes together, and at least one; `None` where
+    /// all have not.
+    pub(super) fn droppable_for(&self, bytes: usize) -> Option<usize> {
+        if self.droppable.is_empty() || self.droppable_bytes < bytes {
+            return None;
+        }
+        let mut freed = 0;
+        let is_short = |pos: &StorePos| {
+            let is_short = freed < bytes;
+            let queued = self.queues.iter().find_map(|queue| queue.get(pos));
+            freed += queued.map_or(0, |queued| queued.bytes);
+            is_short
+        };
+        Some(self.droppable().take_while(is_short).count().max(1))
     }
 
     /// Takes out one that is too old by now.
@@ -186,9 +210,29 @@ mod tests {
         line.insert(QOS[1], StorePos(2), queued(None, true));
         line.insert(QOS[0], StorePos(3), queued(None, true));
         assert!(line.withdraw(StorePos(1)).is_none());
-        let dropped = [(); 3].map(|()| line.drop_oldest().map(|(pos, _)| pos));
+        let dropped = [(); 3].map(|()| line.drop_oldest());
         assert_eq!(dropped, [Some(StorePos(2)), Some(StorePos(3)), None]);
         assert_eq!((line.first(QOS[0]), line.len()), (Some(StorePos(1)), 1));
+    }
+
+    #[test]
+    fn so_many_are_dropped_as_have_the_bytes_together_and_none_if_all_have_not() {
+        let mut line = Line::default();
+        let enough = |line: &Line| [0, 1, 10, 11, 30, 31].map(|bytes| line.droppable_for(bytes));
+        assert_eq!(enough(&line), [None; 6]);
+        for (pos, bytes) in [(1, 10), (2, 0), (3, 20), (4, 40)] {
+            let is_droppable = pos != 4;
+            let queued = Queued {
+                bytes,
+                ..queued(None, is_droppable)
+            };
+            line.insert(QOS[pos as usize % 2], StorePos(pos), queued);
+        }
+        let counts = [Some(1), Some(1), Some(1), Some(3), Some(3), None];
+        assert_eq!(enough(&line), counts);
+        line.remove(QOS[1], StorePos(1));
+        assert_eq!(line.droppable_for(20), Some(2));
+        assert_eq!(line.droppable_for(21), None);
     }
 
     #[test]

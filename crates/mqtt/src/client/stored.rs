@@ -91,7 +91,7 @@ fn enter(
         append(state, publish, expires).map_err(Some)
     };
     if policy == QueuePolicy::DropOldest && makes_room(appended) {
-        appended = drop_for(state, publish, expires, appended);
+        appended = drop_for(state, publish, expires, crowded);
     }
     let pos = match appended {
         Ok(pos) => pos,
@@ -158,9 +158,16 @@ fn append(
     let Some(durable) = &state.durable else {
         return Err(Refused::Messages { bound: 0 });
     };
+    durable
+        .store
+        .append(&Record::Publish(record(publish, expires)))
+}
+
+/// The record of a message that is published now.
+fn record<'a>(publish: &Publish<'a>, expires: Option<Time>) -> MessageRecord<'a> {
     let outgoing = publish.outgoing();
     let published = unix_millis(fiber::wall_time());
-    let record = Record::Publish(MessageRecord {
+    MessageRecord {
         key: publish.name(),
         qos: outgoing.qos,
         retain: outgoing.retain,
@@ -173,8 +180,7 @@ fn append(
         }),
         topic: outgoing.topic,
         payload: outgoing.payload,
-    });
-    durable.store.append(&record)
+    }
 }
 
 /// Whether it helps that others go: they take room, or come first.
@@ -185,29 +191,34 @@ const fn makes_room(appended: Result<StorePos, Option<Refused>>) -> bool {
     )
 }
 
-/// Drops the oldest that may be dropped, as many as take the room of the new one, and appends that.
+/// Drops the oldest that may be dropped, as many as take the room of the new one, and appends that;
+/// drops none where that would not do.
 fn drop_for(
     state: &mut State,
     publish: &Publish<'_>,
     expires: Option<Time>,
-    mut appended: Result<StorePos, Option<Refused>>,
+    crowded: bool,
 ) -> Result<StorePos, Option<Refused>> {
-    let outgoing = publish.outgoing();
-    let bytes = outgoing.topic.len() + outgoing.payload.len();
-    let mut freed = 0;
-    while makes_room(appended) && freed <= bytes {
-        let Some(durable) = &mut state.durable else {
+    let Some(durable) = &state.durable else {
+        return Err(None);
+    };
+    let (store, line) = (&durable.store, &durable.line);
+    let record = record(publish, expires);
+    let mut count = store.admits(&record, &mut line.droppable()).map_err(Some)?;
+    if crowded {
+        // What others come first for does not count.
+        let bytes = record.topic.len() + record.payload.len();
+        count = count.max(line.droppable_for(bytes).ok_or(None)?);
+    }
+    for _ in 0..count {
+        let durable = state.durable.as_mut();
+        let Some(oldest) = durable.and_then(|durable| durable.line.drop_oldest()) else {
             break;
         };
-        let Some((oldest, its_bytes)) = durable.line.drop_oldest() else {
-            break;
-        };
-        freed += its_bytes.max(1);
         state.stats.dropped_oldest += 1;
         state.let_go_stored(oldest, DoneCause::Dropped);
-        appended = append(state, publish, expires).map_err(Some);
     }
-    appended
+    append(state, publish, expires).map_err(Some)
 }
 
 impl Queued {

@@ -18,7 +18,7 @@ use super::index::{KeyState, Place};
 use super::open;
 use super::options::{Level, StoreOptions};
 use super::pos::StorePos;
-use super::record::{self, Key, Record};
+use super::record::{self, Key, MessageRecord, Record};
 use super::recovered::{Recovered, StoredMessage};
 use super::segment::{HEAD_LEN, Head};
 use super::state::State;
@@ -195,6 +195,15 @@ impl Store for File {
             self.0.work.set();
         }
         pending.map(|(pos, _)| pos)
+    }
+
+    fn admits(
+        &self,
+        message: &MessageRecord<'_>,
+        others: &mut dyn Iterator<Item = StorePos>,
+    ) -> Result<usize, Refused> {
+        let state = self.0.state();
+        state.admits(message, others, &self.0.options)
     }
 
     fn appended(&self) -> StorePos {

@@ -12,9 +12,9 @@ use super::error::{ClaimError, Refused, Report};
 use super::index::{Index, KeyState, STATE_BYTES};
 use super::options::{Level, STORED_BYTES_DEFAULT, STORED_MESSAGES_DEFAULT};
 use super::pos::StorePos;
-use super::record::{Key, Record};
+use super::record::{Key, MessageRecord, Record};
 use super::recovered::{Recovered, StoredMessage};
-use super::state::check_message;
+use super::state::{Gone, check_message};
 
 /// A store in memory. A record is durable, as far as memory is, when it is appended.
 #[derive(Debug)]
@@ -51,6 +51,25 @@ impl Memory {
             bytes_max,
         }
     }
+
+    /// Whether a message would be taken if some were done.
+    fn admit(
+        &self,
+        index: &Index,
+        message: &MessageRecord<'_>,
+        gone: &Gone,
+    ) -> Result<(), Refused> {
+        if index.messages.len() - gone.messages >= self.messages_max {
+            let bound = self.messages_max;
+            return Err(Refused::Messages { bound });
+        }
+        let live_bytes = index.live_bytes().saturating_sub(gone.bytes);
+        if live_bytes + message.frame_len() as u64 + STATE_BYTES > self.bytes_max {
+            let bound = self.bytes_max;
+            return Err(Refused::Bytes { bound });
+        }
+        Ok(())
+    }
 }
 
 impl Store for Memory {
@@ -84,15 +103,7 @@ impl Store for Memory {
         match record {
             Record::Publish(message) => {
                 check_message(message, self.bytes_max)?;
-                let bytes = state.index.live_bytes() + message.frame_len() as u64 + STATE_BYTES;
-                if state.index.messages.len() >= self.messages_max {
-                    let bound = self.messages_max;
-                    return Err(Refused::Messages { bound });
-                }
-                if bytes > self.bytes_max {
-                    let bound = self.bytes_max;
-                    return Err(Refused::Bytes { bound });
-                }
+                self.admit(&state.index, message, &Gone::default())?;
                 state.contents.insert(at, (*message).into());
                 state.index.apply(at, record, None);
             }
@@ -118,6 +129,16 @@ impl Store for Memory {
             }
         }
         Ok(at)
+    }
+
+    fn admits(
+        &self,
+        message: &MessageRecord<'_>,
+        others: &mut dyn Iterator<Item = StorePos>,
+    ) -> Result<usize, Refused> {
+        check_message(message)?;
+        let index = &self.state.borrow().index;
+        Gone::enough(index, others, |gone| self.admit(index, message, gone))
     }
 
     fn appended(&self) -> StorePos {

@@ -114,6 +114,18 @@ pub trait Store {
     /// always taken: each message has room for those about it set aside.
     fn append(&self, record: &Record<'_>) -> Result<StorePos, Refused>;
 
+    /// Tells how many messages must be done before this one is taken: so many of `others`, which are
+    /// messages that are stored, in their order, and asked for as far as is needed. None where there
+    /// is room. Changes nothing and does not yield.
+    ///
+    /// # Errors
+    /// [`Refused`] where the end of all of them does not help.
+    fn admits(
+        &self,
+        message: &MessageRecord<'_>,
+        others: &mut dyn Iterator<Item = StorePos>,
+    ) -> Result<usize, Refused>;
+
     /// Returns the position of the last record. Does not yield.
     fn appended(&self) -> StorePos;
 

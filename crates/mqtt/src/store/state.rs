@@ -7,7 +7,7 @@ use super::batch::{Batch, Pending};
 use super::compact::COMPACT_RECORDS_MIN;
 use super::disk::DiskFile;
 use super::error::{Refused, Report};
-use super::index::{Index, Policy, STATE_BYTES};
+use super::index::{Index, Message, Policy, STATE_BYTES};
 use super::options::StoreOptions;
 use super::pos::StorePos;
 use super::record::{DoneCause, MessageRecord, RECORD_BYTES_MAX, Record};
@@ -109,7 +109,7 @@ impl State {
         match record {
             Record::Publish(message) => {
                 check_message(message, options.bytes_max)?;
-                self.admit(message, options)?;
+                self.admit(message, options, &Gone::default())?;
             }
             Record::Done { message, cause, .. } => {
                 let Some(known) = self.index.messages.get(message) else {
@@ -152,29 +152,60 @@ impl State {
         Ok(at)
     }
 
-    fn admit(&self, message: &MessageRecord<'_>, options: &StoreOptions) -> Result<(), Refused> {
+    /// Whether a message would be taken if some were done.
+    fn admit(
+        &self,
+        message: &MessageRecord<'_>,
+        options: &StoreOptions,
+        gone: &Gone,
+    ) -> Result<(), Refused> {
         let len = message.frame_len();
-        let disk_bytes_max = options.bytes_max.saturating_mul(3);
-        let disk_bytes_max = disk_bytes_max.saturating_add(4 * options.segment_bytes);
+        let messages = self.index.messages.len() - gone.messages;
+        let live_bytes = self.index.live_bytes().saturating_sub(gone.bytes);
+        let pending_bytes = self.pending.bytes() + gone.record_bytes;
         if self.full {
             Err(Refused::DiskFull)
-        } else if self.index.messages.len() >= options.messages_max {
+        } else if messages >= options.messages_max {
             Err(Refused::Messages {
                 bound: options.messages_max,
             })
-        } else if self.index.live_bytes() + len as u64 + STATE_BYTES > options.bytes_max
-            || self.index.disk_bytes() + len as u64 > disk_bytes_max
+        } else if live_bytes + len as u64 + STATE_BYTES > options.bytes_max
+            || self.fills_the_disk(len, options)
         {
             Err(Refused::Bytes {
                 bound: options.bytes_max,
             })
-        } else if self.pending.bytes() > 0 && self.pending.bytes() + len > STORE_PENDING_BYTES_MAX {
+        } else if pending_bytes > 0 && pending_bytes + len > STORE_PENDING_BYTES_MAX {
             Err(Refused::Pending {
                 bound: STORE_PENDING_BYTES_MAX,
             })
         } else {
             Ok(())
         }
+    }
+
+    /// Whether the segments have grown so long that only cleaning makes room.
+    fn fills_the_disk(&self, len: usize, options: &StoreOptions) -> bool {
+        let disk_bytes_max = options.bytes_max.saturating_mul(3);
+        let disk_bytes_max = disk_bytes_max.saturating_add(4 * options.segment_bytes);
+        self.index.disk_bytes() + len as u64 > disk_bytes_max
+    }
+
+    /// Tells how many of `others` must be done before a message is taken.
+    pub(super) fn admits(
+        &self,
+        message: &MessageRecord<'_>,
+        others: &mut dyn Iterator<Item = StorePos>,
+        options: &StoreOptions,
+    ) -> Result<usize, Refused> {
+        check_message(message)?;
+        if !self.full && self.fills_the_disk(message.frame_len(), options) {
+            let bound = options.bytes_max;
+            return Err(Refused::Bytes { bound });
+        }
+        Gone::enough(&self.index, others, |gone| {
+            self.admit(message, options, gone)
+        })
     }
 
     pub(super) fn is_durable(&self, pos: StorePos) -> bool {
@@ -252,6 +283,61 @@ impl State {
             self.reports.pop_front();
         }
         self.reports.push_back(report);
+    }
+}
+
+/// What messages would leave behind if they were done.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    pub(super) messages: usize,
+    /// What is needed no more.
+    pub(super) bytes: u64,
+    /// What is to be written to say so.
+    record_bytes: usize,
+}
+
+impl Gone {
+    /// Returns how many of `others` must be done before `admit` has nothing against it.
+    pub(super) fn enough(
+        index: &Index,
+        others: &mut dyn Iterator<Item = StorePos>,
+        admit: impl Fn(&Self) -> Result<(), Refused>,
+    ) -> Result<usize, Refused> {
+        let mut gone = Self::default();
+        let mut count = 0;
+        loop {
+            let refused = match admit(&gone) {
+                Ok(()) => return Ok(count),
+                Err(refused @ (Refused::Messages { .. } | Refused::Bytes { .. })) => refused,
+                Err(refused) => return Err(refused),
+            };
+            let other = others.next().ok_or(refused)?;
+            count += 1;
+            if let Some(known) = index.messages.get(&other) {
+                gone.add(other, known);
+            }
+        }
+    }
+
+    fn add(&mut self, message: StorePos, known: &Message) {
+        let key = known.key;
+        self.messages += 1;
+        self.bytes += u64::from(known.frame_len);
+        if key.is_none() {
+            // Else its outcome takes as much.
+            self.bytes += STATE_BYTES;
+        }
+        if known.attempted || key.is_some() {
+            let cause = DoneCause::Dropped;
+            let mut frame = Vec::new();
+            Record::Done {
+                message,
+                cause,
+                key,
+            }
+            .encode(message, &mut frame);
+            self.record_bytes += frame.len();
+        }
     }
 }
 

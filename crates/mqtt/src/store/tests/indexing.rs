@@ -157,3 +157,51 @@ fn pubrels_are_in_the_order_of_their_pubrecs() {
     let order: Vec<_> = released.iter().map(|stored| stored.pos).collect();
     assert_eq!(order, [messages[2], messages[0], messages[1]]);
 }
+
+#[test]
+fn what_would_be_taken_if_others_were_done_is_told_beforehand() {
+    let machine = Machine::default();
+    let limited = options(Level::Synced).messages_max(3).bytes_max(1_000);
+    let file = open(&machine, &limited);
+    let memory = Memory::new(3, 1_000);
+    let stores: [&dyn Store; 2] = [&file, &memory];
+    for store in stores {
+        let stored = [100, 10, 300].map(|len| publish(store, &vec![0; len]));
+        let admits = |len: usize| {
+            let before = (store.appended(), store.recovered());
+            let payload = vec![0; len];
+            let admits = store.admits(&message("t", &payload), &mut stored.into_iter());
+            assert_eq!((store.appended(), store.recovered()), before);
+            admits
+        };
+        assert_eq!(admits(10), Ok(1), "the number is full");
+        assert_eq!(admits(400), Ok(3));
+        let found = message("t", &[0; RECORD_BYTES_MAX]).frame_len();
+        assert_eq!(admits(RECORD_BYTES_MAX), Err(Refused::TooLarge { found }));
+        let bound = 1_000;
+        assert_eq!(admits(1_000), Err(Refused::Bytes { bound }));
+        let none = store.admits(&message("t", b""), &mut std::iter::empty());
+        assert_eq!(none, Err(Refused::Messages { bound: 3 }));
+        for pos in stored {
+            done(store, pos);
+        }
+        publish(store, &[4; 400]);
+        assert_eq!(admits(10), Ok(0));
+    }
+}
+
+#[test]
+fn what_only_cleaning_makes_room_for_is_not_taken_whatever_is_done() {
+    let machine = Machine::default();
+    let store = open(&machine, &options(Level::Synced));
+    for _ in 0..20 {
+        publish(&store, &[0; 1_000]);
+    }
+    commit_all(&store);
+    drop(store);
+    let small = options(Level::Synced).segment_bytes(1_024).bytes_max(1_000);
+    let store = open(&machine, &small);
+    let stored: Vec<_> = store.recovered().queued.iter().map(|it| it.pos).collect();
+    let admits = store.admits(&message("t", b""), &mut stored.into_iter());
+    assert_eq!(admits, Err(Refused::Bytes { bound: 1_000 }));
+}
