@@ -223,7 +223,8 @@ impl State {
             QoS::AtLeastOnce => window,
             QoS::ExactlyOnce => exactly_once,
         };
-        self.lines.wake_messages(outbox.room(), past_it);
+        // How much each needs shows when it tries: one after the other.
+        self.lines.wake_messages(outbox.room().min(1), past_it);
     }
 
     /// When the next message is too old to be sent.

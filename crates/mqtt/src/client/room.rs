@@ -239,3 +239,44 @@ impl Shared {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::super::Client;
+    use super::super::options::ClientOptions;
+    use super::super::publish::Publish;
+    use super::*;
+    use crate::packet::ClientId;
+
+    #[test]
+    fn a_place_that_may_be_too_small_for_all_is_shown_to_one_and_each_lets_the_next_look() {
+        const WAITING: usize = 10;
+        let runtime = fiber::Runtime::builder().paused_clock(true);
+        let main = || {
+            let options = ClientOptions::new(ClientId::new("meter").unwrap());
+            let shared = Rc::new(Shared::new(options.queue_max(100, 10_000), true));
+            let client = Client::inside(&shared);
+            let publish = |len| client.publish(Publish::to("m", &vec![0; len])).unwrap();
+            let (small, large) = (publish(10), publish(9_000));
+            let waits = |_| {
+                let client = Client::inside(&shared);
+                let waits = move || client.publish(Publish::to("m", &[0; 500])).is_ok();
+                fiber::spawn(waits).unwrap()
+            };
+            let mut waiting = Vec::from_iter((0..WAITING).map(waits));
+            fiber::yield_now().unwrap();
+            let woken = || shared.state().lines.lines[0].woken;
+            small.abandon().unwrap();
+            assert_eq!(woken(), 1);
+            fiber::yield_now().unwrap();
+            large.abandon().unwrap();
+            assert_eq!(woken(), 1);
+            for waiting in &mut waiting {
+                assert!(waiting.join().unwrap());
+            }
+        };
+        runtime.run(main).unwrap();
+    }
+}
