@@ -410,3 +410,27 @@ fn a_large_message_is_not_overtaken_by_small_ones_for_ever() {
         },
     );
 }
+
+#[test]
+fn the_last_of_a_topic_does_not_overtake_one_that_waits_for_room() {
+    play_connected(
+        options().window(1).queue_max(1, NO_BYTES),
+        |broker| {
+            let id = crate::harness::expect_qos_1(broker);
+            sleep(SECOND).unwrap();
+            broker.send(&puback(id));
+            assert_eq!(take_all(broker), ["m 1", "m 2", "m 3"]);
+        },
+        |client| {
+            publish(client, "0", QueuePolicy::Wait);
+            publish(client, "1", QueuePolicy::KeepLast);
+            let other = client.clone();
+            let waits = move || drop(publish(&other, "2", QueuePolicy::Wait));
+            let mut waiting = fiber::spawn(waits).unwrap();
+            fiber::yield_now().unwrap();
+            publish(client, "3", QueuePolicy::KeepLast);
+            waiting.join().unwrap();
+            client.close(60 * SECOND).unwrap();
+        },
+    );
+}

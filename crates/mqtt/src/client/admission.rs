@@ -93,6 +93,11 @@ fn queue(
     check(state, publish)?;
     let outgoing = publish.outgoing();
     let policy = publish.policy_with(&shared.options);
+    let room = Room::of(outgoing.qos);
+    if policy == QueuePolicy::KeepLast && state.lines.comes_before(room, arrival) {
+        // One that waits may be of the same topic: its older value must not come last.
+        return Ok(Err(room));
+    }
     let key = state.tickets.open_unsent(outgoing.qos);
     let crowded = state.lines.is_crowded(arrival);
     let message = outbox::Message {
@@ -123,7 +128,7 @@ fn queue(
     match policy {
         QueuePolicy::Wait | QueuePolicy::KeepLast => {
             state.tickets.cancel(key);
-            Ok(Err(Room::of(outgoing.qos)))
+            Ok(Err(room))
         }
         QueuePolicy::Reject => {
             state.tickets.cancel(key);

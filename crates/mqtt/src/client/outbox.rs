@@ -50,7 +50,8 @@ pub enum QueuePolicy {
     DropNewest,
     /// The message takes the place of the last one of its topic name and QoS, if that waits to be sent
     /// and was published with this policy, whether there is room or not: the broker gets the last
-    /// value alone. Without such a message it is as `Wait`, and so it is with a store that is full.
+    /// value alone. Without such a message it is as `Wait`, and so it is with a store that is full, and
+    /// where another publish at its QoS waits for room already.
     KeepLast,
 }
 
