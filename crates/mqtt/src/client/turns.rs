@@ -105,7 +105,11 @@ fn feed_of(shared: &Shared) -> Option<Rc<fiber::Event>> {
 fn next(shared: &Shared, waiting: &[Line], troubles: &Troubles) -> Option<(Line, StorePos)> {
     let mut state = shared.state();
     // What is too old must not get its turn.
-    state.expire_queued(now());
+    if state.next_expiry().is_some_and(|at| at <= now()) {
+        state.expire_queued(now());
+        // Nobody else notices that there is room.
+        state.admit_queued();
+    }
     let durable = state.durable.as_ref()?;
     let recent = Instant::now();
     let may_go = |line, pos: &StorePos| {
@@ -200,5 +204,36 @@ fn give_up(shared: &Shared, line: Line, pos: StorePos) {
     match line {
         Line::Again => state.give_up_restored(pos),
         Line::New(qos) => state.give_up_first(qos, pos),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Client;
+    use super::super::options::ClientOptions;
+    use super::super::publish::Publish;
+    use super::*;
+    use crate::packet::ClientId;
+    use crate::store::Memory;
+
+    #[test]
+    fn what_expires_before_a_turn_leaves_its_place_to_who_waits_for_it() {
+        let runtime = fiber::Runtime::builder().paused_clock(true);
+        let main = || {
+            let options = ClientOptions::new(ClientId::new("meter").unwrap());
+            let options = options.store(Memory::default()).queue_max(1, usize::MAX);
+            let shared = Rc::new(Shared::new(options, true));
+            // Nobody else is to notice.
+            shared.state().expiry_is_watched = true;
+            let client = Client::inside(&shared);
+            let expiring = Publish::to("m", "old").expires_after(Duration::from_secs(1));
+            client.publish(expiring).unwrap();
+            let waits = move || client.publish(Publish::to("m", "new")).is_ok();
+            let mut waiting = fiber::spawn(waits).unwrap();
+            fiber::sleep(Duration::from_secs(1)).unwrap();
+            assert_eq!(next(&shared, &[], &Troubles::new()), None);
+            assert!(waiting.join().unwrap());
+        };
+        runtime.run(main).unwrap();
     }
 }
