@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{Canceller, FiberBuilder, JoinHandle, SpawnError, Stopped};
+use fiber::{Canceller, Elapsed, FiberBuilder, Instant, JoinHandle, SpawnError, Stopped};
 
 use super::event::Event;
 use super::handler;
@@ -17,7 +17,7 @@ use super::store_failure::run_store;
 use super::turns::feed;
 use crate::store::{Report, Store};
 
-/// How long the store may take at the end of its client.
+/// How long the store may take at the end of its client, all in all.
 const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many commits in a row may fail at the end of the client.
@@ -97,7 +97,7 @@ impl StoreFibers {
     }
 
     /// Ends them, and waits for that. Yields.
-    fn end(mut self) {
+    fn end(mut self, time: &mut LastTime) {
         self.stop.stop();
         let mut fibers = std::mem::take(&mut self.fibers);
         let join = || {
@@ -107,29 +107,44 @@ impl StoreFibers {
             }
         };
         // One that the disk holds up ends by itself.
-        let _ = fiber::shield(LAST_COMMIT_TIMEOUT, join);
+        let _ = time.spend(join);
     }
 }
 
-/// Runs `body` with the fibers of the store beside it, and has everything durable at the end.
+/// What is left of the time that the store may take at the end of its client.
+pub(super) struct LastTime(Duration);
+
+impl LastTime {
+    /// Runs what waits for the disk, and counts how long it takes. Yields as that does.
+    fn spend<T>(&mut self, body: impl FnOnce() -> T) -> Result<T, Elapsed<T>> {
+        let began = Instant::now();
+        let spent = fiber::shield(self.0, body);
+        self.0 = self.0.saturating_sub(began.elapsed());
+        spent
+    }
+}
+
+/// Runs `body` with the fibers of the store beside it, and has everything durable at the end; returns
+/// how much time is left for what is appended after that.
 pub(super) fn with_store<T>(
     shared: &Rc<Shared>,
     fibers: StoreFibers,
     body: impl FnOnce() -> T,
-) -> T {
+) -> (T, LastTime) {
     let value = body();
-    fibers.end();
-    write_the_rest(shared);
-    value
+    let mut time = LastTime(LAST_COMMIT_TIMEOUT);
+    fibers.end(&mut time);
+    write_the_rest(shared, &mut time);
+    (value, time)
 }
 
 /// Has everything that was appended written, as far as that goes in time. Yields.
-pub(super) fn write_the_rest(shared: &Shared) {
+pub(super) fn write_the_rest(shared: &Shared, time: &mut LastTime) {
     let Some(store) = store_of(shared) else {
         return;
     };
     let last = || catch_unwind(AssertUnwindSafe(|| last_commits(&*store)));
-    match fiber::shield(LAST_COMMIT_TIMEOUT, last) {
+    match time.spend(last) {
         Ok(Ok(())) => {}
         Ok(Err(payload)) => {
             log::error!("the store of the client panicked when it was written to the end");
@@ -192,4 +207,27 @@ fn tell_reports(state: &mut State, store: &dyn Store) {
 pub(super) fn tell(state: &mut State, report: Report) {
     log::warn!("the message store: {report}");
     state.events.push(Event::Store { report });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_at_the_end_is_one_for_all_that_waits_for_the_disk() {
+        let runtime = fiber::Runtime::builder().paused_clock(true);
+        let main = || {
+            let began = Instant::now();
+            let mut time = LastTime(LAST_COMMIT_TIMEOUT);
+            let part = LAST_COMMIT_TIMEOUT / 2;
+            let mut wait = |takes| time.spend(|| fiber::sleep(takes)).is_ok();
+            assert!(wait(part));
+            assert!(!wait(LAST_COMMIT_TIMEOUT));
+            assert!(!wait(part));
+            assert_eq!(began.elapsed(), LAST_COMMIT_TIMEOUT);
+            // What needs not wait is done all the same.
+            assert_eq!(time.spend(|| 7).ok(), Some(7));
+        };
+        runtime.run(main).unwrap();
+    }
 }

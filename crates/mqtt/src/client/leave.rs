@@ -36,9 +36,10 @@ impl Client {
     /// sent and acknowledged, then sends DISCONNECT and closes the connection (MQTT3-3.14).
     ///
     /// A client that connects by itself goes on doing so for the time of the `timeout`. Yields until
-    /// the connection is closed, which after the `timeout` may take four seconds more. Other handles
-    /// find the client closed, and so do calls that wait for room. Handlers are dropped when they
-    /// have handled what had come.
+    /// the connection is closed, which after the `timeout` may take four seconds more: two for
+    /// DISCONNECT to be sent, and two for the end of the transport. With a store it may take two
+    /// beyond that, for the disk. Other handles find the client closed, and so do calls that wait for
+    /// room. Handlers are dropped when they have handled what had come.
     ///
     /// # Errors
     ///

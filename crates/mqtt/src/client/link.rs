@@ -69,10 +69,11 @@ where
     D: FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
 {
     end_on_panic(shared, || {
-        let cause = feeder::with_store(shared, store, || stay_connected(shared, endpoints, dial));
+        let serve = || stay_connected(shared, endpoints, dial);
+        let (cause, mut time) = feeder::with_store(shared, store, serve);
         finish(shared, cause);
         handle_the_rest(shared);
-        feeder::write_the_rest(shared);
+        feeder::write_the_rest(shared, &mut time);
     });
 }
 
