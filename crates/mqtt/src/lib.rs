@@ -38,6 +38,9 @@
 //!
 //! Spoken is MQTT 3.1.1 with QoS 0, 1 and 2. [`Client::open`] makes its connections itself and stays
 //! connected; [`Client::over`] uses one that the program has.
+//!
+//! What happens is told through the `log` crate. A logger must not call a client, nor wait for one: it
+//! may be called while the state of that client is borrowed, and such a call would panic.
 
 #![forbid(unsafe_code)]
 

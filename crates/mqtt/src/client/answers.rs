@@ -122,12 +122,12 @@ impl Line {
 }
 
 impl Answers {
-    /// Wakes every request: there may be no connection any more.
     /// How many requests await their answers.
     pub(super) const fn open_count(&self) -> usize {
         self.open
     }
 
+    /// Wakes every request: there may be no connection any more.
     pub(super) fn wake_all(&self) {
         for place in &self.places {
             for waiting in place.waiting.borrow().all() {

@@ -419,7 +419,8 @@ impl ClientOptions {
     /// With [`store::File`](crate::store::File) they outlive the program, and at
     /// [`Level::Synced`](crate::store::Level::Synced) a power cut; then a publish waits for
     /// [`Wait::Stored`](super::Wait::Stored) unless told otherwise. How many there may be is the
-    /// store's business; a publish waits for room.
+    /// store's business; where there is no room a publish does as its
+    /// [`QueuePolicy`](super::QueuePolicy) says.
     #[must_use]
     pub fn store(mut self, store: impl Store + 'static) -> Self {
         self.store = Some(Rc::new(store));
