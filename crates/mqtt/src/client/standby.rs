@@ -202,7 +202,7 @@ mod tests {
             fiber::yield_now().unwrap();
             let rested = fiber::timeout(Duration::from_secs(5), || rest(&shared).is_ok());
             // The one that waits is let go.
-            super::super::link::finish(&shared, std::sync::Arc::new(EndCause::Closed));
+            super::super::leave::finish(&shared, std::sync::Arc::new(EndCause::Closed));
             rested.is_ok_and(|rested| rested)
         });
         assert!(rested.unwrap());

@@ -136,7 +136,7 @@ impl Store for Memory {
         message: &MessageRecord<'_>,
         others: &mut dyn Iterator<Item = StorePos>,
     ) -> Result<usize, Refused> {
-        check_message(message)?;
+        check_message(message, self.bytes_max)?;
         let index = &self.state.borrow().index;
         Gone::enough(index, others, |gone| self.admit(index, message, gone))
     }

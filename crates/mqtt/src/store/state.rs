@@ -198,7 +198,7 @@ impl State {
         others: &mut dyn Iterator<Item = StorePos>,
         options: &StoreOptions,
     ) -> Result<usize, Refused> {
-        check_message(message)?;
+        check_message(message, options.bytes_max)?;
         if !self.full && self.fills_the_disk(message.frame_len(), options) {
             let bound = options.bytes_max;
             return Err(Refused::Bytes { bound });
