@@ -216,6 +216,10 @@ impl Trouble {
                     .reset(rate(30_000))
                     .silenced(rate(10_000))
                     .refused(rate(200_000));
+                if !are_on {
+                    // A cut that waits for its byte does so no more.
+                    way.cut_after(u64::MAX);
+                }
             }
         }
         let slow = Duration::from_secs(1)..=Duration::from_secs(40);
