@@ -66,3 +66,4 @@ mod subscribing;
 mod suspended;
 mod telling;
 mod turns;
+mod unsure;

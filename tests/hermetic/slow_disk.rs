@@ -63,6 +63,14 @@ impl SlowDisk {
         }))
     }
 
+    /// With records of which the disk is not sure, as where a sync failed when the store was opened.
+    pub(crate) fn unsure(takes: Duration, memory: Memory) -> Self {
+        let disk = Self::with(takes, memory);
+        disk.0.durable.set(StorePos::default());
+        disk.0.work.set();
+        disk
+    }
+
     /// Returns what ended, messages and sessions, in order.
     pub(crate) fn ends(&self) -> Vec<&'static str> {
         self.0.ends.borrow().clone()

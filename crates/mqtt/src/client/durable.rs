@@ -60,6 +60,8 @@ pub(super) struct Durable {
     pub(super) failure: Option<StoreFailure>,
     /// The slots of stored messages that have one.
     slots: BTreeMap<StorePos, TicketKey>,
+    /// What is here or before was in the store when the client began.
+    pub(super) found: StorePos,
 }
 
 /// What a message that is first in its queue waits for.
@@ -89,6 +91,7 @@ impl Durable {
             panicked: false,
             failure: None,
             slots: BTreeMap::new(),
+            found: StorePos::default(),
         }
     }
 
@@ -111,6 +114,19 @@ impl Durable {
     /// Whether no message of this QoS comes before a new one.
     pub(super) fn is_next(&self, qos: QoS, pos: StorePos) -> bool {
         self.first(qos) == Some(pos)
+    }
+
+    /// The first of those that were in flight in an earlier process, unless it waits for the disk.
+    pub(super) fn first_restored(&self) -> Option<&Restored> {
+        let first = self.restored.front()?;
+        let may_go = first.qos != QoS::ExactlyOnce || self.store.is_durable(first.after);
+        may_go.then_some(first)
+    }
+
+    /// Whether a message outlives the client. The disk may not be sure of one that was there before, and
+    /// the next client finds it all the same.
+    pub(super) fn is_kept(&self, pos: StorePos) -> bool {
+        self.store.level().is_some() && (pos <= self.found || self.store.is_durable(pos))
     }
 
     /// How many messages are not in flight: they wait for their turn, or for the disk.
@@ -325,12 +341,12 @@ impl State {
 
     /// Sees to it that what is not kept at the end of the client is not sent by a later one: nobody
     /// would expect it.
-    pub(super) fn withdraw_stored(&mut self, is_kept: impl Fn(StorePos) -> bool) {
+    pub(super) fn withdraw_stored(&mut self) {
         let Some(durable) = &mut self.durable else {
             return;
         };
         for message in std::mem::take(&mut durable.slots).into_keys() {
-            if !is_kept(message) {
+            if !durable.is_kept(message) {
                 let (cause, key) = (DoneCause::Withdrawn, None);
                 durable.append(&Record::Done {
                     message,

@@ -118,6 +118,9 @@ impl State {
         let Some(durable) = &mut self.durable else {
             return;
         };
+        if !durable.restored.is_empty() {
+            durable.feed.set();
+        }
         let mut open = Vec::new();
         let durable_to = durable.store.durable();
         let mut waiting = std::mem::take(&mut durable.held);

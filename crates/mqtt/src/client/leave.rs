@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use fiber::Stopped;
 
+use super::durable::Durable;
 use super::error::EndCause;
 use super::link::wake_threads;
 use super::shared::{Shared, State, now};
 use super::ticket::Outcome;
 use super::{Client, handler, remote};
-use crate::store::{Store, Stored};
+use crate::store::Stored;
 
 /// What a [`Client::close`] left undone, counted when the connection was closed and everything was
 /// settled.
@@ -99,20 +100,18 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
             state.end_by(cause);
         }
         let flushed = state.flushed;
-        let store = state
-            .durable
-            .as_ref()
-            .map(|durable| Rc::clone(&durable.store));
-        let store = store.filter(|store| store.level().is_some());
-        let is_kept = |pos| store.as_ref().is_some_and(|store| store.is_durable(pos));
-        state.withdraw_stored(is_kept);
-        let kept = store.as_ref().filter(|_| state.closing);
+        state.withdraw_stored();
+        let kept = state.durable.as_ref().filter(|_| state.closing);
         state.remaining = Remaining {
             unacknowledged,
             unsent_bytes,
-            kept: kept.map_or(0, |store| count_durable(&**store)),
+            kept: kept.map_or(0, count_kept),
         };
-        state.tickets.settle_all(flushed, is_kept);
+        let State {
+            tickets, durable, ..
+        } = &mut *state;
+        let is_kept = |pos| durable.as_ref().is_some_and(|it| it.is_kept(pos));
+        tickets.settle_all(flushed, is_kept);
         state.outbox.clear();
         shared.expiry.set();
         if let Some(durable) = &state.durable {
@@ -140,9 +139,9 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
 }
 
 /// How many messages the next client with this store goes on with.
-fn count_durable(store: &dyn Store) -> usize {
-    let stored = store.recovered();
+fn count_kept(durable: &Durable) -> usize {
+    let stored = durable.store.recovered();
     let stored = [stored.queued, stored.in_flight, stored.released];
-    let durable = |stored: &&Stored| store.is_durable(stored.pos);
-    stored.iter().flatten().filter(durable).count()
+    let is_kept = |stored: &&Stored| durable.is_kept(stored.pos);
+    stored.iter().flatten().filter(is_kept).count()
 }

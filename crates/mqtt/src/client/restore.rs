@@ -3,14 +3,20 @@
 //! Nothing of it is a reason not to start. What was in flight goes into the log as far as there is
 //! room; from the first message on that finds none, or that cannot be read now, the messages keep
 //! their identifiers and are sent again by the feeder, in order and before all others.
+//!
+//! The disk may not be sure of what was found: where it could not be synced when the store was opened,
+//! a power cut can still take it. Then nothing leaves from which the broker would conclude something at
+//! QoS 2, as for any other record.
 
 use std::io;
 use std::rc::Rc;
 
+use super::durable::Durable;
 use super::error::Error;
 use super::feeder::store_of;
+use super::gates::{Gate, Gated};
 use super::line::Queued;
-use super::shared::{Shared, State};
+use super::shared::{Shared, State, now};
 use crate::packet::{PacketId, QoS};
 use crate::session::{NoRoom, Outgoing, Rejected, TicketKey};
 use crate::store::{DoneCause, Record, Report, StorePos, Stored};
@@ -22,6 +28,10 @@ pub(super) struct Restored {
     pub(super) qos: QoS,
     pub(super) packet_id: PacketId,
     pub(super) key: TicketKey,
+    /// PUBREL is sent, and not the message.
+    pub(super) is_released: bool,
+    /// What the disk must be sure of before it goes; at QoS 1 nothing.
+    pub(super) after: StorePos,
 }
 
 /// Puts what the store knows of the session into the client. Yields while messages are read.
@@ -33,20 +43,26 @@ pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
         return Ok(());
     };
     let mut recovered = store.recovered();
-    for (message, packet_id) in recovered.find_overtaken() {
-        let assigned = Record::Assigned { message, packet_id };
-        if let Some(durable) = &shared.state().durable {
-            durable.append(&assigned);
+    let found = store.appended();
+    let mut after = found;
+    if let Some(durable) = &mut shared.state().durable {
+        durable.found = found;
+        for (message, packet_id) in recovered.find_overtaken() {
+            after = durable.append(&Record::Assigned { message, packet_id });
         }
     }
     for packet_id in recovered.received {
-        shared.state().session.restore_received(packet_id);
+        shared.state().restore_received(packet_id, found);
     }
     for stored in recovered.released {
-        shared.state().restore_release(stored);
+        shared.state().restore_released(stored, found);
     }
     let mut in_flight = recovered.in_flight.into_iter();
     for stored in in_flight.by_ref() {
+        if stored.qos == QoS::ExactlyOnce && !store.is_durable(after) {
+            shared.state().restore_later(stored, after, false);
+            break;
+        }
         let is_restored = match store.read(stored.pos) {
             Ok(Some(message)) => shared.state().restore_publish(stored, message.outgoing()),
             Ok(None) => {
@@ -67,13 +83,13 @@ pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
             },
         };
         if !is_restored {
-            shared.state().restore_later(stored);
+            shared.state().restore_later(stored, after, false);
             break;
         }
     }
     let mut state = shared.state();
     for stored in in_flight {
-        state.restore_later(stored);
+        state.restore_later(stored, after, false);
     }
     for stored in recovered.queued {
         // Of a session that was lost while a client had it, those that it gave up are done.
@@ -92,6 +108,27 @@ impl State {
     fn report_later(&mut self, report: Report) {
         if let Some(durable) = &mut self.durable {
             durable.reports.push(report);
+        }
+    }
+
+    /// Remembers a message that an earlier process has received and handled.
+    fn restore_received(&mut self, packet_id: PacketId, found: StorePos) {
+        let is_sure = |durable: &Durable| durable.store.is_durable(found);
+        if self.durable.as_ref().is_none_or(is_sure) {
+            return self.session.restore_received(packet_id);
+        }
+        let ack = self.session.restore_unsure(packet_id);
+        let what = Gated::Acknowledge(ack);
+        self.wait_for_disk(Gate { at: found, what }, now());
+    }
+
+    /// Has PUBREL sent for a message whose PUBREC was recorded, when the disk is sure of that.
+    fn restore_released(&mut self, stored: Stored, found: StorePos) {
+        let is_sure = |durable: &Durable| durable.store.is_durable(found);
+        if self.durable.as_ref().is_none_or(is_sure) {
+            self.restore_release(stored);
+        } else {
+            self.restore_later(stored, found, true);
         }
     }
 
@@ -131,8 +168,8 @@ impl State {
         true
     }
 
-    /// Keeps the identifier of a message that is to be sent again later.
-    fn restore_later(&mut self, stored: Stored) {
+    /// Keeps the identifier of a message that is to be sent again later, or PUBREL for it.
+    fn restore_later(&mut self, stored: Stored, after: StorePos, is_released: bool) {
         let Some(packet_id) = stored.packet_id else {
             return;
         };
@@ -151,7 +188,12 @@ impl State {
                 qos,
                 packet_id,
                 key,
+                is_released,
+                after,
             });
+            if qos == QoS::ExactlyOnce && !durable.store.is_durable(after) {
+                durable.store.hurry();
+            }
         }
     }
 
@@ -217,6 +259,20 @@ impl State {
         }
     }
 
+    /// Sends PUBREL for the first messages that were in flight in an earlier process, as far as they were
+    /// released and the disk is sure of it.
+    pub(super) fn release_restored(&mut self) {
+        while let Some(durable) = &mut self.durable
+            && let Some(&Restored { packet_id, key, .. }) =
+                durable.first_restored().filter(|it| it.is_released)
+        {
+            durable.restored.pop_front();
+            if let Some(end) = self.session.release_reserved(packet_id, key, &mut self.log) {
+                self.tickets.admitted(key, end);
+            }
+        }
+    }
+
     /// Gives the first message up that was in flight in an earlier process and cannot be sent again.
     pub(super) fn give_up_restored(&mut self, pos: StorePos) {
         let Some(durable) = &mut self.durable else {
@@ -251,6 +307,7 @@ impl State {
             qos,
             packet_id,
             key,
+            ..
         } in restored
         {
             self.session.unreserve(packet_id);

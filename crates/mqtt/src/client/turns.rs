@@ -104,6 +104,7 @@ fn feed_of(shared: &Shared) -> Option<Rc<fiber::Event>> {
 /// The message that goes first of those that there is room for; none of a line that is `waiting`.
 fn next(shared: &Shared, waiting: &[Line], troubles: &Troubles) -> Option<(Line, StorePos)> {
     let mut state = shared.state();
+    state.release_restored();
     // What is too old must not get its turn.
     if state.next_expiry().is_some_and(|at| at <= now()) {
         state.expire_queued(now());
@@ -115,9 +116,9 @@ fn next(shared: &Shared, waiting: &[Line], troubles: &Troubles) -> Option<(Line,
     let may_go = |line, pos: &StorePos| {
         !waiting.contains(&line) && troubles.get(pos).is_none_or(|it| it.until <= recent)
     };
-    if let Some(restored) = durable.restored.front() {
-        let is_there = state.is_up() && may_go(Line::Again, &restored.pos);
-        return is_there.then_some((Line::Again, restored.pos));
+    if !durable.restored.is_empty() {
+        let first = durable.first_restored().filter(|_| state.is_up())?;
+        return may_go(Line::Again, &first.pos).then_some((Line::Again, first.pos));
     }
     let both = [QoS::AtLeastOnce, QoS::ExactlyOnce].into_iter();
     let there = both.filter(|qos| state.has_turn(*qos));

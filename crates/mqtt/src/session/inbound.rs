@@ -48,6 +48,16 @@ impl AckToken {
         }
     }
 
+    /// Makes a token for a QoS 2 message that came to an earlier process; no connection has its number,
+    /// but for one after four thousand million others.
+    pub(super) const fn of_earlier(packet_id: PacketId) -> Self {
+        Self {
+            connection: u32::MAX,
+            exactly_once: true,
+            ..Self::of_none(packet_id)
+        }
+    }
+
     /// Connection and number.
     #[cfg(test)]
     pub(super) const fn parts(self) -> (u32, u32) {

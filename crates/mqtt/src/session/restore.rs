@@ -13,6 +13,7 @@
 use super::command::{Admitted, Outgoing, TicketKey};
 use super::error::{ArgumentError, NoRoom, Rejected};
 use super::in_flight::{Exchange, RELEASE_LEN};
+use super::inbound::AckToken;
 use super::{Session, WINDOW_MAX};
 use crate::outbound_log::OutboundLog;
 use crate::packet::{Delivery, PacketId, PubRel, Publish, QoS};
@@ -119,6 +120,15 @@ impl Session {
     pub fn restore_received(&mut self, packet_id: PacketId) {
         self.has_past = true;
         self.received.restore(packet_id);
+    }
+
+    /// As [`Session::restore_received`] where the disk is not sure of the record yet: it is answered
+    /// after [`Session::acknowledge`] with the token that this returns.
+    pub fn restore_unsure(&mut self, packet_id: PacketId) -> AckToken {
+        self.has_past = true;
+        let token = AckToken::of_earlier(packet_id);
+        self.received.insert(packet_id, token);
+        token
     }
 
     /// Checks all but room in the log, for a packet of an earlier process, and notes that there was one.

@@ -81,16 +81,21 @@ impl Recovered {
         recovered
     }
 
-    /// Puts QoS 1 messages in flight, under free identifiers, that come before one that is. They were
-    /// sent before it, and the disk has lost the record of that, for nobody waits until it is sure of it:
-    /// sent behind it they would be late. Returns them, with these identifiers.
+    /// Puts messages in flight, under free identifiers, that come before one of their QoS that is:
+    /// behind it they would be late. The disk has lost the record of theirs. At QoS 1, where nobody waits
+    /// until it is sure of it, they may have been sent; at QoS 2 neither they nor those behind them were.
+    /// Returns them, with these identifiers, which are to be recorded.
     pub(crate) fn find_overtaken(&mut self) -> Vec<(StorePos, PacketId)> {
         let mut overtaken = Vec::new();
-        let is_of_qos_1 = |stored: &&Stored| stored.qos == QoS::AtLeastOnce;
-        let Some(last) = self.in_flight.iter().rfind(is_of_qos_1).map(|it| it.pos) else {
-            return overtaken;
+        let last = |qos| {
+            let of_qos = self.in_flight.iter().rfind(|stored| stored.qos == qos);
+            of_qos.map(|stored| stored.pos)
         };
-        let is_overtaken = |stored: &Stored| is_of_qos_1(&stored) && stored.pos < last;
+        let (once, exactly_once) = (last(QoS::AtLeastOnce), last(QoS::ExactlyOnce));
+        let is_overtaken = |stored: &Stored| match stored.qos {
+            QoS::ExactlyOnce => exactly_once.is_some_and(|last| stored.pos < last),
+            _ => once.is_some_and(|last| stored.pos < last),
+        };
         if !self.queued.iter().any(is_overtaken) {
             return overtaken;
         }

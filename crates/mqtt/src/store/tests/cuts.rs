@@ -278,6 +278,38 @@ fn a_message_of_qos_1_before_one_in_flight_is_in_flight_though_that_is_lost() {
 }
 
 #[test]
+fn a_message_of_qos_2_before_one_that_has_its_identifier_goes_first() {
+    let assigned = |at, message, number| {
+        let (message, packet_id) = (StorePos(message), id(number));
+        (at, Record::Assigned { message, packet_id })
+    };
+    let exactly_once = |payload| {
+        Record::Publish(MessageRecord {
+            qos: QoS::ExactlyOnce,
+            ..message("t", payload)
+        })
+    };
+    // Of 1 and 4 the record of the identifier is lost; none is that of 2.
+    let records = [
+        (1, exactly_once(b"one")),
+        (2, Record::Publish(message("t", b"two"))),
+        (3, exactly_once(b"three")),
+        (4, exactly_once(b"four")),
+        assigned(9, 3, 1),
+    ];
+    let machine = machine_with(segment(1, &records));
+    let mut state = open(&machine, &options(Level::Synced)).recovered();
+    assert_eq!(state.find_overtaken(), [(StorePos(1), id(2))]);
+    let in_flight = state.in_flight.iter().map(|it| (it.pos.0, it.packet_id));
+    assert_eq!(
+        Vec::from_iter(in_flight),
+        [(1, Some(id(2))), (3, Some(id(1)))]
+    );
+    let queued = state.queued.iter().map(|it| (it.pos.0, it.packet_id));
+    assert_eq!(Vec::from_iter(queued), [(2, None), (4, None)]);
+}
+
+#[test]
 fn an_identity_that_was_written_again_is_not_the_last_one() {
     let packet_id = id(1);
     let message = StorePos(1);
