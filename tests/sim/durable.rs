@@ -140,6 +140,8 @@ pub(crate) fn survive(
     last.join().expect("no panic");
     let left = host.fibers();
     assert!(left.is_empty(), "left of a client that was closed: {left}");
+    let wrong = device.tap.take().wrong;
+    assert!(wrong.is_empty(), "{wrong:?}");
     device.transport.wait_up(&world.host("reader"));
     // What the broker has is on its way to the reader.
     for _ in 0..600 {

@@ -6,12 +6,18 @@ use std::io::Read as _;
 use std::ops::Range;
 use std::process::{Command, Stdio};
 
+use allocation_counter::measure;
 use fiber::sim::{self, Failure, Run, SimBuilder};
 
 use crate::coverage::{Counts, Expected, Total, parse, say};
 
 /// Runs of one process.
 const RUNS_PER_PROCESS: u64 = 1_000;
+/// What all machines but the device take at most, with disks and networks.
+const WORLD_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// What one life of the device takes at most: two mebibytes are the table of a session that has come to
+/// its highest identifiers. A machine that loses its power drops nothing, so that each life adds its part.
+const LIFE_BYTES_MAX: u64 = 3 * 1024 * 1024;
 /// Failures after which no more are looked for.
 const FAILURES_TOLD: usize = 20;
 
@@ -27,12 +33,28 @@ pub(crate) fn check(
     match asked() {
         Some(seeds) if seeds.end - seeds.start > RUNS_PER_PROCESS => apart(test, seeds, &total),
         _ => sim::check(seeds, |sim| {
-            let run = scenario(sim)?;
+            let mut result = None;
+            let taken = measure(|| result = Some(scenario(sim))).bytes_max;
+            let run = result.expect("the scenario returns")?;
+            check_memory(taken, &run.value);
             total.add(1, &run.value);
+            let mebibytes = taken.div_ceil(1 << 20);
+            let memory = format!("memory: at most {mebibytes} MiB");
+            total.add(0, &Counts::from([(memory, 1)]));
             Ok(run)
         }),
     }
     total.report(test, expected);
+}
+
+/// Checks that a run took no more memory than it may.
+fn check_memory(taken: u64, counts: &Counts) {
+    let crashes = counts
+        .iter()
+        .filter(|(what, _)| what.starts_with("Crash at: "));
+    let lives = 1 + crashes.map(|(_, count)| count).sum::<u64>();
+    let most = WORLD_BYTES_MAX + lives * LIFE_BYTES_MAX;
+    assert!(taken <= most, "{taken} bytes taken in {lives} lives");
 }
 
 /// The seeds that the environment asks for, if it asks for many.

@@ -36,10 +36,10 @@ const FINDS: usize = 3;
 const PLANTED: [(Planted, u64); 7] = [
     (Planted::PublishBeforeRecord, 100),
     (Planted::ReleaseBeforeRecord, 200),
-    (Planted::AckBeforeRecord, 1_000),
+    (Planted::AckBeforeRecord, 400),
     (Planted::CompleteBeforeRecord, 200),
-    (Planted::ResendWithoutDup, 4_000),
-    (Planted::ForgottenPubrel, 10_000),
+    (Planted::ResendWithoutDup, 100),
+    (Planted::ForgottenPubrel, 100),
     (Planted::IdentifierReusedEarly, 100),
 ];
 

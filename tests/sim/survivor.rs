@@ -225,6 +225,7 @@ impl Device {
             let up = timeout(LINK_UP, || client.wait_connected());
             let up = up.expect("it is connected in time, for nothing goes wrong any more");
             up.expect("it is open");
+            self.cut_some();
         }
         self.subscribe(&client, life);
         let mut watchers = Vec::new();
@@ -266,6 +267,18 @@ impl Device {
         assert!(left.queued.is_empty(), "{left:?}");
         assert!(left.in_flight.is_empty(), "{left:?}");
         assert!(left.released.is_empty(), "{left:?}");
+    }
+
+    /// Has the connection end a few times more.
+    fn cut_some(&self) {
+        let tap = Rc::clone(&self.tap);
+        let cut = move || {
+            for _ in 0..draw(4) {
+                let _ = sleep(draw_up_to(Duration::from_millis(500)));
+                tap.borrow().cut();
+            }
+        };
+        fiber::spawn(cut).expect("a fiber");
     }
 
     /// Compares what the store has with what was said of it; returns the number of this life.

@@ -4,7 +4,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::rc::Rc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::{Rc, Weak};
 
 use fiber::net::{PipeStream, Shutdown, pipe};
 use mqtt::store::{Recovered, Stored};
@@ -57,6 +58,10 @@ pub(crate) struct Log {
     recorded: BTreeSet<Id>,
     /// Those for which PUBCOMP left.
     completed: BTreeSet<Id>,
+    /// What should not have left.
+    pub(crate) wrong: Vec<String>,
+    /// The last connection.
+    device_end: Weak<PipeStream>,
 }
 
 /// Packets of a stream of bytes.
@@ -209,6 +214,13 @@ impl Log {
         );
     }
 
+    /// Ends the connection.
+    pub(crate) fn cut(&self) {
+        if let Some(pipe) = self.device_end.upgrade() {
+            pipe.shutdown(Shutdown::Both);
+        }
+    }
+
     /// Where the device stands, in words.
     pub(crate) fn stages(&self) -> Vec<&'static str> {
         let any = |is_it: fn(&Sent) -> bool| self.sent.values().any(is_it);
@@ -245,17 +257,18 @@ pub(crate) fn tap(socket: Socket, log: &Rc<RefCell<Log>>) -> Socket {
         let mut log = log.borrow_mut();
         log.connection += 1;
         log.is_connected = false;
+        log.device_end = Rc::downgrade(&ours);
         log.connection
     };
     let (from, to, seen) = (Rc::clone(&ours), Rc::clone(&socket), Rc::clone(log));
     let up = move || {
         // An error is the end of the connection, which the other direction tells.
-        let _ = carry_up(&from, &to, number, &seen);
+        watched(&seen, || drop(carry_up(&from, &to, number, &seen)));
         let _ = to.shutdown_write();
     };
     let seen = Rc::clone(log);
     let down = move || {
-        let _ = carry_down(&socket, &ours, number, &seen);
+        watched(&seen, || drop(carry_down(&socket, &ours, number, &seen)));
         let mut log = seen.borrow_mut();
         log.is_connected &= log.connection != number;
         drop(log);
@@ -264,6 +277,15 @@ pub(crate) fn tap(socket: Socket, log: &Rc<RefCell<Log>>) -> Socket {
     fiber::spawn(up).expect("a fiber");
     fiber::spawn(down).expect("a fiber");
     theirs.into()
+}
+
+/// Runs what looks at packets, and notes that one was wrong.
+fn watched(log: &RefCell<Log>, body: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
+        let text = payload.downcast_ref::<String>().cloned();
+        let text = text.unwrap_or_else(|| "a wrong packet".to_owned());
+        log.borrow_mut().wrong.push(text);
+    }
 }
 
 fn carry_up(from: &PipeStream, to: &Socket, number: u32, log: &RefCell<Log>) -> io::Result<()> {
