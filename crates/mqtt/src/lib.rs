@@ -55,6 +55,8 @@ mod control_buffer;
 #[doc(hidden)]
 pub mod fuzzing;
 mod outbound_log;
+#[cfg(feature = "client")]
+mod packed_map;
 pub mod packet;
 pub mod session;
 #[cfg(feature = "client")]

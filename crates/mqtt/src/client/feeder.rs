@@ -15,10 +15,13 @@ use super::room::Room;
 use super::shared::{Shared, State, now};
 use super::store_failure::run_store;
 use super::turns::feed;
-use crate::store::{Report, Store};
+use crate::store::{Report, Store, StorePos, Stored};
 
 /// How long the store may take at the end of its client, all in all.
 const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many messages that wait are asked for at once.
+const QUEUED_PART: usize = 512;
 
 /// How many commits in a row may fail at the end of the client.
 const LAST_COMMIT_FAILURES_MAX: u32 = 2;
@@ -158,6 +161,20 @@ pub(super) fn store_of(shared: &Shared) -> Option<Rc<dyn Store>> {
     let state = shared.state();
     let durable = state.durable.as_ref()?;
     Some(Rc::clone(&durable.store))
+}
+
+/// Goes through the messages without an identifier from a position on. As many as a store holds need
+/// not be in memory at once.
+pub(super) fn each_queued(store: &dyn Store, from: StorePos, mut each: impl FnMut(Stored)) {
+    let mut from = from;
+    loop {
+        let part = store.queued(from, QUEUED_PART);
+        let Some(last) = part.last() else {
+            return;
+        };
+        from = last.pos.next();
+        part.into_iter().for_each(&mut each);
+    }
 }
 
 fn last_commits(store: &dyn Store) {

@@ -8,6 +8,7 @@ use fiber::Stopped;
 
 use super::durable::Durable;
 use super::error::EndCause;
+use super::feeder::each_queued;
 use super::link::wake_threads;
 use super::shared::{Shared, State, now};
 use super::ticket::Outcome;
@@ -140,8 +141,12 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
 
 /// How many messages the next client with this store goes on with.
 fn count_kept(durable: &Durable) -> usize {
-    let stored = durable.store.recovered();
-    let stored = [stored.queued, stored.in_flight, stored.released];
-    let is_kept = |stored: &&Stored| durable.is_kept(stored.pos);
-    stored.iter().flatten().filter(is_kept).count()
+    let recovered = durable.store.recovered_in_part();
+    let rest = recovered.end();
+    let mut count = 0;
+    let mut add = |stored: Stored| count += usize::from(durable.is_kept(stored.pos));
+    let parts = [recovered.queued, recovered.in_flight, recovered.released];
+    parts.into_iter().flatten().for_each(&mut add);
+    each_queued(&*durable.store, rest, add);
+    count
 }

@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::deadlines::Deadlines;
 use super::outbox::QueuePolicy;
+use crate::packed_map::PackedMap;
 use crate::packet::QoS;
 use crate::store::StorePos;
 use crate::time::Time;
@@ -39,11 +41,50 @@ impl Queued {
     }
 }
 
+/// What is kept of a message that waits, but for when it expires: bytes, and flags.
+#[derive(Clone, Copy, Debug)]
+struct Packed(u32);
+
+const MAYBE_SENT: u32 = 1 << 29;
+const MAYBE_TWICE: u32 = 1 << 30;
+const IS_DROPPABLE: u32 = 1 << 31;
+/// Half a gibibyte: a longer message counts as that.
+const BYTES: u32 = MAYBE_SENT - 1;
+
+impl Packed {
+    fn of(queued: &Queued) -> Self {
+        let bytes = u32::try_from(queued.bytes).unwrap_or(BYTES).min(BYTES);
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        Self(
+            bytes
+                | flag(queued.maybe_sent, MAYBE_SENT)
+                | flag(queued.maybe_twice, MAYBE_TWICE)
+                | flag(queued.is_droppable, IS_DROPPABLE),
+        )
+    }
+
+    const fn bytes(self) -> usize {
+        (self.0 & BYTES) as usize
+    }
+
+    const fn queued(self, expires: Option<Time>) -> Queued {
+        Queued {
+            maybe_sent: self.0 & MAYBE_SENT != 0,
+            maybe_twice: self.0 & MAYBE_TWICE != 0,
+            expires,
+            is_droppable: self.0 & IS_DROPPABLE != 0,
+            bytes: self.bytes(),
+        }
+    }
+}
+
 /// Messages without an identifier, those of QoS 1 and those of QoS 2, in order of publishing.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    queues: [BTreeMap<StorePos, Queued>; 2],
-    deadlines: BTreeSet<(Time, StorePos)>,
+    queues: [PackedMap<StorePos, Packed>; 2],
+    /// Of those that expire.
+    expires: PackedMap<StorePos, Time>,
+    deadlines: Deadlines,
     droppable: BTreeSet<StorePos>,
     /// Bytes of the topics and payloads of those.
     droppable_bytes: usize,
@@ -62,14 +103,17 @@ const fn place(qos: QoS) -> usize {
 impl Line {
     /// Puts a message among those of its QoS, in order of publishing.
     pub(super) fn insert(&mut self, qos: QoS, pos: StorePos, queued: Queued) {
+        self.remove(qos, pos);
+        let packed = Packed::of(&queued);
         if let Some(expires) = queued.expires {
+            self.expires.insert(pos, expires);
             self.deadlines.insert((expires, pos));
         }
         if queued.is_droppable {
             self.droppable.insert(pos);
-            self.droppable_bytes += queued.bytes;
+            self.droppable_bytes += packed.bytes();
         }
-        self.queues[place(qos)].insert(pos, queued);
+        self.queues[place(qos)].insert(pos, packed);
     }
 
     /// Notes a new message of a topic, and whether a later one may take its place. Returns the one
@@ -97,10 +141,8 @@ impl Line {
 
     /// Takes a message out, because it gets its turn or will not.
     pub(super) fn remove(&mut self, qos: QoS, pos: StorePos) -> Option<Queued> {
-        let queued = self.queues[place(qos)].remove(&pos)?;
-        if let Some(expires) = queued.expires {
-            self.deadlines.remove(&(expires, pos));
-        }
+        let packed = self.queues[place(qos)].remove(&pos)?;
+        let queued = packed.queued(self.forget_deadline(pos));
         if queued.is_droppable {
             self.droppable.remove(&pos);
             self.droppable_bytes -= queued.bytes;
@@ -112,6 +154,13 @@ impl Line {
             }
         }
         Some(queued)
+    }
+
+    fn forget_deadline(&mut self, pos: StorePos) -> Option<Time> {
+        let expires = self.expires.remove(&pos)?;
+        let others = self.expires.iter().map(|(pos, expires)| (expires, pos));
+        self.deadlines.remove((expires, pos), others);
+        Some(expires)
     }
 
     /// Takes out a message that was never sent; `None` where it was, or is not here.
@@ -142,8 +191,8 @@ impl Line {
         let mut freed = 0;
         let is_short = |pos: &StorePos| {
             let is_short = freed < bytes;
-            let queued = self.queues.iter().find_map(|queue| queue.get(pos));
-            freed += queued.map_or(0, |queued| queued.bytes);
+            let packed = self.queues.iter().find_map(|queue| queue.get(pos));
+            freed += packed.map_or(0, Packed::bytes);
             is_short
         };
         Some(self.droppable().take_while(is_short).count().max(1))
@@ -151,41 +200,46 @@ impl Line {
 
     /// Takes out one that is too old by now.
     pub(super) fn expire(&mut self, now: Time) -> Option<StorePos> {
-        let (expires, pos) = *self.deadlines.first()?;
+        let (expires, pos) = self.deadlines.first()?;
         if expires > now {
             return None;
         }
-        self.deadlines.pop_first();
-        self.withdraw(pos).map(|_| pos)
+        let withdrawn = self.withdraw(pos);
+        if withdrawn.is_none() {
+            self.forget_deadline(pos);
+        }
+        withdrawn.map(|_| pos)
     }
 
     /// When the next message is too old.
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.first().map(|(expires, _)| *expires)
+        self.deadlines.first().map(|(expires, _)| expires)
     }
 
     pub(super) fn get(&self, qos: QoS, pos: StorePos) -> Option<Queued> {
-        self.queues[place(qos)].get(&pos).copied()
+        let packed = self.queues[place(qos)].get(&pos)?;
+        Some(packed.queued(self.expires.get(&pos)))
     }
 
     /// The message of this QoS whose turn is next.
     pub(super) fn first(&self, qos: QoS) -> Option<StorePos> {
-        self.queues[place(qos)].keys().next().copied()
+        self.queues[place(qos)].first().map(|(pos, _)| pos)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.queues.iter().map(BTreeMap::len).sum()
+        self.queues.iter().map(PackedMap::len).sum()
     }
 
     /// Bytes of the topics and payloads of those that the broker cannot have.
     pub(super) fn unsent_bytes(&self) -> usize {
-        let queued = self.queues.iter().flat_map(BTreeMap::values);
+        let queued = self.queues.iter().flat_map(PackedMap::iter);
+        let queued = queued.map(|(_, packed)| packed.queued(None));
         let unsent = queued.filter(|queued| !queued.maybe_sent);
         unsent.map(|queued| queued.bytes).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.queues.iter().all(BTreeMap::is_empty)
+        self.queues.iter().all(PackedMap::is_empty)
     }
 }
 

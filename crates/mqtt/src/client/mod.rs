@@ -9,6 +9,7 @@ mod admission;
 mod answers;
 mod asks;
 mod credentials;
+mod deadlines;
 mod dialling;
 mod driver;
 mod durable;

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use super::durable::Durable;
 use super::error::Error;
-use super::feeder::store_of;
+use super::feeder::{each_queued, store_of};
 use super::gates::{Gate, Gated};
 use super::line::Queued;
 use super::shared::{Shared, State, now};
@@ -42,7 +42,8 @@ pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
     let Some(store) = store_of(shared) else {
         return Ok(());
     };
-    let mut recovered = store.recovered();
+    let mut recovered = store.recovered_in_part();
+    let rest = recovered.end();
     let found = store.appended();
     let mut after = found;
     if let Some(durable) = &mut shared.state().durable {
@@ -92,18 +93,24 @@ pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
         state.restore_later(stored, after, false);
     }
     for stored in recovered.queued {
-        // Of a session that was lost while a client had it, those that it gave up are done.
-        if stored.is_foreign && stored.qos == QoS::ExactlyOnce && state.session.gives_up() {
-            let key = state.stored_slot(stored.pos, true);
-            state.settle_stored(key, DoneCause::SessionLost);
-        } else if let Some(durable) = &mut state.durable {
-            durable.queue(stored.qos, stored.pos, Queued::recovered(&stored));
-        }
+        state.restore_queued(stored);
     }
+    each_queued(&*store, rest, |stored| state.restore_queued(stored));
     Ok(())
 }
 
 impl State {
+    /// Puts a message without an identifier among those that wait.
+    fn restore_queued(&mut self, stored: Stored) {
+        // Of a session that was lost while a client had it, those that it gave up are done.
+        if stored.is_foreign && stored.qos == QoS::ExactlyOnce && self.session.gives_up() {
+            let key = self.stored_slot(stored.pos, true);
+            self.settle_stored(key, DoneCause::SessionLost);
+        } else if let Some(durable) = &mut self.durable {
+            durable.queue(stored.qos, stored.pos, Queued::recovered(&stored));
+        }
+    }
+
     /// Has the program told when it can be.
     fn report_later(&mut self, report: Report) {
         if let Some(durable) = &mut self.durable {

@@ -13,10 +13,10 @@ use std::time::Duration;
 use fiber::{Instant, Stopped};
 
 use super::durable::Turn;
-use super::feeder::tell;
+use super::feeder::{each_queued, tell};
 use super::shared::{Shared, State, now};
 use crate::packet::QoS;
-use crate::store::{Report, Store, StorePos, StoredMessage};
+use crate::store::{Report, Store, StorePos, Stored, StoredMessage};
 
 /// How long until a message that could not be read is read again the first time; doubles each time.
 const READ_PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -183,9 +183,15 @@ fn unreadable(
 
 /// Whether the disk can read, which another message shows.
 fn reads_another(store: &dyn Store, pos: StorePos) -> Result<bool, Stopped> {
-    let recovered = store.recovered();
-    let stored = recovered.in_flight.iter().chain(&recovered.queued).rev();
-    let Some(other) = stored.map(|stored| stored.pos).find(|other| *other != pos) else {
+    let recovered = store.recovered_in_part();
+    let rest = recovered.end();
+    let mut other = None;
+    // The last one lies furthest from it.
+    let mut note = |stored: Stored| other = Some(stored.pos).filter(|it| *it != pos).or(other);
+    let known = recovered.in_flight.into_iter().chain(recovered.queued);
+    known.for_each(&mut note);
+    each_queued(store, rest, note);
+    let Some(other) = other else {
         return Ok(false);
     };
     match store.read(other) {

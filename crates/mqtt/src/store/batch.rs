@@ -290,10 +290,8 @@ impl Part {
 impl Index {
     /// Notes that a record is about to be written; false if it need not be.
     fn attempt(&mut self, part: &Part) -> bool {
-        if let Some(Item::Message(at)) = part.item
-            && let Some(message) = self.messages.get_mut(&at)
-        {
-            message.attempted = true;
+        if let Some(Item::Message(at)) = part.item {
+            self.messages.set_attempted(at);
         }
         part.is_needed(self)
     }

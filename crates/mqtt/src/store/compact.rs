@@ -41,7 +41,7 @@ impl Later {
             Record::Publish(_) => of(&at).is_some(),
             Record::Assigned { message, packet_id } => {
                 let known = of(&message)?;
-                let is_last = known.assigned == Some((packet_id, at));
+                let is_last = known.flight.assigned == Some((packet_id, at));
                 if !is_last && known.maybe_sent && self.maybe_sent.insert(message) {
                     // What the loss of its session made of it.
                     waiting.replace(&Record::MaybeSent { message });
@@ -52,7 +52,7 @@ impl Later {
             Record::MaybeSent { message } => {
                 of(&message).is_some() && self.maybe_sent.insert(message)
             }
-            Record::Recorded { message } => of(&message)?.recorded == Some(at),
+            Record::Recorded { message } => of(&message)?.flight.recorded == Some(at),
             Record::Done { .. } => waiting.is_in_file || index.outcomes.contains_key(&at),
             Record::Received(packet_id) | Record::Released(packet_id) => {
                 !self.session_lost && self.packet_ids.insert(packet_id)

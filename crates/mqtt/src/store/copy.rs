@@ -249,25 +249,21 @@ impl Index {
     fn messages_of(&self, segment: u64, from: StorePos, bytes: usize) -> Vec<(StorePos, Place)> {
         let mut found: Vec<(StorePos, Place)> = Vec::new();
         let mut len = 0;
-        for (at, message) in self.messages.range(from..) {
-            let Some(place) = message.place.filter(|place| place.segment == segment) else {
-                continue;
-            };
+        let places = self.messages.places(from);
+        for (at, place) in places.filter(|(_, place)| place.segment == segment) {
             len += place.len as usize;
             if len > bytes && !found.is_empty() {
                 break;
             }
-            found.push((*at, place));
+            found.push((at, place));
         }
         found
     }
 
     /// Notes that the content of a message can be read no more.
     fn lose_content(&mut self, message: StorePos) {
-        let place = self
-            .messages
-            .get_mut(&message)
-            .and_then(|it| it.place.take());
+        let before = self.messages.put(message, None);
+        let place = before.and_then(|(place, _)| place);
         self.count(place.map(|place| place.segment), -1);
     }
 
@@ -301,9 +297,11 @@ impl Index {
 
     /// Returns how many bytes of a segment are needed, about.
     fn needed_bytes(&self, segment: u64) -> u64 {
-        let places = self.messages.values().filter_map(|it| it.place);
-        let here = places.filter(|place| place.segment == segment);
-        let messages: u64 = here.map(|place| u64::from(place.len) + STATE_BYTES).sum();
+        let places = self.messages.places(StorePos::default());
+        let here = places.filter(|(_, place)| place.segment == segment);
+        let messages: u64 = here
+            .map(|(_, place)| u64::from(place.len) + STATE_BYTES)
+            .sum();
         messages + self.rest_of(segment, usize::MAX).bytes.len() as u64
     }
 
@@ -316,11 +314,11 @@ impl Index {
         if message.maybe_sent {
             to.push_record(at, &Record::MaybeSent { message: at });
         }
-        if let Some((packet_id, assigned)) = message.assigned {
+        if let Some((packet_id, assigned)) = message.flight.assigned {
             let message = at;
             to.push_record(assigned, &Record::Assigned { message, packet_id });
         }
-        if let Some(recorded) = message.recorded {
+        if let Some(recorded) = message.flight.recorded {
             to.push_record(recorded, &Record::Recorded { message: at });
         }
     }

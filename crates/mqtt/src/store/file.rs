@@ -14,12 +14,13 @@ use super::Store;
 use super::commit::is_full;
 use super::disk::{Disk, DiskFile, Real};
 use super::error::{ClaimError, OpenError, Refused, Report};
-use super::index::{KeyState, Place};
+use super::index::Place;
+use super::keys::KeyState;
 use super::open;
 use super::options::{Level, StoreOptions};
 use super::pos::StorePos;
 use super::record::{self, Key, MessageRecord, Record};
-use super::recovered::{Recovered, StoredMessage};
+use super::recovered::{Recovered, Stored, StoredMessage};
 use super::segment::{HEAD_LEN, Head};
 use super::state::State;
 
@@ -305,6 +306,14 @@ impl Store for File {
         Recovered::of(&self.0.state().index)
     }
 
+    fn recovered_in_part(&self) -> Recovered {
+        Recovered::in_part(&self.0.state().index)
+    }
+
+    fn queued(&self, from: StorePos, count: usize) -> Vec<Stored> {
+        Stored::next_of(&self.0.state().index, from, count)
+    }
+
     fn read(&self, message: StorePos) -> io::Result<Option<StoredMessage>> {
         let place = {
             let state = self.0.state();
@@ -364,8 +373,7 @@ impl Inner {
 
     fn has_moved(&self, message: StorePos, place: Place) -> bool {
         let state = self.state();
-        let known = state.index.messages.get(&message);
-        known.is_none_or(|known| known.place != Some(place))
+        state.index.messages.place(message) != Some(place)
     }
 }
 

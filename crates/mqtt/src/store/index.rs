@@ -8,10 +8,12 @@
 
 use std::collections::BTreeMap;
 
+use super::keys::KeyState;
+use super::messages::{Flight, Message, Messages};
 use super::pos::StorePos;
 use super::record::{DoneCause, Identity, Key, MessageRecord, Record};
 use super::replayed::Replayed;
-use crate::packet::{PacketId, QoS};
+use crate::packet::PacketId;
 
 /// How many outcomes of messages with a key are remembered.
 pub const OUTCOMES_MAX: usize = 1_024;
@@ -54,27 +56,6 @@ impl Item {
     }
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Message {
-    /// `None` as long as it was not written.
-    pub(super) place: Option<Place>,
-    pub(super) frame_len: u32,
-    pub(super) qos: QoS,
-    pub(super) retain: bool,
-    pub(super) expires: u64,
-    pub(super) key: Option<Key>,
-    /// Its identifier, and where that was recorded.
-    pub(super) assigned: Option<(PacketId, StorePos)>,
-    /// Where its PUBREC was recorded.
-    pub(super) recorded: Option<StorePos>,
-    /// It had an identifier in a session that is over.
-    pub(super) maybe_sent: bool,
-    /// That was the session of another client identifier or endpoint.
-    pub(super) is_foreign: bool,
-    /// It may be in a file: somebody tried to write it.
-    pub(super) attempted: bool,
-}
-
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Remembered {
     pub(super) key: Key,
@@ -92,16 +73,6 @@ pub(super) struct Segment {
     emptied: StorePos,
 }
 
-/// What is known of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeyState {
-    /// The message is stored and will be delivered.
-    Stored(StorePos),
-    /// The message is done.
-    Done(StorePos, DoneCause),
-}
-
 /// What is to be done about the oldest segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
@@ -117,8 +88,7 @@ pub(super) struct Index {
     pub(super) identity: Option<Identity>,
     /// Where that was recorded.
     identity_at: StorePos,
-    pub(super) messages: BTreeMap<StorePos, Message>,
-    keys: BTreeMap<Key, KeyState>,
+    pub(super) messages: Messages,
     pub(super) outcomes: BTreeMap<StorePos, Remembered>,
     pub(super) received: BTreeMap<PacketId, (StorePos, Option<u64>)>,
     segments: BTreeMap<u64, Segment>,
@@ -138,27 +108,23 @@ impl Index {
         self.last = self.last.max(at);
         match record {
             Record::Publish(message) => self.insert_message(at, message, place),
-            Record::Assigned { message, packet_id } => {
-                let lost = self.session_lost;
-                if let Some(message) = self.messages.get_mut(message) {
-                    message.maybe_sent |= at <= lost;
-                    if at > lost && message.assigned.is_none_or(|(_, before)| before < at) {
-                        message.assigned = Some((*packet_id, at));
-                        message.recorded = message.recorded.filter(|recorded| *recorded > at);
-                    }
+            Record::Assigned { message, packet_id } if at > self.session_lost => {
+                let mut flight = self.messages.flight(*message);
+                if flight.assigned.is_none_or(|(_, before)| before < at) {
+                    flight.assigned = Some((*packet_id, at));
+                    flight.recorded = flight.recorded.filter(|recorded| *recorded > at);
+                    self.messages.set_flight(*message, flight);
                 }
             }
             Record::Recorded { message } => {
-                if let Some(message) = self.messages.get_mut(message)
-                    && message.assigned.is_some_and(|(_, assigned)| assigned < at)
-                {
-                    message.recorded = message.recorded.or(Some(at));
+                let mut flight = self.messages.flight(*message);
+                if flight.assigned.is_some_and(|(_, assigned)| assigned < at) {
+                    flight.recorded = flight.recorded.or(Some(at));
+                    self.messages.set_flight(*message, flight);
                 }
             }
-            Record::MaybeSent { message } => {
-                if let Some(message) = self.messages.get_mut(message) {
-                    message.maybe_sent = true;
-                }
+            Record::Assigned { message, .. } | Record::MaybeSent { message } => {
+                self.messages.set_maybe_sent(*message);
             }
             Record::Done {
                 message,
@@ -202,15 +168,9 @@ impl Index {
         if self.replayed.has_ended(at) {
             return;
         }
-        let frame_len = record.frame_len() as u32;
+        let frame_len = place.map_or(record.frame_len() as u32, |place| place.len);
         self.count(place.map(|place| place.segment), 1);
         self.live_bytes += u64::from(frame_len) + STATE_BYTES;
-        if let Some(key) = record.key {
-            match self.keys.get(&key) {
-                Some(KeyState::Stored(other) | KeyState::Done(other, _)) if *other > at => {}
-                Some(_) | None => drop(self.keys.insert(key, KeyState::Stored(at))),
-            }
-        }
         let message = Message {
             place,
             frame_len,
@@ -218,13 +178,12 @@ impl Index {
             retain: record.retain,
             expires: record.expires,
             key: record.key,
-            assigned: None,
-            recorded: None,
+            flight: Flight::default(),
             maybe_sent: false,
             is_foreign: false,
             attempted: place.is_some(),
         };
-        self.messages.insert(at, message);
+        self.messages.insert(at, &message);
     }
 
     /// Leaves each identifier to the message that got it last. The other one is done, or its session is
@@ -232,27 +191,30 @@ impl Index {
     fn part_holders(&mut self) {
         // Of two records that say to be at one position, that of the later message counts.
         let mut last = BTreeMap::new();
-        for (pos, message) in &self.messages {
-            if let Some((packet_id, at)) = message.assigned {
-                let known = last.entry(packet_id).or_insert((at, *pos));
-                *known = (at, *pos).max(*known);
+        for (pos, flight) in self.messages.flights() {
+            if let Some((packet_id, at)) = flight.assigned {
+                let known = last.entry(packet_id).or_insert((at, pos));
+                *known = (at, pos).max(*known);
             }
         }
-        for (pos, message) in &mut self.messages {
-            if let Some((packet_id, at)) = message.assigned
-                && last.get(&packet_id) > Some(&(at, *pos))
-            {
-                message.assigned = None;
-                message.recorded = None;
-                message.maybe_sent = true;
-            }
+        let is_over = |(pos, flight): &(StorePos, Flight)| {
+            let assigned = flight.assigned;
+            assigned.is_some_and(|(packet_id, at)| last.get(&packet_id) > Some(&(at, *pos)))
+        };
+        let over: Vec<_> = self.messages.flights().filter(is_over).collect();
+        for (pos, _) in over {
+            self.messages.set_flight(pos, Flight::default());
+            self.messages.set_maybe_sent(pos);
         }
     }
 
     /// As [`Index::session_over`], because from here on the session is another one.
     pub(super) fn identity_changed(&mut self, at: StorePos) {
-        for message in self.messages.values_mut() {
-            message.is_foreign |= message.assigned.is_some_and(|(_, assigned)| assigned <= at);
+        let flights: Vec<_> = self.messages.flights().collect();
+        for (pos, flight) in flights {
+            if flight.is_assigned_until(at) {
+                self.messages.set_foreign(pos);
+            }
         }
         self.session_over(at);
     }
@@ -263,12 +225,14 @@ impl Index {
         for packet_id in self.received.keys().copied().collect::<Vec<_>>() {
             self.release(packet_id, at);
         }
-        for message in self.messages.values_mut() {
-            if message.assigned.is_some_and(|(_, assigned)| assigned <= at) {
-                message.assigned = None;
-                message.maybe_sent = true;
+        let flights: Vec<_> = self.messages.flights().collect();
+        for (pos, mut flight) in flights {
+            if flight.is_assigned_until(at) {
+                flight.assigned = None;
+                self.messages.set_maybe_sent(pos);
             }
-            message.recorded = message.recorded.filter(|recorded| *recorded > at);
+            flight.recorded = flight.recorded.filter(|recorded| *recorded > at);
+            self.messages.set_flight(pos, flight);
         }
     }
 
@@ -324,45 +288,35 @@ impl Index {
         self.outcomes.insert(at, remembered);
         self.count(segment, 1);
         self.live_bytes += STATE_BYTES;
-        // A key that was forgotten may have been used again since.
-        match self.keys.get(&key) {
-            Some(KeyState::Stored(other)) if *other > message => {}
-            Some(KeyState::Done(other, _)) if *other > message => {}
-            Some(_) | None => {
-                self.keys.insert(key, KeyState::Done(message, cause));
-            }
-        }
+        self.messages.keys.remember(key, message, cause);
         if self.outcomes.len() > OUTCOMES_MAX
             && let Some((_, oldest)) = self.outcomes.pop_first()
         {
             self.count(oldest.segment, -1);
             self.live_bytes -= STATE_BYTES;
-            let state = KeyState::Done(oldest.message, oldest.cause);
-            if self.keys.get(&oldest.key) == Some(&state) {
-                self.keys.remove(&oldest.key);
-            }
+            let Remembered { message, cause, .. } = oldest;
+            self.messages.keys.forget(&oldest.key, message, cause);
         }
     }
 
     fn remove_message(&mut self, message: StorePos) {
-        let Some(removed) = self.messages.remove(&message) else {
+        let Some(removed) = self.messages.remove(message) else {
             return;
         };
         self.count(removed.place.map(|place| place.segment), -1);
         self.live_bytes -= u64::from(removed.frame_len) + STATE_BYTES;
-        if let Some(key) = removed.key
-            && self.keys.get(&key) == Some(&KeyState::Stored(message))
-        {
-            self.keys.remove(&key);
-        }
     }
 
     /// Notes where an item now lies, if it is needed still.
     pub(super) fn place(&mut self, item: Item, place: Place) {
         let to = Some(place.segment);
         let before = match item {
-            Item::Message(at) => match self.messages.get_mut(&at) {
-                Some(message) => message.place.replace(place).map(|place| place.segment),
+            Item::Message(at) => match self.messages.put(at, Some(place)) {
+                Some((before, len)) => {
+                    // Only in a log that was made up is it another.
+                    self.live_bytes = self.live_bytes - u64::from(len) + u64::from(place.len);
+                    before.map(|place| place.segment)
+                }
                 None => return,
             },
             Item::Received(packet_id, at) => match self.received.get_mut(&packet_id) {
@@ -380,17 +334,13 @@ impl Index {
 
     /// Tells whether a message is stored, and in no file.
     pub(super) fn is_unwritten(&self, message: StorePos) -> bool {
-        let message = self.messages.get(&message);
-        message.is_some_and(|message| message.place.is_none())
+        self.messages.contains_key(&message) && self.messages.place(message).is_none()
     }
 
     /// Tells whether an item is needed and this is where it lies.
     pub(super) fn is_needed(&self, item: Item, place: Place) -> bool {
         match item {
-            Item::Message(at) => self
-                .messages
-                .get(&at)
-                .is_some_and(|message| message.place == Some(place)),
+            Item::Message(at) => self.messages.place(at) == Some(place),
             Item::Received(packet_id, at) => {
                 self.received.get(&packet_id) == Some(&(at, Some(place.segment)))
             }
@@ -453,7 +403,7 @@ impl Index {
     }
 
     pub(super) fn key(&self, key: &Key) -> Option<KeyState> {
-        self.keys.get(key).copied()
+        self.messages.keys.get(key)
     }
 
     pub(super) fn received(&self) -> impl Iterator<Item = PacketId> {

@@ -9,11 +9,12 @@ use safe_rt::Endpoint;
 
 use super::Store;
 use super::error::{ClaimError, Refused, Report};
-use super::index::{Index, KeyState, STATE_BYTES};
+use super::index::{Index, STATE_BYTES};
+use super::keys::KeyState;
 use super::options::{Level, STORED_BYTES_DEFAULT, STORED_MESSAGES_DEFAULT};
 use super::pos::StorePos;
 use super::record::{Key, MessageRecord, Record};
-use super::recovered::{Recovered, StoredMessage};
+use super::recovered::{Recovered, Stored, StoredMessage};
 use super::state::{Gone, check_message};
 
 /// A store in memory. A record is durable, as far as memory is, when it is appended.
@@ -175,6 +176,14 @@ impl Store for Memory {
 
     fn recovered(&self) -> Recovered {
         Recovered::of(&self.state.borrow().index)
+    }
+
+    fn recovered_in_part(&self) -> Recovered {
+        Recovered::in_part(&self.state.borrow().index)
+    }
+
+    fn queued(&self, from: StorePos, count: usize) -> Vec<Stored> {
+        Stored::next_of(&self.state.borrow().index, from, count)
     }
 
     fn read(&self, message: StorePos) -> io::Result<Option<StoredMessage>> {

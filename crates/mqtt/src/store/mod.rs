@@ -51,7 +51,9 @@ mod disk;
 mod error;
 mod file;
 mod index;
+mod keys;
 mod memory;
+mod messages;
 mod open;
 mod options;
 mod pos;
@@ -70,7 +72,8 @@ use safe_rt::Endpoint;
 
 pub use error::{ClaimError, OpenError, Refused, Report};
 pub use file::File;
-pub use index::{KeyState, OUTCOMES_MAX};
+pub use index::OUTCOMES_MAX;
+pub use keys::KeyState;
 pub use memory::Memory;
 pub use options::{
     LINGER_DEFAULT, Level, RESERVE_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
@@ -173,6 +176,23 @@ pub trait Store {
 
     /// Returns what a session goes on with. Does not yield.
     fn recovered(&self) -> Recovered;
+
+    /// As [`Store::recovered`], but for messages without an identifier that were published after all
+    /// that have one: there may be many, and [`Store::queued`] returns them from [`Recovered::end`] on.
+    /// A store that does not hold many returns them all. Does not yield.
+    fn recovered_in_part(&self) -> Recovered {
+        self.recovered()
+    }
+
+    /// Returns the next messages without an identifier, from a position on, in the order in which they
+    /// were published, at most so many. Does not yield.
+    fn queued(&self, from: StorePos, count: usize) -> Vec<Stored> {
+        let queued = self.recovered().queued.into_iter();
+        queued
+            .filter(|stored| stored.pos >= from)
+            .take(count)
+            .collect()
+    }
 
     /// Returns a message with its content; `None` if it is not stored. May yield.
     ///

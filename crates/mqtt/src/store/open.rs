@@ -24,7 +24,7 @@ const POSITIONS_SKIPPED: u64 = 1 << 24;
 const ASIDE_FILES_MAX: usize = 8;
 
 /// The longest segment that is read: longer than any that was written.
-const SEGMENT_READ_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub(super) const SEGMENT_READ_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The highest number of a file that is taken for one of the store's: far more than are ever made.
 const NUMBER_MAX: u64 = 1 << 56;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::index::Index;
+use super::messages::{Flight, Message};
 use super::pos::StorePos;
 use super::record::{DoneCause, Key, MessageRecord, Record};
 use crate::packet::{PacketId, QoS};
@@ -34,6 +35,30 @@ pub struct Stored {
     pub is_foreign: bool,
 }
 
+impl Stored {
+    fn of(pos: StorePos, message: &Message) -> Self {
+        Self {
+            pos,
+            qos: message.qos,
+            retain: message.retain,
+            expires: message.expires,
+            key: message.key,
+            bytes: message.frame_len as usize,
+            packet_id: message.flight.assigned.map(|(packet_id, _)| packet_id),
+            maybe_sent: message.maybe_sent,
+            is_foreign: message.is_foreign,
+        }
+    }
+
+    /// The next messages without an identifier, from a position on, at most so many.
+    pub(super) fn next_of(index: &Index, from: StorePos, count: usize) -> Vec<Self> {
+        let messages = index.messages.range(from);
+        let queued = messages.filter(|(_, message)| message.flight == Flight::default());
+        let queued = queued.map(|(pos, message)| Self::of(pos, &message));
+        queued.take(count).collect()
+    }
+}
+
 /// The state of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -52,25 +77,29 @@ pub struct Recovered {
 
 impl Recovered {
     pub(super) fn of(index: &Index) -> Self {
+        Self::until(index, StorePos(u64::MAX))
+    }
+
+    /// All but the messages that come behind the last one that has an identifier.
+    pub(super) fn in_part(index: &Index) -> Self {
+        let last = index.messages.flights().map(|(pos, _)| pos).last();
+        Self::until(index, last.unwrap_or_default())
+    }
+
+    fn until(index: &Index, last: StorePos) -> Self {
+        let messages = index.messages.range(StorePos::default());
+        let messages = messages.take_while(|(pos, _)| *pos <= last);
         let mut recovered = Self {
+            // And no room for twice as many.
+            queued: Vec::with_capacity(index.messages.queued_until(last)),
             received: index.received().collect(),
             outcomes: index.outcomes().collect(),
             ..Self::default()
         };
         let mut released = Vec::new();
-        for (pos, message) in &index.messages {
-            let stored = Stored {
-                pos: *pos,
-                qos: message.qos,
-                retain: message.retain,
-                expires: message.expires,
-                key: message.key,
-                bytes: message.frame_len as usize,
-                packet_id: message.assigned.map(|(packet_id, _)| packet_id),
-                maybe_sent: message.maybe_sent,
-                is_foreign: message.is_foreign,
-            };
-            match (stored.packet_id, message.recorded) {
+        for (pos, message) in messages {
+            let stored = Stored::of(pos, &message);
+            match (stored.packet_id, message.flight.recorded) {
                 (_, Some(recorded)) => released.push((recorded, stored)),
                 (Some(_), None) => recovered.in_flight.push(stored),
                 (None, None) => recovered.queued.push(stored),
@@ -79,6 +108,14 @@ impl Recovered {
         released.sort_unstable_by_key(|(recorded, _)| *recorded);
         recovered.released = released.into_iter().map(|(_, stored)| stored).collect();
         recovered
+    }
+
+    /// Returns the position from which on there are more messages, where these are not all.
+    #[must_use]
+    pub fn end(&self) -> StorePos {
+        let parts = [&self.queued, &self.in_flight, &self.released];
+        let last = parts.into_iter().flatten().map(|stored| stored.pos).max();
+        last.map_or_else(StorePos::default, StorePos::next)
     }
 
     /// Puts messages in flight, under free identifiers, that come before one of their QoS that is:

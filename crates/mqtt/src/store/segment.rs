@@ -169,14 +169,16 @@ impl<'a> Iterator for Scan<'a> {
 
 /// Returns a segment without what is damaged in it; `None` where nothing is, but for a torn tail.
 pub(super) fn repaired(bytes: &[u8], salt: u32) -> Option<Vec<u8>> {
+    let is_gap = |found| matches!(found, Found::Gap { .. });
     let mut out = bytes.get(..HEAD_LEN)?.to_vec();
-    let mut has_gap = false;
+    // Almost none is, and a copy would take as much memory again.
+    if !Scan::new(bytes, HEAD_LEN, salt).any(is_gap) {
+        return None;
+    }
     for found in Scan::new(bytes, HEAD_LEN, salt) {
-        match found {
-            Found::Frame { frame, .. } => out.extend_from_slice(frame),
-            Found::Gap { .. } => has_gap = true,
-            Found::Torn { .. } => {}
+        if let Found::Frame { frame, .. } = found {
+            out.extend_from_slice(frame);
         }
     }
-    has_gap.then_some(out)
+    Some(out)
 }

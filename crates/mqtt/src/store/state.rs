@@ -7,7 +7,8 @@ use super::batch::{Batch, Pending};
 use super::compact::COMPACT_RECORDS_MIN;
 use super::disk::DiskFile;
 use super::error::{Refused, Report};
-use super::index::{Index, Message, Policy, STATE_BYTES};
+use super::index::{Index, Policy, STATE_BYTES};
+use super::messages::Message;
 use super::options::StoreOptions;
 use super::pos::StorePos;
 use super::record::{DoneCause, MessageRecord, RECORD_BYTES_MAX, Record};
@@ -314,7 +315,7 @@ impl Gone {
             let other = others.next().ok_or(refused)?;
             count += 1;
             if let Some(known) = index.messages.get(&other) {
-                gone.add(other, known);
+                gone.add(other, &known);
             }
         }
     }

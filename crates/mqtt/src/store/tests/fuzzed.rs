@@ -43,7 +43,7 @@ fn sound(seed: u64) -> Sound {
     let positions = all.into_iter().flatten().map(|stored| stored.pos);
     let messages = positions
         .map(|pos| {
-            let place = store.0.state().index.messages[&pos].place.unwrap();
+            let place = store.0.state().index.messages.place(pos).unwrap();
             let content = machine.content(&format!("{:016x}.log", place.segment));
             let frame = content[place.offset as usize..][..place.len as usize].to_vec();
             (pos, (store.read(pos).unwrap().unwrap(), frame))
