@@ -14,7 +14,7 @@ use std::ops::Bound;
 /// How many entries a leaf has at most.
 const LEAF_LEN: usize = 128;
 
-/// How many entries a leaf always has room for, once it had them.
+/// For how many more entries a leaf gets room at once; of more than twice as much it gives back.
 const SPARE_LEN: usize = 16;
 
 #[derive(Clone, Debug)]
@@ -84,7 +84,8 @@ impl<K: Copy + Ord, V: Copy> PackedMap<K, V> {
         if leaf.len() < LEAF_LEN {
             leaf.insert(at, first);
         } else if at == leaf.len() {
-            self.leaves.insert(key, Leaf::of(first));
+            // Many more may come here, and each move to a larger place leaves a hole in the heap.
+            self.leaves.insert(key, Leaf::of(first, LEAF_LEN));
         } else {
             let mut upper = leaf.split_off(LEAF_LEN / 2);
             match at.checked_sub(LEAF_LEN / 2) {
@@ -108,7 +109,7 @@ impl<K: Copy + Ord, V: Copy> PackedMap<K, V> {
                 leaf.insert(0, (key, value));
                 leaf
             }
-            None => Leaf::of((key, value)),
+            None => Leaf::of((key, value), 1),
         };
         self.leaves.insert(key, leaf);
     }
@@ -158,9 +159,11 @@ impl<K: Copy + Ord, V: Copy> PackedMap<K, V> {
     pub(crate) fn range(&self, from: K) -> impl Iterator<Item = (K, V)> + '_ {
         let first = self.leaves.range(..=from).next_back();
         let first = first.map_or(from, |(bound, _)| *bound);
-        let leaves = self.leaves.range(first..);
-        let entries = leaves.flat_map(|(_, leaf)| leaf.iter());
-        entries.skip_while(move |(key, _)| *key < from)
+        let mut leaves = self.leaves.range(first..).map(|(_, leaf)| leaf);
+        let rest = leaves.next().map(move |leaf| leaf.iter_from(from));
+        rest.into_iter()
+            .flatten()
+            .chain(leaves.flat_map(Leaf::iter))
     }
 
     /// For how many entries there is room.
@@ -170,12 +173,15 @@ impl<K: Copy + Ord, V: Copy> PackedMap<K, V> {
     }
 }
 
-impl<K: Copy, V: Copy> Leaf<K, V> {
-    fn of((key, value): (K, V)) -> Self {
-        Self {
-            keys: vec![key],
-            values: vec![value],
-        }
+impl<K: Copy + Ord, V: Copy> Leaf<K, V> {
+    /// A leaf with one entry, and room for so many.
+    fn of(first: (K, V), capacity: usize) -> Self {
+        let mut leaf = Self {
+            keys: Vec::with_capacity(capacity),
+            values: Vec::with_capacity(capacity),
+        };
+        leaf.insert(0, first);
+        leaf
     }
 
     fn len(&self) -> usize {
@@ -186,7 +192,17 @@ impl<K: Copy, V: Copy> Leaf<K, V> {
         self.keys.iter().copied().zip(self.values.iter().copied())
     }
 
+    fn iter_from(&self, from: K) -> impl Iterator<Item = (K, V)> + '_ {
+        let at = self.keys.partition_point(|key| *key < from);
+        let (keys, values) = (self.keys[at..].iter(), self.values[at..].iter());
+        keys.copied().zip(values.copied())
+    }
+
     fn insert(&mut self, at: usize, (key, value): (K, V)) {
+        if self.keys.capacity() == self.len() {
+            self.keys.reserve_exact(SPARE_LEN);
+            self.values.reserve_exact(SPARE_LEN);
+        }
         self.keys.insert(at, key);
         self.values.insert(at, value);
     }
@@ -208,15 +224,17 @@ impl<K: Copy, V: Copy> Leaf<K, V> {
     }
 
     fn append(&mut self, later: Self) {
+        self.keys.reserve_exact(later.len());
+        self.values.reserve_exact(later.len());
         self.keys.extend(later.keys);
         self.values.extend(later.values);
     }
 
-    /// Gives back what is more than twice as much as is needed.
+    /// Gives back what is not needed soon.
     fn shrink(&mut self) {
-        if self.keys.capacity() > SPARE_LEN.max(2 * self.len()) {
-            self.keys.shrink_to_fit();
-            self.values.shrink_to_fit();
+        if self.keys.capacity() > self.len() + 2 * SPARE_LEN {
+            self.keys.shrink_to(self.len() + SPARE_LEN);
+            self.values.shrink_to(self.len() + SPARE_LEN);
         }
     }
 }
@@ -294,6 +312,18 @@ mod tests {
     }
 
     #[test]
+    fn keys_in_no_order_leave_little_room_between() {
+        const COUNT: u64 = 65_521;
+        let mut map = PackedMap::default();
+        for number in 0..COUNT {
+            // A prime: each comes once.
+            map.insert(number * 40_503 % COUNT, ());
+        }
+        assert_eq!(map.len() as u64, COUNT);
+        assert!(map.capacity() <= map.len() * 5 / 4, "{}", map.capacity());
+    }
+
+    #[test]
     fn what_is_left_of_many_takes_no_more_than_it_would_alone() {
         let mut map = PackedMap::default();
         for key in 0..100_000_u64 {
@@ -304,8 +334,8 @@ mod tests {
                 map.remove(&key);
             }
             assert_eq!(map.len() as u64, 100_000 / every);
-            assert!(map.capacity() <= 2 * map.len() + LEAF_LEN, "{every}");
             assert!(map.leaves.len() <= 1 + map.len() / (LEAF_LEN / 4));
+            assert!(map.capacity() <= map.len() + map.leaves.len() * 2 * SPARE_LEN);
         }
     }
 }

@@ -21,6 +21,8 @@ mod growth;
 mod indexing;
 mod model;
 #[cfg(test)]
+mod opened_memory;
+#[cfg(test)]
 mod opening;
 #[cfg(test)]
 mod power;
