@@ -6,6 +6,9 @@
 //! record that cannot be read holds up no other.
 
 use std::io;
+use std::time::Duration;
+
+use fiber::Instant;
 
 use super::batch::Batch;
 use super::commit::is_full;
@@ -25,9 +28,13 @@ const COPY_STEP_BYTES: usize = 64 * 1024;
 /// How many times as much is copied as was written.
 const COPY_PACE: usize = 4;
 
-/// How often reading a message may fail, each time after the disk has taken a commit, before its content
-/// counts as damaged.
+/// How often reading a message may fail again, each time after the disk has taken a commit and at least
+/// [`COPY_ATTEMPT_PAUSE_MIN`] after the time before, until its content counts as damaged.
 const COPY_ATTEMPTS_MAX: u32 = 64;
+
+/// How long after one attempt another counts: commits may come so fast that trouble of a second would be
+/// the end of a message.
+const COPY_ATTEMPT_PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// How many segments are removed with each commit.
 const REMOVALS_MAX: usize = 4;
@@ -128,13 +135,14 @@ impl Inner {
         let count = {
             let state = &mut *self.state();
             for (at, place, frame) in &frames {
+                state.unread.remove(at);
                 // It may be done by now.
                 if state.index.is_needed(Item::Message(*at), *place) {
                     state.index.push_message(*at, frame, &mut copies);
                 }
             }
             state.copied = (number, next);
-            state.give_up_unread(&unread);
+            state.give_up_unread(&unread, Instant::now());
             if copies.is_empty() {
                 return Ok(if is_end { usize::MAX } else { 1 });
             }
@@ -211,6 +219,15 @@ impl Inner {
     }
 }
 
+/// A message that could not be read to be copied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unread {
+    /// How often it could not again.
+    attempts: u32,
+    /// When that was counted last.
+    counted: Instant,
+}
+
 /// The frames of messages with their places, and messages that could not be read.
 type Frames = (Vec<(StorePos, Place, Vec<u8>)>, Vec<StorePos>);
 
@@ -226,15 +243,25 @@ fn read_run(file: &dyn DiskFile, run: &[(StorePos, Place)]) -> io::Result<Vec<u8
 impl State {
     /// Notes that messages could not be read. The content of one for which that happens again and again
     /// is damaged: it holds up the segment no longer.
-    fn give_up_unread(&mut self, unread: &[StorePos]) {
+    fn give_up_unread(&mut self, unread: &[StorePos], now: Instant) {
         self.unread
             .retain(|at, _| self.index.messages.contains_key(at));
         for at in unread {
-            let attempts = self.unread.entry(*at).or_default();
-            *attempts += 1;
-            if *attempts == 1 {
+            let Some(known) = self.unread.get_mut(at) else {
+                let first = Unread {
+                    attempts: 0,
+                    counted: now,
+                };
+                self.unread.insert(*at, first);
                 self.report(Report::CleanUpFailed(io::ErrorKind::InvalidData));
-            } else if *attempts >= COPY_ATTEMPTS_MAX {
+                continue;
+            };
+            if now - known.counted < COPY_ATTEMPT_PAUSE_MIN {
+                continue;
+            }
+            known.attempts += 1;
+            known.counted = now;
+            if known.attempts >= COPY_ATTEMPTS_MAX {
                 self.unread.remove(at);
                 self.index.lose_content(*at);
                 self.report(Report::MessageDamaged { message: *at });

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::batch::{Batch, Pending};
 use super::compact::COMPACT_RECORDS_MIN;
+use super::copy::Unread;
 use super::disk::DiskFile;
 use super::error::{Refused, Report};
 use super::index::{Index, Policy, STATE_BYTES};
@@ -69,8 +70,8 @@ pub(super) struct State {
     pub(super) full: bool,
     /// Which segment is being copied, and from which message on.
     pub(super) copied: (u64, StorePos),
-    /// How often messages could not be read to be copied.
-    pub(super) unread: BTreeMap<StorePos, u32>,
+    /// Messages that could not be read to be copied.
+    pub(super) unread: BTreeMap<StorePos, Unread>,
     /// How many records wait, and are parked, before they are compacted.
     pub(super) compact_pending_at: usize,
     pub(super) compact_parked_at: usize,

@@ -1,5 +1,7 @@
 //! Cleaning up where a disk is full, cannot read, or the program lives but shortly.
 
+use std::time::Duration;
+
 use super::*;
 
 const FIRST: &str = "0000000000000001.log";
@@ -19,28 +21,68 @@ fn churn(store: &File, commits: usize) {
     let _ = store.commit();
 }
 
+/// Runs where time is a number.
+fn in_virtual_time(main: impl FnOnce() + 'static) {
+    let runtime = fiber::Runtime::builder().paused_clock(true);
+    runtime.run(main).unwrap();
+}
+
+/// As [`churn`], for so many seconds.
+fn churn_for(store: &File, seconds: u64) {
+    for _ in 0..4 * seconds {
+        churn(store, 2);
+        fiber::sleep(Duration::from_millis(250)).unwrap();
+    }
+}
+
 #[test]
 fn a_message_that_can_never_be_read_keeps_no_segment_for_ever() {
-    let machine = Machine::default();
-    let store = open(&machine, &small());
-    let bad = publish(&store, &[7; 600]);
-    let good = publish(&store, &[8; 600]);
-    let received = store.append(&Record::Received(id(9))).unwrap();
-    commit_all(&store);
-    machine.set_unreadable(FIRST, 400);
-    churn(&store, 400);
-    assert!(!machine.names().contains(&FIRST.to_owned()));
-    let damaged = Report::MessageDamaged { message: bad };
-    assert!(reports(&store).contains(&damaged));
-    let error = store.read(bad).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-    assert_eq!(store.read(good).unwrap().unwrap().payload, [8; 600]);
-    assert!(store.is_durable(received));
-    done(&store, bad);
-    commit_all(&store);
-    let again = open(&machine.after_power_cut(&mut Random(3)), &small());
-    assert_eq!(payloads(&again), [vec![8; 600]]);
-    assert_eq!(again.recovered().received, [id(9)]);
+    in_virtual_time(|| {
+        let machine = Machine::default();
+        let store = open(&machine, &small());
+        let bad = publish(&store, &[7; 600]);
+        let good = publish(&store, &[8; 600]);
+        let received = store.append(&Record::Received(id(9))).unwrap();
+        commit_all(&store);
+        machine.set_unreadable(FIRST, 400);
+        // However often that is.
+        churn(&store, 400);
+        let damaged = Report::MessageDamaged { message: bad };
+        let failed = Report::CleanUpFailed(io::ErrorKind::InvalidData);
+        assert_eq!(reports(&store), std::slice::from_ref(&failed));
+        churn_for(&store, 63);
+        assert_eq!(reports(&store), []);
+        churn_for(&store, 3);
+        assert_eq!(reports(&store), [damaged]);
+        assert!(!machine.names().contains(&FIRST.to_owned()));
+        let error = store.read(bad).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(store.read(good).unwrap().unwrap().payload, [8; 600]);
+        assert!(store.is_durable(received));
+        done(&store, bad);
+        commit_all(&store);
+        let again = open(&machine.after_power_cut(&mut Random(3)), &small());
+        assert_eq!(payloads(&again), [vec![8; 600]]);
+        assert_eq!(again.recovered().received, [id(9)]);
+    });
+}
+
+#[test]
+fn a_message_that_could_not_be_read_for_a_while_is_copied_when_it_can() {
+    in_virtual_time(|| {
+        let machine = Machine::default();
+        let store = open(&machine, &small());
+        let bad = publish(&store, &[7; 600]);
+        commit_all(&store);
+        machine.set_unreadable(FIRST, 400);
+        churn_for(&store, 60);
+        machine.set_readable();
+        churn_for(&store, 60);
+        assert!(!machine.names().contains(&FIRST.to_owned()));
+        assert_eq!(store.read(bad).unwrap().unwrap().payload, [7; 600]);
+        let failed = Report::CleanUpFailed(io::ErrorKind::InvalidData);
+        assert_eq!(reports(&store), [failed]);
+    });
 }
 
 #[test]

@@ -174,6 +174,11 @@ impl Machine {
         self.unreadable.set(Some((inode, offset)));
     }
 
+    /// Has every byte be read again.
+    pub(super) fn set_readable(&self) {
+        self.unreadable.set(None);
+    }
+
     /// The machine after the program was killed: as it was.
     pub(super) fn after_kill(&self) -> Self {
         let state = self.state.borrow();
