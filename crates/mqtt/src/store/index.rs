@@ -168,7 +168,10 @@ impl Index {
         if self.replayed.has_ended(at) {
             return;
         }
-        let frame_len = place.map_or(record.frame_len() as u32, |place| place.len);
+        let frame_len = match place {
+            Some(place) => place.len,
+            None => record.frame_len() as u32,
+        };
         self.count(place.map(|place| place.segment), 1);
         self.live_bytes += u64::from(frame_len) + STATE_BYTES;
         let message = Message {

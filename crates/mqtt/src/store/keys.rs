@@ -107,3 +107,71 @@ impl Keys {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is known of each key, as one map says it.
+    #[derive(Default)]
+    struct Model {
+        of: BTreeMap<StorePos, Key>,
+        states: BTreeMap<Key, KeyState>,
+    }
+
+    impl Model {
+        fn put(&mut self, key: Key, state: KeyState) {
+            let before = self.states.get(&key);
+            if before.is_none_or(|before| before.message() <= state.message()) {
+                self.states.insert(key, state);
+            }
+        }
+
+        fn take(&mut self, key: Key, state: KeyState) {
+            if self.states.get(&key) == Some(&state) {
+                self.states.remove(&key);
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_message_with_a_key_is_the_one_that_counts() {
+        let (mut keys, mut model) = (Keys::default(), Model::default());
+        let mut draw = 1_u64;
+        let mut below = |bound: u64| {
+            draw = draw.wrapping_mul(6_364_136_223_846_793_005);
+            draw = draw.wrapping_add(1_442_695_040_888_963_407);
+            (draw >> 33) % bound
+        };
+        for _ in 0..20_000 {
+            let key = Key::new([b'a' + below(5) as u8]).unwrap();
+            let message = StorePos(below(40));
+            let cause = DoneCause::Dropped;
+            match below(4) {
+                // A position is that of one message.
+                0 if !model.of.contains_key(&message) => {
+                    keys.store(message, key);
+                    model.of.insert(message, key);
+                    model.put(key, KeyState::Stored(message));
+                }
+                1 => {
+                    keys.drop_stored(message);
+                    if let Some(key) = model.of.remove(&message) {
+                        model.take(key, KeyState::Stored(message));
+                    }
+                }
+                2 => {
+                    keys.remember(key, message, cause);
+                    model.put(key, KeyState::Done(message, cause));
+                }
+                _ => {
+                    keys.forget(&key, message, cause);
+                    model.take(key, KeyState::Done(message, cause));
+                }
+            }
+            assert_eq!(keys.of(message), model.of.get(&message).copied());
+            assert_eq!(keys.get(&key), model.states.get(&key).copied());
+            assert!(keys.stored.len() + keys.done.len() == model.states.len());
+        }
+    }
+}
