@@ -54,6 +54,7 @@ mod queue_stored;
 mod reconnect;
 mod remote;
 mod remote_abandon;
+mod remote_subscribe;
 mod requests;
 mod restarts;
 mod resubscribing;

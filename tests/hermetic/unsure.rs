@@ -63,7 +63,7 @@ fn a_close_keeps_what_was_there_before() {
     disk.fail_commits(Some(ErrorKind::Other));
     let store = disk.clone();
     play_open(
-        options().store(disk.clone()),
+        options().store(disk),
         |_: &Links| {},
         move |client| {
             let mut found = client.stored();

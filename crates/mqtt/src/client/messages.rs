@@ -3,7 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 
-use fiber::Stopped;
+use fiber::{Stopped, Unparker};
 
 use super::Client;
 use super::handler;
@@ -52,29 +52,54 @@ impl Messages {
     }
 }
 
+/// What [`Messages::take`] finds.
+pub(super) enum Taken {
+    Message(Message),
+    /// Nothing yet: the fiber is woken when there is something.
+    Nothing,
+    /// No message comes any more.
+    Over,
+}
+
+impl Messages {
+    /// Acknowledges the message that was given last and takes the next one; where there is none, has
+    /// `token` woken for it.
+    pub(super) fn take(&mut self, token: Unparker) -> Taken {
+        self.acknowledge();
+        let mut state = self.shared.state();
+        if let Some(arrived) = state.subscriptions.pop(self.id) {
+            let message = arrived.message.clone();
+            self.taken = arrived.ack.is_some().then_some(arrived);
+            return Taken::Message(message);
+        }
+        if state.end.is_some() || !state.subscriptions.wait(self.id, Some(token)) {
+            return Taken::Over;
+        }
+        Taken::Nothing
+    }
+
+    /// Undoes what [`Messages::take`] has begun, as is due after the wait.
+    pub(super) fn unwait(&self) {
+        self.shared.state().subscriptions.wait(self.id, None);
+    }
+}
+
 impl Iterator for Messages {
     type Item = Result<Message, Stopped>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.acknowledge();
         loop {
             let token = match fiber::prepare() {
                 Ok(token) => token,
                 Err(stopped) => return Some(Err(stopped)),
             };
-            {
-                let mut state = self.shared.state();
-                if let Some(arrived) = state.subscriptions.pop(self.id) {
-                    let message = arrived.message.clone();
-                    self.taken = arrived.ack.is_some().then_some(arrived);
-                    return Some(Ok(message));
-                }
-                if state.end.is_some() || !state.subscriptions.wait(self.id, Some(token)) {
-                    return None;
-                }
+            match self.take(token) {
+                Taken::Message(message) => return Some(Ok(message)),
+                Taken::Over => return None,
+                Taken::Nothing => {}
             }
             let parked = fiber::park();
-            self.shared.state().subscriptions.wait(self.id, None);
+            self.unwait();
             if let Err(stopped) = parked {
                 return Some(Err(stopped));
             }

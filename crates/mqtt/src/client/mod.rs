@@ -39,6 +39,7 @@ mod publish;
 mod read_buffer;
 mod receive;
 mod remote;
+mod remote_messages;
 mod remote_ticket;
 mod request;
 mod restore;
@@ -85,6 +86,7 @@ pub use self::outbox::{
 pub use self::overrun::{INBOUND_BYTES_DEFAULT, INBOUND_WINDOW_DEFAULT, OVERRUN_GRACE_DEFAULT};
 pub use self::publish::Publish;
 pub use self::remote::{REMOTE_BYTES_MAX, REMOTE_MESSAGES_MAX, Remote};
+pub use self::remote_messages::{RemoteMessage, RemoteMessages};
 pub use self::remote_ticket::{RemoteError, RemoteTicket};
 pub use self::shared::ClientStats;
 pub use self::store_failure::{OnStoreFailure, StoreFailure};

@@ -1,4 +1,4 @@
-//! Publishing from other threads.
+//! Publishing from other threads; subscribing is in `remote_messages.rs`.
 //!
 //! ```text
 //!  other threads ─► bounded queue ─► a fiber of the client ─► Client::publish
@@ -22,6 +22,7 @@ use super::error::{Error, PublishError, WaitCause, WaitError};
 use super::handler::drop_payload;
 use super::outbox::QueuePolicy;
 use super::publish::Publish;
+use super::remote_messages::Ask;
 use super::remote_ticket::{Fate, RemoteError, RemoteTicket};
 use super::shared::Shared;
 use super::ticket::{Outcome, Wait};
@@ -57,6 +58,8 @@ struct Inner {
     jobs: VecDeque<Job>,
     /// Messages that are to be withdrawn, one for each thread that waits for that.
     abandoned: VecDeque<Arc<Fate>>,
+    /// Subscriptions to be made, one for each thread that waits for that.
+    asks: VecDeque<Ask>,
     bytes: usize,
     /// The client's fiber, while it waits.
     waiter: Option<Unparker>,
@@ -90,7 +93,7 @@ impl Queue {
     }
 }
 
-/// Publishes for a client from other threads; made by [`Client::remote`].
+/// Publishes and subscribes for a client from other threads; made by [`Client::remote`].
 ///
 /// It does not keep the client open: after the client's end each call fails with
 /// [`RemoteError::Closed`]. While one exists, a runtime in which everything waits is not taken for
@@ -211,6 +214,20 @@ impl Remote {
         self.enter_by(inner, |inner| inner.abandoned.push_back(fate))
     }
 
+    /// The runtime of the client.
+    pub(super) const fn runtime(&self) -> &fiber::Remote {
+        &self.runtime
+    }
+
+    /// Has the client subscribe.
+    pub(super) fn ask(&self, ask: Ask) -> Result<(), RemoteError> {
+        let inner = self.queue.lock();
+        if inner.closed {
+            return Err(RemoteError::Closed);
+        }
+        self.enter_by(inner, |inner| inner.asks.push_back(ask))
+    }
+
     fn job(&self, publish: &Publish<'_>) -> (Job, RemoteTicket) {
         let outgoing = publish.outgoing();
         let fate = Arc::new(Fate::default());
@@ -273,14 +290,18 @@ pub(super) fn check_thread() -> Result<(), RemoteError> {
 
 /// Takes nothing more; what waits was not accepted.
 pub(super) fn close(queue: &Queue) {
-    let (jobs, abandoned) = {
+    let (jobs, abandoned, asks) = {
         let mut inner = queue.lock();
         inner.closed = true;
         inner.bytes = 0;
         let abandoned = std::mem::take(&mut inner.abandoned);
-        (std::mem::take(&mut inner.jobs), abandoned)
+        let asks = std::mem::take(&mut inner.asks);
+        (std::mem::take(&mut inner.jobs), abandoned, asks)
     };
     queue.changed.notify_all();
+    for ask in asks {
+        ask.refuse(RemoteError::Closed);
+    }
     for fate in abandoned {
         fate.keep();
     }
@@ -349,6 +370,10 @@ fn serve(shared: &Rc<Shared>, queue: &Queue) {
     while let Some(next) = next(shared, queue) {
         let job = match next {
             Next::Publish(job) => job,
+            Next::Subscribe(ask) => {
+                ask.start(shared);
+                continue;
+            }
             Next::Abandon(fate) => {
                 if shared.state().abandon_remote(&fate) {
                     link::wake_threads(shared);
@@ -389,18 +414,25 @@ fn refused(error: PublishError) -> RemoteError {
         PublishError::Argument(error) => RemoteError::Argument(error),
         PublishError::QueueFull => RemoteError::Full,
         PublishError::StoreFailed(failure) => RemoteError::StoreFailed(failure),
-        PublishError::Full(WaitCause::StoreFailed(failure)) => RemoteError::StoreFailed(failure),
-        PublishError::Full(WaitCause::Closed) => RemoteError::Closed,
-        PublishError::Full(WaitCause::ConnectionLost(_)) => RemoteError::ConnectionLost,
-        PublishError::Full(WaitCause::Stopped(_)) | PublishError::Wait(WaitError { .. }) => {
-            RemoteError::TimedOut
-        }
+        PublishError::Full(cause) => not_waited(cause),
+        PublishError::Wait(WaitError { .. }) => RemoteError::TimedOut,
+    }
+}
+
+/// Why a call of the client's fiber did not wait to its end.
+pub(super) fn not_waited(cause: WaitCause) -> RemoteError {
+    match cause {
+        WaitCause::StoreFailed(failure) => RemoteError::StoreFailed(failure),
+        WaitCause::Closed => RemoteError::Closed,
+        WaitCause::ConnectionLost(_) => RemoteError::ConnectionLost,
+        WaitCause::Stopped(_) => RemoteError::TimedOut,
     }
 }
 
 /// What the fiber does next.
 enum Next {
     Publish(Job),
+    Subscribe(Ask),
     Abandon(Arc<Fate>),
 }
 
@@ -415,6 +447,9 @@ fn next(shared: &Rc<Shared>, queue: &Queue) -> Option<Next> {
             }
             if let Some(fate) = inner.abandoned.pop_front() {
                 return Some(Next::Abandon(fate));
+            }
+            if let Some(ask) = inner.asks.pop_front() {
+                return Some(Next::Subscribe(ask));
             }
             if let Some(job) = inner.jobs.pop_front() {
                 inner.bytes -= job.len();

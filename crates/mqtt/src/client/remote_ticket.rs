@@ -13,7 +13,7 @@ use super::store_failure::StoreFailure;
 use super::ticket::Outcome;
 use crate::session::ArgumentError;
 
-/// Why a message of another thread was not accepted, or is not known to be.
+/// Why a message or a subscription of another thread was not accepted, or is not known to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RemoteError {
@@ -30,6 +30,8 @@ pub enum RemoteError {
     AlreadySent,
     /// The client has no connection and does not make one by itself.
     ConnectionLost,
+    /// The broker refused the subscription (MQTT3-3.9.3).
+    SubscribeRefused,
     /// The store of the client fails, and the client takes nothing while it does.
     StoreFailed(StoreFailure),
     /// The thread runs fibers, all of which would stand still: use the [`Client`](super::Client).
@@ -49,6 +51,7 @@ impl fmt::Display for RemoteError {
             Self::Closed => f.write_str("the client is closed"),
             Self::AlreadySent => f.write_str("the message was sent already"),
             Self::ConnectionLost => f.write_str("the client has no connection"),
+            Self::SubscribeRefused => f.write_str("the broker refused the subscription"),
             Self::StoreFailed(failure) => failure.fmt(f),
             Self::InRuntime => f.write_str("the call would block a thread that runs fibers"),
         }
@@ -65,6 +68,7 @@ impl StdError for RemoteError {
             | Self::Closed
             | Self::AlreadySent
             | Self::ConnectionLost
+            | Self::SubscribeRefused
             | Self::InRuntime => None,
         }
     }
