@@ -14,6 +14,7 @@ use fiber::Instant;
 use super::event::Event;
 use super::inbox::Arrived;
 use super::message::Message;
+use super::message_ref::MessageRef;
 use super::shared::{Shared, State};
 use super::subscription::SubscriptionId;
 use crate::session::AckToken;
@@ -236,14 +237,25 @@ impl State {
     /// connection is over, when it comes again.
     #[inline]
     pub(super) fn done(&mut self, shared: &Shared, ack: AckToken, message: &Message) {
+        self.done_with(shared, ack, || message.into());
+    }
+
+    /// As [`State::done`], with a message that is only looked at where that is needed.
+    #[inline]
+    pub(super) fn done_with<'a>(
+        &mut self,
+        shared: &Shared,
+        ack: AckToken,
+        message: impl FnOnce() -> MessageRef<'a>,
+    ) {
         if !self.subscriptions.done(ack) {
             return;
         }
         if self.finish_received(ack) {
             shared.wake.set();
         } else if !ack.is_exactly_once() {
-            let packet_id = ack.packet_id();
-            self.settled.note(packet_id, &message.topic, &message.data);
+            let MessageRef { topic, data, .. } = message();
+            self.settled.note(ack.packet_id(), topic, data);
         }
         if self.recovering {
             shared.wake.set();
@@ -302,14 +314,25 @@ impl State {
         };
         // From here on it is not the message taken last, but one of those held.
         let ack = Some(self.subscriptions.finish(id, ack));
+        let held = Arrived::new(arrived.message.clone(), ack);
+        arrived.message.ack = Some(self.entrust(shared, id, held, now));
+        arrived
+    }
+
+    /// Keeps a message until the program acknowledges it; returns what it does that with.
+    pub(super) fn entrust(
+        &mut self,
+        shared: &Rc<Shared>,
+        id: SubscriptionId,
+        arrived: Arrived,
+        now: Time,
+    ) -> AckHandle {
         if self.subscriptions.ack_deadline().is_none() {
             // The driver does not know of a limit yet.
             shared.wake.set();
         }
         let until = now + shared.options.manual_ack_timeout;
-        let message = arrived.message.clone();
-        let number = self.subscriptions.hold(id, Arrived { message, ack }, until);
-        arrived.message.ack = Some(AckHandle::new(shared, number));
-        arrived
+        let number = self.subscriptions.hold(id, arrived, until);
+        AckHandle::new(shared, number)
     }
 }

@@ -177,8 +177,9 @@ pub enum PublishError {
     Argument(ArgumentError),
     /// There was no room for the message until the wait for it ended. It was not accepted.
     Full(WaitCause),
-    /// There was no room for the message, and its policy is not to wait for any
-    /// ([`QueuePolicy::Reject`](super::QueuePolicy::Reject)). It was not accepted.
+    /// There was no room for the message, and it is not to wait for any
+    /// ([`QueuePolicy::Reject`](super::QueuePolicy::Reject),
+    /// [`Client::try_publish`](super::Client::try_publish)). It was not accepted.
     QueueFull,
     /// The store fails, and the client takes nothing while it does
     /// ([`OnStoreFailure::Refuse`](super::OnStoreFailure::Refuse)). It was not accepted.

@@ -14,7 +14,8 @@ use super::Client;
 use super::ack::Ack;
 use super::inbox::Arrived;
 use super::message::Message;
-use super::shared::{Shared, now};
+use super::message_ref::MessageRef;
+use super::shared::{Shared, State, now};
 use super::subscription::{Policy, Removed, Special, SubscriptionId};
 use crate::session::AckToken;
 
@@ -45,7 +46,15 @@ impl<E: StdError + 'static> From<E> for HandlerError {
 }
 
 /// What a handler is.
-pub(super) type Handler = Box<dyn FnMut(&Client, &Message) -> Result<(), HandlerError>>;
+pub(super) enum Handler {
+    /// Called on a fiber of its own, where it may wait.
+    OnFiber(OnFiber),
+    /// Called by the driver, and never to wait.
+    Inline(Inline),
+}
+
+type OnFiber = Box<dyn FnMut(&Client, &Message) -> Result<(), HandlerError>>;
+pub(super) type Inline = Box<dyn FnMut(&Client, MessageRef<'_>) -> Result<(), HandlerError>>;
 
 /// How long a handler's fiber stays when there is nothing to handle.
 const HANDLER_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -88,7 +97,7 @@ pub(super) fn run(shared: &Rc<Shared>, id: SubscriptionId) {
     loop {
         match running.next() {
             Some(arrived) => running.handle(arrived),
-            None if linger(shared, id) => {}
+            None if running.may_linger() && linger(shared, id) => {}
             None => break,
         }
     }
@@ -149,6 +158,11 @@ enum Handled {
 }
 
 impl Running<'_> {
+    /// Whether it is worth to wait for the next message: the driver calls a handler that is inline.
+    const fn may_linger(&self) -> bool {
+        matches!(self.handler, Handler::OnFiber(_))
+    }
+
     /// Takes the next message.
     fn next(&self) -> Option<Arrived> {
         let mut state = self.shared.state();
@@ -161,8 +175,12 @@ impl Running<'_> {
 
     /// Calls the handler for one message, again if need be, and acknowledges that.
     fn handle(&mut self, arrived: Arrived) {
-        let Arrived { message, ack } = arrived;
-        let handled = self.try_message(&message);
+        let Arrived {
+            message,
+            ack,
+            failed,
+        } = arrived;
+        let handled = self.try_message(&message, failed);
         // One that the program was to acknowledge comes back from it if the handler failed.
         let ack = match (handled, ack, &message.ack) {
             (Handled::Stopped, ..) => return,
@@ -171,25 +189,22 @@ impl Running<'_> {
             (Handled::Badly | Handled::Unwanted, None, Some(handle)) => handle.take_back(),
         };
         match (handled, self.policy.on_error) {
-            (Handled::Badly, OnError::Redeliver { .. }) => self.bury(Arrived { message, ack }),
-            _ => self.acknowledge(ack, &message),
+            (Handled::Badly, OnError::Redeliver { .. }) => {
+                bury(self.shared, Arrived::new(message, ack))
+            }
+            _ => done(self.shared, ack, &message),
         }
     }
 
-    fn acknowledge(&self, ack: Option<AckToken>, message: &Message) {
-        if let Some(ack) = ack {
-            self.shared.state().done(self.shared, ack, message);
-        }
-    }
-
-    /// Calls the handler with a message until it handles it, or has failed for good.
-    fn try_message(&mut self, message: &Message) -> Handled {
+    /// Calls the handler with a message until it handles it, or has failed for good; the driver may
+    /// have called it, and it `failed`.
+    fn try_message(&mut self, message: &Message, mut failed: bool) -> Handled {
         let mut calls_left = match self.policy.on_error {
             OnError::Acknowledge => 0,
             OnError::Redeliver { limit } => limit,
         };
         let mut pause = REDELIVERY_PAUSE_MIN;
-        while !self.call(message) {
+        while std::mem::take(&mut failed) || !self.call(message) {
             if calls_left == 0 {
                 return Handled::Badly;
             }
@@ -219,35 +234,66 @@ impl Running<'_> {
             handler,
             ..
         } = self;
-        // The text of an error and the drop of it are the user's as well.
-        let call = || match handler(client, message) {
-            Ok(()) => true,
-            Err(error) => {
-                shared.state().stats.handler_errors += 1;
-                log::warn!("the handler of {:?} failed: {error}", message.topic);
-                false
+        match handler {
+            Handler::OnFiber(handler) => {
+                let call = || handler(client, message);
+                call_user(shared, &message.topic, call)
             }
-        };
-        catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
-            shared.state().stats.handler_panics += 1;
-            drop_payload(payload);
-            false
-        })
-    }
-
-    /// Gives a message that could not be handled to the handler of such, or acknowledges it.
-    fn bury(&self, arrived: Arrived) {
-        let mut state = self.shared.state();
-        state.stats.dead_letters += 1;
-        let start = |id| start(self.shared, id);
-        let subscriptions = &mut state.subscriptions;
-        match subscriptions.deliver_special(Special::DeadLetters, arrived, start) {
-            Ok(dropped) => state.stats.dropped += dropped,
-            Err(arrived) => {
-                drop(state);
-                self.acknowledge(arrived.ack, &arrived.message);
-            }
+            Handler::Inline(handler) => call_inline(client, handler, message.into()),
         }
+    }
+}
+
+/// Calls a handler that must not wait; tells whether it handled the message.
+#[inline]
+pub(super) fn call_inline(client: &Client, handler: &mut Inline, message: MessageRef<'_>) -> bool {
+    let call = || handler(client, message);
+    fiber::no_park(|| call_user(&client.shared, &message.topic, call))
+}
+
+/// Calls code of a handler, which may fail and panic; tells whether it handled the message of this
+/// topic.
+#[inline]
+fn call_user(
+    shared: &Shared,
+    topic: &dyn fmt::Debug,
+    handler: impl FnOnce() -> Result<(), HandlerError>,
+) -> bool {
+    // The text of an error and the drop of it are the user's as well.
+    let call = || match handler() {
+        Ok(()) => true,
+        Err(error) => {
+            shared.state().stats.handler_errors += 1;
+            log::warn!("the handler of {topic:?} failed: {error}");
+            false
+        }
+    };
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
+        shared.state().stats.handler_panics += 1;
+        drop_payload(payload);
+        false
+    })
+}
+
+/// Gives a message that could not be handled to the handler of such, or acknowledges it.
+pub(super) fn bury(shared: &Rc<Shared>, arrived: Arrived) {
+    let mut state = shared.state();
+    state.stats.dead_letters += 1;
+    let start = |id| start(shared, id);
+    let subscriptions = &mut state.subscriptions;
+    match subscriptions.deliver_special(Special::DeadLetters, arrived, start) {
+        Ok(dropped) => state.stats.dropped += dropped,
+        Err(arrived) => {
+            drop(state);
+            done(shared, arrived.ack, &arrived.message);
+        }
+    }
+}
+
+/// Notes that a handler is done with a message.
+pub(super) fn done(shared: &Rc<Shared>, ack: Option<AckToken>, message: &Message) {
+    if let Some(ack) = ack {
+        shared.state().done(shared, ack, message);
     }
 }
 
@@ -321,9 +367,15 @@ pub(super) fn start(shared: &Rc<Shared>, id: SubscriptionId) -> bool {
 /// Acknowledges a message that has no taker left; not once the client is over or is being closed: for
 /// the next client it comes again, and what took it here may have gone for no other reason.
 pub(super) fn acknowledge_last(shared: &Rc<Shared>, ack: AckToken) {
-    let mut state = shared.state();
-    let is_entered = !state.over && !state.closing && state.finish_received(ack);
-    if is_entered || state.recovering {
-        shared.wake.set();
+    shared.state().acknowledge_last(shared, ack);
+}
+
+impl State {
+    /// As [`acknowledge_last`].
+    pub(super) fn acknowledge_last(&mut self, shared: &Shared, ack: AckToken) {
+        let is_entered = !self.over && !self.closing && self.finish_received(ack);
+        if is_entered || self.recovering {
+            shared.wake.set();
+        }
     }
 }

@@ -19,9 +19,20 @@ pub const QOS_0_QUEUE_BYTES_MAX: usize = 1024 * 1024;
 pub(super) struct Arrived {
     pub(super) message: Message,
     pub(super) ack: Option<AckToken>,
+    /// Its handler was called with it, and failed.
+    pub(super) failed: bool,
 }
 
 impl Arrived {
+    /// A message that nobody has handled yet.
+    pub(super) const fn new(message: Message, ack: Option<AckToken>) -> Self {
+        Self {
+            message,
+            ack,
+            failed: false,
+        }
+    }
+
     /// Whether it is the message that `ack` acknowledges.
     pub(super) fn is_for(&self, ack: AckToken) -> bool {
         self.ack.is_some_and(|own| own.is_same_message(ack))
@@ -106,6 +117,16 @@ impl Inbox {
         }
         self.queue.push_back(arrived);
         dropped
+    }
+
+    /// Puts a message before all others, which came later.
+    pub(super) fn push_first(&mut self, arrived: Arrived) {
+        if arrived.may_be_dropped() {
+            self.qos_0.add(&arrived.message);
+        } else if arrived.is_acknowledged() {
+            self.acknowledged.add(&arrived.message);
+        }
+        self.queue.push_front(arrived);
     }
 
     /// Takes the oldest message.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::{Deref, Range};
 
 use super::ack::AckHandle;
+use super::message_ref::MessageRef;
 use super::read_buffer::{Part, Shared};
 use crate::packet;
 use crate::packet::QoS;
@@ -67,17 +68,24 @@ impl Message {
     /// 64 KiB alive.
     #[must_use]
     pub fn detach(&self) -> Self {
+        Self::copied(self.into())
+    }
+
+    /// A copy of a message in memory of its own size.
+    pub(super) fn copied(message: MessageRef<'_>) -> Self {
         Self {
             topic: Topic {
-                part: Part::copied(self.topic.as_bytes()),
-                range: 0..self.topic.len(),
+                part: Part::copied(message.topic.as_bytes()),
+                range: 0..message.topic.len(),
             },
             data: Payload {
-                part: Part::copied(&self.data),
-                range: 0..self.data.len(),
+                part: Part::copied(message.data),
+                range: 0..message.data.len(),
             },
-            ack: self.ack.clone(),
-            ..*self
+            qos: message.qos,
+            retain: message.retain,
+            dup: message.dup,
+            ack: message.ack_handle(),
         }
     }
 
@@ -153,16 +161,25 @@ impl AsRef<[u8]> for Payload {
     }
 }
 
-impl fmt::Debug for Payload {
-    /// Text where it is text, else its length and first bytes.
+/// A payload as it is shown: text where it is text, else its length and first bytes.
+pub(super) struct Shown<'a>(pub(super) &'a [u8]);
+
+impl fmt::Debug for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN_MAX: usize = 256;
-        let shown = &self[..self.len().min(SHOWN_MAX)];
+        let Self(data) = self;
+        let shown = &data[..data.len().min(SHOWN_MAX)];
         match std::str::from_utf8(shown) {
-            Ok(text) if shown.len() == self.len() => fmt::Debug::fmt(text, f),
-            Ok(text) => write!(f, "{text:?}.. ({} bytes)", self.len()),
-            Err(_) => write!(f, "{shown:02x?} ({} bytes)", self.len()),
+            Ok(text) if shown.len() == data.len() => fmt::Debug::fmt(text, f),
+            Ok(text) => write!(f, "{text:?}.. ({} bytes)", data.len()),
+            Err(_) => write!(f, "{shown:02x?} ({} bytes)", data.len()),
         }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Shown(self).fmt(f)
     }
 }
 

@@ -22,12 +22,14 @@ mod gates;
 mod handler;
 mod idle;
 mod inbox;
+mod inline;
 mod leave;
 mod line;
 mod link;
 mod login;
 mod master;
 mod message;
+mod message_ref;
 mod messages;
 mod options;
 mod outbox;
@@ -74,6 +76,7 @@ pub use self::handler::{HandlerError, OnError, REDELIVERY_PAUSE_MAX, REDELIVERY_
 pub use self::inbox::{QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX};
 pub use self::leave::Remaining;
 pub use self::message::{Message, Payload, Topic};
+pub use self::message_ref::MessageRef;
 pub use self::messages::Messages;
 pub use self::options::{
     CONNECT_TIMEOUT_DEFAULT, ClientOptions, EXACTLY_ONCE_WINDOW_DEFAULT, KEEP_ALIVE_DEFAULT,

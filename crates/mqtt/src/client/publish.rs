@@ -170,7 +170,7 @@ impl Client {
         let passed = pass(&self.shared, &publish)?;
         let mut ticket = match passed {
             Some(ticket) => ticket,
-            None => self.shared.publish_by_queue(&publish)?,
+            None => self.shared.publish_by_queue(&publish, true)?,
         };
         if publish.level() > Wait::Stored
             && let Err(cause) = ticket.wait(publish.level())
@@ -178,6 +178,26 @@ impl Client {
             return Err(PublishError::Wait(WaitError { cause, ticket }));
         }
         Ok(ticket)
+    }
+
+    /// Publishes a message if there is room for it now, in the connection or among those that wait to
+    /// be sent, else as [`Publish::queue_policy`] says, which to wait for room means to refuse it. Does
+    /// not look at [`Publish::wait`]: the ticket tells what becomes of the message. Does not yield, and
+    /// is legal where nothing may wait, as in a handler of [`Client::subscribe_inline`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::publish`], of which none means that the message was accepted:
+    /// [`PublishError::QueueFull`] without room, [`PublishError::Full`] when the client is closed or,
+    /// where none comes by itself, there is no connection.
+    pub fn try_publish(&self, publish: Publish<'_>) -> Result<Ticket, PublishError> {
+        if self.shared.stores && publish.outgoing.qos != QoS::AtMostOnce {
+            return self.enter_stored(&publish, false);
+        }
+        match pass(&self.shared, &publish)? {
+            Some(ticket) => Ok(ticket),
+            None => self.shared.publish_by_queue(&publish, false),
+        }
     }
 }
 
@@ -192,6 +212,14 @@ fn pass(shared: &Rc<Shared>, publish: &Publish<'_>) -> Result<Option<Ticket>, Pu
         return Ok(None);
     }
     admission::send(shared, &mut state, publish)
+}
+
+impl State {
+    /// Refuses a message for which there is no room, and that is not to wait for any.
+    pub(super) fn refuse(&mut self) -> PublishError {
+        self.stats.rejected += 1;
+        PublishError::QueueFull
+    }
 }
 
 /// Finds out whether it is worth to wait in line.
@@ -214,9 +242,14 @@ pub(super) fn refused(rejected: Rejected) -> PublishError {
 }
 
 impl Shared {
-    /// Publishes a message by way of the queue: waits for room there as its policy says.
+    /// Publishes a message by way of the queue: waits for room there as its policy says, if it is one
+    /// that `may_wait`.
     #[cold]
-    fn publish_by_queue(self: &Rc<Self>, publish: &Publish<'_>) -> Result<Ticket, PublishError> {
+    fn publish_by_queue(
+        self: &Rc<Self>,
+        publish: &Publish<'_>,
+        may_wait: bool,
+    ) -> Result<Ticket, PublishError> {
         let age = publish.age_with(self.options.queue_age_max);
         let expires = age.map(|age| now() + age);
         let enter =
@@ -224,7 +257,8 @@ impl Shared {
         let entered = enter(&mut self.state(), Arrival::NEW);
         let published = match entered? {
             Ok(ticket) => Ok(ticket),
-            Err(room) => self.wait_in_turn(room, expires, enter),
+            Err(room) if may_wait => self.wait_in_turn(room, expires, enter),
+            Err(_) => Err(self.state().refuse()),
         };
         link::wake_threads(self);
         expiry::watch(self);

@@ -18,6 +18,13 @@ use crate::session::{AckToken, Effect, Input};
 use crate::store::DoneCause;
 use crate::time::Time;
 
+/// The driver is to call handlers with the message at hand ([`super::inline`]).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Calls {
+    /// What acknowledges the message.
+    pub(super) ack: Option<AckToken>,
+}
+
 /// Hands a packet to the session and acts on what it says.
 #[inline]
 pub(super) fn handle_packet(
@@ -27,7 +34,7 @@ pub(super) fn handle_packet(
     place: std::ops::Range<usize>,
     packet: PacketRef<'_>,
     now: Time,
-) -> Result<(), EndCause> {
+) -> Result<Option<Calls>, EndCause> {
     let effect = state
         .session
         .handle(Input::Packet(packet), now, &mut state.log)
@@ -40,7 +47,7 @@ pub(super) fn handle_packet(
             if state.durable.is_some() {
                 let maybe_twice = maybe_twice | state.tickets.is_maybe_sent(key);
                 state.settle_stored(key, DoneCause::Acked { maybe_twice });
-                return Ok(());
+                return Ok(None);
             }
             state.tickets.settle(key, Outcome::Acked { maybe_twice });
             state.wake_for_room(Room::Log);
@@ -52,19 +59,22 @@ pub(super) fn handle_packet(
                 && (publish.dup() || !state.settled.is_empty())
                 && state.is_repeated(shared, &publish, ack)
             {
-                return Ok(());
+                return Ok(None);
             }
             let held = place.clone();
             let message = || Message::hold(bytes, held, &publish);
             let start = |id| handler::start(shared, id);
             match state
                 .subscriptions
-                .deliver(publish.topic(), message, ack, start)
+                .deliver(publish.topic(), message, ack, true, start)
             {
-                Routed::Queued(delivered) => state.delivered(shared, delivered),
+                Routed::Taken(delivered) => {
+                    state.delivered(shared, delivered);
+                    return Ok(delivered.calls.then_some(Calls { ack }));
+                }
                 Routed::Unwanted => {
                     let message = Message::hold(bytes, place, &publish);
-                    state.receive_unwanted(shared, Arrived { message, ack }, now);
+                    state.receive_unwanted(shared, Arrived::new(message, ack), now);
                 }
             }
         }
@@ -92,7 +102,7 @@ pub(super) fn handle_packet(
         }
         (Effect::Nothing | Effect::Deliver { .. } | Effect::SubAcked { .. }, _) => {}
     }
-    Ok(())
+    Ok(None)
 }
 
 impl State {
@@ -153,7 +163,7 @@ impl State {
         }
     }
 
-    /// Notes what came of a message that is queued.
+    /// Notes what came of a message that somebody wants.
     #[inline]
     fn delivered(&mut self, shared: &Shared, delivered: Delivered) {
         self.stats.dropped += delivered.dropped;
@@ -165,22 +175,22 @@ impl State {
     /// Gives the messages that came early to the subscriptions that want them now.
     pub(super) fn deliver_early(&mut self, shared: &Rc<Shared>) {
         for _ in 0..self.early.len() {
-            let Some(Arrived { message, ack }) = self.early.pop() else {
+            let Some(Arrived { message, ack, .. }) = self.early.pop() else {
                 return;
             };
             if ack.is_some() && !self.subscriptions.has_room(message.len()) {
                 // It stays, behind those that came before it.
-                let _ = self.early.hold(Some(Arrived { message, ack }));
+                let _ = self.early.hold(Some(Arrived::new(message, ack)));
                 continue;
             }
             let topic = message.topic.clone();
             let copy = || message.clone();
             let start = |id| handler::start(shared, id);
-            match self.subscriptions.deliver(&topic, copy, ack, start) {
-                Routed::Queued(delivered) => self.delivered(shared, delivered),
+            match self.subscriptions.deliver(&topic, copy, ack, false, start) {
+                Routed::Taken(delivered) => self.delivered(shared, delivered),
                 Routed::Unwanted => {
                     // As above.
-                    let _ = self.early.hold(Some(Arrived { message, ack }));
+                    let _ = self.early.hold(Some(Arrived::new(message, ack)));
                 }
             }
         }

@@ -71,7 +71,8 @@ pub struct ClientStats {
     /// ([`QueuePolicy::KeepLast`](super::QueuePolicy::KeepLast)).
     pub replaced: u64,
     /// Publishes that failed because there was no room
-    /// ([`QueuePolicy::Reject`](super::QueuePolicy::Reject)).
+    /// ([`QueuePolicy::Reject`](super::QueuePolicy::Reject), and
+    /// [`Client::try_publish`](super::Client::try_publish)).
     pub rejected: u64,
     /// How often the store began to fail ([`Event::StoreFailed`]).
     pub store_failures: u64,

@@ -17,7 +17,7 @@ impl Client {
         &self,
         handler: impl FnMut(&Self, &Message) -> Result<(), HandlerError> + 'static,
     ) {
-        self.set_special(Special::Unwanted, Box::new(handler));
+        self.set_special(Special::Unwanted, Handler::OnFiber(Box::new(handler)));
     }
 
     /// Sets the handler of messages that their own handler failed to handle as often as
@@ -28,7 +28,7 @@ impl Client {
         &self,
         handler: impl FnMut(&Self, &Message) -> Result<(), HandlerError> + 'static,
     ) {
-        self.set_special(Special::DeadLetters, Box::new(handler));
+        self.set_special(Special::DeadLetters, Handler::OnFiber(Box::new(handler)));
     }
 
     fn set_special(&self, special: Special, handler: Handler) {

@@ -20,18 +20,7 @@ use crate::time::Time;
 impl Client {
     /// As [`Client::publish`], for a message that the store takes.
     pub(super) fn publish_stored(&self, publish: &Publish<'_>) -> Result<Ticket, PublishError> {
-        let age = publish.age_with(self.shared.options.queue_age_max);
-        let expires = age.map(|age| now() + age);
-        let enter =
-            |state: &mut State, arrival| enter(&self.shared, state, publish, arrival, expires);
-        let entered = enter(&mut self.shared.state(), Arrival::NEW);
-        let ticket = match entered? {
-            Ok(ticket) => Ok(ticket),
-            Err(room) => self.shared.wait_in_turn(room, expires, enter),
-        };
-        link::wake_threads(&self.shared);
-        expiry::watch(&self.shared);
-        let mut ticket = ticket?;
+        let mut ticket = self.enter_stored(publish, true)?;
         let level = {
             let state = self.shared.state();
             let durable = state.durable.as_ref();
@@ -41,6 +30,28 @@ impl Client {
             Ok(_) => Ok(ticket),
             Err(cause) => Err(PublishError::Wait(WaitError { cause, ticket })),
         }
+    }
+
+    /// Gives a message to the store: waits for room there as its policy says, if it is one that
+    /// `may_wait`.
+    pub(super) fn enter_stored(
+        &self,
+        publish: &Publish<'_>,
+        may_wait: bool,
+    ) -> Result<Ticket, PublishError> {
+        let age = publish.age_with(self.shared.options.queue_age_max);
+        let expires = age.map(|age| now() + age);
+        let enter =
+            |state: &mut State, arrival| enter(&self.shared, state, publish, arrival, expires);
+        let entered = enter(&mut self.shared.state(), Arrival::NEW);
+        let ticket = match entered? {
+            Ok(ticket) => Ok(ticket),
+            Err(room) if may_wait => self.shared.wait_in_turn(room, expires, enter),
+            Err(_) => Err(self.shared.state().refuse()),
+        };
+        link::wake_threads(&self.shared);
+        expiry::watch(&self.shared);
+        ticket
     }
 
     /// The messages that are in the client's store and not done: those published before, by this

@@ -5,6 +5,7 @@ use super::ack::Ack;
 use super::error::{Error, WaitCause};
 use super::handler::{self, Handler, HandlerError, OnError};
 use super::message::Message;
+use super::message_ref::MessageRef;
 use super::messages::Messages;
 use super::request::{Request, Wanted};
 use super::room::Room;
@@ -146,7 +147,94 @@ impl Client {
         subscribe: Subscribe<'_>,
         handler: impl FnMut(&Self, &Message) -> Result<(), HandlerError> + 'static,
     ) -> Result<SubscriptionId, Error> {
-        self.subscribe_with(subscribe, Some(Box::new(handler)))
+        self.subscribe_with(subscribe, Some(Handler::OnFiber(Box::new(handler))))
+    }
+
+    /// Subscribes with a handler that is called where messages are read, for topics so busy that a
+    /// fiber and a queue between them and the program cost too much; otherwise as
+    /// [`Client::subscribe`].
+    ///
+    /// It is given each message in the memory that it was read into, by the fiber that serves the
+    /// connection: nothing is copied, queued or allocated, and nothing else runs meanwhile, so it must
+    /// be quick. It may call the client, but a call that would wait fails with
+    /// [`Stopped::WouldWait`](fiber::Stopped::WouldWait), as in [`fiber::no_park`]: publish with
+    /// [`Client::try_publish`], subscribe and unsubscribe with [`Wait::None`]. What is to wait belongs
+    /// on a fiber of its own, or into [`Client::subscribe`].
+    ///
+    /// Order, acknowledgements, errors and panics are those of any other handler. A message that must
+    /// wait for its turn, because it came before the subscription or an earlier one is to be handled
+    /// again ([`OnError::Redeliver`]), is queued, and the handler called on a fiber until none is
+    /// left; it may not wait there either.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(not(feature = "broker"))] fn main() {}
+    /// # #[cfg(feature = "broker")]
+    /// # fn main() {
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    ///
+    /// use mqtt::{Client, Error, Publish, QoS};
+    ///
+    /// /// Keeps the highest reading, and says when there is a new one.
+    /// fn watch(client: &Client) -> Result<Rc<Cell<f64>>, Error> {
+    ///     let highest = Rc::new(Cell::new(f64::MIN));
+    ///     let seen = Rc::clone(&highest);
+    ///     client.subscribe_inline("site/+/t", QoS::AtMostOnce, move |client, message| {
+    ///         let reading = str::from_utf8(message.data)?.parse()?;
+    ///         if reading > seen.get() {
+    ///             seen.set(reading);
+    ///             client.try_publish(Publish::to("site/highest", message.data))?;
+    ///         }
+    ///         Ok(())
+    ///     })?;
+    ///     Ok(highest)
+    /// }
+    /// # fiber::run(|| {
+    /// #     use mqtt::*;
+    /// #     let broker = Broker::new(BrokerOptions::new());
+    /// #     let said = broker.subscribe("site/highest").unwrap();
+    /// #     let (sock, peer) = fiber::net::pipe(4096);
+    /// #     broker.attach(peer).unwrap();
+    /// #     let client = Client::over(sock, ClientOptions::new(ClientId::new("hub").unwrap()));
+    /// #     client.connect().unwrap();
+    /// #     let highest = watch(&client).unwrap();
+    /// #     for reading in ["21.5", "19", "22"] {
+    /// #         broker.publish("site/4/t", reading.as_bytes(), QoS::AtMostOnce, false).unwrap();
+    /// #     }
+    /// #     assert_eq!(said.recv().unwrap().payload(), b"21.5");
+    /// #     assert_eq!(said.recv().unwrap().payload(), b"22");
+    /// #     assert_eq!(highest.get(), 22.0);
+    /// #     assert_eq!(client.stats().handler_errors, 0);
+    /// # }).unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::subscribe`].
+    pub fn subscribe_inline(
+        &self,
+        filter: &str,
+        qos: QoS,
+        handler: impl FnMut(&Self, MessageRef<'_>) -> Result<(), HandlerError> + 'static,
+    ) -> Result<SubscriptionId, Error> {
+        self.subscribe_inline_as(Subscribe::to(filter, qos), handler)
+    }
+
+    /// Subscribes as `subscribe` says, with a handler as that of [`Client::subscribe_inline`]; yields
+    /// as [`Client::subscribe_as`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::subscribe_as`].
+    pub fn subscribe_inline_as(
+        &self,
+        subscribe: Subscribe<'_>,
+        handler: impl FnMut(&Self, MessageRef<'_>) -> Result<(), HandlerError> + 'static,
+    ) -> Result<SubscriptionId, Error> {
+        self.subscribe_with(subscribe, Some(Handler::Inline(Box::new(handler))))
     }
 
     /// Subscribes to a topic filter and returns its messages one by one, for a `for` loop;

@@ -19,7 +19,7 @@ use crate::packet::QoS;
 use crate::session::AckToken;
 use crate::topic::{RouteId, Router, TopicFilter};
 
-pub(super) use self::delivery::{Delivered, Routed};
+pub(super) use self::delivery::{Call, Delivered, Routed};
 
 /// Bytes that a queued message counts beside its topic and payload. Each connection brings as many
 /// messages as the broker's window holds, and those of the earlier ones may still be there: short
@@ -35,10 +35,10 @@ pub struct SubscriptionId {
 
 /// Who takes the messages of a subscription.
 enum Taker {
-    /// A handler that no fiber runs now.
+    /// A handler that does not run now.
     Handler(Handler),
-    /// A fiber that has the handler.
-    Fiber,
+    /// A fiber that has the handler, or the driver.
+    Lent,
     /// An iterator.
     Iterator,
 }
@@ -89,9 +89,14 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whether it is a handler with nothing to handle, which no fiber runs.
+    /// Whether it is a handler with nothing to handle, which does not run.
     fn is_idle_handler(&self) -> bool {
         matches!(self.taker, Taker::Handler(_)) && self.inbox.is_empty()
+    }
+
+    /// Whether the driver may call its handler for a message that comes now: nothing comes before it.
+    fn is_callable(&self) -> bool {
+        matches!(self.taker, Taker::Handler(Handler::Inline(_))) && self.inbox.is_empty()
     }
 }
 
@@ -104,8 +109,20 @@ struct Slot {
 /// where nothing is borrowed.
 pub(super) struct Removed {
     _entry: Option<Entry>,
+    _handler: Option<Handler>,
     /// Acknowledgements that nobody will give now.
     pub(super) acks: Vec<AckToken>,
+}
+
+impl Removed {
+    /// A handler that ran while its subscription was removed.
+    pub(super) const fn handler(handler: Handler) -> Self {
+        Self {
+            _entry: None,
+            _handler: Some(handler),
+            acks: Vec::new(),
+        }
+    }
 }
 
 /// The subscriptions of one client.
@@ -115,6 +132,8 @@ pub(super) struct Subscriptions {
     slots: Vec<Slot>,
     /// Those that match the message at hand; kept for its memory.
     matches: Vec<SubscriptionId>,
+    /// The handlers that the driver is to call for the message at hand.
+    calls: Vec<Call>,
     /// How many takers are not done yet with a message that several subscriptions share.
     shared_acks: Vec<(AckToken, usize)>,
     /// The queued messages that await an acknowledgement, and those that await that by the program.
@@ -277,6 +296,7 @@ impl Subscriptions {
         acks.retain(|ack| self.done(*ack));
         Removed {
             _entry: entry,
+            _handler: None,
             acks,
         }
     }

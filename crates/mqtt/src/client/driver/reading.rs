@@ -3,11 +3,13 @@
 use fiber::{Instant, Source as _};
 
 use super::{DELIVERIES_PER_TURN_MAX, Driver, LAST_READS_MAX};
+use crate::client::Client;
 use crate::client::error::EndCause;
+use crate::client::inline::{self, InPlace};
 use crate::client::outputs;
 use crate::client::oversized::Oversized;
 use crate::client::poison::Malformed;
-use crate::client::receive::handle_packet;
+use crate::client::receive::{Calls, handle_packet};
 use crate::client::shared::now;
 use crate::packet::{self, PUBLISH_HEAD_BYTES_MAX, PacketRef, Version};
 
@@ -87,8 +89,9 @@ impl Driver<'_> {
             }
             self.oversized = None;
         }
+        // Before the state, which is given to the handlers and back.
+        let client = Client::inside(self.shared);
         let mut state = self.shared.state();
-        let state = &mut *state;
         let now = now();
         let Some((bytes, range)) = self.input.unconsumed() else {
             return Ok(false);
@@ -112,7 +115,7 @@ impl Driver<'_> {
                 Ok(None) => break,
                 Err(error) => {
                     let begun = match self.up {
-                        Some(_) => Oversized::begin(state, &unread[at..], error, now),
+                        Some(_) => Oversized::begin(&mut state, &unread[at..], error, now),
                         None => Err(EndCause::Malformed(error)),
                     };
                     if let Err(EndCause::Malformed(error)) = &begun {
@@ -134,9 +137,21 @@ impl Driver<'_> {
                 break;
             }
             let place = range.start + at..range.start + at + len;
-            handle_packet(self.shared, state, bytes, place, packet, now)?;
+            let held = place.clone();
+            let calls = handle_packet(self.shared, &mut state, bytes, held, packet, now)?;
+            if let Some(Calls { ack }) = calls
+                && let PacketRef::Publish(publish) = packet
+            {
+                let message = InPlace {
+                    bytes,
+                    place,
+                    publish,
+                    ack,
+                };
+                state = inline::call_all(&client, state, &message, now);
+            }
             if self.up.is_none() {
-                outputs::act(self.shared, &mut self.up, state)?;
+                outputs::act(self.shared, &mut self.up, &mut state)?;
                 if self.up.is_some() {
                     // Messages may come right behind CONNACK: the program is told of the connection
                     // before it is given one of them.
@@ -151,6 +166,7 @@ impl Driver<'_> {
                 break;
             }
         }
+        let state = &mut *state;
         outputs::act(self.shared, &mut self.up, state)?;
         state.session.pace(now, &state.log);
         if !state.session.next_chunk(&state.log).is_empty() || !state.asks.is_empty() {

@@ -2,6 +2,7 @@
 
 use fiber::Unparker;
 
+use super::super::handler::Inline;
 use super::super::inbox::Arrived;
 use super::{
     Ack, Backlog, Entry, Handler, Message, Policy, QUEUED_OVERHEAD, Special, SubscriptionId,
@@ -16,17 +17,27 @@ use crate::time::Time;
 pub(in super::super) enum Routed {
     /// Nobody wants it.
     Unwanted,
-    /// It is queued.
-    Queued(Delivered),
+    /// It is queued, or to be given to handlers by the driver.
+    Taken(Delivered),
 }
 
-/// What else came of a message that is queued.
+/// What else came of a message that somebody wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in super::super) struct Delivered {
     /// Older QoS 0 messages that were dropped for it.
     pub(in super::super) dropped: u64,
     /// It is to be acknowledged now.
     pub(in super::super) ack: Option<AckToken>,
+    /// There are handlers that the driver is to call.
+    pub(in super::super) calls: bool,
+}
+
+/// A handler that the driver is to call for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Call {
+    pub(in super::super) id: SubscriptionId,
+    /// The message is not acknowledged before that has returned.
+    pub(in super::super) holds_ack: bool,
 }
 
 impl Subscriptions {
@@ -96,7 +107,8 @@ impl Subscriptions {
             || entries.any(|entry| entry.inbox.iter().chain(entry.inbox.taken()).any(is_same))
     }
 
-    /// Queues a message for every subscription that wants it.
+    /// Queues a message for every subscription that wants it. Those whose handler the driver calls are
+    /// left to [`Subscriptions::take_calls`], if it `may_call` them.
     ///
     /// `start` is called for each whose handler needs a fiber; it tells whether there is one.
     pub(in super::super) fn deliver(
@@ -104,42 +116,110 @@ impl Subscriptions {
         topic: &str,
         message: impl FnOnce() -> Message,
         ack: Option<AckToken>,
+        may_call: bool,
         mut start: impl FnMut(SubscriptionId) -> bool,
     ) -> Routed {
         let mut matches = std::mem::take(&mut self.matches);
+        let mut calls = std::mem::take(&mut self.calls);
         matches.clear();
+        calls.clear();
+        let slots = &self.slots;
         self.router.route(topic, &mut |_, id| {
-            if !matches.contains(id) {
+            if may_call
+                && let Some(entry) = &slots[id.slot].entry
+                && entry.is_callable()
+            {
+                if !calls.iter().any(|call: &Call| call.id == *id) {
+                    let holds_ack = ack.is_some() && entry.policy.ack != Ack::OnReceipt;
+                    calls.push(Call { id: *id, holds_ack });
+                }
+            } else if !matches.contains(id) {
                 matches.push(*id);
             }
         });
-        let routed = match matches.split_last() {
-            None => Routed::Unwanted,
-            Some((last, others)) => {
-                let message = message();
-                let mut dropped = 0;
-                let mut holders = 0;
-                for id in others {
-                    let message = message.clone();
-                    let own = ack.filter(|_| self.holds_ack(*id, &message));
-                    holders += usize::from(own.is_some());
-                    dropped += self.queue(*id, Arrived { message, ack: own }, &mut start);
-                }
-                let own = ack.filter(|_| self.holds_ack(*last, &message));
-                holders += usize::from(own.is_some());
-                self.held.add(&message, holders);
-                dropped += self.queue(*last, Arrived { message, ack: own }, &mut start);
-                if let Some(ack) = ack
-                    && holders > 1
-                {
-                    self.shared_acks.push((ack, holders));
-                }
-                let ack = ack.filter(|_| holders == 0);
-                Routed::Queued(Delivered { dropped, ack })
+        let mut delivered = Delivered {
+            calls: !calls.is_empty(),
+            ..Delivered::default()
+        };
+        let mut holders = calls.iter().filter(|call| call.holds_ack).count();
+        if let Some((last, others)) = matches.split_last() {
+            let message = message();
+            let mut queued = 0;
+            for id in others {
+                let message = message.clone();
+                let own = ack.filter(|_| self.holds_ack(*id, &message));
+                queued += usize::from(own.is_some());
+                delivered.dropped += self.queue(*id, Arrived::new(message, own), &mut start);
             }
+            let own = ack.filter(|_| self.holds_ack(*last, &message));
+            queued += usize::from(own.is_some());
+            self.held.add(&message, queued);
+            delivered.dropped += self.queue(*last, Arrived::new(message, own), &mut start);
+            holders += queued;
+        }
+        let routed = if matches.is_empty() && calls.is_empty() {
+            Routed::Unwanted
+        } else {
+            if let Some(ack) = ack
+                && holders > 1
+            {
+                self.shared_acks.push((ack, holders));
+            }
+            delivered.ack = ack.filter(|_| holders == 0);
+            Routed::Taken(delivered)
         };
         self.matches = matches;
+        self.calls = calls;
         routed
+    }
+
+    /// The handlers that the driver is to call for the message that was delivered last; given back by
+    /// [`Subscriptions::keep_calls`].
+    #[inline]
+    pub(in super::super) fn take_calls(&mut self) -> Vec<Call> {
+        std::mem::take(&mut self.calls)
+    }
+
+    /// Keeps the memory of a list for later use.
+    #[inline]
+    pub(in super::super) fn keep_calls(&mut self, calls: Vec<Call>) {
+        self.calls = calls;
+    }
+
+    /// Queues a message for a handler that the driver was to call and cannot, behind what came before
+    /// it; returns how many older ones were dropped for it, or the acknowledgement that nobody will
+    /// give now where the subscription is gone.
+    pub(in super::super) fn queue_uncalled(
+        &mut self,
+        id: SubscriptionId,
+        message: impl FnOnce() -> Message,
+        ack: Option<AckToken>,
+        mut start: impl FnMut(SubscriptionId) -> bool,
+    ) -> Result<u64, Option<AckToken>> {
+        if !self.contains(id) {
+            return Err(ack.filter(|ack| self.done(*ack)));
+        }
+        let message = message();
+        self.held.add(&message, usize::from(ack.is_some()));
+        Ok(self.queue(id, Arrived::new(message, ack), &mut start))
+    }
+
+    /// Puts a message that an inline handler failed to handle before all others of its subscription;
+    /// gives it back where that is gone. The handler is to be given back after that.
+    pub(in super::super) fn queue_first(
+        &mut self,
+        id: SubscriptionId,
+        arrived: Arrived,
+    ) -> Result<(), Arrived> {
+        let Some(entry) = self.get_mut(id) else {
+            return Err(arrived);
+        };
+        let held = arrived.ack.map(|_| arrived.message.clone());
+        entry.inbox.push_first(arrived);
+        if let Some(message) = held {
+            self.held.add(&message, 1);
+        }
+        Ok(())
     }
 
     /// Whether a subscription acknowledges a message later than now.
@@ -304,9 +384,22 @@ impl Subscriptions {
     ) -> Option<(Handler, Policy)> {
         let entry = self.get_mut(id)?;
         entry.starting = false;
-        match std::mem::replace(&mut entry.taker, Taker::Fiber) {
+        match std::mem::replace(&mut entry.taker, Taker::Lent) {
             Taker::Handler(handler) => Some((handler, entry.policy)),
-            other @ (Taker::Fiber | Taker::Iterator) => {
+            other @ (Taker::Lent | Taker::Iterator) => {
+                entry.taker = other;
+                None
+            }
+        }
+    }
+
+    /// Lends the handler to the driver, if that may call it.
+    #[inline]
+    pub(in super::super) fn take_inline(&mut self, id: SubscriptionId) -> Option<(Inline, Policy)> {
+        let entry = self.get_mut(id).filter(|entry| entry.inbox.is_empty())?;
+        match std::mem::replace(&mut entry.taker, Taker::Lent) {
+            Taker::Handler(Handler::Inline(handler)) => Some((handler, entry.policy)),
+            other => {
                 entry.taker = other;
                 None
             }
@@ -326,6 +419,29 @@ impl Subscriptions {
             }
             None => Some(handler),
         }
+    }
+
+    /// Takes the handler back from the driver, as [`Subscriptions::return_handler`]; `start` is called
+    /// where a fiber is to handle what has been queued meanwhile.
+    #[inline]
+    pub(in super::super) fn return_inline(
+        &mut self,
+        id: SubscriptionId,
+        handler: Inline,
+        start: impl FnOnce(SubscriptionId) -> bool,
+    ) -> Option<Handler> {
+        let handler = Handler::Inline(handler);
+        let Some(entry) = self.get_mut(id) else {
+            return Some(handler);
+        };
+        entry.taker = Taker::Handler(handler);
+        if !entry.inbox.is_empty() && !entry.starting {
+            entry.starting = true;
+            if !start(id) {
+                self.starved.push(id);
+            }
+        }
+        None
     }
 
     /// Subscriptions with messages that still need a fiber; the caller starts them.
