@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mqtt::packet::PacketRef;
-use mqtt::{Publish, QoS, Wait};
+use mqtt::{Client, Publish, QoS, Wait};
 
 use crate::harness::{
     answer_subscribe, expect_disconnect, expect_qos_1, options, play_connected, puback, qos_0,
@@ -131,8 +131,41 @@ fn publishing_allocates_nothing_in_the_steady_state() {
     );
 }
 
+/// How the messages of the tests below are handled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Handled {
+    OnFiber,
+    Inline,
+}
+
+/// Subscribes with a handler that only counts.
+fn count(client: &Client, filter: &str, qos: QoS, handled: Handled, received: &Rc<Cell<usize>>) {
+    let received = Rc::clone(received);
+    let count = move |payload: &[u8]| {
+        assert_eq!(payload, b"21.5");
+        received.set(received.get() + 1);
+    };
+    match handled {
+        Handled::OnFiber => client.subscribe(filter, qos, move |_, message| {
+            count(&message.data);
+            Ok(())
+        }),
+        Handled::Inline => client.subscribe_inline(filter, qos, move |_, message| {
+            count(message.data);
+            Ok(())
+        }),
+    }
+    .unwrap();
+}
+
 #[test]
-fn receiving_qos_0_on_a_handler_fiber_allocates_nothing_in_the_steady_state() {
+fn receiving_qos_0_allocates_nothing_in_the_steady_state() {
+    receive_qos_0(Handled::OnFiber);
+    receive_qos_0(Handled::Inline);
+}
+
+#[track_caller]
+fn receive_qos_0(handled: Handled) {
     const COUNT: usize = 1_000;
     let received = Rc::new(Cell::new(0));
     let counted = Rc::clone(&received);
@@ -155,14 +188,7 @@ fn receiving_qos_0_on_a_handler_fiber_allocates_nothing_in_the_steady_state() {
             expect_disconnect(broker);
         },
         move |client| {
-            let counter = Rc::clone(&counted);
-            client
-                .subscribe("m/+", QoS::AtMostOnce, move |_, message| {
-                    assert_eq!(message.data, b"21.5");
-                    counter.set(counter.get() + 1);
-                    Ok(())
-                })
-                .unwrap();
+            count(client, "m/+", QoS::AtMostOnce, handled, &counted);
             let receive_all = |goal: usize| {
                 client.publish(Publish::to("go", "")).unwrap();
                 while counted.get() < goal {
@@ -171,21 +197,27 @@ fn receiving_qos_0_on_a_handler_fiber_allocates_nothing_in_the_steady_state() {
             };
             receive_all(COUNT);
             let info = allocation_counter::measure(|| receive_all(2 * COUNT));
-            assert_eq!(info.count_total, 0, "{info:?}");
+            assert_eq!(info.count_total, 0, "{handled:?}: {info:?}");
         },
     );
     assert_eq!(received.get(), 2 * COUNT);
 }
 
 #[test]
-fn receiving_qos_1_on_a_handler_fiber_allocates_nothing_in_the_steady_state() {
-    const BATCHES: u16 = 40;
+fn receiving_qos_1_allocates_nothing_in_the_steady_state() {
+    receive_qos_1(Handled::OnFiber);
+    receive_qos_1(Handled::Inline);
+}
+
+#[track_caller]
+fn receive_qos_1(handled: Handled) {
+    const BATCHES: usize = 40;
     play_connected(
         options(),
         |broker| {
             answer_subscribe(broker, &[]);
             let batch: Vec<u8> = (1..=50_u16)
-                .flat_map(|id| [&b"\x32\x06\x00\x01a"[..], &id.to_be_bytes(), b"x"].concat())
+                .flat_map(|id| [&b"\x32\x09\x00\x01a"[..], &id.to_be_bytes(), b"21.5"].concat())
                 .collect();
             let mut acks = [0; 4 * 50];
             for _ in 0..2 {
@@ -198,16 +230,10 @@ fn receiving_qos_1_on_a_handler_fiber_allocates_nothing_in_the_steady_state() {
             }
             expect_disconnect(broker);
         },
-        |client| {
+        move |client| {
             let received = Rc::new(Cell::new(0));
-            let counter = Rc::clone(&received);
-            client
-                .subscribe("a", QoS::AtLeastOnce, move |_, _| {
-                    counter.set(counter.get() + 1);
-                    Ok(())
-                })
-                .unwrap();
-            let receive_all = |goal: u16| {
+            count(client, "a", QoS::AtLeastOnce, handled, &received);
+            let receive_all = |goal: usize| {
                 client.publish(Publish::to("go", "")).unwrap();
                 while received.get() < goal {
                     fiber::sleep(Duration::from_millis(1)).unwrap();
@@ -215,7 +241,7 @@ fn receiving_qos_1_on_a_handler_fiber_allocates_nothing_in_the_steady_state() {
             };
             receive_all(50 * BATCHES);
             let info = allocation_counter::measure(|| receive_all(2 * 50 * BATCHES));
-            assert_eq!(info.count_total, 0, "{info:?}");
+            assert_eq!(info.count_total, 0, "{handled:?}: {info:?}");
         },
     );
 }

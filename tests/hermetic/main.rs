@@ -38,6 +38,8 @@ mod handlers;
 mod harness;
 mod idling;
 mod inbound_window;
+mod inline_handlers;
+mod inline_reentry;
 mod leaving;
 mod link;
 mod liveness;
