@@ -38,6 +38,10 @@ impl Given {
         self.0.borrow_mut().push(format!("{name}{data}"));
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     pub(crate) fn take(&self) -> Vec<String> {
         self.0.take()
     }
@@ -404,10 +408,14 @@ fn fail(failures: usize, limit: u32, ack: Ack) -> Vec<String> {
     let noted = given.clone();
     play_connected(
         options(),
-        |broker| {
+        move |broker| {
             answer_subscribe(broker, &[]);
             broker.send(&qos_1("a", b"1", 1));
             broker.send(&qos_1("a", b"2", 2));
+            if limit > 0 && ack != Ack::OnReceipt {
+                // The first pause before it is called again.
+                broker.expect_silence(Duration::from_millis(99));
+            }
             broker.expect(&puback(1));
             broker.expect(&puback(2));
             fiber::sleep(SECOND).unwrap();

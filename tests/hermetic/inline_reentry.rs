@@ -9,8 +9,8 @@ use fiber::Stopped;
 use mqtt::packet::PacketRef;
 use mqtt::store::Memory;
 use mqtt::{
-    Client, Error, MessageRef, Outcome, Publish, PublishError, QoS, QueuePolicy, RequestOptions,
-    Subscribe, Ticket, Wait, WaitCause, WaitError,
+    Ack, AckHandle, Client, Error, MessageRef, Outcome, Publish, PublishError, QoS, QueuePolicy,
+    RequestOptions, Subscribe, Ticket, Wait, WaitCause, WaitError,
 };
 
 use crate::harness::{
@@ -341,6 +341,71 @@ fn a_subscription_made_by_an_inline_handler_gets_what_came_before_it() {
             client.subscribe_inline_as(declare("a"), handler).unwrap();
             sleep(5);
             assert_eq!(given.take(), ["a2", "b1", "b3"]);
+        },
+    );
+}
+
+#[test]
+fn what_a_handler_brings_about_for_others_of_its_message_comes_before_that() {
+    const LARGE: usize = 1_000;
+    play_open(
+        options().inbound_bytes(LARGE),
+        |links| {
+            let mut broker = links.accept(true);
+            broker.send(&qos_1("large", &[b'x'; LARGE], 1));
+            broker.send(&qos_1("a", b"early", 2));
+            for _ in 0..3 {
+                answer_subscribe(&mut broker, &[]);
+            }
+            broker.expect(&puback(1));
+            broker.send(&qos_1("a", b"late", 3));
+            answer_subscribe(&mut broker, &[]);
+            broker.expect(&puback(2));
+            broker.expect(&puback(3));
+            expect_disconnect(&mut broker);
+        },
+        |client| {
+            fiber::sleep(SECOND).unwrap();
+            // As long as the large one is not acknowledged there is no room for the other.
+            let large: Rc<RefCell<Option<AckHandle>>> = Rc::default();
+            let keep = Rc::clone(&large);
+            let handler = move |_: &Client, message: MessageRef<'_>| {
+                *keep.borrow_mut() = message.ack_handle();
+                Ok(())
+            };
+            let manual = declare("large").ack(Ack::Manual);
+            client.subscribe_inline_as(manual, handler).unwrap();
+            let given = Given::default();
+            for name in ["one ", "two "] {
+                let noted = given.clone();
+                let handler = move |client: &Client, message: MessageRef<'_>| {
+                    noted.note(name, message.data);
+                    if message.data == b"late" && noted.len() == 1 {
+                        // What came early is for both, of which one runs and one is to be called.
+                        client.subscribe_inline_as(declare("other"), |_, _| Ok(()))?;
+                        assert_eq!(noted.len(), 1);
+                    }
+                    Ok(())
+                };
+                client.subscribe_inline_as(declare("a"), handler).unwrap();
+            }
+            fiber::sleep(SECOND / 2).unwrap();
+            assert!(large.take().unwrap().acknowledge());
+            sleep(2);
+            let given = given.take();
+            let of = |name: &str| -> Vec<String> {
+                let own = given.iter().filter_map(|note| note.strip_prefix(name));
+                own.map(str::to_owned).collect()
+            };
+            let (first, second) = if given[0].starts_with("one") {
+                (of("one "), of("two "))
+            } else {
+                (of("two "), of("one "))
+            };
+            assert_eq!(first, ["late", "early"]);
+            assert_eq!(second, ["early", "late"]);
+            assert_eq!(client.stats().handler_errors, 0);
+            assert_eq!(client.stats().handler_panics, 0);
         },
     );
 }
