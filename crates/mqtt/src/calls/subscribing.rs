@@ -1,7 +1,7 @@
 //! The calls that subscribe.
 
 use super::MqttResp;
-use crate::client::{Client, Error, Subscribe, SubscriptionId, Wait};
+use crate::client::{Client, Error, MessageRef, Subscribe, SubscriptionId, Wait};
 use crate::packet::QoS;
 
 /// Subscribes to a topic filter: `callback` is called for every message that matches it, on a fiber
@@ -52,6 +52,61 @@ pub fn mqtt_subscribe(
     topic: &str,
 ) -> Result<SubscriptionId, Error> {
     mq.subscribe_as(Subscribe::to(topic, qos).wait(wait), move |_, message| {
+        callback(message);
+        Ok(())
+    })
+}
+
+/// Subscribes with a callback that is called where messages are read, with the message in the memory
+/// that it was read into; it must not wait; see [`Client::subscribe_inline`].
+///
+/// # Errors
+///
+/// As [`Client::subscribe`].
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(not(feature = "broker"))] fn main() {}
+/// # #[cfg(feature = "broker")]
+/// # fn main() {
+/// use mqtt::*;
+///
+/// fn sum_up(mq: &Client) -> Result<(), Error> {
+///     let out = mq.clone();
+///     let mut bytes = 0;
+///     let on_frame = move |rp: MessageRef<'_>| {
+///         bytes += rp.data.len();
+///         // Only what needs no wait is legal here.
+///         mqtt_publish(&out, &bytes.to_string(), MQTT_QOS_0, MQTT_WAIT_NONE, "bytes").unwrap();
+///     };
+///     mqtt_subscribe_inline(mq, on_frame, MQTT_QOS_0, MQTT_WAIT_ACK, "frame/+")?;
+///     Ok(())
+/// }
+/// # fiber::run(|| {
+/// #     let broker = Broker::new(BrokerOptions::new());
+/// #     let bytes = broker.subscribe("bytes").unwrap();
+/// #     let (sock, peer) = fiber::net::pipe(4096);
+/// #     broker.attach(peer).unwrap();
+/// #     let mq = mqtt_alloc(sock, "meter-17", None).unwrap();
+/// #     mqtt_connect(&mq, None, None, MQTT_CONNECT_CLEAN_SESSION, MQTT_WAIT_ACK).unwrap();
+/// #     sum_up(&mq).unwrap();
+/// #     broker.publish("frame/1", b"12345", QoS::AtMostOnce, false).unwrap();
+/// #     broker.publish("frame/2", b"678", QoS::AtMostOnce, false).unwrap();
+/// #     assert_eq!(bytes.recv().unwrap().payload(), b"5");
+/// #     assert_eq!(bytes.recv().unwrap().payload(), b"8");
+/// #     mqtt_disconnect(&mq).unwrap();
+/// # }).unwrap();
+/// # }
+/// ```
+pub fn mqtt_subscribe_inline(
+    mq: &Client,
+    mut callback: impl FnMut(MessageRef<'_>) + 'static,
+    qos: QoS,
+    wait: Wait,
+    topic: &str,
+) -> Result<SubscriptionId, Error> {
+    mq.subscribe_inline_as(Subscribe::to(topic, qos).wait(wait), move |_, message| {
         callback(message);
         Ok(())
     })
