@@ -446,6 +446,10 @@ fn try_publish_takes_a_message_or_refuses_it_and_never_waits() {
                     let full = client.try_publish(publish);
                     assert!(matches!(full, Err(PublishError::QueueFull)), "{full:?}");
                 }
+                match client.publish(at_least_once("other", "3")) {
+                    Err(PublishError::Full(WaitCause::Stopped(Stopped::WouldWait))) => {}
+                    other => panic!("expected to be refused a wait, found {other:?}"),
+                }
                 let publish = at_least_once("m", "3").queue_policy(QueuePolicy::DropNewest);
                 let dropped = client.try_publish(publish)?.poll();
                 assert_eq!(dropped, Some(Outcome::DroppedByPolicy));

@@ -38,6 +38,7 @@ mod handlers;
 mod harness;
 mod idling;
 mod inbound_window;
+mod inline_failures;
 mod inline_handlers;
 mod inline_reentry;
 mod leaving;
