@@ -7,7 +7,7 @@ use fiber::sleep;
 use mqtt::packet::Delivery;
 use mqtt::session::OnSessionLoss;
 use mqtt::store::{Memory, MessageRecord, Record, Store, StorePos};
-use mqtt::{Outcome, QoS, Wait};
+use mqtt::{Outcome, QoS, Wait, WaitCause};
 
 use crate::durable::{ACKED, SECOND, message, qos_1, qos_2};
 use crate::harness::{
@@ -75,6 +75,12 @@ fn a_close_keeps_what_was_there_before() {
             assert_eq!((remaining.unacknowledged, remaining.kept), (6, 5));
             for (_, ticket) in &mut found {
                 assert_eq!(ticket.poll(), Some(Outcome::Kept));
+                // That is no promise.
+                let stored = ticket.wait(Wait::Stored);
+                assert!(
+                    matches!(stored, Err(WaitCause::ConnectionLost(_))),
+                    "{stored:?}"
+                );
             }
             assert_eq!(new.poll(), Some(Outcome::Withdrawn));
             let found = store.recovered();
@@ -157,20 +163,28 @@ fn what_waits_for_the_disk_is_published_anew_in_a_new_session() {
     );
 }
 
-#[test]
-fn a_message_whose_identifier_is_lost_goes_before_the_later_one_that_has_its_own() {
+/// A QoS 2 message whose identifier is not known, and a later one that has its own.
+fn overtaken() -> Memory {
     let store = Memory::default();
     let _first = store_message(&store, b"first", QoS::ExactlyOnce);
     let second = store_message(&store, b"second", QoS::ExactlyOnce);
     assign(&store, second, 1);
-    let disk = SlowDisk::with(3 * SECOND, store);
+    store
+}
+
+#[test]
+fn a_message_whose_identifier_is_lost_goes_before_the_later_one_that_has_its_own() {
+    let disk = SlowDisk::with(3 * SECOND, overtaken());
     play_open(
         options().store(disk).keep_alive(Duration::ZERO),
         |links| {
             let mut broker = links.accept(true);
             broker.expect_silence(2 * SECOND);
-            broker.expect(&qos_2(b"first", 2, true));
+            // What the broker may hold under the new identifier is something else.
+            broker.expect(&pubrel(2));
+            broker.expect(&qos_2(b"first", 2, false));
             broker.expect(&qos_2(b"second", 1, true));
+            broker.send(&pubcomp(2));
             for number in [2, 1] {
                 broker.send(&pubrec(number));
                 broker.expect(&pubrel(number));
@@ -181,6 +195,68 @@ fn a_message_whose_identifier_is_lost_goes_before_the_later_one_that_has_its_own
         |client| {
             for (_, mut ticket) in client.stored() {
                 assert_eq!(ticket.outcome().unwrap(), ACKED);
+            }
+        },
+    );
+}
+
+#[test]
+fn a_message_whose_identifier_is_lost_is_not_given_up_with_the_session() {
+    let disk = SlowDisk::with(3 * SECOND, overtaken());
+    let finish = options().on_session_loss(OnSessionLoss::Finish);
+    play_open(
+        finish.store(disk).keep_alive(Duration::ZERO),
+        |links| {
+            let mut broker = links.accept(false);
+            broker.expect(&qos_2(b"first", 2, false));
+            broker.send(&pubrec(2));
+            broker.expect(&pubrel(2));
+            broker.send(&pubcomp(2));
+            expect_disconnect(&mut broker);
+        },
+        |client| {
+            let stored = client.stored().into_iter();
+            let outcomes = stored.map(|(_, mut ticket)| ticket.outcome().unwrap());
+            assert_eq!(Vec::from_iter(outcomes), [ACKED, Outcome::SessionLost]);
+        },
+    );
+}
+
+#[test]
+fn while_the_disk_fails_messages_of_qos_1_do_not_wait_behind_others() {
+    let disk = SlowDisk::unsure(SECOND, all_kinds());
+    disk.fail_commits(Some(ErrorKind::Other));
+    let broken = disk.clone();
+    play_open(
+        options().store(disk).keep_alive(Duration::ZERO),
+        |links| {
+            let mut broker = links.accept(true);
+            broker.expect(&qos_1(b"3", 3, true));
+            broker.send(&puback(3));
+            broker.expect(&qos_1(b"new", 5, false));
+            broker.send(&puback(5));
+            broker.expect_silence(10 * SECOND);
+            broker.expect(&pubrel(1));
+            broker.send(&pubcomp(1));
+            for (payload, number) in [(b"2", 2), (b"4", 4)] {
+                broker.expect(&qos_2(payload, number, true));
+            }
+            for number in [2, 4] {
+                broker.send(&pubrec(number));
+                broker.expect(&pubrel(number));
+                broker.send(&pubcomp(number));
+            }
+            expect_disconnect(&mut broker);
+        },
+        move |client| {
+            client.wait_connected().unwrap();
+            sleep(4 * SECOND).unwrap();
+            let mut new = message(client, "new", QoS::AtLeastOnce, Wait::None);
+            sleep(20 * SECOND).unwrap();
+            assert_eq!(new.poll(), Some(ACKED));
+            broken.fail_commits(None);
+            for (_, mut ticket) in client.stored() {
+                assert!(matches!(ticket.outcome().unwrap(), Outcome::Acked { .. }));
             }
         },
     );

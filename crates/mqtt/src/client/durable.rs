@@ -116,11 +116,22 @@ impl Durable {
         self.first(qos) == Some(pos)
     }
 
-    /// The first of those that were in flight in an earlier process, unless it waits for the disk.
+    /// The first of those that were in flight in an earlier process, unless it waits for the disk. While
+    /// that fails those of QoS 1 do not wait behind those of QoS 2.
     pub(super) fn first_restored(&self) -> Option<&Restored> {
         let first = self.restored.front()?;
-        let may_go = first.qos != QoS::ExactlyOnce || self.store.is_durable(first.after);
-        may_go.then_some(first)
+        if first.qos != QoS::ExactlyOnce || self.store.is_durable(first.after) {
+            return Some(first);
+        }
+        self.store.failure()?;
+        let mut restored = self.restored.iter();
+        restored.find(|it| it.qos != QoS::ExactlyOnce)
+    }
+
+    /// Whether a new message of this QoS waits for those that were in flight in an earlier process.
+    fn comes_after_restored(&self, qos: QoS) -> bool {
+        !self.restored.is_empty()
+            && (self.store.failure().is_none() || self.restored.iter().any(|it| it.qos == qos))
     }
 
     /// Whether a message outlives the client. The disk may not be sure of one that was there before, and
@@ -192,10 +203,10 @@ impl State {
     /// of an earlier process that comes first. With one that was never used, nobody could tell later
     /// whether the broker has the message.
     pub(super) fn has_turn(&self, qos: QoS) -> bool {
-        let nothing_restored = |durable: &Durable| durable.restored.is_empty();
+        let goes_first = |durable: &Durable| !durable.comes_after_restored(qos);
         self.is_up()
             && !self.stored_needs_log()
-            && self.durable.as_ref().is_none_or(nothing_restored)
+            && self.durable.as_ref().is_none_or(goes_first)
             && self.session.window_room() > 0
             && (qos != QoS::ExactlyOnce || self.exactly_once_room() > 0)
     }

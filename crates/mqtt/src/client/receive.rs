@@ -172,24 +172,20 @@ impl State {
         }
     }
 
-    /// Gives the messages that came early to the subscriptions that want them now.
+    /// Gives the messages that came early to the subscriptions that want them now, also where there is no
+    /// room for others of the connection: they had room, and those behind them must not come first.
     pub(super) fn deliver_early(&mut self, shared: &Rc<Shared>) {
         for _ in 0..self.early.len() {
             let Some(Arrived { message, ack, .. }) = self.early.pop() else {
                 return;
             };
-            if ack.is_some() && !self.subscriptions.has_room(message.len()) {
-                // It stays, behind those that came before it.
-                let _ = self.early.hold(Some(Arrived::new(message, ack)));
-                continue;
-            }
             let topic = message.topic.clone();
             let copy = || message.clone();
             let start = |id| handler::start(shared, id);
             match self.subscriptions.deliver(&topic, copy, ack, false, start) {
                 Routed::Taken(delivered) => self.delivered(shared, delivered),
                 Routed::Unwanted => {
-                    // As above.
+                    // It stays, behind those that came before it.
                     let _ = self.early.hold(Some(Arrived::new(message, ack)));
                 }
             }

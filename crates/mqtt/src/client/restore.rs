@@ -8,6 +8,7 @@
 //! a power cut can still take it. Then nothing leaves from which the broker would conclude something at
 //! QoS 2, as for any other record.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
 
@@ -28,10 +29,20 @@ pub(super) struct Restored {
     pub(super) qos: QoS,
     pub(super) packet_id: PacketId,
     pub(super) key: TicketKey,
-    /// PUBREL is sent, and not the message.
-    pub(super) is_released: bool,
+    pub(super) stage: Stage,
     /// What the disk must be sure of before it goes; at QoS 1 nothing.
     pub(super) after: StorePos,
+}
+
+/// How far a message of an earlier process came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It never left, for the record of its identifier was lost.
+    Unsent,
+    /// It may have been sent.
+    Sent,
+    /// PUBREL is sent, and not the message.
+    Released,
 }
 
 /// Puts what the store knows of the session into the client. Yields while messages are read.
@@ -45,13 +56,28 @@ pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
     let mut recovered = store.recovered_in_part();
     let rest = recovered.end();
     let found = store.appended();
-    let mut after = found;
+    let overtaken = recovered.find_overtaken();
+    // Until when messages of QoS 2 wait, and those that were never sent.
+    let (mut after, mut unsent) = (found, BTreeSet::new());
     if let Some(durable) = &mut shared.state().durable {
         durable.found = found;
-        for (message, packet_id) in recovered.find_overtaken() {
-            after = durable.append(&Record::Assigned { message, packet_id });
+        for (message, packet_id) in overtaken {
+            let at = durable.append(&Record::Assigned { message, packet_id });
+            let in_flight = &recovered.in_flight;
+            let place = in_flight.binary_search_by_key(&message, |stored| stored.pos);
+            if place.is_ok_and(|place| in_flight[place].qos == QoS::ExactlyOnce) {
+                after = at;
+                unsent.insert(message);
+            }
         }
     }
+    let stage = |stored: &Stored| {
+        if unsent.contains(&stored.pos) {
+            Stage::Unsent
+        } else {
+            Stage::Sent
+        }
+    };
     for packet_id in recovered.received {
         shared.state().restore_received(packet_id, found);
     }
@@ -60,8 +86,9 @@ pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
     }
     let mut in_flight = recovered.in_flight.into_iter();
     for stored in in_flight.by_ref() {
-        if stored.qos == QoS::ExactlyOnce && !store.is_durable(after) {
-            shared.state().restore_later(stored, after, false);
+        let waits = stored.qos == QoS::ExactlyOnce && !store.is_durable(after);
+        if waits || stage(&stored) == Stage::Unsent {
+            shared.state().restore_later(stored, after, stage(&stored));
             break;
         }
         let is_restored = match store.read(stored.pos) {
@@ -84,13 +111,13 @@ pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
             },
         };
         if !is_restored {
-            shared.state().restore_later(stored, after, false);
+            shared.state().restore_later(stored, after, Stage::Sent);
             break;
         }
     }
     let mut state = shared.state();
     for stored in in_flight {
-        state.restore_later(stored, after, false);
+        state.restore_later(stored, after, stage(&stored));
     }
     for stored in recovered.queued {
         state.restore_queued(stored);
@@ -135,7 +162,7 @@ impl State {
         if self.durable.as_ref().is_none_or(is_sure) {
             self.restore_release(stored);
         } else {
-            self.restore_later(stored, found, true);
+            self.restore_later(stored, found, Stage::Released);
         }
     }
 
@@ -176,14 +203,18 @@ impl State {
     }
 
     /// Keeps the identifier of a message that is to be sent again later, or PUBREL for it.
-    fn restore_later(&mut self, stored: Stored, after: StorePos, is_released: bool) {
+    fn restore_later(&mut self, stored: Stored, after: StorePos, stage: Stage) {
         let Some(packet_id) = stored.packet_id else {
             return;
         };
         let (pos, qos) = (stored.pos, stored.qos);
         let key = self.stored_slot(pos, stored.maybe_sent);
         let Self { session, log, .. } = self;
-        if let Err(error) = session.restore_reserved(qos, packet_id, key, log) {
+        let restored = match stage {
+            Stage::Unsent => session.restore_unsent(packet_id, key, log),
+            Stage::Sent | Stage::Released => session.restore_reserved(qos, packet_id, key, log),
+        };
+        if let Err(error) = restored {
             return self.publish_anew(stored, &error);
         }
         if qos == QoS::ExactlyOnce {
@@ -195,7 +226,7 @@ impl State {
                 qos,
                 packet_id,
                 key,
-                is_released,
+                stage,
                 after,
             });
             if qos == QoS::ExactlyOnce && !durable.store.is_durable(after) {
@@ -240,16 +271,15 @@ impl State {
         else {
             return false;
         };
-        let Some(&Restored { packet_id, key, .. }) =
-            durable.restored.front().filter(|it| it.pos == pos)
-        else {
+        let Some(place) = durable.restored.iter().position(|it| it.pos == pos) else {
             // The session was lost meanwhile.
             return true;
         };
+        let Restored { packet_id, key, .. } = durable.restored[place];
         match session.publish_reserved(outgoing, packet_id, key, log) {
             Ok(admitted) => {
                 self.tickets.admitted(key, admitted.end);
-                durable.restored.pop_front();
+                durable.restored.remove(place);
                 self.set_needs_log(false);
                 true
             }
@@ -270,8 +300,9 @@ impl State {
     /// released and the disk is sure of it.
     pub(super) fn release_restored(&mut self) {
         while let Some(durable) = &mut self.durable
-            && let Some(&Restored { packet_id, key, .. }) =
-                durable.first_restored().filter(|it| it.is_released)
+            && let Some(&Restored { packet_id, key, .. }) = durable
+                .first_restored()
+                .filter(|it| it.stage == Stage::Released)
         {
             durable.restored.pop_front();
             if let Some(end) = self.session.release_reserved(packet_id, key, &mut self.log) {
@@ -285,10 +316,8 @@ impl State {
         let Some(durable) = &mut self.durable else {
             return;
         };
-        if durable.restored.front().is_none_or(|it| it.pos != pos) {
-            return;
-        }
-        let Some(restored) = durable.restored.pop_front() else {
+        let place = durable.restored.iter().position(|it| it.pos == pos);
+        let Some(restored) = place.and_then(|place| durable.restored.remove(place)) else {
             return;
         };
         let Restored { packet_id, key, .. } = restored;
@@ -314,15 +343,17 @@ impl State {
             qos,
             packet_id,
             key,
+            stage,
             ..
         } in restored
         {
+            let was_sent = stage != Stage::Unsent;
             self.session.unreserve(packet_id);
-            if qos == QoS::ExactlyOnce && self.session.gives_up() {
+            if qos == QoS::ExactlyOnce && was_sent && self.session.gives_up() {
                 self.settle_stored(key, DoneCause::SessionLost);
                 continue;
             }
-            let maybe_sent = self.tickets.hand_back(key, true);
+            let maybe_sent = self.tickets.hand_back(key, was_sent);
             if let Some(durable) = &mut self.durable {
                 durable.queue_again(qos, pos, maybe_sent);
             }

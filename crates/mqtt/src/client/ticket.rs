@@ -236,10 +236,10 @@ impl Ticket {
                 return Some(Ok(()));
             };
             let outcome = state.tickets.outcome(self.slot, self.generation);
-            // The other two say that it never was; but for what the program withdrew itself.
+            // The others say that it never was, or nothing; but for what the program withdrew itself.
             let is_known = !matches!(
                 outcome,
-                None | Some(Outcome::Withdrawn | Outcome::SessionLost)
+                None | Some(Outcome::Withdrawn | Outcome::SessionLost | Outcome::Kept)
             );
             // One that found no room and was taken back counts as durable, for its end is.
             let is_withdrawn = matches!(outcome, Some(Outcome::Withdrawn));

@@ -116,8 +116,7 @@ fn next(shared: &Shared, waiting: &[Line], troubles: &Troubles) -> Option<(Line,
     let may_go = |line, pos: &StorePos| {
         !waiting.contains(&line) && troubles.get(pos).is_none_or(|it| it.until <= recent)
     };
-    if !durable.restored.is_empty() {
-        let first = durable.first_restored().filter(|_| state.is_up())?;
+    if let Some(first) = durable.first_restored().filter(|_| state.is_up()) {
         return may_go(Line::Again, &first.pos).then_some((Line::Again, first.pos));
     }
     let both = [QoS::AtLeastOnce, QoS::ExactlyOnce].into_iter();
@@ -132,7 +131,7 @@ fn next(shared: &Shared, waiting: &[Line], troubles: &Troubles) -> Option<(Line,
 fn is_first(shared: &Shared, pos: StorePos) -> bool {
     let state = shared.state();
     state.durable.as_ref().is_some_and(|durable| {
-        let again = durable.restored.front().map(|restored| restored.pos);
+        let again = durable.first_restored().map(|restored| restored.pos);
         let of = |qos| durable.first(qos);
         [again, of(QoS::AtLeastOnce), of(QoS::ExactlyOnce)].contains(&Some(pos))
     })

@@ -115,6 +115,22 @@ impl Session {
         Ok(())
     }
 
+    /// As [`Session::restore_reserved`] for a QoS 2 message of which it is known that it was never sent:
+    /// what the server holds under the identifier is something else, and is cleared first.
+    ///
+    /// # Errors
+    /// As [`Session::restore_reserved`].
+    pub fn restore_unsent(
+        &mut self,
+        packet_id: PacketId,
+        key: TicketKey,
+        log: &OutboundLog,
+    ) -> Result<(), Rejected> {
+        self.check_restore(packet_id, 0, 0, log)?;
+        self.in_flight.restore_unsent(packet_id, key);
+        Ok(())
+    }
+
     /// Remembers a QoS 2 message that an earlier process has received and handled: sent again it is
     /// answered and not delivered.
     pub fn restore_received(&mut self, packet_id: PacketId) {

@@ -69,11 +69,14 @@ impl Inner {
         let mut has_failed = false;
         loop {
             let mut batch = {
-                let mut state = self.state();
+                let state = self.state();
                 if state.unsure.is_empty() {
                     let upto = state.unsure.upto;
                     if upto > state.durable {
-                        state.advance(upto);
+                        drop(state);
+                        // Nothing was written; what was found may lie in a file without a sure name.
+                        self.sync_names()?;
+                        self.state().advance(upto);
                     }
                     return Ok(0);
                 }

@@ -11,7 +11,6 @@ use super::error::{OpenError, Report};
 use super::file::{segment_name, segment_path};
 use super::index::{Index, Item, Place};
 use super::options::StoreOptions;
-use super::pos::StorePos;
 use super::record::{self, Record};
 use super::segment::{self, Found, HEAD_LEN, Head, HeadError, Scan};
 use super::state::State;
@@ -112,7 +111,10 @@ pub(super) fn recover(
         Ok(()) => state.folder_dirty = false,
         Err(error) => match fiber::cause(&error) {
             Some(stopped) => return Err(OpenError::Io(stopped.into())),
-            None => state.report(Report::SyncFailed(error.kind())),
+            None => {
+                state.found_unsure();
+                state.report(Report::SyncFailed(error.kind()));
+            }
         },
     }
     Ok(state)
@@ -325,8 +327,8 @@ impl Opening<'_> {
         self.index.replayed(POSITIONS_SKIPPED);
         let mut state = State::new(self.index, next_number);
         if !self.unsure.is_empty() {
-            state.durable = StorePos::default();
             state.unsure = self.unsure;
+            state.found_unsure();
         }
         for report in self.reports {
             state.report(report);

@@ -121,6 +121,7 @@ impl Recovered {
     /// Puts messages in flight, under free identifiers, that come before one of their QoS that is:
     /// behind it they would be late. The disk has lost the record of theirs. At QoS 1, where nobody waits
     /// until it is sure of it, they may have been sent; at QoS 2 neither they nor those behind them were.
+    /// Those of another client or endpoint are none of them at QoS 2: they may yet be given up.
     /// Returns them, with these identifiers, which are to be recorded.
     pub(crate) fn find_overtaken(&mut self) -> Vec<(StorePos, PacketId)> {
         let mut overtaken = Vec::new();
@@ -130,7 +131,9 @@ impl Recovered {
         };
         let (once, exactly_once) = (last(QoS::AtLeastOnce), last(QoS::ExactlyOnce));
         let is_overtaken = |stored: &Stored| match stored.qos {
-            QoS::ExactlyOnce => exactly_once.is_some_and(|last| stored.pos < last),
+            QoS::ExactlyOnce => {
+                !stored.is_foreign && exactly_once.is_some_and(|last| stored.pos < last)
+            }
             _ => once.is_some_and(|last| stored.pos < last),
         };
         if !self.queued.iter().any(is_overtaken) {

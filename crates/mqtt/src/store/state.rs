@@ -235,6 +235,12 @@ impl State {
         self.unsure = unsure;
     }
 
+    /// Notes that the disk is sure of nothing that was found, until the next commit.
+    pub(super) fn found_unsure(&mut self) {
+        self.durable = StorePos::default();
+        self.unsure.upto = self.index.last();
+    }
+
     /// Notes that everything up to a position is durable, and what was written with it.
     pub(super) fn advance(&mut self, upto: StorePos) {
         self.durable = self.durable.max(upto);

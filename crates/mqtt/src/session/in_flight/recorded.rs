@@ -51,10 +51,15 @@ impl InFlight {
             .is_some_and(|entry| entry.exchange == Exchange::Reserved && entry.key == key)
     }
 
-    /// Takes the identifier of a message of an earlier process, which is free.
-    pub(in crate::session) fn restore_reserved(&mut self, packet_id: PacketId, key: TicketKey) {
+    /// Takes an identifier, which is free, for a message of an earlier process that never left.
+    pub(in crate::session) fn restore_unsent(&mut self, packet_id: PacketId, key: TicketKey) {
         self.make_slot(packet_id);
         self.reserve(packet_id, key);
+    }
+
+    /// Takes the identifier of a message of an earlier process, which is free.
+    pub(in crate::session) fn restore_reserved(&mut self, packet_id: PacketId, key: TicketKey) {
+        self.restore_unsent(packet_id, key);
         let slot = self.slot(packet_id);
         if let Some(entry) = &mut self.slots[slot] {
             entry.arrived = true;

@@ -91,6 +91,8 @@ pub(super) struct Trouble {
     pub(super) no_sync: bool,
     /// This system error answers whoever opens a segment.
     pub(super) open: Option<i32>,
+    /// Names of segments do not sync.
+    pub(super) no_names: bool,
     /// Names in the folder above cannot be made sure of.
     pub(super) fixed_root: bool,
     /// It is a quota that is used up.
@@ -379,6 +381,12 @@ impl Disk for Machine {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let mut state = self.state.borrow_mut();
+        let is_segment = |name: &PathBuf| {
+            name.parent() == Some(path) && name.extension().is_some_and(|ending| ending == "log")
+        };
+        if self.trouble.get().no_names && state.names.keys().any(is_segment) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         state.synced_names = state.names.clone();
         state.name_changes.clear();
         Ok(())

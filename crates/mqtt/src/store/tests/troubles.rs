@@ -157,6 +157,43 @@ fn files_do_not_pile_up_on_a_disk_that_is_sure_of_nothing() {
 }
 
 #[test]
+fn what_could_not_be_synced_at_opening_is_sure_after_a_commit_and_not_before() {
+    let no_sync = Trouble {
+        no_sync: true,
+        ..Trouble::default()
+    };
+    let no_names = Trouble {
+        no_names: true,
+        ..Trouble::default()
+    };
+    for (trouble, commits_that_fail) in [(no_sync, 0), (no_names, 2)] {
+        let machine = Machine::default();
+        let store = open(&machine, &options(Level::Synced));
+        let message = publish(&store, b"x");
+        commit_all(&store);
+        drop(store);
+        machine.set_trouble(trouble);
+        let store = open(&machine, &options(Level::Synced));
+        assert!(store.appended() > message);
+        assert!(!store.is_durable(message) && !store.is_durable(store.appended()));
+        for _ in 0..commits_that_fail {
+            store.commit().unwrap_err();
+            assert!(!store.is_durable(message));
+        }
+        machine.set_trouble(Trouble::default());
+        // Nothing is appended; one is enough.
+        store.commit().unwrap();
+        assert!(store.is_durable(message) && store.is_durable(store.appended()));
+        drop(store);
+        let again = open(
+            &machine.after_power_cut(&mut Random(1)),
+            &options(Level::Synced),
+        );
+        assert_eq!(again.recovered().queued.len(), 1);
+    }
+}
+
+#[test]
 fn a_message_that_moves_while_it_is_read_is_found() {
     let machine = Machine::default();
     let small = options(Level::Synced).segment_bytes(1_024).reserve_bytes(0);
