@@ -1,6 +1,9 @@
 //! Subscribing from other threads, in real time: a paused clock does not wait for them.
 
+use std::cell::RefCell;
 use std::io::{Read as _, Write as _};
+use std::rc::Rc;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -21,20 +24,20 @@ const GRANTED: u8 = 1;
 const REFUSED: u8 = 0x80;
 
 /// A broker that says what the test says.
-struct Line(PipeStream);
+struct Line(Rc<PipeStream>);
 
 impl Line {
     fn send(&self, bytes: &[u8]) {
-        (&self.0).write_all(bytes).unwrap();
+        (&*self.0).write_all(bytes).unwrap();
     }
 
     /// Expects a packet of this kind; returns what follows its length.
     #[track_caller]
     fn expect(&self, kind: u8) -> Vec<u8> {
         let mut head = [0; 2];
-        (&self.0).read_exact(&mut head).unwrap();
+        (&*self.0).read_exact(&mut head).unwrap();
         let mut body = vec![0; head[1].into()];
-        (&self.0).read_exact(&mut body).unwrap();
+        (&*self.0).read_exact(&mut body).unwrap();
         assert_eq!(head[0], kind, "{head:?} {body:?}");
         body
     }
@@ -42,7 +45,7 @@ impl Line {
     /// Expects nothing for a while.
     #[track_caller]
     fn expect_silence(&self) {
-        let read = fiber::timeout(WHILE, || (&self.0).read(&mut [0]));
+        let read = fiber::timeout(WHILE, || (&*self.0).read(&mut [0]));
         assert!(read.is_err(), "{read:?}");
     }
 
@@ -64,7 +67,7 @@ impl Line {
 fn play(body: impl FnOnce(&Line, &Client, Remote) + 'static) {
     let main = move || {
         let (ours, theirs) = pipe(64 * 1024);
-        let line = Line(theirs);
+        let line = Line(Rc::new(theirs));
         line.send(&CONNACK);
         let client = Client::over(ours, ClientOptions::new(ClientId::new("meter").unwrap()));
         client.connect().unwrap();
@@ -97,7 +100,7 @@ fn a_thread_gets_every_message_in_order() {
         };
         let (client, publisher) = (connect("meter"), connect("panel"));
         let remote = client.remote().unwrap();
-        let (to, from) = std::sync::mpsc::channel();
+        let (to, from) = mpsc::channel();
         let reader = thread::spawn(move || {
             let messages = remote.subscribe("m/+", QoS::ExactlyOnce, LIMIT).unwrap();
             to.send(()).unwrap();
@@ -126,10 +129,10 @@ fn a_thread_gets_every_message_in_order() {
 #[test]
 fn a_message_is_acknowledged_when_the_next_one_is_asked_for() {
     play(|line, client, remote| {
-        let (go, wait) = std::sync::mpsc::channel();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (go, wait) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
         let reader = thread::spawn(move || {
-            let messages = subscribe(&remote).unwrap();
+            let mut messages = subscribe(&remote).unwrap();
             assert_eq!(messages.try_recv(), Err(RemoteError::TimedOut));
             tell.send(()).unwrap();
             let first = messages.recv(LIMIT).unwrap();
@@ -214,4 +217,54 @@ fn the_end_of_the_client_ends_the_messages() {
         let after = thread::spawn(move || subscribe(&remote).map(drop));
         assert_eq!(join(after), Err(RemoteError::Closed));
     });
+}
+
+#[test]
+fn a_message_that_no_thread_saw_is_not_acknowledged_when_the_client_leaves_or_the_runtime_ends() {
+    for closes in [true, false] {
+        let (keep, kept) = mpsc::channel();
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let packets = Rc::clone(&seen);
+        play(move |line, client, remote| {
+            let reader = thread::spawn(move || {
+                let mut messages = subscribe(&remote).unwrap();
+                // Asked for, and given up.
+                assert_eq!(messages.recv(WHILE), Err(RemoteError::TimedOut));
+                messages
+            });
+            line.answer(GRANTED);
+            let messages = join(reader);
+            line.publish(1);
+            line.expect_silence();
+            let end = Rc::clone(&line.0);
+            let read = move || {
+                let mut bytes = Vec::new();
+                let _ = fiber::shield(LIMIT, || (&*end).read_to_end(&mut bytes));
+                packets.borrow_mut().extend(bytes);
+            };
+            if closes {
+                // The close waits for its acknowledgement.
+                client
+                    .publish(Publish::to("m", "x").qos(QoS::AtLeastOnce))
+                    .unwrap();
+                line.expect(0x32);
+                let mut reader = fiber::spawn(read).unwrap();
+                let client = client.clone();
+                let mut close = fiber::spawn(move || client.close(2 * WHILE)).unwrap();
+                fiber::sleep(WHILE).unwrap();
+                drop(messages);
+                close.join().unwrap().unwrap();
+                reader.join().unwrap();
+            } else {
+                // The runtime ends while a thread has it.
+                fiber::spawn(read).unwrap();
+                keep.send(messages).unwrap();
+            }
+        });
+        drop(kept);
+        let packets = seen.take();
+        assert_eq!(packets.last_chunk(), Some(&[0xE0, 0]), "{packets:x?}");
+        assert!(!packets.contains(&0x40), "PUBACK left: {packets:x?}");
+        assert!(!packets.contains(&0xA2), "UNSUBSCRIBE left: {packets:x?}");
+    }
 }

@@ -86,6 +86,7 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
         unflushed: false,
         up: None,
         answered: false,
+        is_mute: false,
         malformed: None,
     };
     let cause = match driver.run() {
@@ -148,6 +149,8 @@ struct Driver<'a> {
     overrun: Option<Time>,
     /// What is unsent waits for acknowledgements, at most until then.
     hold_until: Option<Time>,
+    /// Nothing can be sent any more.
+    is_mute: bool,
     /// DISCONNECT was asked for because no handle is left.
     left: bool,
     /// When it is, whatever still waits to be sent.

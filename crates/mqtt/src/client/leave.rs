@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fiber::Stopped;
+use fiber::{FiberBuilder, Stopped};
 
 use super::durable::Durable;
 use super::error::EndCause;
@@ -45,7 +45,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Stopped`] when an outer scope ended the wait; the client leaves all the same.
+    /// [`Stopped`] when an outer scope ended the wait; the client leaves all the same. In a handler that
+    /// may not wait ([`Client::subscribe_inline`]) it is [`Stopped::WouldWait`], and the client leaves as
+    /// it would have, on a fiber of its own.
     pub fn close(&self, timeout: Duration) -> Result<Remaining, Stopped> {
         {
             let mut state = self.shared.state();
@@ -57,6 +59,16 @@ impl Client {
             self.shared.look_until(drained)
         };
         let drained = fiber::timeout(timeout, drained);
+        if let Ok(Err(Stopped::WouldWait)) = drained {
+            let client = self.clone();
+            let close = move || {
+                // Nobody waits for it.
+                let _ = client.close(timeout);
+            };
+            if FiberBuilder::new().name("mqtt-close").spawn(close).is_ok() {
+                return Err(Stopped::WouldWait);
+            }
+        }
         self.shared.state().leaving = true;
         self.leave();
         match drained {

@@ -25,6 +25,8 @@ pub struct Messages {
     filter: String,
     /// The message given last, while it is not acknowledged.
     taken: Option<Arrived>,
+    /// It ends with the runtime.
+    is_forgotten: bool,
 }
 
 impl fmt::Debug for Messages {
@@ -42,6 +44,7 @@ impl Messages {
             id,
             filter: filter.to_owned(),
             taken: None,
+            is_forgotten: false,
         }
     }
 
@@ -78,6 +81,26 @@ impl Messages {
         Taken::Nothing
     }
 
+    /// Ends it as dropping does, but for the message that was given last, which nobody saw: it is
+    /// acknowledged as those that still wait are.
+    pub(super) fn end_unseen(mut self) {
+        let Some(taken) = self.taken.take() else {
+            return;
+        };
+        let Some(ack) = taken.ack else { return };
+        let mut state = self.shared.state();
+        let ack = state.subscriptions.finish(self.id, ack);
+        if state.subscriptions.done(ack) {
+            state.acknowledge_last(&self.shared, ack);
+        }
+    }
+
+    /// Ends with the runtime: acknowledges nothing, and the broker keeps the subscription.
+    pub(super) fn forget(mut self) {
+        self.taken = None;
+        self.is_forgotten = true;
+    }
+
     /// Undoes what [`Messages::take`] has begun, as is due after the wait.
     pub(super) fn unwait(&self) {
         self.shared.state().subscriptions.wait(self.id, None);
@@ -109,6 +132,9 @@ impl Iterator for Messages {
 
 impl Drop for Messages {
     fn drop(&mut self) {
+        if self.is_forgotten {
+            return;
+        }
         self.acknowledge();
         let (removed, filters) = self.shared.state().subscriptions.take_out(self.id);
         for ack in &removed.acks {

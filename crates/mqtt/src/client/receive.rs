@@ -25,14 +25,15 @@ pub(super) struct Calls {
     pub(super) ack: Option<AckToken>,
 }
 
-/// Hands a packet to the session and acts on what it says.
+/// Hands a packet, which was read at this place, to the session and acts on what it says. Handlers are
+/// left to be called in place if it `may_call` them.
 #[inline]
 pub(super) fn handle_packet(
     shared: &Rc<Shared>,
     state: &mut State,
-    bytes: &Bytes,
-    place: std::ops::Range<usize>,
+    (bytes, place): (&Bytes, std::ops::Range<usize>),
     packet: PacketRef<'_>,
+    may_call: bool,
     now: Time,
 ) -> Result<Option<Calls>, EndCause> {
     let effect = state
@@ -66,7 +67,7 @@ pub(super) fn handle_packet(
             let start = |id| handler::start(shared, id);
             match state
                 .subscriptions
-                .deliver(publish.topic(), message, ack, true, start)
+                .deliver(publish.topic(), message, ack, may_call, start)
             {
                 Routed::Taken(delivered) => {
                     state.delivered(shared, delivered);

@@ -58,7 +58,7 @@ struct Inner {
     jobs: VecDeque<Job>,
     /// Messages that are to be withdrawn, one for each thread that waits for that.
     abandoned: VecDeque<Arc<Fate>>,
-    /// Subscriptions to be made, one for each thread that waits for that.
+    /// Subscriptions to be made.
     asks: VecDeque<Ask>,
     bytes: usize,
     /// The client's fiber, while it waits.
@@ -221,9 +221,13 @@ impl Remote {
 
     /// Has the client subscribe.
     pub(super) fn ask(&self, ask: Ask) -> Result<(), RemoteError> {
-        let inner = self.queue.lock();
+        let mut inner = self.queue.lock();
         if inner.closed {
             return Err(RemoteError::Closed);
+        }
+        inner.asks.retain(|ask| !ask.is_idle());
+        if inner.asks.len() >= REMOTE_MESSAGES_MAX {
+            return Err(RemoteError::Full);
         }
         self.enter_by(inner, |inner| inner.asks.push_back(ask))
     }
@@ -371,7 +375,9 @@ fn serve(shared: &Rc<Shared>, queue: &Queue) {
         let job = match next {
             Next::Publish(job) => job,
             Next::Subscribe(ask) => {
-                ask.start(shared);
+                if !ask.is_idle() {
+                    ask.start(shared);
+                }
                 continue;
             }
             Next::Abandon(fate) => {

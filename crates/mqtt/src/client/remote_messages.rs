@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fiber::{FiberBuilder, Unparker};
+use fiber::{FiberBuilder, Stopped, Unparker};
 
 use super::Client;
 use super::error::Error;
@@ -138,12 +138,14 @@ impl fmt::Debug for RemoteMessages {
 impl Remote {
     /// Subscribes to a topic filter for this thread (MQTT3-3.8); otherwise as
     /// [`Client::subscribe_iter`]. Blocks the thread until the broker answered, at most for
-    /// `timeout`; an answer that comes later counts for nobody, and the filter is unsubscribed.
+    /// `timeout`; an answer that comes later counts for nobody, and the filter is unsubscribed. A message
+    /// of a thread that waits for room in the client holds it up.
     ///
     /// # Errors
     ///
     /// [`RemoteError::SubscribeRefused`] when the broker refused it, [`RemoteError::Argument`] for what
-    /// is no topic filter, [`RemoteError::TimedOut`], [`RemoteError::Full`] without room for a fiber,
+    /// is no topic filter, [`RemoteError::TimedOut`], [`RemoteError::Full`] without room for a fiber or
+    /// where [`REMOTE_MESSAGES_MAX`](super::REMOTE_MESSAGES_MAX) subscriptions wait to be made,
     /// [`RemoteError::Closed`], and [`RemoteError::InRuntime`] on a thread that runs fibers.
     pub fn subscribe(
         &self,
@@ -177,7 +179,7 @@ impl RemoteMessages {
     /// [`RemoteError::TimedOut`], after which it can be asked again; [`RemoteError::Closed`] when the
     /// filter was unsubscribed or the client is over; [`RemoteError::InRuntime`] on a thread that
     /// runs fibers; [`RemoteError::Full`] when too much waits for the runtime.
-    pub fn recv(&self, timeout: Duration) -> Result<RemoteMessage, RemoteError> {
+    pub fn recv(&mut self, timeout: Duration) -> Result<RemoteMessage, RemoteError> {
         check_thread()?;
         self.next_in(Some(timeout))
     }
@@ -188,7 +190,7 @@ impl RemoteMessages {
     /// # Errors
     ///
     /// [`RemoteError::TimedOut`] if none is there; otherwise as [`RemoteMessages::recv`].
-    pub fn try_recv(&self) -> Result<RemoteMessage, RemoteError> {
+    pub fn try_recv(&mut self) -> Result<RemoteMessage, RemoteError> {
         self.next_in(Some(Duration::ZERO))
     }
 
@@ -245,14 +247,26 @@ impl Drop for RemoteMessages {
             inner.dropped = true;
             inner.waiter
         };
-        if let Some(waiter) = waiter {
-            // Without its runtime there is nobody to tell.
-            let _ = self.runtime.unpark(waiter);
+        let Some(waiter) = waiter else { return };
+        if check_thread().is_err() && waiter.unpark() {
+            return;
+        }
+        // Without its runtime there is nobody to tell.
+        while let Err(fiber::RemoteError::Full) = self.runtime.unpark(waiter) {
+            if check_thread().is_err() {
+                break;
+            }
+            let _ = self.channel.wait(Some(FULL_PAUSE), |_| None::<()>);
         }
     }
 }
 
 impl Ask {
+    /// Whether nobody waits for it any more.
+    pub(super) fn is_idle(&self) -> bool {
+        self.channel.lock().dropped
+    }
+
     /// Tells the thread that its client takes nothing more.
     pub(super) fn refuse(self, error: RemoteError) {
         self.channel.change(|inner| {
@@ -296,22 +310,27 @@ fn carry(shared: &Rc<Shared>, ask: &Ask) {
         Err(error) => return channel.change(|inner| inner.begun = Some(Err(refused(error)))),
     };
     channel.change(|inner| inner.begun = Some(Ok(())));
-    while let Some(message) = next(channel, &mut messages) {
-        channel.change(|inner| {
-            inner.message = Some(message.into());
-            inner.asked = false;
-        });
+    loop {
+        match next(channel, &mut messages) {
+            Ok(Some(message)) => channel.change(|inner| {
+                inner.message = Some(message.into());
+                inner.asked = false;
+            }),
+            Ok(None) if channel.lock().message.is_some() => return messages.end_unseen(),
+            Ok(None) => return,
+            Err(_) => return messages.forget(),
+        }
     }
 }
 
 /// Waits until the thread asks for the next message and there is one; none when no more is to come.
-fn next(channel: &Channel, messages: &mut Messages) -> Option<Message> {
+fn next(channel: &Channel, messages: &mut Messages) -> Result<Option<Message>, Stopped> {
     loop {
-        let token = fiber::prepare().ok()?;
+        let token = fiber::prepare()?;
         let asked = {
             let mut inner = channel.lock();
             if inner.dropped {
-                return None;
+                return Ok(None);
             }
             inner.waiter = Some(token);
             inner.asked
@@ -320,16 +339,16 @@ fn next(channel: &Channel, messages: &mut Messages) -> Option<Message> {
             match messages.take(token) {
                 Taken::Message(message) => {
                     channel.lock().waiter = None;
-                    return Some(message);
+                    return Ok(Some(message));
                 }
-                Taken::Over => return None,
+                Taken::Over => return Ok(None),
                 Taken::Nothing => {}
             }
         }
         let parked = fiber::park();
         messages.unwait();
         channel.lock().waiter = None;
-        parked.ok()?;
+        parked?;
     }
 }
 

@@ -46,6 +46,8 @@ impl Driver<'_> {
     /// closes. Returns why the connection ends.
     pub(super) fn last_words(&mut self, cause: EndCause) -> EndCause {
         if let EndCause::Transport(_) = cause {
+            // What is handled in place could not be acknowledged, nor known when it comes again.
+            self.is_mute = true;
             for _ in 0..LAST_READS_MAX {
                 match self.read() {
                     Ok(true) => {}
@@ -138,7 +140,9 @@ impl Driver<'_> {
             }
             let place = range.start + at..range.start + at + len;
             let held = place.clone();
-            let calls = handle_packet(self.shared, &mut state, bytes, held, packet, now)?;
+            let may_call = !self.is_mute;
+            let read = (bytes, held);
+            let calls = handle_packet(self.shared, &mut state, read, packet, may_call, now)?;
             if let Some(Calls { ack }) = calls
                 && let PacketRef::Publish(publish) = packet
             {

@@ -91,10 +91,8 @@ pub(super) struct Trouble {
     pub(super) no_sync: bool,
     /// This system error answers whoever opens a segment.
     pub(super) open: Option<i32>,
-    /// Names of segments do not sync.
-    pub(super) no_names: bool,
-    /// Names in the folder above cannot be made sure of.
-    pub(super) fixed_root: bool,
+    /// Names in this folder cannot be made sure of.
+    pub(super) no_names: Option<&'static str>,
     /// It is a quota that is used up.
     pub(super) is_quota: bool,
 }
@@ -377,16 +375,10 @@ impl Disk for Machine {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.call()?;
-        if self.trouble.get().fixed_root && path == Path::new("/") {
+        if self.trouble.get().no_names.map(Path::new) == Some(path) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let mut state = self.state.borrow_mut();
-        let is_segment = |name: &PathBuf| {
-            name.parent() == Some(path) && name.extension().is_some_and(|ending| ending == "log")
-        };
-        if self.trouble.get().no_names && state.names.keys().any(is_segment) {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
         state.synced_names = state.names.clone();
         state.name_changes.clear();
         Ok(())

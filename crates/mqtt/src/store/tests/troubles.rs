@@ -11,7 +11,7 @@ const FIRST: &str = "0000000000000001.log";
 fn a_folder_below_one_that_never_changes_can_be_used() {
     let machine = Machine::default();
     machine.set_trouble(Trouble {
-        fixed_root: true,
+        no_names: Some("/"),
         ..Trouble::default()
     });
     let store = open(&machine, &options(Level::Synced));
@@ -163,7 +163,7 @@ fn what_could_not_be_synced_at_opening_is_sure_after_a_commit_and_not_before() {
         ..Trouble::default()
     };
     let no_names = Trouble {
-        no_names: true,
+        no_names: Some("/store"),
         ..Trouble::default()
     };
     for (trouble, commits_that_fail) in [(no_sync, 0), (no_names, 2)] {
