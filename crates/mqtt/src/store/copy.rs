@@ -17,8 +17,9 @@ use super::error::Report;
 use super::file::Inner;
 use super::index::{Index, Item, Place, Plan, STATE_BYTES};
 use super::open::is_passing;
+use super::options::StoreOptions;
 use super::pos::StorePos;
-use super::record::{self, Record};
+use super::record::{self, RECORD_BYTES_MAX, Record};
 use super::segment::{HEAD_LEN, Head};
 use super::state::State;
 
@@ -28,13 +29,14 @@ const COPY_STEP_BYTES: usize = 64 * 1024;
 /// How many times as much is copied as was written.
 const COPY_PACE: usize = 4;
 
-/// How often reading a message may fail again, each time after the disk has taken a commit and at least
-/// [`COPY_ATTEMPT_PAUSE_MIN`] after the time before, until its content counts as damaged.
+/// How often reading a message may fail again, each time after the disk has taken a commit, which may be
+/// one without a record, and at least [`COPY_ATTEMPT_PAUSE_MIN`] after the time before, until its content
+/// counts as damaged.
 const COPY_ATTEMPTS_MAX: u32 = 64;
 
 /// How long after one attempt another counts: commits may come so fast that trouble of a second would be
 /// the end of a message.
-const COPY_ATTEMPT_PAUSE_MIN: Duration = Duration::from_secs(1);
+pub(super) const COPY_ATTEMPT_PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// How many segments are removed with each commit.
 const REMOVALS_MAX: usize = 4;
@@ -46,12 +48,7 @@ impl Inner {
         let mut budget = COPY_STEP_BYTES + COPY_PACE * written;
         let mut removals = 0;
         loop {
-            let plan = {
-                let state = self.state();
-                let active = state.active.as_ref().map(|active| active.number);
-                let policy = self.options.policy();
-                state.index.plan(active, state.durable, policy)
-            };
+            let plan = self.state().plan(&self.options);
             let done = match plan {
                 Plan::Nothing => return Ok(()),
                 Plan::Remove(_) if removals == REMOVALS_MAX => return Ok(()),
@@ -241,6 +238,26 @@ fn read_run(file: &dyn DiskFile, run: &[(StorePos, Place)]) -> io::Result<Vec<u8
 }
 
 impl State {
+    fn plan(&self, options: &StoreOptions) -> Plan {
+        let active = self.active.as_ref().map(|active| active.number);
+        self.index.plan(active, self.durable, options.policy())
+    }
+
+    /// Whether cleaning up is to go on without anything to be written: a message that could not be read
+    /// holds it up, or the segments have no room for one that would be taken otherwise. Who is refused
+    /// for that appends nothing with which it would go on.
+    pub(super) fn must_clean_up(&self, options: &StoreOptions) -> bool {
+        match self.plan(options) {
+            Plan::Nothing => false,
+            Plan::CopyFrom(_) if !self.unread.is_empty() => true,
+            Plan::Remove(_) | Plan::CopyFrom(_) => {
+                let left = options.bytes_max.saturating_sub(self.index.live_bytes());
+                let left = usize::try_from(left).unwrap_or(usize::MAX);
+                self.fills_the_disk(left.min(RECORD_BYTES_MAX), options)
+            }
+        }
+    }
+
     /// Notes that messages could not be read. The content of one for which that happens again and again
     /// is damaged: it holds up the segment no longer.
     fn give_up_unread(&mut self, unread: &[StorePos], now: Instant) {

@@ -12,6 +12,7 @@ use safe_rt::Endpoint;
 
 use super::Store;
 use super::commit::is_full;
+use super::copy::COPY_ATTEMPT_PAUSE_MIN;
 use super::disk::{Disk, DiskFile, Real};
 use super::error::{ClaimError, OpenError, Refused, Report};
 use super::index::Place;
@@ -251,15 +252,14 @@ impl Store for File {
 
     fn run(&self) -> Result<(), Stopped> {
         let inner = &self.0;
-        let mut looks_again = inner.state().full;
         loop {
-            if looks_again {
-                // Room may have come without anything to be written.
-                if let Ok(waited) = fiber::timeout(COMMIT_RETRY_PAUSE, || inner.work.wait()) {
-                    waited?;
+            match inner.looks_again_in() {
+                Some(pause) => {
+                    if let Ok(waited) = fiber::timeout(pause, || inner.work.wait()) {
+                        waited?;
+                    }
                 }
-            } else {
-                inner.work.wait()?;
+                None => inner.work.wait()?,
             }
             let linger = inner.options.linger;
             if !linger.is_zero() && !inner.hurry.is_set() {
@@ -280,7 +280,6 @@ impl Store for File {
                 inner.work.set();
                 fiber::sleep(COMMIT_RETRY_PAUSE)?;
             }
-            looks_again = inner.state().full;
         }
     }
 
@@ -350,6 +349,17 @@ impl Store for File {
 impl Inner {
     pub(super) fn state(&self) -> RefMut<'_, State> {
         self.state.borrow_mut()
+    }
+
+    /// How long [`Store::run`] waits at most for something to be written.
+    fn looks_again_in(&self) -> Option<Duration> {
+        let state = self.state();
+        if state.must_clean_up(&self.options) {
+            Some(COPY_ATTEMPT_PAUSE_MIN)
+        } else {
+            // Room may come without anything to be written.
+            state.full.then_some(COMMIT_RETRY_PAUSE)
+        }
     }
 
     pub(super) fn segment_path(&self, number: u64) -> PathBuf {

@@ -187,7 +187,7 @@ impl State {
     }
 
     /// Whether the segments have grown so long that only cleaning makes room.
-    fn fills_the_disk(&self, len: usize, options: &StoreOptions) -> bool {
+    pub(super) fn fills_the_disk(&self, len: usize, options: &StoreOptions) -> bool {
         let disk_bytes_max = options.bytes_max.saturating_mul(3);
         let disk_bytes_max = disk_bytes_max.saturating_add(4 * options.segment_bytes);
         self.index.disk_bytes() + len as u64 > disk_bytes_max

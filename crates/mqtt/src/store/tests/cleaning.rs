@@ -85,6 +85,82 @@ fn a_message_that_could_not_be_read_for_a_while_is_copied_when_it_can() {
     });
 }
 
+/// Publishes and ends messages until the segments are so long that none is taken.
+fn churn_until_refused(store: &File) {
+    for _ in 0..10_000 {
+        match store.append(&Record::Publish(message("t", &[1; 300]))) {
+            Ok(pos) => {
+                store.commit().unwrap();
+                done(store, pos);
+                store.commit().unwrap();
+            }
+            Err(refused) => {
+                assert!(matches!(refused, Refused::Bytes { .. }), "{refused}");
+                return;
+            }
+        }
+    }
+    panic!("the segments find no end");
+}
+
+/// Has the store write by itself.
+fn run_beside(store: &File) -> fiber::JoinHandle<()> {
+    let writer = store.clone();
+    fiber::spawn(move || assert!(writer.run().is_err())).unwrap()
+}
+
+#[test]
+fn a_message_that_can_never_be_read_does_not_keep_new_ones_out_for_ever() {
+    in_virtual_time(|| {
+        let machine = Machine::default();
+        let store = open(&machine, &small().bytes_max(8_000));
+        let bad = publish(&store, &[7; 600]);
+        commit_all(&store);
+        machine.set_unreadable(FIRST, 400);
+        churn_until_refused(&store);
+        while store.next_report().is_some() {}
+        // Nobody appends anything any more.
+        let _writer = run_beside(&store);
+        fiber::sleep(Duration::from_secs(63)).unwrap();
+        assert_eq!(reports(&store), []);
+        fiber::sleep(Duration::from_secs(3)).unwrap();
+        assert_eq!(reports(&store), [Report::MessageDamaged { message: bad }]);
+        fiber::sleep(Duration::from_secs(60)).unwrap();
+        publish(&store, &[1; 300]);
+        // And it rests.
+        fiber::sleep(Duration::from_secs(60)).unwrap();
+        let calls = machine.calls();
+        fiber::sleep(Duration::from_secs(3_600)).unwrap();
+        assert_eq!(machine.calls(), calls);
+    });
+}
+
+#[test]
+fn a_store_that_is_opened_with_segments_that_are_too_long_makes_room_by_itself() {
+    in_virtual_time(|| {
+        let machine = Machine::default();
+        let large = options(Level::Synced)
+            .segment_bytes(400 * 1024)
+            .bytes_max(400_000);
+        let store = open(&machine, &large);
+        // Not copied with one commit.
+        let kept: Vec<_> = (0..200).map(|_| publish(&store, &[9; 1_000])).collect();
+        commit_all(&store);
+        machine.set_unreadable(FIRST, 400);
+        churn_until_refused(&store);
+        let again = machine.after_kill();
+        drop(store);
+        let store = open(&again, &large);
+        let refused = store.append(&Record::Publish(message("t", &[1; 300])));
+        assert!(matches!(refused, Err(Refused::Bytes { .. })), "{refused:?}");
+        let _writer = run_beside(&store);
+        fiber::sleep(Duration::from_secs(60)).unwrap();
+        publish(&store, &[1; 300]);
+        let stored = store.recovered().queued;
+        assert!(stored.iter().map(|it| it.pos).take(kept.len()).eq(kept));
+    });
+}
+
 #[test]
 fn many_short_lives_clean_up_as_one_long_life_does() {
     let machine = Machine::default();
