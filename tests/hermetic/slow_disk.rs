@@ -8,7 +8,7 @@ use std::time::Duration;
 use fiber::{Event, Stopped, sleep};
 use mqtt::store::{
     ClaimError, Key, KeyState, Level, Memory, MessageRecord, Record, Recovered, Refused, Report,
-    Store, StorePos, StoredMessage,
+    Store, StorePos, Stored, StoredMessage,
 };
 use safe_rt::Endpoint;
 
@@ -205,6 +205,14 @@ impl Store for SlowDisk {
 
     fn recovered(&self) -> Recovered {
         self.0.memory.recovered()
+    }
+
+    fn recovered_in_part(&self) -> Recovered {
+        self.0.memory.recovered_in_part()
+    }
+
+    fn queued(&self, from: StorePos, count: usize) -> Vec<Stored> {
+        self.0.memory.queued(from, count)
     }
 
     fn read(&self, message: StorePos) -> io::Result<Option<StoredMessage>> {

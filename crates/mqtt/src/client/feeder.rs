@@ -229,6 +229,38 @@ pub(super) fn tell(state: &mut State, report: Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::{PacketId, QoS};
+    use crate::store::{Memory, MessageRecord, Record};
+
+    #[test]
+    fn of_more_messages_than_are_asked_for_at_once_each_comes_once() {
+        let store = Memory::default();
+        let message = MessageRecord {
+            key: None,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            published: 0,
+            expires: 0,
+            topic: "m",
+            payload: b"",
+        };
+        for packet_id in 1..4 * QUEUED_PART as u16 {
+            let message = store.append(&Record::Publish(message)).unwrap();
+            // They do not lie one after the other.
+            if packet_id % 3 == 0 {
+                let packet_id = PacketId::new(packet_id).unwrap();
+                let assigned = Record::Assigned { message, packet_id };
+                store.append(&assigned).unwrap();
+            }
+        }
+        let expected = store.recovered().queued;
+        assert!(expected.len() > 2 * QUEUED_PART);
+        for skipped in [0, 1, QUEUED_PART] {
+            let mut found = Vec::new();
+            each_queued(&store, expected[skipped].pos, |stored| found.push(stored));
+            assert_eq!(found, expected[skipped..]);
+        }
+    }
 
     #[test]
     fn the_time_at_the_end_is_one_for_all_that_waits_for_the_disk() {

@@ -25,6 +25,8 @@ mod opened_memory;
 #[cfg(test)]
 mod opening;
 #[cfg(test)]
+mod paging;
+#[cfg(test)]
 mod power;
 #[cfg(test)]
 mod records;

@@ -67,7 +67,11 @@ fn opened(machine: &Machine) -> Taken {
             client = Some(Client::open_by(dial, options.store(store.clone())).unwrap());
             fiber::sleep(std::time::Duration::from_secs(5)).unwrap();
         });
-        assert_eq!(client.unwrap().stored().len(), MESSAGES);
+        let client = client.unwrap();
+        assert_eq!(client.stored().len(), MESSAGES);
+        // All of them wait in the client, or are in flight.
+        let remaining = client.close(std::time::Duration::ZERO).unwrap();
+        assert_eq!(remaining.unacknowledged, MESSAGES);
         let kept = [opening, connecting].map(|it| usize::try_from(it.bytes_current).unwrap());
         let [opening, connecting] =
             [opening, connecting].map(|it| usize::try_from(it.bytes_max).unwrap());
