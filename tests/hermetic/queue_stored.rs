@@ -126,6 +126,45 @@ fn thousands_that_expire_at_once_do_so_one_after_the_other() {
 }
 
 #[test]
+fn thousands_that_expire_beside_a_connection_are_not_sent_and_let_others_run() {
+    const COUNT: u64 = 10_000;
+    play_open(
+        options().store(Memory::default()).window(1),
+        |links| {
+            let mut broker = links.accept(false);
+            let id = expect_qos_1(&mut broker);
+            // The next one has its turn when the others are too old.
+            sleep(10 * SECOND).unwrap();
+            broker.send(&puback(id));
+            assert_eq!(take_all(&mut broker), ["last"]);
+        },
+        |client| {
+            client.wait_connected().unwrap();
+            let mut first = client.publish(message("first")).unwrap();
+            for _ in 0..COUNT {
+                client
+                    .publish(message("x").expires_after(10 * SECOND))
+                    .unwrap();
+            }
+            let mut last = client.publish(message("last")).unwrap();
+            sleep(10 * SECOND).unwrap();
+            let (mut before, mut turns) = (0, 0);
+            // No time passes while somebody runs.
+            while before < COUNT {
+                let expired = client.stats().expired;
+                assert!(expired - before < COUNT / 4, "{expired} after {before}");
+                before = expired;
+                turns += 1;
+                assert!(turns < COUNT, "the rest is forgotten: {before}");
+                fiber::yield_now().unwrap();
+            }
+            assert_eq!(first.outcome().ok(), ACKED);
+            assert_eq!(last.outcome().ok(), ACKED);
+        },
+    );
+}
+
+#[test]
 fn at_the_bound_of_the_store_each_policy_does_what_it_says() {
     in_virtual_time(|| {
         let store = two_messages();

@@ -21,6 +21,10 @@ use crate::session::{NoRoom, Rejected, TicketKey};
 use crate::store::{DoneCause, StorePos};
 use crate::time::Time;
 
+/// How many stored messages expire before others run: a store may be full of those that were too old
+/// when the program began.
+pub(super) const EXPIRED_PER_TURN_MAX: usize = 256;
+
 /// Enters a message into the log or the queue; returns what to wait for where there is no room.
 /// `expires` is when it is not to be sent any more.
 pub(super) fn enter(
@@ -242,13 +246,26 @@ impl State {
             .min()
     }
 
-    /// Lets go of what is too old to be sent.
-    pub(super) fn expire_queued(&mut self, now: Time) {
+    /// Lets go of what is too old to be sent, as far as that goes in one turn, and gives others its room.
+    /// Returns whether more is: the caller gives up its turn, and goes on at once.
+    pub(super) fn expire_queued(&mut self, shared: &Shared, now: Time) -> bool {
+        let is_due = |state: &Self| state.next_expiry().is_some_and(|at| at <= now);
+        if !is_due(self) {
+            return false;
+        }
         self.expire_outbox(now);
-        while let Some(pos) = self.expire_stored(now) {
+        for _ in 0..EXPIRED_PER_TURN_MAX {
+            let Some(pos) = self.expire_stored(now) else {
+                break;
+            };
             self.stats.expired += 1;
             self.let_go_stored(pos, DoneCause::Expired);
         }
+        // What was too old may have been what everything waited for.
+        if self.admit_queued() {
+            shared.wake.set();
+        }
+        is_due(self)
     }
 
     fn expire_outbox(&mut self, now: Time) {

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{FiberBuilder, Instant, JoinError, JoinHandle, Selected, Source};
+use fiber::{FiberBuilder, Instant, JoinError, JoinHandle, Source};
 use safe_rt::{Phase, Socket};
 
 use super::error::EndCause;
@@ -95,16 +95,21 @@ fn wait<T>(shared: &Rc<Shared>, attempt: &JoinHandle<T>) -> Result<(), EndCause>
             // It goes on by itself, for nothing.
             return Err(EndCause::Closed);
         }
-        let deadline = {
+        let (more, deadline) = {
             let mut state = shared.state();
-            state.tick(shared, now());
-            state.deadline().map(|at| Instant::from_nanos(at.0))
+            let more = state.tick(shared, now());
+            (more, state.deadline().map(|at| Instant::from_nanos(at.0)))
         };
         let retry = run_user_code(shared).then(|| Instant::now() + STARVED_RETRY);
         let times = [until, deadline, retry].into_iter().flatten();
         let sources: [&dyn Source; 2] = [attempt, &shared.wake];
-        match fiber::select(&sources, times.min()) {
-            Ok(Selected::Ready(_) | Selected::Deadline) => {}
+        let waited = if more {
+            fiber::yield_now().map_err(io::Error::from)
+        } else {
+            fiber::select(&sources, times.min()).map(|_| ())
+        };
+        match waited {
+            Ok(()) => {}
             Err(error) => {
                 attempt.cancel();
                 return Err(EndCause::Transport(error));

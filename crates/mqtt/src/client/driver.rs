@@ -177,11 +177,11 @@ impl Driver<'_> {
                 Err(cause) => return Err(self.last_words(cause)),
             };
             let more = self.read()?;
-            self.tick()?;
+            let more = self.tick()? || more;
             let starved = run_user_code(self.shared);
             if more || written == Written::Enough {
                 // A peer that always has data, or takes all, must not keep the others from
-                // running.
+                // running, nor much that is due at once.
                 self.stopped(fiber::yield_now())?;
             } else {
                 // Reading TLS may leave something to send.
@@ -280,7 +280,7 @@ impl Driver<'_> {
     }
 
     /// Tells the session the time if it waits for that.
-    fn tick(&mut self) -> Result<(), EndCause> {
+    fn tick(&mut self) -> Result<bool, EndCause> {
         let mut state = self.shared.state();
         let state = &mut *state;
         let now = now();
@@ -288,7 +288,7 @@ impl Driver<'_> {
             // What waits to be read may be the answer that the link is tried for.
             state.session.received(now);
         }
-        state.tick(self.shared, now);
+        let more = state.tick(self.shared, now);
         state.watch_acks(now);
         if self.may_rest(state) && state.is_idle(now) {
             if state.session.rest(now, &state.log) {
@@ -311,7 +311,7 @@ impl Driver<'_> {
             // What the timer asked for is written before the next wait.
             self.shared.wake.set();
         }
-        Ok(())
+        Ok(more)
     }
 
     /// Whether the connection may be left for having nothing to do; else nobody looks at the time

@@ -39,24 +39,38 @@ pub(super) fn watch(shared: &Rc<Shared>) {
 fn run(shared: &Rc<Shared>) {
     let _ended = EndWatch(shared);
     while let Some(at) = next(shared) {
-        if wait(shared, at).is_err() {
+        let waited = match at {
+            Next::AfterOthers => fiber::yield_now(),
+            Next::At(at) => wait(shared, at),
+        };
+        if waited.is_err() {
             return;
         }
     }
 }
 
+/// When to look again.
+enum Next {
+    At(Instant),
+    /// Others have had their turn.
+    AfterOthers,
+}
+
 /// Lets go of what is too old; returns when to look again, if at all.
-fn next(shared: &Rc<Shared>) -> Option<Instant> {
+fn next(shared: &Rc<Shared>) -> Option<Next> {
     shared.expiry.clear();
-    let at = {
+    let next = {
         let mut state = shared.state();
-        state.expire_queued(now());
-        state.admit_queued();
+        let has_more = state.expire_queued(shared, now());
         let is_watched = !state.is_up() && !state.over;
-        is_watched.then(|| state.next_expiry()).flatten()
+        let at = is_watched.then(|| state.next_expiry()).flatten();
+        at.map(|at| match has_more {
+            true => Next::AfterOthers,
+            false => Next::At(Instant::from_nanos(at.0)),
+        })
     };
     link::wake_threads(shared);
-    at.map(|at| Instant::from_nanos(at.0))
+    next
 }
 
 fn wait(shared: &Shared, at: Instant) -> Result<(), Stopped> {
@@ -71,5 +85,57 @@ struct EndWatch<'a>(&'a Rc<Shared>);
 impl Drop for EndWatch<'_> {
     fn drop(&mut self) {
         self.0.state().expiry_is_watched = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Client;
+    use super::super::admission::EXPIRED_PER_TURN_MAX;
+    use super::super::options::ClientOptions;
+    use crate::packet::{ClientId, QoS};
+    use crate::store::{Memory, MessageRecord, Record, Store};
+
+    #[test]
+    fn messages_that_are_found_too_old_expire_at_once_and_let_others_run() {
+        const COUNT: u64 = 20_000;
+        /// The feeder, the fiber that watches, and the one that waits for a connection.
+        const FIBERS: u64 = 3;
+        let store = Memory::default();
+        let message = MessageRecord {
+            key: None,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            published: 0,
+            expires: 1,
+            topic: "m",
+            payload: b"",
+        };
+        for _ in 0..COUNT {
+            store.append(&Record::Publish(message)).unwrap();
+        }
+        let main = move || {
+            let options = ClientOptions::new(ClientId::new("meter").unwrap());
+            let dial = || {
+                let refused = std::io::ErrorKind::ConnectionRefused.into();
+                let phase = safe_rt::Phase::Connect;
+                Err(safe_rt::Error::new(phase, "broker", refused))
+            };
+            let client = Client::open_by(dial, options.store(store)).unwrap();
+            let (mut before, mut turns) = (0, 0);
+            // No time passes while somebody runs.
+            while before < COUNT {
+                let expired = client.stats().expired;
+                let in_turn = expired - before;
+                assert!(in_turn <= FIBERS * EXPIRED_PER_TURN_MAX as u64, "{in_turn}");
+                before = expired;
+                turns += 1;
+                assert!(turns < COUNT, "the rest is forgotten: {before}");
+                fiber::yield_now().unwrap();
+            }
+            assert_eq!(client.unacknowledged(), 0);
+        };
+        let runtime = fiber::Runtime::builder().paused_clock(true);
+        runtime.run(main).unwrap();
     }
 }

@@ -351,17 +351,12 @@ fn end_connection(state: &mut State, end: Option<Arc<EndCause>>) {
 }
 
 impl State {
-    /// Does what is due by now, connected or not.
-    pub(super) fn tick(&mut self, shared: &Rc<Shared>, now: Time) {
+    /// Does what is due by now, connected or not. Returns whether there is more than goes in one turn.
+    #[must_use]
+    pub(super) fn tick(&mut self, shared: &Rc<Shared>, now: Time) -> bool {
         self.release_early(shared, now, false);
         self.expire_acks(shared, now);
-        if self.next_expiry().is_some_and(|at| at <= now) {
-            self.expire_queued(now);
-            // What was too old may have been what everything waited for.
-            if self.admit_queued() {
-                shared.wake.set();
-            }
-        }
+        self.expire_queued(shared, now)
     }
 
     /// When something is due, connected or not.

@@ -10,7 +10,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{Instant, Selected};
+use fiber::{Instant, Selected, Stopped};
 use safe_rt::{Backoff, Class};
 
 use super::Client;
@@ -111,10 +111,16 @@ pub(super) fn serve_until(
         if shared.is_leaving() {
             return Err(EndCause::Closed);
         }
-        let (looked, deadline) = {
+        let looked = {
             let mut state = shared.state();
-            state.tick(shared, now());
-            (look(&mut state), state.deadline())
+            // What is too old needs no connection.
+            let more = state.tick(shared, now());
+            (!more).then(|| (look(&mut state), state.deadline()))
+        };
+        let Some((looked, deadline)) = looked else {
+            run_user_code(shared);
+            fiber::yield_now().map_err(stopped)?;
+            continue;
         };
         let Err(again) = looked else {
             return Ok(());
@@ -146,10 +152,10 @@ pub(super) fn wait(
         if shared.is_leaving() {
             return Err(EndCause::Closed);
         }
-        let deadline = {
+        let (more, deadline) = {
             let mut state = shared.state();
-            state.tick(shared, now());
-            state.deadline().map(|at| Instant::from_nanos(at.0))
+            let more = state.tick(shared, now());
+            (more, state.deadline().map(|at| Instant::from_nanos(at.0)))
         };
         let starved = run_user_code(shared);
         let retry_now = {
@@ -173,7 +179,12 @@ pub(super) fn wait(
         if Instant::now() >= due {
             // An attempt may fail without a wait as well, and others must run.
             let yielded = if waited { Ok(()) } else { fiber::yield_now() };
-            return yielded.map_err(|stopped| EndCause::Transport(stopped.into()));
+            return yielded.map_err(stopped);
+        }
+        if more {
+            fiber::yield_now().map_err(stopped)?;
+            waited = true;
+            continue;
         }
         let retry = starved.then(|| Instant::now() + STARVED_RETRY);
         let times = [Some(due), retry, deadline, paused];
@@ -182,6 +193,10 @@ pub(super) fn wait(
             Err(error) => return Err(EndCause::Transport(error)),
         }
     }
+}
+
+fn stopped(stopped: Stopped) -> EndCause {
+    EndCause::Transport(stopped.into())
 }
 
 #[cfg(test)]

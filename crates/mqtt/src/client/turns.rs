@@ -92,6 +92,10 @@ pub(super) fn feed(shared: &Rc<Shared>, store: &dyn Store) -> Result<(), Stopped
         }
         shared.state().send_recorded();
         shared.wake.set();
+        if event.is_set() {
+            // There may be much that is too old.
+            fiber::yield_now()?;
+        }
     }
 }
 
@@ -106,12 +110,12 @@ fn next(shared: &Shared, waiting: &[Line], troubles: &Troubles) -> Option<(Line,
     let mut state = shared.state();
     state.release_restored();
     // What is too old must not get its turn.
-    if state.next_expiry().is_some_and(|at| at <= now()) {
-        state.expire_queued(now());
-        // Nobody else notices that there is room.
-        state.admit_queued();
-    }
+    let is_behind = state.expire_queued(shared, now());
     let durable = state.durable.as_ref()?;
+    if is_behind {
+        durable.feed.set();
+        return None;
+    }
     let recent = Instant::now();
     let may_go = |line, pos: &StorePos| {
         !waiting.contains(&line) && troubles.get(pos).is_none_or(|it| it.until <= recent)
