@@ -37,11 +37,6 @@ impl Given {
         let data = String::from_utf8_lossy(data);
         self.0.borrow_mut().push(format!("{name}{data}"));
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.borrow().len()
-    }
-
     pub(crate) fn take(&self) -> Vec<String> {
         self.0.take()
     }

@@ -9,8 +9,8 @@ use fiber::Stopped;
 use mqtt::packet::PacketRef;
 use mqtt::store::Memory;
 use mqtt::{
-    Ack, AckHandle, Client, Error, MessageRef, Outcome, Publish, PublishError, QoS, QueuePolicy,
-    RequestOptions, Subscribe, Ticket, Wait, WaitCause, WaitError,
+    Client, Error, MessageRef, Outcome, Publish, PublishError, QoS, QueuePolicy, RequestOptions,
+    Subscribe, Ticket, Wait, WaitCause, WaitError,
 };
 
 use crate::harness::{

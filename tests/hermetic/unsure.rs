@@ -251,7 +251,7 @@ fn while_the_disk_fails_messages_of_qos_1_do_not_wait_behind_others() {
         move |client| {
             client.wait_connected().unwrap();
             sleep(4 * SECOND).unwrap();
-            let mut new = message(client, "new", QoS::AtLeastOnce, Wait::None);
+            let new = message(client, "new", QoS::AtLeastOnce, Wait::None);
             sleep(20 * SECOND).unwrap();
             assert_eq!(new.poll(), Some(ACKED));
             broken.fail_commits(None);
