@@ -55,7 +55,8 @@ pub enum Outcome {
     /// withdrew it ([`Ticket::abandon`]).
     Withdrawn,
     /// The client ended before it was acknowledged; it is still in the store, and the next client
-    /// with that store goes on with it.
+    /// with that store goes on with it. Where the disk was never sure of what the client found in its
+    /// store, a power cut may still take that: then a wait for [`Wait::Stored`] fails.
     Kept,
     /// The broker refused it, with this reason code. In 3.1.1 nothing comes to that: PUBACK, PUBREC
     /// and PUBCOMP say nothing but yes, and a refused subscription
