@@ -199,7 +199,13 @@ impl Damaged<'_> {
         let machine = machine.after_kill();
         let store = open(&machine, &small());
         let mut again = reports(&store);
-        again.retain(|report| !matches!(report, Report::Skipped { .. }));
+        // A forgery may have the highest position there is: what is written behind it is not read again.
+        let is_of_forgeries = self.has_forgeries;
+        again.retain(|report| match report {
+            Report::Skipped { .. } => false,
+            Report::OtherIdentity => !is_of_forgeries,
+            _ => true,
+        });
         assert_eq!(again, [], "after {reported:?}");
         let mut expected = found;
         let next = store.recovered();
