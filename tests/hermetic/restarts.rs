@@ -53,7 +53,7 @@ pub(crate) fn reports(client: &Client) -> Rc<RefCell<Vec<Report>>> {
 }
 
 /// Goes through the rest of a QoS 2 exchange.
-fn finish(broker: &mut Broker, number: u16) {
+pub(crate) fn finish(broker: &mut Broker, number: u16) {
     broker.send(&pubrec(number));
     broker.expect(&pubrel(number));
     broker.send(&pubcomp(number));

@@ -13,6 +13,7 @@ use crate::durable::{ACKED, SECOND, message, qos_1, qos_2};
 use crate::harness::{
     Links, expect_disconnect, id, options, play_open, puback, pubcomp, publish, pubrec, pubrel,
 };
+use crate::restarts::finish;
 use crate::slow_disk::SlowDisk;
 
 const MAYBE_TWICE: Outcome = Outcome::Acked { maybe_twice: true };
@@ -112,9 +113,7 @@ fn nothing_of_qos_2_leaves_before_the_disk_is_sure() {
             broker.send(&pubcomp(1));
             broker.send(&puback(3));
             for number in [2, 4] {
-                broker.send(&pubrec(number));
-                broker.expect(&pubrel(number));
-                broker.send(&pubcomp(number));
+                finish(&mut broker, number);
             }
             broker.send(&pubrel(9));
             broker.expect(&pubcomp(9));
@@ -149,9 +148,7 @@ fn what_waits_for_the_disk_is_published_anew_in_a_new_session() {
                 broker.expect(&qos_2(payload, number, false));
             }
             for number in [5, 6, 8] {
-                broker.send(&pubrec(number));
-                broker.expect(&pubrel(number));
-                broker.send(&pubcomp(number));
+                finish(&mut broker, number);
             }
             expect_disconnect(&mut broker);
         },
@@ -186,9 +183,7 @@ fn a_message_whose_identifier_is_lost_goes_before_the_later_one_that_has_its_own
             broker.expect(&qos_2(b"second", 1, true));
             broker.send(&pubcomp(2));
             for number in [2, 1] {
-                broker.send(&pubrec(number));
-                broker.expect(&pubrel(number));
-                broker.send(&pubcomp(number));
+                finish(&mut broker, number);
             }
             expect_disconnect(&mut broker);
         },
@@ -203,15 +198,13 @@ fn a_message_whose_identifier_is_lost_goes_before_the_later_one_that_has_its_own
 #[test]
 fn a_message_whose_identifier_is_lost_is_not_given_up_with_the_session() {
     let disk = SlowDisk::with(3 * SECOND, overtaken());
-    let finish = options().on_session_loss(OnSessionLoss::Finish);
+    let gives_up = options().on_session_loss(OnSessionLoss::Finish);
     play_open(
-        finish.store(disk).keep_alive(Duration::ZERO),
+        gives_up.store(disk).keep_alive(Duration::ZERO),
         |links| {
             let mut broker = links.accept(false);
             broker.expect(&qos_2(b"first", 2, false));
-            broker.send(&pubrec(2));
-            broker.expect(&pubrel(2));
-            broker.send(&pubcomp(2));
+            finish(&mut broker, 2);
             expect_disconnect(&mut broker);
         },
         |client| {
@@ -242,9 +235,7 @@ fn while_the_disk_fails_messages_of_qos_1_do_not_wait_behind_others() {
                 broker.expect(&qos_2(payload, number, true));
             }
             for number in [2, 4] {
-                broker.send(&pubrec(number));
-                broker.expect(&pubrel(number));
-                broker.send(&pubcomp(number));
+                finish(&mut broker, number);
             }
             expect_disconnect(&mut broker);
         },
