@@ -22,8 +22,12 @@ pub enum Phase {
     Resolve,
     /// The transport connection to one address is made.
     Connect,
+    /// A proxy is asked to connect on (HTTP CONNECT, RFC 9110 section 9.3.6).
+    Proxy,
     /// The TLS handshake, including the check of the peer's certificate and of ALPN.
     Tls,
+    /// The connection becomes a WebSocket (RFC 6455 section 4).
+    WebSocket,
 }
 
 impl Phase {
@@ -34,7 +38,9 @@ impl Phase {
             Self::Bind => "listening at",
             Self::Resolve => "resolving the name of",
             Self::Connect => "connecting to",
+            Self::Proxy => "asking a proxy for",
             Self::Tls => "TLS handshake with",
+            Self::WebSocket => "WebSocket handshake with",
         }
     }
 }
@@ -152,6 +158,13 @@ mod tests {
 
     #[test]
     fn a_later_phase_compares_greater() {
-        assert!(Phase::Resolve < Phase::Connect && Phase::Connect < Phase::Tls);
+        let order = [
+            Phase::Resolve,
+            Phase::Connect,
+            Phase::Proxy,
+            Phase::Tls,
+            Phase::WebSocket,
+        ];
+        assert!(order.is_sorted() && order.windows(2).all(|pair| pair[0] != pair[1]));
     }
 }
