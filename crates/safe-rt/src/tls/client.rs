@@ -10,9 +10,10 @@ use std::sync::Arc;
 use rustls::client::{ClientConfig, ClientConnection, Resumption, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
 
-use super::config::{self, Identity, SESSIONS_MAX, TlsConfigError, TlsVersion, Trust};
+use super::config::{self, Identity, SESSIONS_MAX, TlsConfigError, TlsVersion};
 use super::error::{TlsError, TlsErrorKind};
 use super::stream::TlsStream;
+use super::trust::Trust;
 use crate::dial::DialOptions;
 use crate::error::{Error, Phase};
 use crate::socket::Socket;

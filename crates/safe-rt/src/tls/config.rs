@@ -1,4 +1,4 @@
-//! What both sides of TLS are configured from: trust, identity, versions, ALPN, and the doors.
+//! What both sides of TLS are configured from: identity, versions, ALPN, and the doors.
 //!
 //! Everything that can be wrong with a configuration is found here, before any connection: damaged
 //! files, a key that does not belong to its certificate, protocol names that cannot be sent. The
@@ -15,7 +15,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
-use rustls::{InconsistentKeys, RootCertStore, SupportedProtocolVersion};
+use rustls::{InconsistentKeys, SupportedProtocolVersion};
 
 use super::pem::{self, PemError};
 
@@ -113,50 +113,6 @@ impl std::error::Error for TlsConfigError {
             Self::TrustPem(error) | Self::ChainPem(error) | Self::KeyPem(error) => Some(error),
             _ => None,
         }
-    }
-}
-
-/// The authorities whose certificates are believed.
-#[derive(Clone)]
-pub struct Trust(Arc<RootCertStore>);
-
-impl Trust {
-    /// Takes every certificate of a PEM text as an authority.
-    ///
-    /// Certificates that cannot be an authority are passed over and counted in the log, because
-    /// bundles hold odd ones.
-    ///
-    /// # Errors
-    /// [`TlsConfigError::TrustPem`], or [`TlsConfigError::NoUsableAuthority`] if all were odd.
-    pub fn from_pem(pem: &[u8]) -> Result<Self, TlsConfigError> {
-        let certificates = pem::certificates(pem).map_err(TlsConfigError::TrustPem)?;
-        let mut roots = RootCertStore::empty();
-        let (taken, passed_over) = roots.add_parsable_certificates(certificates);
-        if taken == 0 {
-            return Err(TlsConfigError::NoUsableAuthority(passed_over));
-        }
-        if passed_over > 0 {
-            log::warn!("{passed_over} certificate(s) to be trusted cannot be read and are ignored");
-        }
-        Ok(Self(Arc::new(roots)))
-    }
-
-    /// Reads the PEM file at `path`; waits, without stopping other fibers.
-    ///
-    /// # Errors
-    /// As [`from_pem`](Self::from_pem), and [`TlsConfigError::File`].
-    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, TlsConfigError> {
-        Self::from_pem(&read(path.as_ref())?)
-    }
-
-    pub(super) fn roots(&self) -> Arc<RootCertStore> {
-        Arc::clone(&self.0)
-    }
-}
-
-impl fmt::Debug for Trust {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Trust({} authorities)", self.0.len())
     }
 }
 
@@ -275,7 +231,8 @@ pub(super) fn refused(error: impl fmt::Display) -> TlsConfigError {
     TlsConfigError::Other(error.to_string())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsConfigError> {
+/// Reads a file of certificates or keys; waits, without stopping other fibers.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsConfigError> {
     fiber::fs::read(path).map_err(|source| TlsConfigError::File {
         path: path.to_owned(),
         source,

@@ -12,15 +12,16 @@ mod error;
 mod pem;
 mod server;
 mod stream;
+mod trust;
 
 pub use client::{ClientTls, ClientTlsOptions};
 pub use config::{
     ALPN_PROTOCOLS_MAX, Identity, SERVER_SESSIONS_MAX, SESSIONS_MAX, TlsConfigError, TlsVersion,
-    Trust,
 };
 pub use error::{TlsError, TlsErrorKind};
 pub use pem::{PEM_BYTES_MAX, PemContents, PemError};
 pub use server::{ServerTls, ServerTlsOptions};
 pub use stream::{RECORD_PLAINTEXT_MAX, TRANSPORT_READS_MAX};
+pub use trust::Trust;
 
 pub(crate) use stream::TlsStream;

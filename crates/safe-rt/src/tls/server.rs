@@ -12,9 +12,10 @@ use rustls::server::{
     ServerConfig, ServerConnection, ServerSessionMemoryCache, WebPkiClientVerifier,
 };
 
-use super::config::{self, Identity, SERVER_SESSIONS_MAX, TlsConfigError, TlsVersion, Trust};
+use super::config::{self, Identity, SERVER_SESSIONS_MAX, TlsConfigError, TlsVersion};
 use super::error::TlsError;
 use super::stream::TlsStream;
+use super::trust::Trust;
 use crate::error::Error;
 use crate::listener::{Listener, server_handshake};
 use crate::socket::Socket;
