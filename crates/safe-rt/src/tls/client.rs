@@ -10,8 +10,9 @@ use std::sync::Arc;
 use rustls::client::{ClientConfig, ClientConnection, Resumption, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
 
-use super::config::{self, Identity, SESSIONS_MAX, TlsConfigError, TlsVersion};
+use super::config::{self, SESSIONS_MAX, TlsConfigError, TlsVersion};
 use super::error::{TlsError, TlsErrorKind};
+use super::identity::Identity;
 use super::stream::TlsStream;
 use super::trust::Trust;
 use crate::dial::DialOptions;

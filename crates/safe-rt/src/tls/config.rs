@@ -1,4 +1,4 @@
-//! What both sides of TLS are configured from: identity, versions, ALPN, and the doors.
+//! What both sides of TLS are configured from: versions, ALPN, and the doors.
 //!
 //! Everything that can be wrong with a configuration is found here, before any connection: damaged
 //! files, a key that does not belong to its certificate, protocol names that cannot be sent. The
@@ -11,13 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use rustls::SupportedProtocolVersion;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
-use rustls::{InconsistentKeys, SupportedProtocolVersion};
 
-use super::pem::{self, PemError};
+use super::pem::PemError;
 
 /// Most application protocols that can be offered.
 pub const ALPN_PROTOCOLS_MAX: usize = 16;
@@ -113,66 +112,6 @@ impl std::error::Error for TlsConfigError {
             Self::TrustPem(error) | Self::ChainPem(error) | Self::KeyPem(error) => Some(error),
             _ => None,
         }
-    }
-}
-
-/// A certificate chain and the private key that belongs to its first certificate.
-#[derive(Clone)]
-pub struct Identity(Arc<CertifiedKey>);
-
-impl Identity {
-    /// Takes the chain, leaf first, from one PEM text and the key from another; both may be the
-    /// same text.
-    ///
-    /// # Errors
-    /// What is wrong with either text, or [`TlsConfigError::KeyMismatch`].
-    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsConfigError> {
-        let chain = pem::certificates(chain).map_err(TlsConfigError::ChainPem)?;
-        let key = pem::private_key(key).map_err(TlsConfigError::KeyPem)?;
-        Self::new(chain, key)
-    }
-
-    /// Reads both PEM files; waits, without stopping other fibers.
-    ///
-    /// # Errors
-    /// As [`from_pem`](Self::from_pem), and [`TlsConfigError::File`].
-    pub fn from_files(
-        chain: impl AsRef<Path>,
-        key: impl AsRef<Path>,
-    ) -> Result<Self, TlsConfigError> {
-        Self::from_pem(&read(chain.as_ref())?, &read(key.as_ref())?)
-    }
-
-    fn new(
-        chain: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
-    ) -> Result<Self, TlsConfigError> {
-        let key = provider()
-            .key_provider
-            .load_private_key(key)
-            .map_err(|_| TlsConfigError::UnsupportedKey)?;
-        let identity = CertifiedKey::new(chain, key);
-        match identity.keys_match() {
-            // A key that cannot tell its public half is not known to be wrong.
-            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
-                Ok(Self(Arc::new(identity)))
-            }
-            Err(rustls::Error::InconsistentKeys(_)) => Err(TlsConfigError::KeyMismatch),
-            Err(_) => Err(TlsConfigError::BadCertificate),
-        }
-    }
-
-    /// Returns the identity as what rustls asks for it, whatever the peer asks of us: a peer that
-    /// cannot use it says so with an alert, which explains more than an empty answer.
-    pub(super) fn resolver(&self) -> Arc<SingleCertAndKey> {
-        Arc::new(Arc::clone(&self.0).into())
-    }
-}
-
-impl fmt::Debug for Identity {
-    /// Shows the length of the chain and nothing of the key.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Identity({} certificates)", self.0.cert.len())
     }
 }
 

@@ -9,6 +9,7 @@
 mod client;
 mod config;
 mod error;
+mod identity;
 mod pem;
 mod server;
 mod stream;
@@ -16,9 +17,10 @@ mod trust;
 
 pub use client::{ClientTls, ClientTlsOptions};
 pub use config::{
-    ALPN_PROTOCOLS_MAX, Identity, SERVER_SESSIONS_MAX, SESSIONS_MAX, TlsConfigError, TlsVersion,
+    ALPN_PROTOCOLS_MAX, SERVER_SESSIONS_MAX, SESSIONS_MAX, TlsConfigError, TlsVersion,
 };
 pub use error::{TlsError, TlsErrorKind};
+pub use identity::Identity;
 pub use pem::{PEM_BYTES_MAX, PemContents, PemError};
 pub use server::{ServerTls, ServerTlsOptions};
 pub use stream::{RECORD_PLAINTEXT_MAX, TRANSPORT_READS_MAX};

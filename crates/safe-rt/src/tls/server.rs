@@ -12,8 +12,9 @@ use rustls::server::{
     ServerConfig, ServerConnection, ServerSessionMemoryCache, WebPkiClientVerifier,
 };
 
-use super::config::{self, Identity, SERVER_SESSIONS_MAX, TlsConfigError, TlsVersion};
+use super::config::{self, SERVER_SESSIONS_MAX, TlsConfigError, TlsVersion};
 use super::error::TlsError;
+use super::identity::Identity;
 use super::stream::TlsStream;
 use super::trust::Trust;
 use crate::error::Error;
