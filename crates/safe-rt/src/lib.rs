@@ -8,6 +8,7 @@
 //! - [`dial`]: from an [`Endpoint`] to a socket: name, addresses, TCP, TLS, under one deadline.
 //! - [`Backoff`]: how long to wait before dialling again.
 //! - [`Listener`]: the server side.
+//! - [`stats`]: what was dialled on this thread, and where it failed.
 //! - `ClientTls` and `ServerTls` (feature `tls`, on by default): TLS 1.2 and 1.3.
 //!
 //! # Examples
@@ -52,6 +53,7 @@ mod endpoint;
 mod error;
 mod listener;
 mod socket;
+mod stats;
 mod tcp_options;
 
 #[cfg(feature = "tls")]
@@ -71,6 +73,7 @@ pub use endpoint::{Endpoint, EndpointError, HOST_LEN_MAX, LABEL_LEN_MAX, Planned
 pub use error::{Error, Phase};
 pub use listener::{ACCEPT_PAUSE, Incoming, Listener};
 pub use socket::{CLOSE_TIMEOUT_DEFAULT, Readiness, Socket};
+pub use stats::{Stats, stats};
 
 #[cfg(feature = "tls")]
 pub use tls::{

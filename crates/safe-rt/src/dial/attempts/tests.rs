@@ -1,6 +1,9 @@
-//! How the time of a dial is shared out, and what is refused before anything is sent.
+//! Who gets how much of the time, and whose error is told.
+
+use std::io;
 
 use super::*;
+use crate::error::Phase;
 use fiber::Runtime;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -131,17 +134,4 @@ fn a_default_deadline_yields_to_one_around_it() {
         let under = fiber::timeout(90 * SECOND, || with_default_deadline(30 * SECOND, nearest));
         assert_eq!(under, Ok(Some(90 * SECOND)));
     });
-}
-
-#[test]
-fn tls_is_never_dropped_silently() {
-    let endpoint: Endpoint = "mqtts://192.0.2.1".parse().expect("a valid endpoint");
-    // No runtime: a dial that went on would fail differently.
-    let error = dial(&endpoint, &DialOptions::new()).expect_err("no TLS options");
-    assert_eq!(error.phase(), Phase::Tls);
-    assert_eq!(error.io().kind(), io::ErrorKind::InvalidInput);
-    assert!(
-        error.to_string().contains("plain text is refused"),
-        "{error}"
-    );
 }

@@ -1,0 +1,137 @@
+//! From an endpoint to a connected socket: name, addresses, TCP, TLS, under one deadline.
+//!
+//! [`Dialling::attempt`] is the list of the phases that each address goes through. The addresses
+//! are tried one after the other, each within its share of the time that is left, so that one black
+//! hole cannot eat the whole. Whether there is TLS is decided by the endpoint's scheme alone; if it
+//! and the options do not fit together, the answer is an error and never plain text. Trying again
+//! later is left to whoever dials.
+
+mod attempts;
+mod options;
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io;
+
+use fiber::net::TcpStream;
+
+pub(crate) use self::attempts::with_default_deadline;
+pub use self::options::DialOptions;
+
+use self::attempts::try_each;
+use crate::dns;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Phase};
+use crate::socket::Socket;
+use crate::stats;
+use crate::tls::ClientTls;
+
+/// How long a dial may take when no deadline is set around it.
+pub const DIAL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// How long a TLS handshake may take on its own: for a client when no deadline is set around it,
+/// for a server in any case.
+pub const HANDSHAKE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Connects to `endpoint`; over TLS the handshake is done and the peer checked.
+///
+/// Waits under the ambient deadline, else under [`DIAL_TIMEOUT_DEFAULT`], while other fibers run.
+/// A look-up runs off the thread; each address is tried within its share of the time left; small
+/// writes go out at once (`TCP_NODELAY`).
+///
+/// # Errors
+/// The phase, the address and the cause. When several addresses failed, it is the error of the
+/// attempt that got furthest, the last one of equals. An endpoint that asks for TLS without TLS
+/// options, or the other way round, is an error before anything is sent.
+pub fn dial(endpoint: &Endpoint, options: &DialOptions) -> Result<Socket, Error> {
+    stats::count_dial(|| {
+        let dialling = Dialling::plan(endpoint, options)?;
+        with_default_deadline(DIAL_TIMEOUT_DEFAULT, || {
+            let addresses = dialling.resolve()?;
+            try_each(&addresses, |address| dialling.attempt(address))
+        })
+    })
+}
+
+/// One dial: where to, and what was found to fit before anything is sent.
+struct Dialling<'a> {
+    endpoint: &'a Endpoint,
+    tls: Option<&'a ClientTls>,
+}
+
+impl<'a> Dialling<'a> {
+    /// Refuses what does not fit together.
+    fn plan(endpoint: &'a Endpoint, options: &'a DialOptions) -> Result<Self, Error> {
+        let tls = options.tls_for(endpoint)?;
+        Ok(Self { endpoint, tls })
+    }
+
+    /// Makes the connection by way of one address, phase by phase.
+    fn attempt(&self, address: SocketAddr) -> Result<Socket, Error> {
+        let socket = self.connect(address)?;
+        self.secure(socket, address)
+    }
+
+    /// The phase [`Phase::Resolve`].
+    fn resolve(&self) -> Result<Vec<SocketAddr>, Error> {
+        let asked = || self.endpoint.authority();
+        phase(Phase::Resolve, asked, || dns::resolve(self.endpoint))
+    }
+
+    /// The phase [`Phase::Connect`].
+    fn connect(&self, address: SocketAddr) -> Result<Socket, Error> {
+        let named = || address.to_string();
+        phase(Phase::Connect, named, || {
+            let stream = TcpStream::connect(address)?;
+            stream.set_nodelay(true)?;
+            Ok(stream.into())
+        })
+    }
+
+    /// The phase [`Phase::Tls`], where the scheme asks for it.
+    fn secure(&self, socket: Socket, address: SocketAddr) -> Result<Socket, Error> {
+        let Some(tls) = self.tls else {
+            return Ok(socket);
+        };
+        let named = || self.named(address);
+        phase(Phase::Tls, named, || {
+            let stream = tls.handshake(socket, self.endpoint.host())?;
+            Ok(Socket::from_tls(stream))
+        })
+    }
+
+    /// What was asked for, and the address where it was looked for.
+    fn named(&self, address: SocketAddr) -> String {
+        let asked = self.endpoint.authority();
+        match self.endpoint.literal() {
+            Some(_) => asked,
+            None => format!("{asked} ({address})"),
+        }
+    }
+}
+
+/// Runs one phase, whose error then names it and what was being reached.
+fn phase<T>(
+    phase: Phase,
+    address: impl FnOnce() -> String,
+    body: impl FnOnce() -> io::Result<T>,
+) -> Result<T, Error> {
+    body().map_err(|source| Error::new(phase, address(), source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_is_never_dropped_silently() {
+        let endpoint: Endpoint = "mqtts://192.0.2.1".parse().expect("a valid endpoint");
+        // No runtime: a dial that went on would fail differently.
+        let error = dial(&endpoint, &DialOptions::new()).expect_err("no TLS options");
+        assert_eq!(error.phase(), Phase::Tls);
+        assert_eq!(error.io().kind(), io::ErrorKind::InvalidInput);
+        assert!(
+            error.to_string().contains("plain text is refused"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! How to dial: what a program chooses, and whether it fits the endpoint.
+
+use std::io;
+
+use crate::endpoint::{Endpoint, Scheme};
+use crate::error::{Error, Phase};
+use crate::tls::ClientTls;
+
+/// How to dial.
+///
+/// # Examples
+/// ```
+/// let options = safe_rt::DialOptions::new();
+/// let endpoint = "mqtt://127.0.0.1:1".parse()?;
+/// let outcome = fiber::run(move || safe_rt::dial(&endpoint, &options)).expect("the runtime ran");
+/// let error = outcome.expect_err("nobody listens on port 1");
+/// assert_eq!(error.phase(), safe_rt::Phase::Connect);
+/// # Ok::<(), safe_rt::EndpointError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct DialOptions {
+    tls: Option<ClientTls>,
+}
+
+impl DialOptions {
+    /// Starts with plain TCP alone.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { tls: None }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn set_tls(&mut self, tls: ClientTls) {
+        self.tls = Some(tls);
+    }
+
+    /// Returns the TLS options to use, if the endpoint and what was given fit together.
+    pub(super) fn tls_for(&self, endpoint: &Endpoint) -> Result<Option<&ClientTls>, Error> {
+        let text = match (endpoint.scheme(), &self.tls) {
+            (Scheme::Mqtt, None) => return Ok(None),
+            (Scheme::Mqtts, Some(tls)) => return Ok(Some(tls)),
+            (Scheme::Mqtt, Some(_)) => {
+                "TLS options are given, but mqtt:// is plain text: expected mqtts://"
+            }
+            (Scheme::Mqtts, None) => {
+                "mqtts:// asks for TLS, but no TLS options are given: plain text is refused"
+            }
+        };
+        Err(Error::new(
+            Phase::Tls,
+            endpoint.authority(),
+            io::Error::new(io::ErrorKind::InvalidInput, text),
+        ))
+    }
+}
