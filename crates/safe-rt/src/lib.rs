@@ -79,5 +79,6 @@ pub use stats::{Stats, stats};
 pub use tls::{
     ALPN_PROTOCOLS_MAX, ClientTls, ClientTlsOptions, Identity, PEM_BYTES_MAX, PemContents,
     PemError, RECORD_PLAINTEXT_MAX, SERVER_SESSIONS_MAX, SESSIONS_MAX, ServerTls, ServerTlsOptions,
-    TRANSPORT_READS_MAX, TlsConfigError, TlsError, TlsErrorKind, TlsVersion, Trust,
+    SignatureScheme, Signer, TRANSPORT_READS_MAX, TlsConfigError, TlsError, TlsErrorKind,
+    TlsVersion, Trust,
 };

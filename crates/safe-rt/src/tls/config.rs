@@ -17,6 +17,7 @@ use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 
 use super::pem::PemError;
+use super::signer::SignatureScheme;
 
 /// Most application protocols that can be offered.
 pub const ALPN_PROTOCOLS_MAX: usize = 16;
@@ -60,6 +61,17 @@ pub enum TlsConfigError {
     UnsupportedKey,
     /// The private key does not belong to the first certificate of the chain.
     KeyMismatch,
+    /// The private key belongs to a certificate of the chain that is not the first.
+    LeafNotFirst {
+        /// Which one it belongs to, counted from 1.
+        at: usize,
+    },
+    /// A signer names a scheme that the key of its certificate cannot have.
+    SignerScheme(SignatureScheme),
+    /// A signer names no scheme.
+    NoSignerScheme,
+    /// A signer that was tried out failed, or its key is not the certificate's.
+    Signer(io::Error),
     /// An application protocol's name is empty or has more than 255 bytes.
     AlpnLength(usize),
     /// There are more application protocols than [`ALPN_PROTOCOLS_MAX`].
@@ -89,6 +101,17 @@ impl fmt::Display for TlsConfigError {
             Self::KeyMismatch => {
                 f.write_str("the private key does not belong to the first certificate of the chain")
             }
+            Self::LeafNotFirst { at } => write!(
+                f,
+                "the private key belongs to certificate {at} of the chain: expected the \
+                 certificate of the key first, then the one that issued it"
+            ),
+            Self::SignerScheme(scheme) => write!(
+                f,
+                "the signer offers {scheme}, which the key of the certificate cannot have"
+            ),
+            Self::NoSignerScheme => f.write_str("the signer offers no signature scheme"),
+            Self::Signer(error) => write!(f, "trying out the signer: {error}"),
             Self::AlpnLength(found) => write!(
                 f,
                 "application protocol name of {found} bytes: expected 1 to 255"
@@ -108,7 +131,7 @@ impl fmt::Display for TlsConfigError {
 impl std::error::Error for TlsConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::File { source, .. } => Some(source),
+            Self::File { source, .. } | Self::Signer(source) => Some(source),
             Self::TrustPem(error) | Self::ChainPem(error) | Self::KeyPem(error) => Some(error),
             _ => None,
         }

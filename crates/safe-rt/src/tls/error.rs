@@ -10,6 +10,8 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error as Cause, InvalidMessage};
 
+use super::signer::SignerFailure;
+
 /// What went wrong, for a program to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -46,6 +48,9 @@ pub enum TlsErrorKind {
     Truncated,
     /// The keys of a TLS 1.2 connection have protected as many records as they safely can.
     KeysUsedUp,
+    /// The [`Signer`](crate::Signer) of this side's identity failed, was too slow, or signed with
+    /// another key than its certificate's.
+    SignerFailed,
     /// This side failed by itself: no randomness, no clock, wrong use.
     Internal,
 }
@@ -99,6 +104,7 @@ impl From<Cause> for TlsError {
     fn from(cause: Cause) -> Self {
         let kind = match &cause {
             Cause::InvalidCertificate(found) => certificate_kind(found),
+            other if SignerFailure::of(other).is_some() => TlsErrorKind::SignerFailed,
             Cause::NoCertificatesPresented => TlsErrorKind::NoCertificate,
             Cause::AlertReceived(alert) => alert_kind(*alert),
             Cause::NoApplicationProtocol => TlsErrorKind::AlpnNotAgreed,
@@ -192,12 +198,14 @@ impl fmt::Display for TlsError {
             TlsErrorKind::KeysUsedUp => {
                 "the keys of this TLS 1.2 connection are used up: a new connection is needed"
             }
+            TlsErrorKind::SignerFailed => "the signer of this side's identity failed",
             TlsErrorKind::Internal => "TLS failed on this side",
         })?;
         match &self.cause {
             // The variants with a text of their own give the names and dates; the outer text of
             // the library would only repeat what was just said.
             Some(Cause::InvalidCertificate(found)) => write!(f, ": {found}"),
+            Some(Cause::Other(inner)) => write!(f, ": {inner}"),
             Some(Cause::AlertReceived(alert)) => write!(f, ": alert {alert:?}"),
             Some(cause) => write!(f, ": {cause}"),
             None => Ok(()),
@@ -207,7 +215,11 @@ impl fmt::Display for TlsError {
 
 impl StdError for TlsError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.cause.as_ref().map(|cause| cause as _)
+        match &self.cause {
+            // The library passes it on without naming it as its source.
+            Some(Cause::Other(inner)) => Some(inner),
+            cause => cause.as_ref().map(|cause| cause as _),
+        }
     }
 }
 
@@ -219,6 +231,11 @@ impl From<TlsError> for io::Error {
             }
             TlsErrorKind::CertificateRefused => io::ErrorKind::PermissionDenied,
             TlsErrorKind::Internal | TlsErrorKind::KeysUsedUp => io::ErrorKind::Other,
+            TlsErrorKind::SignerFailed => error
+                .cause
+                .as_ref()
+                .and_then(SignerFailure::of)
+                .map_or(io::ErrorKind::Other, SignerFailure::kind),
             _ => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)

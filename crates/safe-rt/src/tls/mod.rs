@@ -12,6 +12,7 @@ mod error;
 mod identity;
 mod pem;
 mod server;
+mod signer;
 mod stream;
 mod trust;
 
@@ -23,6 +24,7 @@ pub use error::{TlsError, TlsErrorKind};
 pub use identity::Identity;
 pub use pem::{PEM_BYTES_MAX, PemContents, PemError};
 pub use server::{ServerTls, ServerTlsOptions};
+pub use signer::{SignatureScheme, Signer};
 pub use stream::{RECORD_PLAINTEXT_MAX, TRANSPORT_READS_MAX};
 pub use trust::Trust;
 

@@ -9,6 +9,7 @@ use core::fmt;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls_pemfile::{Item, read_one_from_slice};
+use zeroize::Zeroizing;
 
 /// Largest PEM text taken, in bytes; a file with the roots of a whole system is a quarter of it.
 pub const PEM_BYTES_MAX: usize = 1024 * 1024;
@@ -99,7 +100,7 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, P
 }
 
 /// Reads the one private key of `pem`; other sections are passed over.
-pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
+pub(super) fn private_key(pem: &[u8]) -> Result<SecretKey, PemError> {
     // An encrypted key is either a section of a sort of its own or, in the older form, a section
     // whose base64 follows two header lines; the parser skips the one and stumbles on the other.
     if contains(pem, b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
@@ -115,11 +116,14 @@ pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, PemError
     }
 }
 
+/// A private key that is overwritten when it is dropped.
+pub(super) type SecretKey = Zeroizing<PrivateKeyDer<'static>>;
+
 /// Everything of a PEM text that somebody may ask for.
 #[derive(Default)]
 struct Sections {
     certificates: Vec<CertificateDer<'static>>,
-    keys: Vec<PrivateKeyDer<'static>>,
+    keys: Vec<SecretKey>,
     public_keys: usize,
     others: usize,
 }
@@ -138,9 +142,9 @@ impl Sections {
             rest = after;
             match item {
                 Item::X509Certificate(certificate) => sections.certificates.push(certificate),
-                Item::Pkcs8Key(key) => sections.keys.push(key.into()),
-                Item::Pkcs1Key(key) => sections.keys.push(key.into()),
-                Item::Sec1Key(key) => sections.keys.push(key.into()),
+                Item::Pkcs8Key(key) => sections.keys.push(SecretKey::new(key.into())),
+                Item::Pkcs1Key(key) => sections.keys.push(SecretKey::new(key.into())),
+                Item::Sec1Key(key) => sections.keys.push(SecretKey::new(key.into())),
                 Item::SubjectPublicKeyInfo(_) => sections.public_keys += 1,
                 _ => sections.others += 1,
             }

@@ -14,10 +14,10 @@
 //! - Reading may leave something to be sent (an alert, an answer to a key update); it goes out at
 //!   once if there is room, else with the next call. Writing never has to read first.
 
+mod handshake;
 mod state;
 
 use core::cell::{Cell, RefCell};
-use core::time::Duration;
 use std::io::{self, BufRead as _, Read as _, Write as _};
 
 use rustls::{Connection, ProtocolVersion};
@@ -35,15 +35,12 @@ pub const RECORD_PLAINTEXT_MAX: usize = 16 * 1024;
 pub const TRANSPORT_READS_MAX: usize = 8;
 /// Calls that wait if need be, and did not need to, before the fiber gives up its turn.
 const CALLS_PER_TURN_MAX: u32 = 128;
-/// How long a failed handshake waits for room for the alert that tells the peer why.
-const ALERT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A TLS connection whose handshake is done.
 pub(crate) struct TlsStream {
     transport: Socket,
     state: RefCell<State>,
-    /// Calls that may still succeed without a wait before the fiber gives up its turn.
-    turn: Cell<u32>,
+    turn: Turn,
     /// Copied out of the state after the handshake so that it can be lent.
     alpn: Option<Box<[u8]>>,
     version: Option<TlsVersion>,
@@ -52,57 +49,20 @@ pub(crate) struct TlsStream {
 impl TlsStream {
     /// Runs the handshake of `connection` over `transport`; waits, obeying the ambient deadline.
     pub(super) fn handshake(transport: Socket, connection: Connection) -> io::Result<Self> {
-        let mut stream = Self {
-            transport,
-            state: RefCell::new(State::new(connection)),
-            turn: Cell::new(CALLS_PER_TURN_MAX),
-            alpn: None,
-            version: None,
-        };
-        if let Err(error) = stream.run_handshake() {
-            // The peer should learn why; a stopped scope makes this attempt fail at once.
-            let _ = fiber::timeout(ALERT_TIMEOUT, || stream.flush());
-            return Err(error);
-        }
-        let state = stream.state.get_mut();
+        let mut state = State::new(connection);
+        handshake::run(&transport, &mut state)?;
         state.count_records();
-        stream.alpn = state.connection.alpn_protocol().map(Into::into);
-        stream.version = match state.connection.protocol_version() {
-            Some(ProtocolVersion::TLSv1_2) => Some(TlsVersion::Tls12),
-            Some(ProtocolVersion::TLSv1_3) => Some(TlsVersion::Tls13),
-            _ => None,
-        };
-        Ok(stream)
-    }
-
-    fn run_handshake(&self) -> io::Result<()> {
-        loop {
-            self.take_turn()?;
-            let handshaking = {
-                let state = &mut *self.state.borrow_mut();
-                let flushed = state.send_or_explain(&self.transport)?;
-                if state.connection.is_handshaking() {
-                    let received = state.receive(&self.transport)?;
-                    state.check_failed()?;
-                    match received {
-                        Received::Some => continue,
-                        Received::Nothing => true,
-                        Received::End => {
-                            return Err(TlsError::new(TlsErrorKind::ClosedInHandshake).into());
-                        }
-                    }
-                } else if flushed || state.rest_may_wait() {
-                    return Ok(());
-                } else {
-                    false
-                }
-            };
-            if handshaking {
-                self.wait_for_read()?;
-            } else {
-                fiber::select(&[&self.transport.writable()], None)?;
-            }
-        }
+        Ok(Self {
+            transport,
+            turn: Turn::new(),
+            alpn: state.connection.alpn_protocol().map(Into::into),
+            version: match state.connection.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => Some(TlsVersion::Tls12),
+                Some(ProtocolVersion::TLSv1_3) => Some(TlsVersion::Tls13),
+                _ => None,
+            },
+            state: RefCell::new(state),
+        })
     }
 
     /// Returns the socket underneath.
@@ -123,7 +83,7 @@ impl TlsStream {
     /// Reads plaintext; waits until there is some.
     pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
-            self.take_turn()?;
+            self.turn.take()?;
             if let Some(len) = self.try_read(buf)? {
                 return Ok(len);
             }
@@ -134,7 +94,7 @@ impl TlsStream {
     /// Writes plaintext; waits until some of it is accepted.
     pub(crate) fn write(&self, buf: &[u8]) -> io::Result<usize> {
         loop {
-            self.take_turn()?;
+            self.turn.take()?;
             if let Some(len) = self.try_write(buf)? {
                 return Ok(len);
             }
@@ -231,18 +191,6 @@ impl TlsStream {
             .or_pending(buffered || state.check_failed().is_err())
     }
 
-    /// Counts a call that may turn out not to wait; gives up the turn from time to time, so that a
-    /// fast peer starves no other fiber and a scope that is over is noticed.
-    fn take_turn(&self) -> io::Result<()> {
-        let left = self.turn.get();
-        if left > 0 {
-            self.turn.set(left - 1);
-            return Ok(());
-        }
-        self.turn.set(CALLS_PER_TURN_MAX);
-        Ok(fiber::yield_now()?)
-    }
-
     /// Waits until reading may bring something; what is left to be sent goes out in the meantime.
     fn wait_for_read(&self) -> io::Result<()> {
         let readable = self.transport.readable();
@@ -254,6 +202,27 @@ impl TlsStream {
         // A failure shows in the next write, and makes the next wait one for reading alone.
         let _ = self.try_flush();
         Ok(())
+    }
+}
+
+/// Calls that may still succeed without a wait before the fiber gives up its turn, so that a fast
+/// peer starves no other fiber and a scope that is over is noticed.
+struct Turn(Cell<u32>);
+
+impl Turn {
+    const fn new() -> Self {
+        Self(Cell::new(CALLS_PER_TURN_MAX))
+    }
+
+    /// Counts a call that may turn out not to wait; gives up the turn from time to time.
+    fn take(&self) -> io::Result<()> {
+        let left = self.0.get();
+        if left > 0 {
+            self.0.set(left - 1);
+            return Ok(());
+        }
+        self.0.set(CALLS_PER_TURN_MAX);
+        Ok(fiber::yield_now()?)
     }
 }
 

@@ -188,3 +188,14 @@ fn nothing_shows_a_key() {
     let secret: String = server.key.lines().nth(1).expect("a line of base64").into();
     assert!(!shown.contains(&secret));
 }
+
+#[test]
+fn a_leaf_that_is_not_first_is_told_from_a_wrong_key() {
+    let (authority, server) = authority_and_server();
+    let wrong_order = format!("{}{}", authority.pem(), server.chain);
+    let outcome = Identity::from_pem(wrong_order.as_bytes(), server.key.as_bytes());
+    assert!(
+        matches!(outcome, Err(TlsConfigError::LeafNotFirst { at: 2 })),
+        "{outcome:?}"
+    );
+}

@@ -10,6 +10,7 @@ mod listener;
 mod loopback;
 mod pki;
 mod refusal;
+mod signer;
 #[cfg(feature = "sim")]
 mod sim;
 mod stack;

@@ -35,7 +35,7 @@ fn each_sort_of_private_key_is_read() {
     for (text, sort) in [(PKCS8, 8), (PKCS1, 1), (SEC1, 5)] {
         let text = format!("{CERTIFICATE}{PARAMETERS}{text}");
         let key = private_key(text.as_bytes()).expect("one key");
-        let found = match key {
+        let found = match *key {
             PrivateKeyDer::Pkcs8(_) => 8,
             PrivateKeyDer::Pkcs1(_) => 1,
             PrivateKeyDer::Sec1(_) => 5,
