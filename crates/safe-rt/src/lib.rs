@@ -7,22 +7,23 @@
 //! - [`Socket`]: one connected byte stream over TCP, TLS or an in-memory pipe.
 //! - [`dial`]: from an [`Endpoint`] to a socket: name, addresses, TCP, TLS, under one deadline.
 //! - [`Backoff`]: how long to wait before dialling again.
-//! - [`Listener`]: the server side.
+//! - [`Listener`]: the server side; [`Listener::serve`] goes on whatever is short.
 //! - [`stats`]: what was dialled on this thread, and where it failed.
 //! - `ClientTls` and `ServerTls` (feature `tls`, on by default): TLS 1.2 and 1.3.
 //!
 //! # Examples
 //! ```
 //! use std::io::{Read, Write};
-//! use safe_rt::{DialOptions, Endpoint, Listener, Scheme};
+//! use safe_rt::{DialOptions, Endpoint, Listener, Scheme, ServeOptions};
 //!
 //! fiber::run(|| -> Result<(), Box<dyn std::error::Error>> {
 //!     let listener = Listener::bind(([127, 0, 0, 1], 0).into())?;
 //!     let address = listener.local_addr()?;
-//!     fiber::spawn(move || -> Result<(), Box<dyn std::error::Error>> {
-//!         let socket = listener.accept()?.handshake()?;
-//!         (&socket).write_all(b"hello")?;
-//!         Ok(socket.close()?)
+//!     fiber::spawn(move || {
+//!         listener.serve(&ServeOptions::new(), |socket| {
+//!             (&socket).write_all(b"hello")?;
+//!             socket.close()
+//!         })
 //!     })?;
 //!
 //!     let endpoint = Endpoint::new(Scheme::Mqtt, &address.to_string())?;
@@ -47,11 +48,14 @@
 extern crate self as safe_rt;
 
 mod backoff;
+mod contain;
 mod dial;
 mod dns;
 mod endpoint;
 mod error;
 mod listener;
+mod log_gate;
+mod serve;
 mod socket;
 mod stats;
 mod tcp_options;
@@ -71,7 +75,8 @@ pub use dial::{DIAL_TIMEOUT_DEFAULT, DialOptions, HANDSHAKE_TIMEOUT_DEFAULT, dia
 pub use dns::{ADDRESSES_MAX, resolve};
 pub use endpoint::{Endpoint, EndpointError, HOST_LEN_MAX, LABEL_LEN_MAX, PlannedScheme, Scheme};
 pub use error::{Error, Phase};
-pub use listener::{ACCEPT_PAUSE, Incoming, Listener};
+pub use listener::{ACCEPT_PAUSE, Incoming, Listener, ListenerStats};
+pub use serve::{SERVE_CONNECTIONS_DEFAULT, ServeOptions};
 pub use socket::{CLOSE_TIMEOUT_DEFAULT, Readiness, Socket};
 pub use stats::{Stats, stats};
 

@@ -8,7 +8,7 @@ use fiber::net::TcpStream;
 use safe_rt::{Listener, Phase, Socket, TlsVersion};
 
 use crate::pki::SERVER_NAME;
-use crate::support::{configurations, read_text};
+use crate::support::{configurations, read_text, with_few_descriptors};
 
 const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
@@ -76,31 +76,10 @@ fn a_port_in_use_is_named() {
     );
 }
 
-/// Set in the process with few descriptors, which runs the one test that asks for it.
-const SHORT: &str = "SAFE_RT_TEST_WITH_FEW_DESCRIPTORS";
-
 #[test]
 fn a_shortage_of_descriptors_delays_a_connection_and_loses_none() {
-    if std::env::var_os(SHORT).is_some() {
-        return accept_without_descriptors();
-    }
-    // The limit is one of the whole process and would hurt the other tests: start another one.
     let name = "listener::a_shortage_of_descriptors_delays_a_connection_and_loses_none";
-    let output = std::process::Command::new("sh")
-        .args([
-            "-c",
-            "ulimit -n 40 && exec \"$0\" --exact --test-threads=1 \"$1\"",
-        ])
-        .arg(std::env::current_exe().expect("this program"))
-        .arg(name)
-        .env(SHORT, "1")
-        .output()
-        .expect("a shell");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{text}"
-    );
+    with_few_descriptors(name, accept_without_descriptors);
 }
 
 fn accept_without_descriptors() {

@@ -10,6 +10,7 @@ mod listener;
 mod loopback;
 mod pki;
 mod refusal;
+mod serve;
 mod signer;
 #[cfg(feature = "sim")]
 mod sim;

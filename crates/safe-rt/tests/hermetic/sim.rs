@@ -9,7 +9,7 @@ use std::time::Duration;
 use fiber::net::TcpStream;
 use fiber::sim::{self, World};
 use fiber::{resolve, sleep, timeout};
-use safe_rt::{ClientTlsOptions, Listener, ServerTlsOptions, Socket, TlsVersion};
+use safe_rt::{ClientTlsOptions, Listener, ServeOptions, ServerTlsOptions, Socket, TlsVersion};
 
 use crate::pki::SERVER_NAME;
 use crate::support::options;
@@ -90,5 +90,49 @@ fn a_connection_cut_at_any_byte_of_a_handshake_or_after_it_ends_in_time() {
             assert_eq!(run.value, 0, "nothing passed");
         }
         Ok(run)
+    });
+}
+
+#[test]
+fn clients_that_never_speak_hold_the_places_of_a_server_for_one_handshake_and_no_longer() {
+    const PLACES: u32 = 3;
+    let both = Rc::new(options());
+    sim::check(20, |sim| {
+        let both = (both.0.clone(), both.1.clone());
+        sim.run(move |world| {
+            let client = both.0.version(TlsVersion::Tls13).build().expect("options");
+            let server = both.1.version(TlsVersion::Tls13).build().expect("options");
+            let serving = world.host("cloud").start(move || {
+                let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
+                let listener = Listener::bind_tls(address, server)?;
+                let options = ServeOptions::new().connections_max(PLACES);
+                listener.serve(&options, |socket| {
+                    (&socket).write_all(b"served")?;
+                    socket.close()
+                })
+            });
+            drop(serving.expect("a fiber"));
+            sleep(Duration::from_millis(1)).expect("no scope is over");
+            let mut asking = world
+                .host("meter")
+                .start(move || {
+                    let address = resolve("cloud", PORT).expect("an address")[0];
+                    let silent: Vec<_> = (0..PLACES).map(|_| TcpStream::connect(address)).collect();
+                    assert!(silent.iter().all(Result::is_ok));
+                    let began = fiber::Instant::now();
+                    let stream = TcpStream::connect(address).expect("a place in the queue");
+                    let socket = Socket::tls_client(stream, &client, SERVER_NAME);
+                    let mut text = String::new();
+                    let read = socket.expect("a handshake").read_to_string(&mut text);
+                    read.expect("an end in order");
+                    assert_eq!(text, "served");
+                    began.elapsed()
+                })
+                .expect("a fiber");
+            let waited = asking.join().expect("no panic");
+            let limit = safe_rt::HANDSHAKE_TIMEOUT_DEFAULT;
+            assert!(waited > limit / 2, "the places were taken: {waited:?}");
+            assert!(waited < limit + limit / 2, "{waited:?}");
+        })
     });
 }
