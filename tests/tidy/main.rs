@@ -22,6 +22,7 @@ mod maps;
 mod markdown;
 mod purity;
 mod readme;
+mod release;
 mod tree;
 mod unsafety;
 mod workplace;

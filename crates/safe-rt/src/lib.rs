@@ -9,6 +9,7 @@
 //! - [`Backoff`]: how long to wait before dialling again.
 //! - [`Listener`]: the server side; [`Listener::serve`] goes on whatever is short.
 //! - [`stats`]: what was dialled on this thread, and where it failed.
+//! - [`ClockFloor`]: whether the wall clock can be right, and what certificates are judged by if not.
 //! - `ClientTls` and `ServerTls` (feature `tls`, on by default): TLS 1.2 and 1.3.
 //!
 //! # Examples
@@ -49,6 +50,7 @@ extern crate self as safe_rt;
 
 mod backoff;
 mod contain;
+mod clock;
 mod dial;
 mod dns;
 mod endpoint;
@@ -59,6 +61,7 @@ mod serve;
 mod socket;
 mod stats;
 mod tcp_options;
+mod utc;
 
 #[cfg(feature = "tls")]
 mod tls;
@@ -71,6 +74,7 @@ pub use backoff::{
     BACKOFF_FLOOR_DEFAULT, BACKOFF_LONG_BASE_DEFAULT, BACKOFF_LONG_CAP_DEFAULT,
     BACKOFF_STABLE_AFTER_DEFAULT, Backoff, BackoffOptions, Class,
 };
+pub use clock::{CLOCK_FLOOR_SPAN_MAX, ClockFloor, ClockVerdict};
 pub use dial::{DIAL_TIMEOUT_DEFAULT, DialOptions, HANDSHAKE_TIMEOUT_DEFAULT, dial};
 pub use dns::{ADDRESSES_MAX, resolve};
 pub use endpoint::{Endpoint, EndpointError, HOST_LEN_MAX, LABEL_LEN_MAX, PlannedScheme, Scheme};
@@ -79,6 +83,7 @@ pub use listener::{ACCEPT_PAUSE, Incoming, Listener, ListenerStats};
 pub use serve::{SERVE_CONNECTIONS_DEFAULT, ServeOptions};
 pub use socket::{CLOSE_TIMEOUT_DEFAULT, Readiness, Socket};
 pub use stats::{Stats, stats};
+pub use utc::Utc;
 
 #[cfg(feature = "tls")]
 pub use tls::{

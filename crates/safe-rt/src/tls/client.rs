@@ -15,6 +15,7 @@ use super::error::{TlsError, TlsErrorKind};
 use super::identity::Identity;
 use super::stream::TlsStream;
 use super::trust::Trust;
+use crate::clock::ClockFloor;
 use crate::dial::DialOptions;
 use crate::error::{Error, Phase};
 use crate::socket::Socket;
@@ -44,6 +45,7 @@ pub struct ClientTlsOptions {
     alpn: Vec<Vec<u8>>,
     require_alpn: bool,
     version: Option<TlsVersion>,
+    floor: Option<ClockFloor>,
 }
 
 impl ClientTlsOptions {
@@ -56,6 +58,7 @@ impl ClientTlsOptions {
             alpn: Vec::new(),
             require_alpn: false,
             version: None,
+            floor: None,
         }
     }
 
@@ -91,6 +94,15 @@ impl ClientTlsOptions {
         self
     }
 
+    /// Takes `floor`, and what it is raised to later, for the earliest time that it can be; else that
+    /// is the build date, see [`ClockFloor::new`]. Certificates are judged at the wall time, or at the
+    /// floor while the wall clock is behind it.
+    #[must_use]
+    pub fn clock_floor(mut self, floor: ClockFloor) -> Self {
+        self.floor = Some(floor);
+        self
+    }
+
     /// Checks the options and builds the configuration; does not wait.
     ///
     /// # Errors
@@ -101,11 +113,12 @@ impl ClientTlsOptions {
             return Err(TlsConfigError::AlpnDemandedButNotOffered);
         }
         let provider = config::provider();
+        let floor = self.floor.unwrap_or_default();
         let verifier =
             WebPkiServerVerifier::builder_with_provider(self.trust.roots(), Arc::clone(&provider))
                 .build()
                 .map_err(config::refused)?;
-        let builder = ClientConfig::builder_with_details(provider, config::clock())
+        let builder = ClientConfig::builder_with_details(provider, config::clock(floor.clone()))
             .with_protocol_versions(config::versions(self.version))
             .map_err(config::refused)?
             .with_webpki_verifier(verifier);
@@ -118,6 +131,7 @@ impl ClientTlsOptions {
         Ok(ClientTls {
             config: Arc::new(config),
             require_alpn: self.require_alpn,
+            floor,
         })
     }
 }
@@ -130,6 +144,7 @@ impl ClientTlsOptions {
 pub struct ClientTls {
     config: Arc<ClientConfig>,
     require_alpn: bool,
+    floor: ClockFloor,
 }
 
 impl fmt::Debug for ClientTls {
@@ -142,6 +157,14 @@ impl fmt::Debug for ClientTls {
 }
 
 impl ClientTls {
+    /// Returns the earliest time that it can be for this configuration: what
+    /// [`ClientTlsOptions::clock_floor`] was given, else a floor of its own. Raising it has effect on
+    /// the next handshake.
+    #[must_use]
+    pub const fn clock_floor(&self) -> &ClockFloor {
+        &self.floor
+    }
+
     /// Runs the handshake over `transport` without setting a deadline of its own.
     pub(crate) fn handshake(&self, transport: Socket, server_name: &str) -> io::Result<TlsStream> {
         let name = ServerName::try_from(server_name)

@@ -2,8 +2,8 @@
 //!
 //! Everything that can be wrong with a configuration is found here, before any connection: damaged
 //! files, a key that does not belong to its certificate, protocol names that cannot be sent. The
-//! cryptography is given explicitly (ring) and the wall clock comes from [`fiber::wall_time`];
-//! rustls never looks for either by itself.
+//! cryptography is given explicitly (ring) and the time comes from [`fiber::wall_time`], unless
+//! that is before the [`ClockFloor`]; rustls never looks for either by itself.
 
 use core::fmt;
 use std::io;
@@ -18,6 +18,7 @@ use rustls::time_provider::TimeProvider;
 
 use super::pem::PemError;
 use super::signer::SignatureScheme;
+use crate::clock::ClockFloor;
 
 /// Most application protocols that can be offered.
 pub const ALPN_PROTOCOLS_MAX: usize = 16;
@@ -138,22 +139,22 @@ impl std::error::Error for TlsConfigError {
     }
 }
 
-/// Tells rustls the time of the clock door.
+/// Tells rustls the time of the clock door, or the earliest time that it can be.
 #[derive(Debug)]
-struct WallClock;
+struct WallClock(ClockFloor);
 
 impl TimeProvider for WallClock {
     fn current_time(&self) -> Option<UnixTime> {
-        // A clock before 1970 is no time to judge certificates by: rustls then refuses.
-        fiber::wall_time()
+        self.0
+            .judged_at(fiber::wall_time())
             .duration_since(UNIX_EPOCH)
             .ok()
             .map(UnixTime::since_unix_epoch)
     }
 }
 
-pub(super) fn clock() -> Arc<dyn TimeProvider> {
-    Arc::new(WallClock)
+pub(super) fn clock(floor: ClockFloor) -> Arc<dyn TimeProvider> {
+    Arc::new(WallClock(floor))
 }
 
 pub(super) fn provider() -> Arc<CryptoProvider> {

@@ -17,6 +17,7 @@ use super::error::TlsError;
 use super::identity::Identity;
 use super::stream::TlsStream;
 use super::trust::Trust;
+use crate::clock::ClockFloor;
 use crate::error::Error;
 use crate::listener::{Listener, server_handshake};
 use crate::socket::Socket;
@@ -28,6 +29,7 @@ pub struct ServerTlsOptions {
     client_trust: Option<Trust>,
     alpn: Vec<Vec<u8>>,
     version: Option<TlsVersion>,
+    floor: Option<ClockFloor>,
 }
 
 impl ServerTlsOptions {
@@ -39,6 +41,7 @@ impl ServerTlsOptions {
             client_trust: None,
             alpn: Vec::new(),
             version: None,
+            floor: None,
         }
     }
 
@@ -67,6 +70,15 @@ impl ServerTlsOptions {
         self
     }
 
+    /// Takes `floor`, and what it is raised to later, for the earliest time that it can be; else that
+    /// is the build date, see [`ClockFloor::new`]. Certificates are judged at the wall time, or at the
+    /// floor while the wall clock is behind it.
+    #[must_use]
+    pub fn clock_floor(mut self, floor: ClockFloor) -> Self {
+        self.floor = Some(floor);
+        self
+    }
+
     /// Checks the options and builds the configuration; does not wait.
     ///
     /// # Errors
@@ -74,6 +86,7 @@ impl ServerTlsOptions {
     pub fn build(self) -> Result<ServerTls, TlsConfigError> {
         config::check_alpn(&self.alpn)?;
         let provider = config::provider();
+        let floor = self.floor.unwrap_or_default();
         let verifier = match self.client_trust {
             Some(trust) => {
                 WebPkiClientVerifier::builder_with_provider(trust.roots(), Arc::clone(&provider))
@@ -82,7 +95,7 @@ impl ServerTlsOptions {
             }
             None => WebPkiClientVerifier::no_client_auth(),
         };
-        let mut config = ServerConfig::builder_with_details(provider, config::clock())
+        let mut config = ServerConfig::builder_with_details(provider, config::clock(floor))
             .with_protocol_versions(config::versions(self.version))
             .map_err(config::refused)?
             .with_client_cert_verifier(verifier)

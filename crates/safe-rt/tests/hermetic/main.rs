@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bare_peer;
+mod clocks;
 mod config;
 mod garbage;
 mod handshake;
@@ -14,6 +15,8 @@ mod serve;
 mod signer;
 #[cfg(feature = "sim")]
 mod sim;
+#[cfg(feature = "sim")]
+mod sim_clocks;
 mod stack;
 mod stream;
 mod support;

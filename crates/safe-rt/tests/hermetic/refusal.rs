@@ -9,10 +9,10 @@ use safe_rt::{
 use crate::pki::{Authority, Leaf, SERVER_NAME, Validity, authority_and_server};
 use crate::support::{ROOMY, options, paused, read_text, shake, shake_over};
 
-const VERSIONS: [TlsVersion; 2] = [TlsVersion::Tls12, TlsVersion::Tls13];
+pub(crate) const VERSIONS: [TlsVersion; 2] = [TlsVersion::Tls12, TlsVersion::Tls13];
 
 #[track_caller]
-fn kind(error: &Error) -> TlsErrorKind {
+pub(crate) fn kind(error: &Error) -> TlsErrorKind {
     assert_eq!(error.phase(), Phase::Tls);
     TlsError::of(error)
         .unwrap_or_else(|| panic!("{error}"))
