@@ -60,6 +60,8 @@ pub(crate) struct Core {
     pub(crate) watchdog: Option<Watchdog>,
     /// I/O operations the running fiber may still do before it gives up its turn.
     pub(crate) budget: Cell<u32>,
+    /// Long turns that were begun since the last poll.
+    pub(crate) long_turns: Cell<u32>,
     pub(crate) no_park: NoPark,
     pub(crate) fibers_max: usize,
     /// The world it runs in, unless that is the real one.
@@ -90,6 +92,7 @@ impl Core {
             counters: Counters::default(),
             watchdog,
             budget: Cell::new(0),
+            long_turns: Cell::new(0),
             no_park: NoPark::default(),
             fibers_max: settings.fibers_max,
             #[cfg(feature = "sim")]

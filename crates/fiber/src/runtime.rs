@@ -289,6 +289,7 @@ fn run_ready(core: &Core) {
 #[inline(always)]
 fn run_each(core: &Core, run_next: impl Fn() -> bool) {
     let began = core.clock.now();
+    core.long_turns.set(0);
     let calls = || core.counters.reads.get() + core.counters.writes.get();
     let calls_before = calls();
     let mut resumes = 0;

@@ -10,6 +10,8 @@ use crate::stack::Bounds;
 
 const NONE: u32 = NO_FIBER;
 
+/// Turns that compute for long between two polls, at most.
+pub(crate) const LONG_TURNS_PER_POLL_MAX: u32 = 4;
 /// I/O operations without a wait after which a fiber gives up its turn.
 pub(crate) const IO_BUDGET: u32 = 128;
 /// Bytes that count as much as one more such operation: copying them takes about as long.
@@ -301,4 +303,35 @@ pub fn yield_now() -> Result<(), Stopped> {
         }
     }
     Err(core.fail())
+}
+
+/// Comes before work that keeps its turn for long, such as the arithmetic of a handshake: when four
+/// others did this since the last poll of the event queue, it gives up the turn until the next one.
+///
+/// So a crowd of such fibers does not line up in front of those that have little to do: what becomes
+/// ready meanwhile waits for a few of them, not for all. Does not yield where there is no crowd.
+///
+/// # Errors
+///
+/// As [`yield_now`], when it had to give up its turn.
+///
+/// # Examples
+///
+/// ```
+/// fiber::run(|| {
+///     fiber::long_turn()?;
+///     let sum: u64 = (0..100_000).map(std::hint::black_box).sum();
+///     assert_eq!(sum, 4_999_950_000);
+///     Ok::<(), fiber::Stopped>(())
+/// })
+/// .unwrap()
+/// .unwrap();
+/// ```
+pub fn long_turn() -> Result<(), Stopped> {
+    let core = core::required()?;
+    while core.long_turns.get() >= LONG_TURNS_PER_POLL_MAX {
+        yield_now()?;
+    }
+    core.long_turns.set(core.long_turns.get() + 1);
+    Ok(())
 }

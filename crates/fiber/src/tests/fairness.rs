@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use super::{go, paused, real, timed, turns};
 use crate::net::{PipeStream, TcpListener, TcpStream, pipe};
-use crate::scheduler::IO_BUDGET;
-use crate::{Event, Selected, Stopped, cause, select, sleep, spawn, stats, timeout, yield_now};
+use crate::scheduler::{IO_BUDGET, LONG_TURNS_PER_POLL_MAX};
+use crate::{
+    Event, Selected, Stopped, cause, long_turn, select, sleep, spawn, stats, timeout, yield_now,
+};
 
 /// Counts the turns that a fiber which only yields gets while `body` runs.
 fn turns_beside(body: impl FnOnce()) -> u32 {
@@ -184,4 +186,59 @@ fn virtual_time_stands_still_while_any_fiber_can_run() {
         let ((), passed) = timed(|| turns(1_000));
         assert_eq!(passed, Duration::ZERO);
     });
+}
+
+#[test]
+fn a_crowd_of_long_turns_lets_others_pass() {
+    const CROWD: u32 = 1_000;
+    paused(|| {
+        let done = Rc::new(Cell::new(0));
+        for _ in 0..CROWD {
+            let done = Rc::clone(&done);
+            go(move || {
+                long_turn().unwrap();
+                done.set(done.get() + 1);
+            });
+        }
+        // Whoever comes behind all of them sees few of them go first.
+        turns(1);
+        let before = done.get();
+        assert!(
+            before <= CROWD / 10,
+            "{before} long turns before another fiber's"
+        );
+        while done.get() < CROWD {
+            let (done_before, polls) = (done.get(), stats().polls);
+            yield_now().unwrap();
+            let (long, polls) = (done.get() - done_before, stats().polls - polls);
+            assert!(u64::from(long) <= u64::from(LONG_TURNS_PER_POLL_MAX) * (polls + 1));
+        }
+    });
+}
+
+#[test]
+fn long_turns_without_a_crowd_wait_for_nobody() {
+    paused(|| {
+        let turns = turns_beside(|| {
+            for _ in 0..LONG_TURNS_PER_POLL_MAX {
+                long_turn().unwrap();
+            }
+        });
+        assert!(turns <= 1, "{turns}");
+    });
+}
+
+#[test]
+fn a_long_turn_ends_with_its_scope() {
+    paused(|| {
+        let stopped = timeout(Duration::ZERO, || {
+            loop {
+                if let Err(stopped) = long_turn() {
+                    return stopped;
+                }
+            }
+        });
+        assert_eq!(stopped.unwrap_err().0, Stopped::TimedOut);
+    });
+    assert_eq!(long_turn(), Err(Stopped::NoRuntime));
 }
