@@ -173,6 +173,8 @@ impl ClientTls {
                 io::Error::new(io::ErrorKind::InvalidInput, text)
             })?
             .to_owned();
+        // It makes the keys of its first message.
+        fiber::long_turn()?;
         let connection =
             ClientConnection::new(Arc::clone(&self.config), name).map_err(TlsError::from)?;
         let stream = TlsStream::handshake(transport, connection.into())?;

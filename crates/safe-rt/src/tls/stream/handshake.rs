@@ -8,7 +8,6 @@
 use core::time::Duration;
 use std::io;
 
-use super::Turn;
 use super::state::{Received, State};
 use crate::socket::Socket;
 use crate::tls::error::{TlsError, TlsErrorKind};
@@ -27,9 +26,9 @@ pub(super) fn run(transport: &Socket, state: &mut State) -> io::Result<()> {
 }
 
 fn shake(transport: &Socket, state: &mut State) -> io::Result<()> {
-    let turn = Turn::new();
     loop {
-        turn.take()?;
+        // The arithmetic of a thousand handshakes must not line up before other fibers.
+        fiber::long_turn()?;
         let flushed = state.send_or_explain(transport)?;
         if state.connection.is_handshaking() {
             let received = state.receive(transport)?;
