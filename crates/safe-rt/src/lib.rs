@@ -49,8 +49,8 @@
 extern crate self as safe_rt;
 
 mod backoff;
-mod contain;
 mod clock;
+mod contain;
 mod dial;
 mod dns;
 mod endpoint;

@@ -9,6 +9,7 @@ use safe_rt::{
     ClientTls, Error, HANDSHAKE_TIMEOUT_DEFAULT, Phase, ServerTls, Socket, TlsErrorKind, TlsVersion,
 };
 
+use crate::bystanders::among_bystanders;
 use crate::handshake::kind;
 use crate::pki::SERVER_NAME;
 use crate::support::{ROOMY, configurations, paused};
@@ -115,4 +116,32 @@ fn random_bytes_end_every_handshake_in_bounded_time() {
             assert!(!waited || !peer_closes, "round {round}: {error}");
         }
     });
+}
+
+#[test]
+fn any_first_byte_with_garbage_behind_it_is_refused_at_once() {
+    for version in [TlsVersion::Tls12, TlsVersion::Tls13] {
+        among_bystanders(move || {
+            let configurations = configurations(version);
+            for side in [Side::Client, Side::Server] {
+                for first in 0..=u8::MAX {
+                    // As a whole record of the newest version, and as none at all.
+                    let record = [&[first, 3, 3, 0, 4][..], &[0x5a; 4]].concat();
+                    let garbage = [&[first][..], &[0x5a; 20_000]].concat();
+                    for bytes in [record, garbage] {
+                        let (error, took) = fail(&configurations, side, &bytes, false);
+                        let found = kind(&error);
+                        assert_eq!(took, Duration::ZERO, "{side:?} {first}: {error}");
+                        // Change-cipher-spec, alert, handshake, application data; heartbeat.
+                        let expected = if (20..=24).contains(&first) && bytes.len() < 10 {
+                            found != Some(TlsErrorKind::Internal)
+                        } else {
+                            found == Some(TlsErrorKind::NotTls)
+                        };
+                        assert!(expected, "{side:?} {first}: {found:?}: {error}");
+                    }
+                }
+            }
+        });
+    }
 }

@@ -1,14 +1,22 @@
 //! Everything that needs no network, or loopback alone: virtual time, pipes, a PKI of one run.
 
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "some tests block the thread on purpose, and some ask the system what it took"
+)]
 
+mod anywhere;
 mod bare_peer;
+mod bystanders;
 mod clocks;
 mod config;
+mod crowd;
 mod garbage;
 mod handshake;
 mod listener;
 mod loopback;
+mod middle;
 mod pki;
 mod refusal;
 mod serve;
@@ -17,6 +25,7 @@ mod signer;
 mod sim;
 #[cfg(feature = "sim")]
 mod sim_clocks;
+mod slow_hello;
 mod stack;
 mod stream;
 mod support;
