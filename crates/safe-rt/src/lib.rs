@@ -11,6 +11,8 @@
 //! - [`stats`]: what was dialled on this thread, and where it failed.
 //! - [`ClockFloor`]: whether the wall clock can be right, and what certificates are judged by if not.
 //! - `ClientTls` and `ServerTls` (feature `tls`, on by default): TLS 1.2 and 1.3.
+//! - `Identity`: a certificate chain and its key, from PEM, encrypted PEM (feature `encrypted-pem`)
+//!   or a `Signer` that has the key elsewhere.
 //!
 //! # Examples
 //! ```
@@ -92,3 +94,6 @@ pub use tls::{
     SignatureScheme, Signer, TRANSPORT_READS_MAX, TlsConfigError, TlsError, TlsErrorKind,
     TlsVersion, Trust,
 };
+
+#[cfg(feature = "encrypted-pem")]
+pub use tls::{PBKDF2_ITERATIONS_MAX, Password, SCRYPT_BYTES_MAX, SCRYPT_PASSES_MAX};

@@ -73,6 +73,8 @@ pub enum TlsConfigError {
     NoSignerScheme,
     /// A signer that was tried out failed, or its key is not the certificate's.
     Signer(io::Error),
+    /// The decryption of a private key was not waited for, or could not be begun.
+    Decrypting(io::Error),
     /// An application protocol's name is empty or has more than 255 bytes.
     AlpnLength(usize),
     /// There are more application protocols than [`ALPN_PROTOCOLS_MAX`].
@@ -113,6 +115,7 @@ impl fmt::Display for TlsConfigError {
             ),
             Self::NoSignerScheme => f.write_str("the signer offers no signature scheme"),
             Self::Signer(error) => write!(f, "trying out the signer: {error}"),
+            Self::Decrypting(error) => write!(f, "decrypting the private key: {error}"),
             Self::AlpnLength(found) => write!(
                 f,
                 "application protocol name of {found} bytes: expected 1 to 255"
@@ -132,7 +135,9 @@ impl fmt::Display for TlsConfigError {
 impl std::error::Error for TlsConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::File { source, .. } | Self::Signer(source) => Some(source),
+            Self::File { source, .. } | Self::Signer(source) | Self::Decrypting(source) => {
+                Some(source)
+            }
             Self::TrustPem(error) | Self::ChainPem(error) | Self::KeyPem(error) => Some(error),
             _ => None,
         }

@@ -8,6 +8,8 @@
 
 mod client;
 mod config;
+#[cfg(feature = "encrypted-pem")]
+mod encrypted_pem;
 mod error;
 mod identity;
 mod pem;
@@ -20,6 +22,8 @@ pub use client::{ClientTls, ClientTlsOptions};
 pub use config::{
     ALPN_PROTOCOLS_MAX, SERVER_SESSIONS_MAX, SESSIONS_MAX, TlsConfigError, TlsVersion,
 };
+#[cfg(feature = "encrypted-pem")]
+pub use encrypted_pem::{PBKDF2_ITERATIONS_MAX, Password, SCRYPT_BYTES_MAX, SCRYPT_PASSES_MAX};
 pub use error::{TlsError, TlsErrorKind};
 pub use identity::Identity;
 pub use pem::{PEM_BYTES_MAX, PemContents, PemError};

@@ -2,8 +2,8 @@
 //!
 //! The only user of rustls-pemfile. It tells apart what can be wrong with a file that somebody
 //! else wrote: no PEM at all, damaged PEM, the wrong thing in it, too much in it. Whether a key is
-//! usable and belongs to its certificate is judged where both are known, in `config`. Encrypted
-//! keys are recognised and refused.
+//! usable and belongs to its certificate is judged where both are known, in `identity`. Encrypted
+//! keys are recognised here and read in `encrypted_pem`.
 
 use core::fmt;
 
@@ -57,9 +57,29 @@ pub enum PemError {
     NoKey(PemContents),
     /// There is more than one private key, and nothing says which one is meant.
     SeveralKeys(usize),
-    /// The private key is encrypted.
+    /// The private key is encrypted, and no password was given.
     EncryptedKey,
+    /// The private key is encrypted in the older form of OpenSSL, which is not read.
+    LegacyEncryptedKey,
+    /// The password is wrong; or the key is damaged, which cannot be told apart.
+    WrongPassword,
+    /// The encrypted private key is damaged, whatever the password is.
+    DamagedEncryptedKey,
+    /// The private key is encrypted in a way that is not supported: its object identifier or name.
+    UnsupportedEncryption(String),
+    /// The encrypted private key asks for more rounds of PBKDF2 than are made.
+    KdfIterations(u32),
+    /// The encrypted private key asks for more of scrypt than is done.
+    KdfMemory {
+        /// The memory that it asks for, in bytes.
+        bytes: u64,
+        /// How many times it would go through that memory.
+        passes: u16,
+    },
 }
+
+/// What makes an encrypted key one that is read.
+const CONVERT: &str = "openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD.pem -out NEW.pem";
 
 impl fmt::Display for PemError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,8 +102,32 @@ impl fmt::Display for PemError {
                 write!(f, "{found} private keys found: expected exactly one")
             }
             Self::EncryptedKey => {
-                f.write_str("the private key is encrypted: expected one without a password")
+                f.write_str("the private key is encrypted, and no password was given for it")
             }
+            Self::LegacyEncryptedKey => write!(
+                f,
+                "the private key is encrypted in an old and weak form (Proc-Type: 4,ENCRYPTED): \
+                 convert it with `{CONVERT}`"
+            ),
+            Self::WrongPassword => {
+                f.write_str("the password is wrong, or the encrypted private key is damaged")
+            }
+            Self::DamagedEncryptedKey => f.write_str("the encrypted private key is damaged"),
+            Self::UnsupportedEncryption(found) => write!(
+                f,
+                "the private key is encrypted in an unsupported way ({found}): expected PBES2 \
+                 with AES, and PBKDF2 with SHA-2 or scrypt; convert it with `{CONVERT}`"
+            ),
+            Self::KdfIterations(found) => write!(
+                f,
+                "the encrypted private key asks for {found} rounds of PBKDF2, which is too many: \
+                 convert it with `{CONVERT}`"
+            ),
+            Self::KdfMemory { bytes, passes } => write!(
+                f,
+                "the encrypted private key asks for {bytes} bytes of scrypt and {passes} passes, \
+                 which is too much: convert it with `{CONVERT}`"
+            ),
         }
     }
 }
@@ -103,10 +147,11 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, P
 pub(super) fn private_key(pem: &[u8]) -> Result<SecretKey, PemError> {
     // An encrypted key is either a section of a sort of its own or, in the older form, a section
     // whose base64 follows two header lines; the parser skips the one and stumbles on the other.
-    if contains(pem, b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
-        || contains(pem, b"Proc-Type: 4,ENCRYPTED")
-    {
+    if contains(pem, b"-----BEGIN ENCRYPTED PRIVATE KEY-----") {
         return Err(PemError::EncryptedKey);
+    }
+    if contains(pem, b"Proc-Type: 4,ENCRYPTED") {
+        return Err(PemError::LegacyEncryptedKey);
     }
     let mut sections = Sections::read(pem)?;
     match (sections.keys.pop(), sections.keys.len()) {

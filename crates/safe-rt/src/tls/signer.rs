@@ -275,10 +275,12 @@ impl rustls::sign::Signer for ChosenScheme {
     }
 }
 
+/// The tag of a DER SEQUENCE.
+pub(super) const SEQUENCE: u8 = 0x30;
+
 /// Splits a SubjectPublicKeyInfo (RFC 5280 section 4.1) into the inside of its algorithm and the
 /// bytes of its key.
 fn parts(info: &[u8]) -> Option<(&[u8], &[u8])> {
-    const SEQUENCE: u8 = 0x30;
     const BIT_STRING: u8 = 0x03;
     let (inside, _) = element(SEQUENCE, info)?;
     let (algorithm, rest) = element(SEQUENCE, inside)?;
@@ -291,7 +293,7 @@ fn parts(info: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Splits a DER element with `tag` off `bytes`: its content, and what follows it.
-fn element(tag: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn element(tag: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (found, rest) = bytes.split_first()?;
     let (first, rest) = rest.split_first()?;
     let (len, rest) = match first {

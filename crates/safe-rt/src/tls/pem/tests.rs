@@ -97,7 +97,10 @@ fn encrypted_keys_are_recognised() {
         "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAEC",
     );
     assert_eq!(private_key(pkcs8.as_bytes()), Err(PemError::EncryptedKey));
-    assert_eq!(private_key(pkcs1.as_bytes()), Err(PemError::EncryptedKey));
+    assert_eq!(
+        private_key(pkcs1.as_bytes()),
+        Err(PemError::LegacyEncryptedKey)
+    );
 }
 
 #[test]
@@ -115,6 +118,18 @@ fn every_text_says_what_was_expected_or_found() {
         (PemError::NoKey(holding(2, 0, 0)), "2 certificate(s)"),
         (PemError::SeveralKeys(2), "2 private keys"),
         (PemError::EncryptedKey, "encrypted"),
+        (PemError::LegacyEncryptedKey, "openssl pkcs8 -topk8"),
+        (PemError::WrongPassword, "password is wrong"),
+        (PemError::DamagedEncryptedKey, "damaged"),
+        (PemError::UnsupportedEncryption("1.2.3".into()), "(1.2.3)"),
+        (PemError::KdfIterations(6_000_000), "6000000 rounds"),
+        (
+            PemError::KdfMemory {
+                bytes: 1 << 30,
+                passes: 1,
+            },
+            "1073741824 bytes",
+        ),
     ];
     for (error, part) in texts {
         assert!(error.to_string().contains(part), "{error}");

@@ -1,0 +1,257 @@
+use core::time::Duration;
+
+use pkcs8::pkcs5::pbes2::Pbkdf2Params;
+use zeroize::ZeroizeOnDrop;
+
+use super::*;
+
+const SALT: [u8; 16] = [7; 16];
+const IV: [u8; 16] = [9; 16];
+
+/// A private key's stand-in: one SEQUENCE, of a length that fills no block.
+const PLAIN: [u8; 5] = [0x30, 0x03, 0x02, 0x01, 0x00];
+
+fn run<T: 'static>(body: impl FnOnce() -> T + 'static) -> T {
+    fiber::run(body).expect("the runtime ran")
+}
+
+fn pbkdf2(iterations: u32) -> Parameters {
+    Parameters {
+        kdf: Pbkdf2Params::hmac_sha256(iterations, &SALT)
+            .expect("a salt")
+            .into(),
+        encryption: Cipher::Aes256Cbc { iv: IV },
+    }
+}
+
+/// DER of `content` with `tag`, up to 64 KiB.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(content.len()).expect("a short one");
+    let mut out = vec![tag, 0x82];
+    out.extend(len.to_be_bytes());
+    if len < 0x80 {
+        out = vec![tag, len.try_into().expect("one byte")];
+    } else if len < 0x100 {
+        out = vec![tag, 0x81, len.try_into().expect("one byte")];
+    }
+    out.extend(content);
+    out
+}
+
+/// An `EncryptedPrivateKeyInfo` around what was encrypted already.
+fn info(how: &Parameters, sealed: &[u8]) -> Vec<u8> {
+    use pkcs8::der::Encode as _;
+    let mut inside = EncryptionScheme::from(how.clone())
+        .to_der()
+        .expect("its DER");
+    inside.extend(der(0x04, sealed));
+    der(0x30, &inside)
+}
+
+fn sealed(how: &Parameters, password: &str, plain: &[u8]) -> Vec<u8> {
+    info(how, &how.encrypt(password, plain).expect("encryption"))
+}
+
+fn open(der: &[u8], password: &str) -> Result<Vec<u8>, PemError> {
+    let key = Sealed::from_der(der)?.open(&Password::new(password))?;
+    Ok(key.secret_der().to_vec())
+}
+
+#[test]
+fn what_a_password_protects_is_opened_by_it_alone() {
+    let how = pbkdf2(2);
+    let der = sealed(&how, "right", &PLAIN);
+    assert_eq!(open(&der, "right").as_deref(), Ok(PLAIN.as_slice()));
+    // One of 256 wrong passwords leaves good padding behind.
+    for number in 0..1000 {
+        let wrong = format!("wrong {number}");
+        assert_eq!(open(&der, &wrong), Err(PemError::WrongPassword), "{wrong}");
+    }
+    assert_eq!(open(&der, ""), Err(PemError::WrongPassword));
+    let nonsense = sealed(&how, "right", b"no sequence");
+    assert_eq!(open(&nonsense, "right"), Err(PemError::WrongPassword));
+}
+
+#[test]
+fn damage_is_told_from_a_wrong_password() {
+    let how = pbkdf2(2);
+    let whole = sealed(&how, "right", &PLAIN);
+    for len in 0..whole.len() {
+        let outcome = open(&whole[..len], "right");
+        assert_eq!(outcome, Err(PemError::DamagedEncryptedKey), "{len} bytes");
+    }
+    for bytes in [&[][..], &[0; 15], &[0; 17]] {
+        let outcome = open(&info(&how, bytes), "right");
+        assert_eq!(outcome, Err(PemError::DamagedEncryptedKey));
+    }
+    // Any byte may be wrong; of the vector some are the first block's own, which only the key's
+    // reader can judge.
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        let outcome = open(&damaged, "right");
+        assert_ne!(outcome.as_deref(), Ok(PLAIN.as_slice()), "byte {at}");
+    }
+}
+
+#[test]
+fn ways_that_are_not_known_are_named() {
+    let replace = |from: &[u8], to: &[u8]| {
+        let der = sealed(&pbkdf2(2), "right", &PLAIN);
+        let at = der
+            .windows(from.len())
+            .position(|window| window == from)
+            .expect("it is there");
+        [&der[..at], to, &der[at + from.len()..]].concat()
+    };
+    // aes256-CBC becomes a neighbour that does not exist.
+    let cipher = replace(
+        &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x2a],
+        &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x7a],
+    );
+    let found = PemError::UnsupportedEncryption("2.16.840.1.101.3.4.1.122".to_owned());
+    assert_eq!(open(&cipher, "right"), Err(found));
+    // hmacWithSHA256 becomes hmacWithSHA1.
+    let hash = replace(
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x02, 0x09],
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x02, 0x07],
+    );
+    let found = PemError::UnsupportedEncryption("1.2.840.113549.2.7".to_owned());
+    assert_eq!(open(&hash, "right"), Err(found));
+    // PBES2 becomes something of PBES1's time.
+    let scheme = replace(
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, 0x0d],
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, 0x0e],
+    );
+    let outcome = open(&scheme, "right");
+    assert!(
+        matches!(outcome, Err(PemError::UnsupportedEncryption(_))),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_file_that_asks_for_too_much_work_is_refused_before_it_is_done() {
+    let most = PBKDF2_ITERATIONS_MAX;
+    assert!(Sealed::from_der(&info(&pbkdf2(most), &[0; 16])).is_ok());
+    let outcome = Sealed::from_der(&info(&pbkdf2(most + 1), &[0; 16]));
+    assert_eq!(
+        outcome.map(drop),
+        Err(PemError::KdfIterations(PBKDF2_ITERATIONS_MAX + 1))
+    );
+
+    let scrypt = |log_n, r, p| {
+        let cost = pkcs8::pkcs5::scrypt::Params::new(log_n, r, p).expect("parameters");
+        let how = Parameters::generate_scrypt_aes256cbc(cost, &SALT, IV).expect("parameters");
+        Sealed::from_der(&info(&how, &[0; 16])).map(drop)
+    };
+    assert_eq!(scrypt(16, 8, SCRYPT_PASSES_MAX.into()), Ok(()));
+    let (bytes, passes) = (2 * SCRYPT_BYTES_MAX, 1);
+    assert_eq!(scrypt(17, 8, 1), Err(PemError::KdfMemory { bytes, passes }));
+    let (bytes, passes) = (SCRYPT_BYTES_MAX, SCRYPT_PASSES_MAX + 1);
+    assert_eq!(
+        scrypt(16, 8, passes.into()),
+        Err(PemError::KdfMemory { bytes, passes })
+    );
+}
+
+#[test]
+fn scrypt_and_each_length_of_aes_open_too() {
+    let cost = pkcs8::pkcs5::scrypt::Params::new(4, 8, 1).expect("parameters");
+    let of_256 = Parameters::generate_scrypt_aes256cbc(cost, &SALT, IV).expect("parameters");
+    let mut of_128 = pbkdf2(2);
+    of_128.encryption = Cipher::Aes128Cbc { iv: IV };
+    let mut of_192 = pbkdf2(2);
+    of_192.encryption = Cipher::Aes192Cbc { iv: IV };
+    for how in [of_256, of_128, of_192] {
+        let der = sealed(&how, "right", &PLAIN);
+        assert_eq!(open(&der, "right").as_deref(), Ok(PLAIN.as_slice()));
+        assert_eq!(open(&der, "wrong"), Err(PemError::WrongPassword));
+    }
+}
+
+/// PEM of a certificate and its key, the latter encrypted in `how`.
+fn pair(how: &Parameters, password: &str) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["device".to_owned()]).expect("a pair");
+    let der = sealed(how, password, &made.signing_key.serialize_der());
+    let pem = pem_of("ENCRYPTED PRIVATE KEY", &der);
+    (made.cert.pem(), pem)
+}
+
+fn pem_of(label: &str, der: &[u8]) -> String {
+    use std::fmt::Write as _;
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for chunk in der.chunks(3) {
+        let group = chunk
+            .iter()
+            .chain([&0, &0])
+            .take(3)
+            .fold(0, |group, byte| group << 8 | usize::from(*byte));
+        for place in 0..4 {
+            let symbol = char::from(ALPHABET[group >> (18 - 6 * place) & 63]);
+            text.push(if place <= chunk.len() { symbol } else { '=' });
+        }
+    }
+    write!(text, "\n-----END {label}-----\n").expect("room");
+    text
+}
+
+#[test]
+fn an_identity_with_a_password_is_read_and_the_password_is_asked_for() {
+    run(|| {
+        let (chain, key) = pair(&pbkdf2(1000), "right");
+        let read = |key: &str, password| {
+            let password = Password::new(password);
+            Identity::from_pem_with_password(chain.as_bytes(), key.as_bytes(), password)
+        };
+        read(&key, "right").expect("an identity");
+        read(&format!("{chain}{key}"), "right").expect("an identity");
+        read(&key.replace('\n', "\r\n"), "right").expect("an identity");
+        assert!(matches!(
+            read(&key, "wrong"),
+            Err(TlsConfigError::KeyPem(PemError::WrongPassword))
+        ));
+        assert!(matches!(
+            read(&format!("{key}{key}"), "right"),
+            Err(TlsConfigError::KeyPem(PemError::SeveralKeys(2)))
+        ));
+        assert!(matches!(
+            Identity::from_pem(chain.as_bytes(), key.as_bytes()),
+            Err(TlsConfigError::KeyPem(PemError::EncryptedKey))
+        ));
+        let (other, _) = pair(&pbkdf2(2), "right");
+        let mismatch = Identity::from_pem_with_password(
+            other.as_bytes(),
+            key.as_bytes(),
+            Password::new("right"),
+        );
+        assert!(matches!(mismatch, Err(TlsConfigError::KeyMismatch)));
+    });
+}
+
+#[test]
+fn the_work_is_done_beside_the_thread_and_obeys_the_deadline() {
+    run(|| {
+        let (chain, key) = pair(&pbkdf2(1_000_000), "right");
+        let outcome = fiber::timeout(Duration::from_millis(20), || {
+            let password = Password::new("right");
+            Identity::from_pem_with_password(chain.as_bytes(), key.as_bytes(), password)
+        });
+        let fiber::Elapsed(outcome) = outcome.expect_err("a million rounds take longer");
+        let error = outcome.expect_err("nothing was waited for");
+        assert!(matches!(error, TlsConfigError::Decrypting(_)), "{error:?}");
+        assert_eq!(fiber::cause(&error), Some(fiber::Stopped::TimedOut));
+    });
+}
+
+#[test]
+fn secrets_are_overwritten_when_dropped_and_never_shown() {
+    const fn overwritten<T: ZeroizeOnDrop>(_: &T) {}
+    let password = Password::new("a secret");
+    overwritten(&password.0);
+    assert_eq!(format!("{password:?}"), "Password(..)");
+    let sealed = Sealed::from_der(&sealed(&pbkdf2(2), "right", &PLAIN)).expect("a key");
+    overwritten(&sealed.bytes);
+    overwritten(&sealed.open(&Password::new("right")).expect("the key"));
+}
