@@ -13,6 +13,7 @@ use rustls::pki_types::ServerName;
 use super::config::{self, SESSIONS_MAX, TlsConfigError, TlsVersion};
 use super::error::{TlsError, TlsErrorKind};
 use super::identity::Identity;
+use super::replaceable::Replaceable;
 use super::stream::TlsStream;
 use super::trust::Trust;
 use crate::clock::ClockFloor;
@@ -107,32 +108,39 @@ impl ClientTlsOptions {
     ///
     /// # Errors
     /// Options that contradict each other or cannot be sent.
-    pub fn build(self) -> Result<ClientTls, TlsConfigError> {
+    pub fn build(mut self) -> Result<ClientTls, TlsConfigError> {
         config::check_alpn(&self.alpn)?;
         if self.require_alpn && self.alpn.is_empty() {
             return Err(TlsConfigError::AlpnDemandedButNotOffered);
         }
+        // One floor for all configurations that come to be of these options.
+        let floor = self.floor.get_or_insert_default().clone();
+        Ok(ClientTls {
+            require_alpn: self.require_alpn,
+            floor,
+            shared: Arc::new(Replaceable::new(self, Self::config)?),
+        })
+    }
+
+    /// Builds what rustls works by, with no sessions to resume.
+    fn config(&self) -> Result<Arc<ClientConfig>, TlsConfigError> {
         let provider = config::provider();
-        let floor = self.floor.unwrap_or_default();
+        let floor = self.floor.clone().unwrap_or_default();
         let verifier =
             WebPkiServerVerifier::builder_with_provider(self.trust.roots(), Arc::clone(&provider))
                 .build()
                 .map_err(config::refused)?;
-        let builder = ClientConfig::builder_with_details(provider, config::clock(floor.clone()))
+        let builder = ClientConfig::builder_with_details(provider, config::clock(floor))
             .with_protocol_versions(config::versions(self.version))
             .map_err(config::refused)?
             .with_webpki_verifier(verifier);
-        let mut config = match self.identity {
+        let mut config = match &self.identity {
             Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = self.alpn;
+        config.alpn_protocols.clone_from(&self.alpn);
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
-        Ok(ClientTls {
-            config: Arc::new(config),
-            require_alpn: self.require_alpn,
-            floor,
-        })
+        Ok(Arc::new(config))
     }
 }
 
@@ -140,9 +148,14 @@ impl ClientTlsOptions {
 ///
 /// Sessions are remembered per configuration and server (at most [`SESSIONS_MAX`]), so that a
 /// reconnect with the same value can resume.
+///
+/// Identity and trust can be replaced while connections run: all clones use the new ones for
+/// every handshake that begins afterwards. Connections that are there, and handshakes that began
+/// before, go on with what they have. Sessions are forgotten with it, so that nothing is resumed
+/// that was agreed on with what is gone.
 #[derive(Clone)]
 pub struct ClientTls {
-    config: Arc<ClientConfig>,
+    shared: Arc<Replaceable<ClientTlsOptions, ClientConfig>>,
     require_alpn: bool,
     floor: ClockFloor,
 }
@@ -150,7 +163,7 @@ pub struct ClientTls {
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientTls")
-            .field("alpn", &self.config.alpn_protocols.len())
+            .field("alpn", &self.shared.config().alpn_protocols.len())
             .field("require_alpn", &self.require_alpn)
             .finish_non_exhaustive()
     }
@@ -165,6 +178,28 @@ impl ClientTls {
         &self.floor
     }
 
+    /// Presents `identity` from now on, see [`ClientTls`]; does not wait.
+    ///
+    /// # Errors
+    /// What [`ClientTlsOptions::build`] can find; the former identity then stays.
+    pub fn set_identity(&self, identity: Identity) -> Result<(), TlsConfigError> {
+        self.shared.replace(
+            |options| options.identity(identity),
+            ClientTlsOptions::config,
+        )
+    }
+
+    /// Believes `trust` from now on, and nothing of before; see [`ClientTls`]. Does not wait.
+    ///
+    /// # Errors
+    /// As [`set_identity`](Self::set_identity).
+    pub fn set_trust(&self, trust: Trust) -> Result<(), TlsConfigError> {
+        self.shared.replace(
+            |options| ClientTlsOptions { trust, ..options },
+            ClientTlsOptions::config,
+        )
+    }
+
     /// Runs the handshake over `transport` without setting a deadline of its own.
     pub(crate) fn handshake(&self, transport: Socket, server_name: &str) -> io::Result<TlsStream> {
         let name = ServerName::try_from(server_name)
@@ -176,7 +211,7 @@ impl ClientTls {
         // It makes the keys of its first message.
         fiber::long_turn()?;
         let connection =
-            ClientConnection::new(Arc::clone(&self.config), name).map_err(TlsError::from)?;
+            ClientConnection::new(self.shared.config(), name).map_err(TlsError::from)?;
         let stream = TlsStream::handshake(transport, connection.into())?;
         if self.require_alpn && stream.alpn().is_none() {
             return Err(TlsError::new(TlsErrorKind::AlpnNotAgreed).into());

@@ -27,6 +27,18 @@ use super::signer::{DistantKey, Signer};
 /// Files that are replaced one after the other do not match for a moment: that is
 /// [`TlsConfigError::KeyMismatch`], and whoever keeps the identity he has until a new one is read
 /// misses nothing.
+///
+/// ```
+/// use std::path::Path;
+/// use safe_rt::{ClientTls, Identity, TlsConfigError};
+///
+/// /// Waits for the files; on an error `tls` goes on with the identity that it has.
+/// fn renew(tls: &ClientTls, chain: &Path, key: &Path) -> Result<(), TlsConfigError> {
+///     let identity = Identity::from_files(chain, key)?;
+///     identity.try_signer()?;
+///     tls.set_identity(identity)
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Identity {
     certified: Arc<CertifiedKey>,

@@ -13,6 +13,7 @@ mod encrypted_pem;
 mod error;
 mod identity;
 mod pem;
+mod replaceable;
 mod server;
 mod signer;
 mod stream;

@@ -15,6 +15,7 @@ use rustls::server::{
 use super::config::{self, SERVER_SESSIONS_MAX, TlsConfigError, TlsVersion};
 use super::error::TlsError;
 use super::identity::Identity;
+use super::replaceable::Replaceable;
 use super::stream::TlsStream;
 use super::trust::Trust;
 use crate::clock::ClockFloor;
@@ -83,11 +84,18 @@ impl ServerTlsOptions {
     ///
     /// # Errors
     /// Options that cannot be used or sent.
-    pub fn build(self) -> Result<ServerTls, TlsConfigError> {
+    pub fn build(mut self) -> Result<ServerTls, TlsConfigError> {
         config::check_alpn(&self.alpn)?;
+        // One floor for all configurations that come to be of these options.
+        self.floor.get_or_insert_default();
+        Ok(ServerTls(Arc::new(Replaceable::new(self, Self::config)?)))
+    }
+
+    /// Builds what rustls works by, with no sessions to resume.
+    fn config(&self) -> Result<Arc<ServerConfig>, TlsConfigError> {
         let provider = config::provider();
-        let floor = self.floor.unwrap_or_default();
-        let verifier = match self.client_trust {
+        let floor = self.floor.clone().unwrap_or_default();
+        let verifier = match &self.client_trust {
             Some(trust) => {
                 WebPkiClientVerifier::builder_with_provider(trust.roots(), Arc::clone(&provider))
                     .build()
@@ -100,28 +108,59 @@ impl ServerTlsOptions {
             .map_err(config::refused)?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(self.identity.resolver());
-        config.alpn_protocols = self.alpn;
+        config.alpn_protocols.clone_from(&self.alpn);
         config.session_storage = ServerSessionMemoryCache::new(SERVER_SESSIONS_MAX);
-        Ok(ServerTls(Arc::new(config)))
+        Ok(Arc::new(config))
     }
 }
 
 /// A finished server configuration: cheap to clone, shared by any number of connections.
+///
+/// Identity and trust can be replaced while connections run: all clones, those of listeners too,
+/// use the new ones for every handshake that begins afterwards. Connections that are there go on
+/// with what they have. Sessions are forgotten with it, so that no client resumes one that was
+/// agreed on with what is gone.
 #[derive(Clone)]
-pub struct ServerTls(Arc<ServerConfig>);
+pub struct ServerTls(Arc<Replaceable<ServerTlsOptions, ServerConfig>>);
 
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerTls")
-            .field("alpn", &self.0.alpn_protocols.len())
+            .field("alpn", &self.0.config().alpn_protocols.len())
             .finish_non_exhaustive()
     }
 }
 
 impl ServerTls {
+    /// Presents `identity` from now on, see [`ServerTls`]; does not wait.
+    ///
+    /// # Errors
+    /// What [`ServerTlsOptions::build`] can find; the former identity then stays.
+    pub fn set_identity(&self, identity: Identity) -> Result<(), TlsConfigError> {
+        self.0.replace(
+            |options| ServerTlsOptions {
+                identity,
+                ..options
+            },
+            ServerTlsOptions::config,
+        )
+    }
+
+    /// Demands of every new client a certificate from one of the authorities in `trust`, and
+    /// believes no others; see [`ServerTls`]. Does not wait.
+    ///
+    /// # Errors
+    /// As [`set_identity`](Self::set_identity).
+    pub fn set_client_trust(&self, trust: Trust) -> Result<(), TlsConfigError> {
+        self.0.replace(
+            |options| options.require_client_certificate(trust),
+            ServerTlsOptions::config,
+        )
+    }
+
     /// Runs the handshake over `transport` without setting a deadline of its own.
     pub(crate) fn handshake(&self, transport: Socket) -> io::Result<TlsStream> {
-        let connection = ServerConnection::new(Arc::clone(&self.0)).map_err(TlsError::from)?;
+        let connection = ServerConnection::new(self.0.config()).map_err(TlsError::from)?;
         TlsStream::handshake(transport, connection.into())
     }
 }

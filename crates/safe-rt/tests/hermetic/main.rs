@@ -19,6 +19,7 @@ mod loopback;
 mod middle;
 mod pki;
 mod refusal;
+mod reload;
 mod serve;
 mod signer;
 #[cfg(feature = "sim")]

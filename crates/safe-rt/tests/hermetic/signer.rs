@@ -24,7 +24,7 @@ const VERSIONS: [TlsVersion; 2] = [TlsVersion::Tls12, TlsVersion::Tls13];
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What a signer does with a request, before it signs.
-type Before = fn() -> io::Result<()>;
+pub(crate) type Before = fn() -> io::Result<()>;
 
 /// A key in other hands.
 struct OtherHands {
@@ -48,23 +48,23 @@ impl Signer for OtherHands {
 }
 
 /// A private PKI whose leaves sign through other hands.
-struct Scene {
-    authority: Authority,
-    server: Leaf,
-    client: Leaf,
+pub(crate) struct Scene {
+    pub(crate) authority: Authority,
+    pub(crate) server: Leaf,
+    pub(crate) client: Leaf,
     sort: Sort,
 }
 
 /// A sort of key.
 #[derive(Clone, Copy)]
-struct Sort(&'static SignatureAlgorithm, SignatureScheme);
+pub(crate) struct Sort(pub(crate) &'static SignatureAlgorithm, SignatureScheme);
 
-const P256: Sort = Sort(&PKCS_ECDSA_P256_SHA256, SignatureScheme::EcdsaP256Sha256);
+pub(crate) const P256: Sort = Sort(&PKCS_ECDSA_P256_SHA256, SignatureScheme::EcdsaP256Sha256);
 const P384: Sort = Sort(&PKCS_ECDSA_P384_SHA384, SignatureScheme::EcdsaP384Sha384);
 const ED25519: Sort = Sort(&PKCS_ED25519, SignatureScheme::Ed25519);
 
 impl Scene {
-    fn new(sort: Sort) -> Self {
+    pub(crate) fn new(sort: Sort) -> Self {
         let authority = Authority::new("test authority");
         let issue = |name, purpose| authority.issue(&[name], purpose, VALID, sort.0);
         Self {
@@ -76,7 +76,7 @@ impl Scene {
     }
 
     /// An identity of `leaf` with a signer, and the count of its signatures.
-    fn distant(&self, leaf: &Leaf, before: Before) -> (Identity, Arc<AtomicU32>) {
+    pub(crate) fn distant(&self, leaf: &Leaf, before: Before) -> (Identity, Arc<AtomicU32>) {
         let asked = Arc::new(AtomicU32::new(0));
         let signer = OtherHands {
             key: KeyPair::from_pem_and_sign_algo(&leaf.key, self.sort.0).expect("a key"),
@@ -89,7 +89,7 @@ impl Scene {
     }
 
     /// Both sides with client authentication.
-    fn sides(
+    pub(crate) fn sides(
         &self,
         client: Identity,
         server: Identity,
@@ -137,7 +137,7 @@ fn client_alone(client: &ClientTls, server: &ServerTls) -> Result<Socket, Error>
     Socket::tls_client(ours, client, SERVER_NAME)
 }
 
-fn at_once() -> io::Result<()> {
+pub(crate) fn at_once() -> io::Result<()> {
     Ok(())
 }
 
