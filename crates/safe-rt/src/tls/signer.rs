@@ -106,7 +106,7 @@ impl fmt::Display for SignatureScheme {
 /// deadline it obeys as every wait does. A library that blocks belongs into [`fiber::offload`]. A
 /// signer is shared by all connections of its identity, so calls may overlap: while one waits,
 /// another begins. It runs on what the handshake has left of the fiber's stack; one that needs much
-/// takes [`fiber::on_big_stack`].
+/// takes [`fiber::on_big_stack`]. The example `signer` has the key in another process.
 pub trait Signer: Send + Sync {
     /// Returns the schemes that the key can sign with, the preferred one first.
     ///
