@@ -90,8 +90,9 @@ impl Socket {
     /// Writes what there is room for, without waiting or yielding: `None` if there is no room,
     /// `Some(0)` only for an empty `buf`.
     ///
-    /// Over TLS bytes are accepted when they are encrypted; at most one record of them
-    /// (16 KiB) is then not with the kernel yet. [`try_flush`](Self::try_flush) tells.
+    /// Over TLS at most one record (16 KiB) of the bytes accepted is not with the kernel yet: they
+    /// leave in the order of acceptance, so all before the last 16 KiB are. Small writes are gathered
+    /// into that record while there is no room. [`try_flush`](Self::try_flush) tells when all left.
     ///
     /// # Errors
     /// Those of the transport, `TlsError`, and

@@ -8,9 +8,9 @@
 //! - Bytes move in `state`, which neither waits nor yields, so the `RefCell` around it is never
 //!   borrowed across a wait, and a reader and a writer fiber can share the stream. One fiber at a
 //!   time reads, one writes.
-//! - A new record is encrypted only when the kernel has taken every byte before it. So of the
-//!   plaintext accepted, all but the last [`RECORD_PLAINTEXT_MAX`] bytes are with the kernel, and
-//!   after [`TlsStream::try_flush`] said so, all of it is.
+//! - A new record is encrypted only when the kernel has taken every byte before it; until then
+//!   small writes fill it. So of the plaintext accepted, all but the last [`RECORD_PLAINTEXT_MAX`]
+//!   bytes are with the kernel, and after [`TlsStream::try_flush`] said so, all of it is.
 //! - Reading may leave something to be sent (an alert, an answer to a key update); it goes out at
 //!   once if there is room, else with the next call. Writing never has to read first.
 
@@ -18,7 +18,7 @@ mod handshake;
 mod state;
 
 use core::cell::{Cell, RefCell};
-use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::io::{self, BufRead as _, Read as _};
 
 use rustls::{Connection, ProtocolVersion};
 
@@ -39,7 +39,8 @@ const CALLS_PER_TURN_MAX: u32 = 128;
 /// A TLS connection whose handshake is done.
 pub(crate) struct TlsStream {
     transport: Socket,
-    state: RefCell<State>,
+    /// Boxed, so that a stream that moves on its way to its socket takes little stack.
+    state: RefCell<Box<State>>,
     turn: Turn,
     /// Copied out of the state after the handshake so that it can be lent.
     alpn: Option<Box<[u8]>>,
@@ -49,7 +50,7 @@ pub(crate) struct TlsStream {
 impl TlsStream {
     /// Runs the handshake of `connection` over `transport`; waits, obeying the ambient deadline.
     pub(super) fn handshake(transport: Socket, connection: Connection) -> io::Result<Self> {
-        let mut state = State::new(connection);
+        let mut state = Box::new(State::new(connection));
         handshake::run(&transport, &mut state)?;
         state.count_records();
         Ok(Self {
@@ -137,23 +138,20 @@ impl TlsStream {
     }
 
     /// Encrypts and sends as much of `buf`, which is not empty, as the transport takes, and at
-    /// most one record more.
+    /// most one record more, with what was accepted before.
     pub(crate) fn try_write(&self, buf: &[u8]) -> io::Result<Option<usize>> {
         let state = &mut *self.state.borrow_mut();
         let mut taken = 0;
         while taken < buf.len() {
             match state.ready_for_record(&self.transport) {
-                Ok(true) => {}
-                Ok(false) => break,
+                Ok(true) => taken += state.encrypt(&buf[taken..])?,
+                Ok(false) => {
+                    taken += state.keep(&buf[taken..]);
+                    break;
+                }
                 Err(error) if taken == 0 => return Err(error),
                 // The bytes taken are reported now; the failure stays and is reported next time.
                 Err(_) => break,
-            }
-            let rest = &buf[taken..];
-            let record = &rest[..rest.len().min(RECORD_PLAINTEXT_MAX)];
-            match state.connection.writer().write(record)? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                len => taken += len,
             }
         }
         // A failure here is again for the next call: the record was accepted.
@@ -174,7 +172,7 @@ impl TlsStream {
 
     /// Sends close_notify and shuts down the writing side of the transport; waits for room.
     pub(crate) fn shutdown_write(&self) -> io::Result<()> {
-        self.state.borrow_mut().shut_write();
+        self.state.borrow_mut().shut_write()?;
         self.flush()?;
         self.transport.shutdown_write()
     }

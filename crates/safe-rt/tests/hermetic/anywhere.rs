@@ -1,7 +1,7 @@
 //! What can happen at any byte of a handshake, in either direction, in both versions: the connection
 //! ends, falls silent, or a byte is another one.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::Duration;
 
 use safe_rt::{ClientTls, Error, Phase, ServerTls, TlsError, TlsErrorKind, TlsVersion};
@@ -175,4 +175,45 @@ fn found(met: &Met) -> Option<&Error> {
     // A length that was changed makes a side wait for more; all else shows at once.
     assert_eq!(error.is_timeout(), !met.took.is_zero(), "{error}");
     Some(error)
+}
+
+#[test]
+fn a_stream_that_is_cut_at_any_byte_is_told_from_one_that_ended() {
+    const TEXTS: [&str; 3] = ["one", "and another", "and the last"];
+    for version in VERSIONS {
+        among_bystanders(move || {
+            let both = unacquainted(version);
+            let (mut cuts, mut lengths) = (0, std::collections::BTreeSet::new());
+            for cut in BYTES {
+                let (client, server) = meet(both(), (Toward::Client, Fate::Cut, cut), LIMIT);
+                let (Ok(client), Ok(server)) = (client.outcome, server.outcome) else {
+                    continue;
+                };
+                let writes = || {
+                    for text in TEXTS {
+                        (&server).write_all(text.as_bytes())?;
+                    }
+                    server.shutdown_write()
+                };
+                let written = writes();
+                let mut received = Vec::new();
+                let end = (&client).read_to_end(&mut received);
+                let whole = TEXTS.concat();
+                assert!(whole.as_bytes().starts_with(&received), "{cut}");
+                let Err(error) = end else {
+                    assert_eq!(received, whole.as_bytes());
+                    written.expect("nobody cut it");
+                    break;
+                };
+                assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{cut}: {error}");
+                let found = TlsError::of(&error).map(TlsError::kind);
+                assert_eq!(found, Some(TlsErrorKind::Truncated), "{cut}: {error}");
+                (cuts, _) = (cuts + 1, lengths.insert(received.len()));
+            }
+            // Records come whole or not at all, and the close_notify is one as well.
+            assert!(cuts >= 100, "{version:?}: {cuts}");
+            let expected = [0, 3, 14, 26];
+            assert!(lengths.iter().eq(&expected), "{version:?}: {lengths:?}");
+        });
+    }
 }

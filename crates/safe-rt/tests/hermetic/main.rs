@@ -18,6 +18,7 @@ mod listener;
 mod loopback;
 mod middle;
 mod pki;
+mod records;
 mod refusal;
 mod reload;
 mod serve;

@@ -1,10 +1,11 @@
 //! The moving part of a TLS stream: bytes between rustls and the transport, without waiting.
 
+use core::mem;
 use std::io::{self, Read, Write};
 
 use rustls::{Connection, ProtocolVersion, SupportedCipherSuite};
 
-use super::TRANSPORT_READS_MAX;
+use super::{RECORD_PLAINTEXT_MAX, TRANSPORT_READS_MAX};
 use crate::socket::Socket;
 use crate::tls::error::{TlsError, TlsErrorKind};
 
@@ -20,6 +21,10 @@ pub(super) struct State {
     write_shut: bool,
     /// Set once the transport refused bytes: those left in rustls will never leave.
     write_broken: bool,
+    /// Plaintext of the record that is on its way to the transport.
+    underway: usize,
+    /// Plaintext accepted for the record after it, which is encrypted when that one has left.
+    waiting: Vec<u8>,
     pub(super) budget: RecordBudget,
 }
 
@@ -40,6 +45,8 @@ impl State {
             failed: None,
             write_shut: false,
             write_broken: false,
+            underway: 0,
+            waiting: Vec::new(),
             budget: RecordBudget::unlimited(),
         }
     }
@@ -72,8 +79,61 @@ impl State {
         Ok(received)
     }
 
-    /// Gives the transport what is encrypted; returns whether all of it was taken.
+    /// Gives the transport what was accepted; returns whether all of it was taken.
     pub(super) fn send(&mut self, transport: &Socket) -> io::Result<bool> {
+        loop {
+            if !self.send_encrypted(transport)? {
+                return Ok(false);
+            }
+            self.underway = 0;
+            if self.waiting.is_empty() {
+                return Ok(true);
+            }
+            if let Some(failed) = &self.failed {
+                // Behind the alert nothing may follow.
+                self.write_broken = true;
+                return Err(failed.clone().into());
+            }
+            self.encrypt_waiting()?;
+        }
+    }
+
+    /// Makes a record of the plaintext that waits.
+    fn encrypt_waiting(&mut self) -> io::Result<()> {
+        let waiting = mem::take(&mut self.waiting);
+        self.underway += waiting.len();
+        self.connection.writer().write_all(&waiting)
+    }
+
+    /// Encrypts the beginning of `rest` as a record, which [`ready_for_record`] allowed; returns its
+    /// length.
+    ///
+    /// [`ready_for_record`]: Self::ready_for_record
+    pub(super) fn encrypt(&mut self, rest: &[u8]) -> io::Result<usize> {
+        let record = &rest[..rest.len().min(RECORD_PLAINTEXT_MAX)];
+        match self.connection.writer().write(record)? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            len => {
+                self.underway = len;
+                Ok(len)
+            }
+        }
+    }
+
+    /// Keeps the beginning of `rest` for the next record while there is no room for it, so that many
+    /// small writes fill one; returns how much. With what is underway it is one record at most.
+    pub(super) fn keep(&mut self, rest: &[u8]) -> usize {
+        let ahead = self.underway + self.waiting.len();
+        let len = rest.len().min(RECORD_PLAINTEXT_MAX.saturating_sub(ahead));
+        if len == 0 || (self.waiting.is_empty() && !self.budget.take()) {
+            return 0;
+        }
+        self.waiting.extend_from_slice(&rest[..len]);
+        len
+    }
+
+    /// Gives the transport what is encrypted; returns whether all of it was taken.
+    fn send_encrypted(&mut self, transport: &Socket) -> io::Result<bool> {
         while self.connection.wants_write() {
             let mut outlet = Outlet {
                 transport,
@@ -99,13 +159,21 @@ impl State {
 
     /// Returns whether bytes are left that the transport may still take.
     pub(super) fn has_unsent(&self) -> bool {
-        self.connection.wants_write() && !self.write_broken
+        (self.connection.wants_write() || !self.waiting.is_empty()) && !self.write_broken
     }
 
     /// Queues close_notify behind everything accepted so far.
-    pub(super) fn shut_write(&mut self) {
+    ///
+    /// # Errors
+    /// What was accepted cannot leave any more.
+    pub(super) fn shut_write(&mut self) -> io::Result<()> {
         self.write_shut = true;
+        if !self.waiting.is_empty() {
+            self.check_failed()?;
+            self.encrypt_waiting()?;
+        }
         self.connection.send_close_notify();
+        Ok(())
     }
 
     /// Returns whether a new record may be encrypted: all before it is with the kernel.

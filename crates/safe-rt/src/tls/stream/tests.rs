@@ -1,5 +1,7 @@
 //! What only shows inside: the count of records that the keys of TLS 1.2 may protect.
 
+use std::io::Write as _;
+
 use super::state::{RECORDS_RESERVED, RecordBudget};
 use super::*;
 use crate::{ClientTlsOptions, ServerTlsOptions};
@@ -24,7 +26,7 @@ fn connected(version: TlsVersion) -> (Socket, Socket) {
     (client.expect("a client"), server.expect("a server"))
 }
 
-fn state(socket: &Socket) -> core::cell::RefMut<'_, State> {
+fn state(socket: &Socket) -> core::cell::RefMut<'_, Box<State>> {
     let stream = socket.as_tls().expect("a TLS socket");
     stream.state.borrow_mut()
 }
