@@ -4,7 +4,7 @@
 //! [`fiber::timeout`] and [`fiber::deadline`] and, where none is set, a named default. Errors name
 //! the [`Phase`] that failed, the address and the cause.
 //!
-//! - [`Socket`]: one connected byte stream over TCP, TLS or an in-memory pipe.
+//! - [`Socket`]: one connected byte stream over TCP, a Unix socket, TLS or an in-memory pipe.
 //! - [`dial`]: from an [`Endpoint`] to a socket: name, addresses, TCP, TLS, under one deadline.
 //! - [`Backoff`]: how long to wait before dialling again.
 //! - [`Listener`]: the server side; [`Listener::serve`] goes on whatever is short.
@@ -42,7 +42,7 @@
 //!
 //! # What it does not do
 //!
-//! It does not reconnect by itself, and it knows nothing of MQTT beyond the two schemes and their ports.
+//! It does not reconnect by itself, and it knows nothing of MQTT beyond the schemes and their ports.
 
 #![forbid(unsafe_code)]
 
@@ -63,6 +63,7 @@ mod serve;
 mod socket;
 mod stats;
 mod tcp_options;
+mod traffic;
 mod utc;
 
 #[cfg(feature = "tls")]
@@ -77,14 +78,17 @@ pub use backoff::{
     BACKOFF_STABLE_AFTER_DEFAULT, Backoff, BackoffOptions, Class,
 };
 pub use clock::{CLOCK_FLOOR_SPAN_MAX, ClockFloor, ClockVerdict};
-pub use dial::{DIAL_TIMEOUT_DEFAULT, DialOptions, HANDSHAKE_TIMEOUT_DEFAULT, dial};
+pub use dial::{DIAL_TIMEOUT_DEFAULT, DialOptions, DialRefusal, HANDSHAKE_TIMEOUT_DEFAULT, dial};
 pub use dns::{ADDRESSES_MAX, resolve};
-pub use endpoint::{Endpoint, EndpointError, HOST_LEN_MAX, LABEL_LEN_MAX, PlannedScheme, Scheme};
+pub use endpoint::{
+    Endpoint, EndpointError, HOST_LEN_MAX, LABEL_LEN_MAX, Scheme, TARGET_LEN_MAX, UNIX_PATH_LEN_MAX,
+};
 pub use error::{Error, Phase};
 pub use listener::{ACCEPT_PAUSE, Incoming, Listener, ListenerStats};
 pub use serve::{SERVE_CONNECTIONS_DEFAULT, ServeOptions};
 pub use socket::{CLOSE_TIMEOUT_DEFAULT, Readiness, Socket};
 pub use stats::{Stats, stats};
+pub use traffic::Traffic;
 pub use utc::Utc;
 
 #[cfg(feature = "tls")]

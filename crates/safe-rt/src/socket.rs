@@ -1,4 +1,5 @@
-//! One connected byte stream, whatever is underneath: TCP, the in-memory pipe, or TLS over either.
+//! One connected byte stream, whatever is underneath: TCP, a Unix socket, the in-memory pipe, or TLS
+//! over any of them.
 //!
 //! A [`Socket`] is full duplex: every call takes `&self`, and one fiber can read while another
 //! writes. Reading and writing come in two forms. The calls of [`Read`] and [`Write`] wait, obey
@@ -11,15 +12,16 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::io::{self, Read, Write};
 
-use fiber::net::{PipeStream, Shutdown, TcpStream};
+use fiber::net::{PipeStream, Shutdown, TcpStream, UnixStream};
 use fiber::{Link, Source, Unparker};
 
 use crate::tls::TlsStream;
+use crate::traffic::Counts;
 
 /// How long [`Socket::close`] waits for room for its last bytes when no deadline is set.
 pub const CLOSE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 
-/// A connected byte stream over TCP, TLS, or an in-memory pipe.
+/// A connected byte stream over TCP, a Unix socket, an in-memory pipe, or TLS over one of them.
 ///
 /// Dropping it ends the connection at once: bytes that are not with the kernel are lost, and a TLS
 /// peer sees that the stream was cut off. [`close`](Self::close) ends it in order.
@@ -44,28 +46,39 @@ pub const CLOSE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 /// ```
 pub struct Socket {
     inner: Inner,
+    counts: Counts,
 }
 
 enum Inner {
     Tcp(TcpStream),
+    Unix(UnixStream),
     Pipe(PipeStream),
     /// Boxed: it is many times the size of the others.
     Tls(Box<TlsStream>),
 }
 
+impl From<Inner> for Socket {
+    fn from(inner: Inner) -> Self {
+        let counts = Counts::default();
+        Self { inner, counts }
+    }
+}
+
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Self {
-        Self {
-            inner: Inner::Tcp(stream),
-        }
+        Inner::Tcp(stream).into()
+    }
+}
+
+impl From<UnixStream> for Socket {
+    fn from(stream: UnixStream) -> Self {
+        Inner::Unix(stream).into()
     }
 }
 
 impl From<PipeStream> for Socket {
     fn from(stream: PipeStream) -> Self {
-        Self {
-            inner: Inner::Pipe(stream),
-        }
+        Inner::Pipe(stream).into()
     }
 }
 
@@ -78,13 +91,16 @@ impl Socket {
     /// off is an error and never an end, and a client certificate refused in TLS 1.3 shows here
     /// first. Plaintext that came before a failure is returned before it.
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        match &self.inner {
+        let read = match &self.inner {
             // An empty buffer asks nothing of the transport, so it changes nothing either.
             _ if buf.is_empty() => Ok(Some(0)),
             Inner::Tcp(stream) => stream.try_read(buf),
+            Inner::Unix(stream) => stream.try_read(buf),
             Inner::Pipe(stream) => stream.try_read(buf),
             Inner::Tls(stream) => stream.try_read(buf),
-        }
+        }?;
+        self.counts.received(read.unwrap_or_default());
+        Ok(read)
     }
 
     /// Writes what there is room for, without waiting or yielding: `None` if there is no room,
@@ -98,12 +114,15 @@ impl Socket {
     /// Those of the transport, `TlsError`, and
     /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) after [`shutdown_write`](Self::shutdown_write).
     pub fn try_write(&self, buf: &[u8]) -> io::Result<Option<usize>> {
-        match &self.inner {
+        let written = match &self.inner {
             _ if buf.is_empty() => Ok(Some(0)),
             Inner::Tcp(stream) => stream.try_write(buf),
+            Inner::Unix(stream) => stream.try_write(buf),
             Inner::Pipe(stream) => stream.try_write(buf),
             Inner::Tls(stream) => stream.try_write(buf),
-        }
+        }?;
+        self.counts.sent(written.unwrap_or_default());
+        Ok(written)
     }
 
     /// Sends what was accepted and is still here, without waiting or yielding. `true` means that
@@ -113,7 +132,7 @@ impl Socket {
     /// As [`try_write`](Self::try_write).
     pub fn try_flush(&self) -> io::Result<bool> {
         match &self.inner {
-            Inner::Tcp(_) | Inner::Pipe(_) => Ok(true),
+            Inner::Tcp(_) | Inner::Unix(_) | Inner::Pipe(_) => Ok(true),
             Inner::Tls(stream) => stream.try_flush(),
         }
     }
@@ -125,6 +144,7 @@ impl Socket {
     pub fn readable(&self) -> Readiness<'_> {
         match &self.inner {
             Inner::Tcp(stream) => stream.readable().into(),
+            Inner::Unix(stream) => stream.readable().into(),
             Inner::Pipe(stream) => stream.readable().into(),
             Inner::Tls(stream) => stream.readable(),
         }
@@ -136,6 +156,7 @@ impl Socket {
     pub fn writable(&self) -> Readiness<'_> {
         match &self.inner {
             Inner::Tcp(stream) => stream.writable().into(),
+            Inner::Unix(stream) => stream.writable().into(),
             Inner::Pipe(stream) => stream.writable().into(),
             Inner::Tls(stream) => stream.transport().writable(),
         }
@@ -150,6 +171,7 @@ impl Socket {
     pub fn shutdown_write(&self) -> io::Result<()> {
         match &self.inner {
             Inner::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Inner::Unix(stream) => stream.shutdown(Shutdown::Write),
             Inner::Pipe(stream) => {
                 stream.shutdown(Shutdown::Write);
                 Ok(())
@@ -171,7 +193,7 @@ impl Socket {
     #[must_use]
     pub fn alpn(&self) -> Option<&[u8]> {
         match &self.inner {
-            Inner::Tcp(_) | Inner::Pipe(_) => None,
+            Inner::Tcp(_) | Inner::Unix(_) | Inner::Pipe(_) => None,
             Inner::Tls(stream) => stream.alpn(),
         }
     }
@@ -184,16 +206,14 @@ impl Socket {
 
     /// Wraps a TLS stream whose handshake is done.
     pub(crate) fn from_tls(stream: TlsStream) -> Self {
-        Self {
-            inner: Inner::Tls(Box::new(stream)),
-        }
+        Inner::Tls(Box::new(stream)).into()
     }
 
     /// Returns whether accepted bytes are left here that the kernel may still take.
     #[cfg(feature = "tls")]
     pub(crate) fn has_unsent(&self) -> bool {
         match &self.inner {
-            Inner::Tcp(_) | Inner::Pipe(_) => false,
+            Inner::Tcp(_) | Inner::Unix(_) | Inner::Pipe(_) => false,
             Inner::Tls(stream) => stream.has_unsent(),
         }
     }
@@ -203,7 +223,15 @@ impl Socket {
     pub(crate) const fn as_tls(&self) -> Option<&TlsStream> {
         match &self.inner {
             Inner::Tls(stream) => Some(stream),
-            Inner::Tcp(_) | Inner::Pipe(_) => None,
+            Inner::Tcp(_) | Inner::Unix(_) | Inner::Pipe(_) => None,
+        }
+    }
+
+    /// Returns the socket that carries this one: the transport of TLS.
+    pub(crate) fn transport(&self) -> Option<&Self> {
+        match &self.inner {
+            Inner::Tcp(_) | Inner::Unix(_) | Inner::Pipe(_) => None,
+            Inner::Tls(stream) => Some(stream.transport()),
         }
     }
 
@@ -211,31 +239,34 @@ impl Socket {
     pub(crate) fn tcp(&self) -> Option<&TcpStream> {
         match &self.inner {
             Inner::Tcp(stream) => Some(stream),
-            Inner::Pipe(_) => None,
-            Inner::Tls(stream) => stream.transport().tcp(),
+            _ => self.transport()?.tcp(),
         }
     }
 
     /// Returns the address of the peer, if there is TCP underneath and it is still known.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
-        match &self.inner {
-            Inner::Tcp(stream) => stream.peer_addr().ok(),
-            Inner::Pipe(_) => None,
-            Inner::Tls(stream) => stream.transport().peer(),
-        }
+        self.tcp()?.peer_addr().ok()
+    }
+
+    /// What it counted by itself.
+    pub(crate) const fn counts(&self) -> &Counts {
+        &self.counts
     }
 }
 
 impl Read for &Socket {
     /// Waits for at least one byte or the end; an empty `buf` is `Ok(0)` at once.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match &self.inner {
+        let read = match &self.inner {
             _ if buf.is_empty() => Ok(0),
             Inner::Tcp(stream) => (&mut &*stream).read(buf),
+            Inner::Unix(stream) => (&mut &*stream).read(buf),
             Inner::Pipe(stream) => (&mut &*stream).read(buf),
             Inner::Tls(stream) => stream.read(buf),
-        }
+        }?;
+        self.counts.received(read);
+        Ok(read)
     }
 }
 
@@ -243,18 +274,21 @@ impl Write for &Socket {
     /// Waits until at least one byte is accepted; an empty `buf` is `Ok(0)` at once. Over TLS the
     /// last of the bytes may need a [`flush`](Write::flush) to leave.
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        match &self.inner {
+        let written = match &self.inner {
             _ if buf.is_empty() => Ok(0),
             Inner::Tcp(stream) => (&mut &*stream).write(buf),
+            Inner::Unix(stream) => (&mut &*stream).write(buf),
             Inner::Pipe(stream) => (&mut &*stream).write(buf),
             Inner::Tls(stream) => stream.write(buf),
-        }
+        }?;
+        self.counts.sent(written);
+        Ok(written)
     }
 
     /// Waits until every byte accepted so far is with the kernel.
     fn flush(&mut self) -> io::Result<()> {
         match &self.inner {
-            Inner::Tcp(_) | Inner::Pipe(_) => Ok(()),
+            Inner::Tcp(_) | Inner::Unix(_) | Inner::Pipe(_) => Ok(()),
             Inner::Tls(stream) => stream.flush(),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mqtt::topic::{TopicFilter, TopicName};
 use mqtt::{ClientId, KEEP_ALIVE_DEFAULT, QoS};
-use safe_rt::{ALPN_PROTOCOLS_MAX, Endpoint, EndpointError, Scheme};
+use safe_rt::{ALPN_PROTOCOLS_MAX, Endpoint, EndpointError};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -155,15 +155,15 @@ fn cloud(table: &Table<'_, '_>, faults: &mut Faults<'_>) -> CloudDraft {
         }
     }
     let alpn = alpn(table, faults);
-    match endpoint.as_ref().map(Endpoint::scheme) {
-        Some(Scheme::Mqtt) => {
+    match endpoint.as_ref().map(|endpoint| endpoint.scheme().is_tls()) {
+        Some(false) => {
             for name in ["authority", "certificate", "key", "alpn"] {
                 if let Some(at) = table.place_of(name) {
                     faults.note_at(at, ConfigError::TlsForPlain(table.key(name)));
                 }
             }
         }
-        Some(Scheme::Mqtts) if table.place_of("authority").is_none() => {
+        Some(true) if table.place_of("authority").is_none() => {
             let at = table.place_of("endpoint").unwrap_or_default();
             faults.note_at(at, ConfigError::NoAuthority);
         }
@@ -188,7 +188,11 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, ConfigError> {
         return Err(ConfigError::Endpoint { found, error });
     }
     text.parse().map_err(|error| {
-        let found = text.to_owned();
+        // Neither is a query, which may be a signature, repeated.
+        let found = match text.split_once('?') {
+            Some((place, _)) => format!("{place}?..."),
+            None => text.to_owned(),
+        };
         ConfigError::Endpoint { found, error }
     })
 }

@@ -1,4 +1,5 @@
-//! From an endpoint to a connected socket: name, addresses, TCP, TLS, under one deadline.
+//! From an endpoint to a connected socket: name, addresses, TCP, TLS, under one deadline; or to a
+//! Unix socket.
 //!
 //! [`Dialling::attempt`] is the list of the phases that each address goes through. The addresses
 //! are tried one after the other, each within its share of the time that is left, so that one black
@@ -8,15 +9,18 @@
 
 mod attempts;
 mod options;
+mod refusal;
 
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
+use std::path::Path;
 
-use fiber::net::TcpStream;
+use fiber::net::{TcpStream, UnixStream};
 
 pub(crate) use self::attempts::with_default_deadline;
 pub use self::options::DialOptions;
+pub use self::refusal::DialRefusal;
 
 use self::attempts::try_each;
 use crate::dns;
@@ -40,14 +44,19 @@ pub const HANDSHAKE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The phase, the address and the cause. When several addresses failed, it is the error of the
-/// attempt that got furthest, the last one of equals. An endpoint that asks for TLS without TLS
-/// options, or the other way round, is an error before anything is sent.
+/// attempt that got furthest, the last one of equals. What does not fit together, as an endpoint
+/// that asks for TLS without TLS options or the other way round, is a [`DialRefusal`] before
+/// anything is sent.
 pub fn dial(endpoint: &Endpoint, options: &DialOptions) -> Result<Socket, Error> {
     stats::count_dial(|| {
-        let dialling = Dialling::plan(endpoint, options)?;
-        with_default_deadline(DIAL_TIMEOUT_DEFAULT, || {
-            let addresses = dialling.resolve()?;
-            try_each(&addresses, |address| dialling.attempt(address))
+        let dialling =
+            Dialling::plan(endpoint, options).map_err(|refusal| refusal.into_error(endpoint))?;
+        with_default_deadline(DIAL_TIMEOUT_DEFAULT, || match endpoint.unix_path() {
+            Some(path) => dialling.connect_file(path),
+            None => {
+                let addresses = dialling.resolve()?;
+                try_each(&addresses, |address| dialling.attempt(address))
+            }
         })
     })
 }
@@ -60,8 +69,11 @@ struct Dialling<'a> {
 
 impl<'a> Dialling<'a> {
     /// Refuses what does not fit together.
-    fn plan(endpoint: &'a Endpoint, options: &'a DialOptions) -> Result<Self, Error> {
+    fn plan(endpoint: &'a Endpoint, options: &'a DialOptions) -> Result<Self, DialRefusal> {
         let tls = options.tls_for(endpoint)?;
+        if endpoint.scheme().is_web_socket() {
+            return Err(DialRefusal::NoWebSocket(endpoint.scheme()));
+        }
         Ok(Self { endpoint, tls })
     }
 
@@ -84,6 +96,14 @@ impl<'a> Dialling<'a> {
             let stream = TcpStream::connect(address)?;
             stream.set_nodelay(true)?;
             Ok(stream.into())
+        })
+    }
+
+    /// The phase [`Phase::Connect`] of a Unix socket, its only one.
+    fn connect_file(&self, path: &Path) -> Result<Socket, Error> {
+        let named = || self.endpoint.authority();
+        phase(Phase::Connect, named, || {
+            UnixStream::connect(path).map(Socket::from)
         })
     }
 
@@ -119,19 +139,4 @@ fn phase<T>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tls_is_never_dropped_silently() {
-        let endpoint: Endpoint = "mqtts://192.0.2.1".parse().expect("a valid endpoint");
-        // No runtime: a dial that went on would fail differently.
-        let error = dial(&endpoint, &DialOptions::new()).expect_err("no TLS options");
-        assert_eq!(error.phase(), Phase::Tls);
-        assert_eq!(error.io().kind(), io::ErrorKind::InvalidInput);
-        assert!(
-            error.to_string().contains("plain text is refused"),
-            "{error}"
-        );
-    }
-}
+mod tests;

@@ -1,9 +1,7 @@
 //! How to dial: what a program chooses, and whether it fits the endpoint.
 
-use std::io;
-
-use crate::endpoint::{Endpoint, Scheme};
-use crate::error::{Error, Phase};
+use super::refusal::DialRefusal;
+use crate::endpoint::Endpoint;
 use crate::tls::ClientTls;
 
 /// How to dial.
@@ -35,21 +33,13 @@ impl DialOptions {
     }
 
     /// Returns the TLS options to use, if the endpoint and what was given fit together.
-    pub(super) fn tls_for(&self, endpoint: &Endpoint) -> Result<Option<&ClientTls>, Error> {
-        let text = match (endpoint.scheme(), &self.tls) {
-            (Scheme::Mqtt, None) => return Ok(None),
-            (Scheme::Mqtts, Some(tls)) => return Ok(Some(tls)),
-            (Scheme::Mqtt, Some(_)) => {
-                "TLS options are given, but mqtt:// is plain text: expected mqtts://"
-            }
-            (Scheme::Mqtts, None) => {
-                "mqtts:// asks for TLS, but no TLS options are given: plain text is refused"
-            }
-        };
-        Err(Error::new(
-            Phase::Tls,
-            endpoint.authority(),
-            io::Error::new(io::ErrorKind::InvalidInput, text),
-        ))
+    pub(super) fn tls_for(&self, endpoint: &Endpoint) -> Result<Option<&ClientTls>, DialRefusal> {
+        let scheme = endpoint.scheme();
+        match (scheme.is_tls(), &self.tls) {
+            (false, None) => Ok(None),
+            (true, Some(tls)) => Ok(Some(tls)),
+            (false, Some(_)) => Err(DialRefusal::TlsForPlain(scheme)),
+            (true, None) => Err(DialRefusal::TlsMissing(scheme)),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Tables of endpoints: what is accepted and how it reads back, what is refused and why.
 
 use super::*;
+use core::net::Ipv6Addr;
 
 #[track_caller]
 fn accepts(text: &str, host: &str, port: u16, shown: &str) {
@@ -86,22 +87,115 @@ fn schemes_are_refused() {
         "mqtt ://broker",
         &EndpointError::UnknownScheme("mqtt ".into()),
     );
+    refuses("wsx://broker", &EndpointError::UnknownScheme("wsx".into()));
+    refuses("mqtt:/broker", &EndpointError::NoScheme);
+    refuses("ws:broker", &EndpointError::NoScheme);
+}
+
+#[test]
+fn what_a_scheme_means_is_its_own() {
+    type Row = (&'static str, Scheme, u16, bool, bool);
+    let table: [Row; 5] = [
+        ("mqtt://b", Scheme::Mqtt, 1883, false, false),
+        ("mqtts://b", Scheme::Mqtts, 8883, true, false),
+        ("WS://b", Scheme::Ws, 80, false, true),
+        ("wss://b", Scheme::Wss, 443, true, true),
+        ("Unix:/b", Scheme::Unix, 0, false, false),
+    ];
+    for (text, scheme, port, tls, web_socket) in table {
+        let endpoint: Endpoint = text.parse().expect(text);
+        assert_eq!((endpoint.scheme(), endpoint.port()), (scheme, port));
+        assert_eq!(scheme.is_tls(), tls, "{text}");
+        assert_eq!(scheme.is_web_socket(), web_socket, "{text}");
+    }
+}
+
+#[test]
+fn a_web_socket_has_a_path_and_may_have_a_query() {
+    let table = [
+        ("ws://b", "/mqtt", "ws://b:80/mqtt"),
+        ("ws://b/", "/", "ws://b:80/"),
+        ("ws://b:8080/a//b/", "/a//b/", "ws://b:8080/a//b/"),
+        ("wss://[::1]/a%20b", "/a%20b", "wss://[::1]:443/a%20b"),
+        ("wss://b?x=1", "/mqtt?x=1", "wss://b:443/mqtt?..."),
+        (
+            "wss://b.example:8443/mqtt?Signature=a/b?c%3D&d=me@x",
+            "/mqtt?Signature=a/b?c%3D&d=me@x",
+            "wss://b.example:8443/mqtt?...",
+        ),
+    ];
+    for (text, path, shown) in table {
+        let endpoint: Endpoint = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(endpoint.path(), path, "{text}");
+        assert_eq!(endpoint.to_string(), shown, "{text}");
+        assert_eq!(format!("{endpoint:?}"), format!("Endpoint({shown})"));
+        let rest = text.split_once("://").expect("a scheme").1;
+        assert_eq!(Endpoint::new(endpoint.scheme(), rest), Ok(endpoint));
+    }
+    let longest = format!("ws://b/{}", "p".repeat(TARGET_LEN_MAX - 1));
+    assert!(longest.parse::<Endpoint>().is_ok());
+}
+
+#[test]
+fn paths_of_web_sockets_are_refused() {
+    let long = format!("ws://b/{}", "p".repeat(TARGET_LEN_MAX));
+    refuses(&long, &EndpointError::TargetTooLong(TARGET_LEN_MAX + 1));
+    for (text, found) in [
+        ("ws://b/a b", ' '),
+        ("ws://b/a\r\nHost: c", '\r'),
+        ("ws://b/\u{e4}", '\u{e4}'),
+        ("wss://b/\"", '"'),
+        ("wss://b/a\\b", '\\'),
+        ("wss://b?a|b", '|'),
+    ] {
+        refuses(text, &EndpointError::BadTargetCharacter(found));
+    }
+    for text in ["ws://b/%", "ws://b/%4", "ws://b/%4g", "ws://b/?a=%%41"] {
+        refuses(text, &EndpointError::BadPercentEncoding);
+    }
+    refuses("ws://b/a#b", &EndpointError::Fragment);
+    refuses("ws://b#", &EndpointError::Fragment);
+    refuses("ws://b\\c", &EndpointError::Path("\\c".into()));
+    refuses("ws:///mqtt", &EndpointError::NoHost);
+    refuses("wss://b:0/mqtt", &EndpointError::BadPort("0".into()));
+}
+
+#[test]
+fn a_unix_socket_is_a_path() {
+    for (text, path) in [
+        ("unix:/run/broker.sock", "/run/broker.sock"),
+        ("unix:///run/broker.sock", "/run/broker.sock"),
+        ("unix:/run/a b?c#d%20e@f:1", "/run/a b?c#d%20e@f:1"),
+    ] {
+        let endpoint: Endpoint = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(endpoint.unix_path(), Some(Path::new(path)));
+        assert_eq!(endpoint.path(), path);
+        assert_eq!(endpoint.authority(), path);
+        assert_eq!((endpoint.host(), endpoint.port()), ("", 0));
+        assert_eq!(endpoint.literal(), None);
+        assert_eq!(endpoint.to_string(), format!("unix:{path}"));
+        assert_eq!(endpoint.to_string().parse().as_ref(), Ok(&endpoint));
+        assert_eq!(Endpoint::new(Scheme::Unix, path), Ok(endpoint));
+    }
+    let plain: Endpoint = "mqtt://broker".parse().expect("a valid endpoint");
+    assert_eq!((plain.unix_path(), plain.path()), (None, ""));
+}
+
+#[test]
+fn paths_of_unix_sockets_are_refused() {
+    refuses("unix:", &EndpointError::NotAbsolute(String::new()));
+    refuses("unix:run", &EndpointError::NotAbsolute("run".into()));
     refuses(
-        "ws://broker/mqtt",
-        &EndpointError::NotSupportedYet(PlannedScheme::Ws),
+        "unix://host/run",
+        &EndpointError::NotAbsolute("host/run".into()),
     );
-    refuses(
-        "WSS://broker",
-        &EndpointError::NotSupportedYet(PlannedScheme::Wss),
-    );
-    refuses(
-        "unix:/run/broker",
-        &EndpointError::NotSupportedYet(PlannedScheme::Unix),
-    );
-    refuses(
-        "unix:///run/broker",
-        &EndpointError::NotSupportedYet(PlannedScheme::Unix),
-    );
+    refuses("unix:/", &EndpointError::NoFile("/".into()));
+    refuses("unix:/run/", &EndpointError::NoFile("/run/".into()));
+    refuses("unix:/a\0b", &EndpointError::NulInPath);
+    let long = format!("/{}", "p".repeat(UNIX_PATH_LEN_MAX));
+    let expected = EndpointError::UnixPathTooLong(UNIX_PATH_LEN_MAX + 1);
+    refuses(&format!("unix:{long}"), &expected);
+    assert!(Endpoint::new(Scheme::Unix, &long[..UNIX_PATH_LEN_MAX]).is_ok());
 }
 
 #[test]
@@ -184,7 +278,7 @@ fn what_belongs_elsewhere_is_refused() {
     refuses("mqtt://user:secret@broker", &EndpointError::UserInfo);
     refuses("mqtt://broker/topic", &EndpointError::Path("/topic".into()));
     refuses("mqtt://broker//", &EndpointError::Path("/".into()));
-    refuses("mqtt://broker?qos=1", &EndpointError::Path("?qos=1".into()));
+    refuses("mqtt://broker?qos=1", &EndpointError::Path("?...".into()));
     refuses("mqtt://broker#x", &EndpointError::Path("#x".into()));
 }
 
@@ -202,8 +296,18 @@ fn an_authority_alone_needs_no_scheme() {
 
 #[test]
 fn no_text_repeats_a_secret() {
-    let error = "mqtt://user:secret@broker"
-        .parse::<Endpoint>()
-        .expect_err("user information");
-    assert!(!error.to_string().contains("secret") && !format!("{error:?}").contains("secret"));
+    for text in [
+        "mqtt://user:secret@broker",
+        "ws://user:secret@broker/mqtt",
+        "ws://user:secret/secret@broker",
+        "wss://user:1#secret?@broker",
+        "mqtts://broker/mqtt?signature=secret",
+    ] {
+        let error = text.parse::<Endpoint>().expect_err(text);
+        let texts = format!("{error} {error:?}");
+        assert!(!texts.contains("secret"), "{texts}");
+    }
+    let signed: Endpoint = "wss://b/mqtt?signature=secret".parse().expect("a query");
+    let texts = format!("{signed} {signed:?} {}", signed.authority());
+    assert!(!texts.contains("secret"), "{texts}");
 }

@@ -202,6 +202,16 @@ impl ClientTls {
 
     /// Runs the handshake over `transport` without setting a deadline of its own.
     pub(crate) fn handshake(&self, transport: Socket, server_name: &str) -> io::Result<TlsStream> {
+        let connection = self.connection(server_name)?;
+        let stream = TlsStream::handshake(transport, connection.into())?;
+        if self.require_alpn && stream.alpn().is_none() {
+            return Err(TlsError::new(TlsErrorKind::AlpnNotAgreed).into());
+        }
+        Ok(stream)
+    }
+
+    /// A connection that has sent nothing yet.
+    fn connection(&self, server_name: &str) -> io::Result<ClientConnection> {
         let name = ServerName::try_from(server_name)
             .map_err(|_| {
                 let text = format!("{server_name:?} is no name a TLS server can have");
@@ -210,13 +220,7 @@ impl ClientTls {
             .to_owned();
         // It makes the keys of its first message.
         fiber::long_turn()?;
-        let connection =
-            ClientConnection::new(self.shared.config(), name).map_err(TlsError::from)?;
-        let stream = TlsStream::handshake(transport, connection.into())?;
-        if self.require_alpn && stream.alpn().is_none() {
-            return Err(TlsError::new(TlsErrorKind::AlpnNotAgreed).into());
-        }
-        Ok(stream)
+        Ok(ClientConnection::new(self.shared.config(), name).map_err(TlsError::from)?)
     }
 }
 

@@ -83,20 +83,7 @@ impl TlsError {
     /// ```
     #[must_use]
     pub fn of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(found) = error.downcast_ref() {
-                return Some(found);
-            }
-            next = match error.downcast_ref::<io::Error>() {
-                // The source of an I/O error skips its payload.
-                Some(io) => io
-                    .get_ref()
-                    .map(|payload| payload as &(dyn StdError + 'static)),
-                None => error.source(),
-            };
-        }
-        None
+        crate::error::find(error)
     }
 }
 

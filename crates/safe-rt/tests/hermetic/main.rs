@@ -31,3 +31,5 @@ mod slow_hello;
 mod stack;
 mod stream;
 mod support;
+mod traffic;
+mod unix;

@@ -126,7 +126,8 @@ impl ConfigError {
             ),
             Self::Endpoint { found, error } => (
                 format!("`endpoint` in [cloud] is no address of a broker: {error}"),
-                "mqtts://HOST:PORT, or mqtt://HOST:PORT for plain text".to_owned(),
+                "mqtts://HOST:PORT or wss://HOST:PORT/PATH, or for plain text mqtt://, ws:// or unix:/PATH"
+                    .to_owned(),
                 format!("{found:?}"),
                 "write for example endpoint = \"mqtts://broker.example:8883\"".to_owned(),
             ),
@@ -196,9 +197,9 @@ impl ConfigError {
             ),
             Self::TlsForPlain(key) => (
                 format!("{key} is for TLS, and the endpoint is plain text"),
-                "an endpoint that begins with mqtts://".to_owned(),
-                "one that begins with mqtt://".to_owned(),
-                format!("write mqtts:// in `endpoint`, or remove `{}`", key.name),
+                "an endpoint that begins with mqtts:// or wss://".to_owned(),
+                "one that begins otherwise".to_owned(),
+                format!("write mqtts:// or wss:// in `endpoint`, or remove `{}`", key.name),
             ),
             Self::NoAuthority => (
                 "`authority` in [cloud] is missing".to_owned(),

@@ -1,0 +1,87 @@
+//! What an endpoint and the options can have against each other: found before anything is sent.
+
+use core::fmt;
+use std::io;
+
+use crate::endpoint::{Endpoint, Scheme};
+use crate::error::{Error, Phase};
+
+/// Why a dial is refused before anything is sent: the endpoint and the options do not fit together,
+/// or this build lacks what the endpoint asks for.
+///
+/// It is the payload of the [`io::Error`] behind an [`Error`]; [`DialRefusal::of`] finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DialRefusal {
+    /// TLS options are given, and the scheme is plain text.
+    TlsForPlain(Scheme),
+    /// The scheme asks for TLS, and no TLS options are given.
+    TlsMissing(Scheme),
+    /// The scheme asks for a WebSocket, and this build has none.
+    NoWebSocket(Scheme),
+}
+
+impl DialRefusal {
+    /// Finds the refusal behind `error`, if it is one.
+    ///
+    /// # Examples
+    /// ```
+    /// use safe_rt::{DialOptions, DialRefusal, Scheme};
+    ///
+    /// let endpoint = "mqtts://broker.example".parse()?;
+    /// let error = safe_rt::dial(&endpoint, &DialOptions::new()).expect_err("no TLS options");
+    /// assert_eq!(DialRefusal::of(&error), Some(&DialRefusal::TlsMissing(Scheme::Mqtts)));
+    /// # Ok::<(), safe_rt::EndpointError>(())
+    /// ```
+    #[must_use]
+    pub fn of<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        crate::error::find(error)
+    }
+
+    const fn phase(&self) -> Phase {
+        match self {
+            Self::TlsForPlain(_) | Self::TlsMissing(_) => Phase::Tls,
+            Self::NoWebSocket(_) => Phase::WebSocket,
+        }
+    }
+
+    const fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::TlsForPlain(_) | Self::TlsMissing(_) => io::ErrorKind::InvalidInput,
+            Self::NoWebSocket(_) => io::ErrorKind::Unsupported,
+        }
+    }
+
+    /// The error of a dial to `endpoint`.
+    pub(super) fn into_error(self, endpoint: &Endpoint) -> Error {
+        let (phase, kind) = (self.phase(), self.kind());
+        Error::new(phase, endpoint.authority(), io::Error::new(kind, self))
+    }
+}
+
+impl fmt::Display for DialRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TlsForPlain(Scheme::Unix) => f.write_str(
+                "TLS options are given, but unix: is plain text: expected mqtts:// or wss://",
+            ),
+            Self::TlsForPlain(scheme) => write!(
+                f,
+                "TLS options are given, but {}:// is plain text: expected mqtts:// or wss://",
+                scheme.as_str()
+            ),
+            Self::TlsMissing(scheme) => write!(
+                f,
+                "{}:// asks for TLS, but no TLS options are given: plain text is refused",
+                scheme.as_str()
+            ),
+            Self::NoWebSocket(scheme) => write!(
+                f,
+                "{}:// asks for a WebSocket: this program was built without the feature ws",
+                scheme.as_str()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for DialRefusal {}

@@ -1,0 +1,141 @@
+//! The grammar of an endpoint behind its scheme: host, port, the target of a WebSocket, the path
+//! of a Unix socket.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{
+    EndpointError, HOST_LEN_MAX, Host, LABEL_LEN_MAX, MQTT_TARGET, Scheme, TARGET_LEN_MAX,
+    UNIX_PATH_LEN_MAX,
+};
+
+/// Splits what follows the host and its port from them, if anything does.
+pub(super) fn split_target(text: &str) -> (&str, &str) {
+    let end = text.find(['/', '?', '#', '\\']).unwrap_or(text.len());
+    text.split_at(end)
+}
+
+/// Parses `host[:port]`; without a port it is the one of the scheme.
+pub(super) fn host_and_port(authority: &str, scheme: Scheme) -> Result<(Host, u16), EndpointError> {
+    let (host, port) = split_authority(authority)?;
+    let port = port.map_or_else(|| Ok(scheme.default_port()), parse_port)?;
+    Ok((host, port))
+}
+
+/// Splits `host[:port]` and checks the host; the port is still text.
+fn split_authority(authority: &str) -> Result<(Host, Option<&str>), EndpointError> {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (inside, after) = rest.split_once(']').ok_or(EndpointError::UnclosedBracket)?;
+        let address: Ipv6Addr = inside
+            .parse()
+            .map_err(|_| EndpointError::BadIpv6(inside.to_owned()))?;
+        let port = match after.strip_prefix(':') {
+            Some(port) => Some(port),
+            None if after.is_empty() => None,
+            None => return Err(EndpointError::AfterBracket(after.to_owned())),
+        };
+        let host = Host::Literal(IpAddr::V6(address), address.to_string().into());
+        return Ok((host, port));
+    }
+    let (host, port) = match authority.split_once(':') {
+        Some((_, port)) if port.contains(':') => return Err(EndpointError::UnbracketedIpv6),
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    };
+    Ok((parse_host(host)?, port))
+}
+
+/// Checks a host that stands without brackets.
+fn parse_host(host: &str) -> Result<Host, EndpointError> {
+    if host.is_empty() {
+        return Err(EndpointError::NoHost);
+    }
+    if host.len() > HOST_LEN_MAX {
+        return Err(EndpointError::HostTooLong(host.len()));
+    }
+    let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if let Some(found) = host.chars().find(|c| !allowed(c)) {
+        return Err(EndpointError::BadHostCharacter(found));
+    }
+    // One dot at the end is the root of the name tree, not an empty label.
+    let labels = host.strip_suffix('.').unwrap_or(host);
+    if let Some(label) = labels
+        .split('.')
+        .find(|label| label.is_empty() || label.len() > LABEL_LEN_MAX)
+    {
+        return Err(EndpointError::BadLabel(label.to_owned()));
+    }
+    // No top-level domain is a number, so `256.1.1.1` is a mistyped address and not a name.
+    let last = labels.rsplit('.').next().unwrap_or(labels);
+    if last.bytes().all(|byte| byte.is_ascii_digit()) {
+        let address: Ipv4Addr = host
+            .parse()
+            .map_err(|_| EndpointError::BadIpv4(host.to_owned()))?;
+        return Ok(Host::Literal(IpAddr::V4(address), host.into()));
+    }
+    Ok(Host::Name(host.into()))
+}
+
+/// Parses a port; a sign, a blank or zero is not one.
+fn parse_port(text: &str) -> Result<u16, EndpointError> {
+    let bad = || EndpointError::BadPort(text.to_owned());
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(bad());
+    }
+    match text.parse() {
+        Ok(0) | Err(_) => Err(bad()),
+        Ok(port) => Ok(port),
+    }
+}
+
+/// Checks the path and query of a WebSocket (RFC 3986 sections 3.3 and 3.4) and makes them what a
+/// request asks for: a path that is not written is [`MQTT_TARGET`].
+pub(super) fn parse_target(text: &str) -> Result<Box<str>, EndpointError> {
+    if text.contains('#') {
+        return Err(EndpointError::Fragment);
+    }
+    let target = match text.as_bytes().first() {
+        Some(b'/') => text.to_owned(),
+        None | Some(b'?') => format!("{MQTT_TARGET}{text}"),
+        Some(_) => return Err(EndpointError::Path(without_query(text))),
+    };
+    if target.len() > TARGET_LEN_MAX {
+        return Err(EndpointError::TargetTooLong(target.len()));
+    }
+    let allowed = |c: &char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/?%".contains(*c);
+    if let Some(found) = target.chars().find(|c| !allowed(c)) {
+        return Err(EndpointError::BadTargetCharacter(found));
+    }
+    let encoded = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !target.split('%').skip(1).all(encoded) {
+        return Err(EndpointError::BadPercentEncoding);
+    }
+    Ok(target.into())
+}
+
+/// Checks the path of a Unix socket. It is taken as it stands: nothing in it is encoded.
+pub(super) fn parse_unix_path(text: &str) -> Result<Box<str>, EndpointError> {
+    if !text.starts_with('/') {
+        return Err(EndpointError::NotAbsolute(text.to_owned()));
+    }
+    if text.ends_with('/') {
+        return Err(EndpointError::NoFile(text.to_owned()));
+    }
+    if text.len() > UNIX_PATH_LEN_MAX {
+        return Err(EndpointError::UnixPathTooLong(text.len()));
+    }
+    if text.contains('\0') {
+        return Err(EndpointError::NulInPath);
+    }
+    Ok(text.into())
+}
+
+/// A path without what its query holds, which may be a signature.
+pub(super) fn without_query(text: &str) -> String {
+    match text.split_once('?') {
+        Some((path, _)) => format!("{path}?..."),
+        None => text.to_owned(),
+    }
+}
