@@ -248,3 +248,31 @@ fn sessions_and_retained_messages_outlive_stop_and_serve() {
         broker.stop();
     });
 }
+
+#[test]
+fn without_a_fiber_for_it_a_connection_waits_and_is_not_closed() {
+    // The main fiber, the listener's, and two connections, one of which is the next.
+    let runtime = fiber::Runtime::builder().fibers_max(4);
+    let outcome = runtime.run(|| {
+        let listener = Listener::bind(ANY_PORT.into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let broker = Broker::new(BrokerOptions::default());
+        broker.serve(listener).unwrap();
+        let first: Vec<_> = (0..2)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
+        let mut late = TcpStream::connect(address).unwrap();
+        late.write_all(b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02ab")
+            .unwrap();
+        let mut answer = [0; 4];
+        let early = fiber::timeout(Duration::from_millis(300), || late.read_exact(&mut answer));
+        early.expect_err("it waits in the queue");
+        assert_eq!(broker.stats().connections, 2);
+        drop(first);
+        fiber::timeout(LIMIT, || late.read_exact(&mut answer))
+            .unwrap()
+            .unwrap();
+        assert_eq!(answer, *b"\x20\x02\x00\x00");
+    });
+    outcome.unwrap();
+}

@@ -28,10 +28,11 @@ mod session;
 mod shared;
 
 use std::fmt;
+use std::mem;
 use std::rc::Rc;
 
 use fiber::{FiberBuilder, SpawnError};
-use safe_rt::{Listener, Socket};
+use safe_rt::{ACCEPT_PAUSE, Incoming, Listener, Socket};
 
 pub use cut::{CutPacket, CutReport};
 pub use error::BrokerError;
@@ -49,7 +50,7 @@ pub use options::{
 use self::core::Woken;
 use crate::packet::QoS;
 use crate::topic::{TopicFilter, check_topic_name};
-use shared::Shared;
+use shared::{Place, Shared};
 
 /// An MQTT broker on the runtime of this thread.
 ///
@@ -128,23 +129,42 @@ impl Broker {
     }
 
     /// Serves the connections that `listener` accepts, each on a fiber of its own from the TLS
-    /// handshake on, until [`Broker::stop`] is called or the listener fails, which is logged. Does
-    /// not yield.
+    /// handshake on, until [`Broker::stop`] is called or the listener fails, which is logged. Without
+    /// a fiber for the next one, connections wait in the listener's queue. Does not yield.
+    ///
+    /// Not by [`Listener::serve`], whose connections are children of the loop: these outlive their
+    /// listener, which is closed at once when the broker is stopped.
     ///
     /// # Errors
     ///
-    /// No fiber could be had.
+    /// No fiber could be had for the listener.
     pub fn serve(&self, listener: Listener) -> Result<(), SpawnError> {
         let broker = self.clone();
         let accept = move || {
+            let mut told = false;
             loop {
-                match listener.accept() {
-                    Ok(incoming) => {
-                        let handshake = move || incoming.handshake();
-                        if let Err(error) = broker.connection(handshake) {
-                            log::warn!("broker: a connection is closed: {error}");
-                        }
+                // The fiber comes first: nothing is accepted that cannot be served.
+                let (to_fiber, mut incoming) = fiber::oneshot::<Incoming>();
+                let shared = Rc::clone(&broker.shared);
+                let serve = move || {
+                    if let Ok(Some(incoming)) = incoming.recv()
+                        && let Some(place) = shared.place()
+                    {
+                        serve_in(place, || incoming.handshake());
                     }
+                };
+                if let Err(error) = connection_fiber().spawn(serve) {
+                    if !mem::replace(&mut told, true) {
+                        log::warn!("broker: connections wait for a fiber: {error}");
+                    }
+                    if fiber::sleep(ACCEPT_PAUSE).is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                told = false;
+                match listener.accept() {
+                    Ok(incoming) => drop(to_fiber.send(incoming)),
                     Err(error) => return log::debug!("broker: no longer listening: {error}"),
                 }
             }
@@ -165,25 +185,11 @@ impl Broker {
     /// No fiber could be had.
     pub fn attach(&self, socket: impl Into<Socket>) -> Result<(), SpawnError> {
         let socket = socket.into();
-        self.connection(move || Ok(socket))
-    }
-
-    fn connection(
-        &self,
-        handshake: impl FnOnce() -> Result<Socket, safe_rt::Error> + 'static,
-    ) -> Result<(), SpawnError> {
         let Some(place) = self.shared.place() else {
             return Ok(());
         };
-        let serve = move || match handshake() {
-            Ok(socket) => {
-                if let Some(entry) = place.enter() {
-                    connection::serve(entry, socket);
-                }
-            }
-            Err(error) => log::debug!("broker: {error}"),
-        };
-        FiberBuilder::new().name("broker connection").spawn(serve)?;
+        let serve = move || serve_in(place, || Ok(socket));
+        connection_fiber().spawn(serve)?;
         Ok(())
     }
 
@@ -278,6 +284,22 @@ impl Broker {
             dropped: core.dropped,
             not_retained: core.not_retained,
         })
+    }
+}
+
+fn connection_fiber() -> FiberBuilder {
+    FiberBuilder::new().name("broker connection")
+}
+
+/// Serves a connection that has its place, from the handshake on.
+fn serve_in(place: Place, handshake: impl FnOnce() -> Result<Socket, safe_rt::Error>) {
+    match handshake() {
+        Ok(socket) => {
+            if let Some(entry) = place.enter() {
+                connection::serve(entry, socket);
+            }
+        }
+        Err(error) => log::debug!("broker: {error}"),
     }
 }
 
