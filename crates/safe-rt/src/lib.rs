@@ -6,6 +6,8 @@
 //!
 //! - [`Socket`]: one connected byte stream over TCP, a Unix socket, TLS or an in-memory pipe.
 //! - [`dial`]: from an [`Endpoint`] to a socket: name, addresses, TCP, TLS, under one deadline.
+//! - [`timer`]: closures that are called once, or again and again.
+//! - [`Signals`]: named signals with typed payloads, between the services of one program.
 //! - [`Backoff`]: how long to wait before dialling again.
 //! - [`Listener`]: the server side; [`Listener::serve`] goes on whatever is short.
 //! - [`stats`]: what was dialled on this thread, and where it failed.
@@ -57,12 +59,14 @@ mod dial;
 mod dns;
 mod endpoint;
 mod error;
+mod events;
 mod listener;
 mod log_gate;
 mod serve;
 mod socket;
 mod stats;
 mod tcp_options;
+pub mod timer;
 mod traffic;
 mod utc;
 
@@ -84,6 +88,10 @@ pub use endpoint::{
     Endpoint, EndpointError, HOST_LEN_MAX, LABEL_LEN_MAX, Scheme, TARGET_LEN_MAX, UNIX_PATH_LEN_MAX,
 };
 pub use error::{Error, Phase};
+pub use events::{
+    NextSignal, SIGNAL_DEPTH_MAX, SIGNAL_LISTENERS_MAX, SIGNAL_NAMES_MAX, SignalError, SignalName,
+    Signals, Watch,
+};
 pub use listener::{ACCEPT_PAUSE, Incoming, Listener, ListenerStats};
 pub use serve::{SERVE_CONNECTIONS_DEFAULT, ServeOptions};
 pub use socket::{CLOSE_TIMEOUT_DEFAULT, Readiness, Socket};

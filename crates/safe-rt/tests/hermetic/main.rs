@@ -27,6 +27,8 @@ mod signer;
 mod sim;
 #[cfg(feature = "sim")]
 mod sim_clocks;
+#[cfg(feature = "sim")]
+mod sim_services;
 mod slow_hello;
 mod stack;
 mod stream;
