@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Installs foreign programs: Mosquitto and its clients and Paho's client for Python, which the interop
-# tests talk to, and valgrind, which the instruction budget is counted with.
+# Installs foreign programs: Mosquitto and its clients, Paho's client for Python and OpenSSL, which the
+# interop tests talk to, and valgrind, which the instruction budget is counted with.
 #
 # Sourced by test.sh and .ci/run. `install_peers` and `install_valgrind` say nothing when nothing is
 # missing, and fail with one clear line when they cannot help. Only builtins, `id` and the Python that is
@@ -123,7 +123,8 @@ install_programs() {
 
 install_peers() {
   install_programs "Mosquitto and Paho's client for Python" \
-    'mosquitto mosquitto-clients python3-paho-mqtt' "${PEERS[@]}"
+    'mosquitto mosquitto-clients python3-paho-mqtt' "${PEERS[@]}" &&
+    install_programs OpenSSL openssl openssl
 }
 
 install_valgrind() {

@@ -1,4 +1,4 @@
-//! The interop tier: against a real Mosquitto and its clients.
+//! The interop tier: against a real Mosquitto and its clients, and a real OpenSSL.
 //!
 //! Every test begins with [`peers`]: where Mosquitto is not installed the tests are left out with
 //! one line, unless `REQUIRE_INTEROP` is set, as `test.sh` does. `minimum` holds the number of
@@ -14,6 +14,7 @@ mod agent_cli;
 mod agent_run;
 mod broker;
 mod client;
+mod identity;
 mod kill;
 mod restart;
 mod support;

@@ -39,6 +39,7 @@ pub struct Peers {
     pub(crate) mosquitto_pub: PathBuf,
     pub(crate) mosquitto_sub: PathBuf,
     pub(crate) mosquitto_passwd: PathBuf,
+    pub(crate) openssl: PathBuf,
     pub(crate) dynamic_security: PathBuf,
     /// A Python that has Paho's client.
     pub(crate) python: PathBuf,
@@ -93,6 +94,12 @@ impl Peers {
         }
     }
 
+    /// Returns the path of OpenSSL's program.
+    #[must_use]
+    pub fn openssl(&self) -> &Path {
+        &self.openssl
+    }
+
     fn find_in(programs: &[PathBuf], plugins: &[PathBuf]) -> Result<Self, MissingPeer> {
         let program = |name| find_file(programs, name);
         Ok(Self {
@@ -100,6 +107,7 @@ impl Peers {
             mosquitto_pub: program("mosquitto_pub")?,
             mosquitto_sub: program("mosquitto_sub")?,
             mosquitto_passwd: program("mosquitto_passwd")?,
+            openssl: program("openssl")?,
             dynamic_security: find_file(plugins, PLUGIN)?,
             python: find_python(programs)?,
         })
@@ -167,6 +175,7 @@ mod tests {
             "mosquitto_pub",
             "mosquitto_sub",
             "mosquitto_passwd",
+            "openssl",
             PLUGIN,
         ];
         for name in names {

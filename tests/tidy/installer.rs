@@ -38,8 +38,14 @@ struct Outcome {
 }
 
 impl Machine {
-    /// A machine with a user id and nothing else.
+    /// A machine with OpenSSL, a user id and nothing else.
     fn new(user: u32) -> Self {
+        let machine = Self::without_openssl(user);
+        machine.program("openssl", "exit 1");
+        machine
+    }
+
+    fn without_openssl(user: u32) -> Self {
         let machine = Self {
             folder: TempDir::new("installer"),
             python_dirs: String::new(),
@@ -140,6 +146,25 @@ fn a_machine_with_all_peers_is_left_alone_in_silence() {
     let outcome = machine.install();
     assert!(outcome.success);
     assert_eq!((outcome.errors.as_str(), outcome.recorded.len()), ("", 0));
+}
+
+#[test]
+fn openssl_is_installed_by_itself() {
+    let machine = Machine::without_openssl(0)
+        .with_peers(&PEERS)
+        .with_manager("apt-get", "exit 0");
+    let outcome = machine.install();
+    assert!(!outcome.success, "it is still missing");
+    assert!(
+        outcome.errors.contains("(missing: openssl)"),
+        "{}",
+        outcome.errors
+    );
+    let last = outcome.recorded.last().expect("a call");
+    assert!(
+        last.ends_with("install -y --no-install-recommends openssl"),
+        "{last}"
+    );
 }
 
 #[test]
