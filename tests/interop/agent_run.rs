@@ -96,7 +96,7 @@ fn a_broker_that_refuses_its_certificate_is_told_and_tried_again_later() {
     let told = finished.stderr;
     let refused = told
         .lines()
-        .find(|line| line.contains("the peer refuses our certificate"));
+        .find(|line| line.contains("the server refuses the certificate of this client"));
     assert!(
         refused.is_some_and(|line| line.contains("; next attempt in ")),
         "{told}"

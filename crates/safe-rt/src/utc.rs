@@ -60,7 +60,7 @@ const fn date_of(day: u64) -> (u64, u64, u64) {
 }
 
 /// Returns the second of a date and an hour, if there is such a date; the inverse of the above.
-#[cfg(all(test, feature = "tls"))]
+#[cfg(feature = "tls")]
 pub(crate) fn seconds_at(date: [u64; 3], time: [u64; 3]) -> Option<u64> {
     let ([year, month, day], [hour, minute, second]) = (date, time);
     let fits = (1970..=9999).contains(&year)

@@ -7,15 +7,18 @@ use core::fmt;
 use std::io;
 use std::sync::Arc;
 
+use rustls::Connection;
 use rustls::client::{ClientConfig, ClientConnection, Resumption, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
 
 use super::config::{self, SESSIONS_MAX, TlsConfigError, TlsVersion};
 use super::error::{TlsError, TlsErrorKind};
+use super::evidence::{FirstBytes, Own, Side};
 use super::identity::Identity;
-use super::replaceable::Replaceable;
+use super::replaceable::{Built, Replaceable};
 use super::stream::TlsStream;
 use super::trust::Trust;
+use super::verify::Noting;
 use crate::clock::ClockFloor;
 use crate::dial::DialOptions;
 use crate::error::{Error, Phase};
@@ -123,24 +126,33 @@ impl ClientTlsOptions {
     }
 
     /// Builds what rustls works by, with no sessions to resume.
-    fn config(&self) -> Result<Arc<ClientConfig>, TlsConfigError> {
+    fn config(&self) -> Result<Arc<Built<ClientConfig>>, TlsConfigError> {
         let provider = config::provider();
         let floor = self.floor.clone().unwrap_or_default();
         let verifier =
             WebPkiServerVerifier::builder_with_provider(self.trust.roots(), Arc::clone(&provider))
                 .build()
                 .map_err(config::refused)?;
-        let builder = ClientConfig::builder_with_details(provider, config::clock(floor))
+        let builder = ClientConfig::builder_with_details(provider, config::clock(floor.clone()))
             .with_protocol_versions(config::versions(self.version))
             .map_err(config::refused)?
-            .with_webpki_verifier(verifier);
+            .dangerous()
+            .with_custom_certificate_verifier(Noting::new(verifier, self.trust.clone()));
         let mut config = match &self.identity {
             Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&self.alpn);
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
-        Ok(Arc::new(config))
+        Ok(Arc::new(Built {
+            config: Arc::new(config),
+            own: Arc::new(Own {
+                side: Side::Client,
+                alpn: self.alpn.clone(),
+                identity: self.identity.clone(),
+                floor,
+            }),
+        }))
     }
 }
 
@@ -155,7 +167,7 @@ impl ClientTlsOptions {
 /// that was agreed on with what is gone.
 #[derive(Clone)]
 pub struct ClientTls {
-    shared: Arc<Replaceable<ClientTlsOptions, ClientConfig>>,
+    shared: Arc<Replaceable<ClientTlsOptions, Built<ClientConfig>>>,
     require_alpn: bool,
     floor: ClockFloor,
 }
@@ -163,7 +175,7 @@ pub struct ClientTls {
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientTls")
-            .field("alpn", &self.shared.config().alpn_protocols.len())
+            .field("alpn", &self.shared.config().config.alpn_protocols.len())
             .field("require_alpn", &self.require_alpn)
             .finish_non_exhaustive()
     }
@@ -202,26 +214,33 @@ impl ClientTls {
 
     /// Runs the handshake over `transport` without setting a deadline of its own.
     pub(crate) fn handshake(&self, transport: Socket, server_name: &str) -> io::Result<TlsStream> {
-        let connection = self.connection(server_name)?;
-        let stream = TlsStream::handshake(transport, connection.into())?;
+        let built = self.shared.config();
+        let connection = connection(&built, server_name)?;
+        let stream = TlsStream::handshake(transport, connection, Arc::clone(&built.own))?;
         if self.require_alpn && stream.alpn().is_none() {
-            return Err(TlsError::new(TlsErrorKind::AlpnNotAgreed).into());
+            return Err(no_protocol(&built.own));
         }
         Ok(stream)
     }
+}
 
-    /// A connection that has sent nothing yet.
-    fn connection(&self, server_name: &str) -> io::Result<ClientConnection> {
-        let name = ServerName::try_from(server_name)
-            .map_err(|_| {
-                let text = format!("{server_name:?} is no name a TLS server can have");
-                io::Error::new(io::ErrorKind::InvalidInput, text)
-            })?
-            .to_owned();
-        // It makes the keys of its first message.
-        fiber::long_turn()?;
-        Ok(ClientConnection::new(self.shared.config(), name).map_err(TlsError::from)?)
-    }
+fn no_protocol(own: &Own) -> io::Error {
+    let error = TlsError::new(TlsErrorKind::AlpnNotAgreed);
+    own.explain(error, FirstBytes::default()).into()
+}
+
+/// A connection that has sent nothing yet.
+fn connection(built: &Built<ClientConfig>, server_name: &str) -> io::Result<Connection> {
+    let name = ServerName::try_from(server_name)
+        .map_err(|_| {
+            let text = format!("{server_name:?} is no name a TLS server can have");
+            io::Error::new(io::ErrorKind::InvalidInput, text)
+        })?
+        .to_owned();
+    // It makes the keys of its first message.
+    fiber::long_turn()?;
+    let connection = ClientConnection::new(Arc::clone(&built.config), name);
+    Ok(connection.map_err(TlsError::from)?.into())
 }
 
 impl Socket {

@@ -1,16 +1,22 @@
 //! What a TLS connection can fail with, by who is at fault.
 //!
 //! A [`TlsError`] travels as the payload of an [`io::Error`]; [`TlsError::of`] finds it again
-//! behind any error of this crate. The text is complete in itself: it says what was found and, for
-//! a certificate, what was asked for.
+//! behind any error of this crate. The text says what was found: what was asked for, which
+//! certificate, which dates, what the alert means. [`TlsError::remedy`] says what a person can do.
+//! A new kind gets a text in `text.rs` and a remedy in `remedy.rs`, or does not compile.
 
-use core::fmt;
+mod remedy;
+mod text;
+
 use std::error::Error as StdError;
 use std::io;
+use std::sync::Arc;
 
-use rustls::{AlertDescription, CertificateError, Error as Cause, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, Error as Cause, InvalidMessage, PeerMisbehaved};
 
+use super::evidence::Evidence;
 use super::signer::SignerFailure;
+use crate::clock::ClockVerdict;
 
 /// What went wrong, for a program to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,12 +66,38 @@ pub enum TlsErrorKind {
 pub struct TlsError {
     kind: TlsErrorKind,
     cause: Option<Cause>,
+    evidence: Option<Arc<Evidence>>,
 }
 
 impl TlsError {
     /// Builds an error that this crate found by itself.
     pub(super) const fn new(kind: TlsErrorKind) -> Self {
-        Self { kind, cause: None }
+        Self {
+            kind,
+            cause: None,
+            evidence: None,
+        }
+    }
+
+    /// Adds what this side knows, for the text.
+    pub(super) fn with_evidence(mut self, evidence: Arc<Evidence>) -> Self {
+        self.evidence = Some(evidence);
+        self
+    }
+
+    /// Returns what the clock of this device was worth when a certificate was found to have expired
+    /// or to be not valid yet; `None` for errors of other kinds.
+    ///
+    /// With a clock that is [`Behind`](ClockVerdict::Behind) the same certificate may be accepted as
+    /// soon as the clock is right, so that is no reason to give up or to wait for long.
+    #[must_use]
+    pub fn clock(&self) -> Option<ClockVerdict> {
+        match self.kind {
+            TlsErrorKind::Expired | TlsErrorKind::NotValidYet => {
+                self.evidence.as_ref().map(|evidence| evidence.verdict)
+            }
+            _ => None,
+        }
     }
 
     /// Returns what went wrong.
@@ -95,6 +127,9 @@ impl From<Cause> for TlsError {
             Cause::NoCertificatesPresented => TlsErrorKind::NoCertificate,
             Cause::AlertReceived(alert) => alert_kind(*alert),
             Cause::NoApplicationProtocol => TlsErrorKind::AlpnNotAgreed,
+            Cause::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol) => {
+                TlsErrorKind::AlpnNotAgreed
+            }
             Cause::PeerIncompatible(_) => TlsErrorKind::Incompatible,
             Cause::InvalidMessage(
                 InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
@@ -110,6 +145,7 @@ impl From<Cause> for TlsError {
         Self {
             kind,
             cause: Some(cause),
+            evidence: None,
         }
     }
 }
@@ -149,57 +185,6 @@ const fn alert_kind(alert: AlertDescription) -> TlsErrorKind {
     }
 }
 
-impl fmt::Display for TlsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            TlsErrorKind::UnknownIssuer => {
-                "the peer's certificate was issued by none of the trusted authorities"
-            }
-            TlsErrorKind::NameMismatch => {
-                "the peer's certificate is not for the name that was asked for"
-            }
-            TlsErrorKind::Expired => "the peer's certificate has expired, or the clock is wrong",
-            TlsErrorKind::NotValidYet => {
-                "the peer's certificate is not valid yet, or the clock is wrong"
-            }
-            TlsErrorKind::BadCertificate => "the peer's certificate is not acceptable",
-            TlsErrorKind::NoCertificate => "the peer presented no certificate and must have one",
-            TlsErrorKind::CertificateRefused => {
-                "the peer refuses our certificate, or demands one and was given none"
-            }
-            TlsErrorKind::AlpnNotAgreed => {
-                "no application protocol was agreed on (ALPN), and one is demanded"
-            }
-            TlsErrorKind::Alert => "the peer ended the connection with an alert",
-            TlsErrorKind::Incompatible => "the two sides have no way of TLS in common",
-            TlsErrorKind::NotTls => {
-                "the peer does not speak TLS: expected a TLS record, found other bytes"
-            }
-            TlsErrorKind::Protocol => "the peer broke the rules of TLS",
-            TlsErrorKind::ClosedInHandshake => {
-                "the peer closed the connection in the middle of the TLS handshake"
-            }
-            TlsErrorKind::Truncated => {
-                "the stream was cut off: the peer closed the connection without close_notify"
-            }
-            TlsErrorKind::KeysUsedUp => {
-                "the keys of this TLS 1.2 connection are used up: a new connection is needed"
-            }
-            TlsErrorKind::SignerFailed => "the signer of this side's identity failed",
-            TlsErrorKind::Internal => "TLS failed on this side",
-        })?;
-        match &self.cause {
-            // The variants with a text of their own give the names and dates; the outer text of
-            // the library would only repeat what was just said.
-            Some(Cause::InvalidCertificate(found)) => write!(f, ": {found}"),
-            Some(Cause::Other(inner)) => write!(f, ": {inner}"),
-            Some(Cause::AlertReceived(alert)) => write!(f, ": alert {alert:?}"),
-            Some(cause) => write!(f, ": {cause}"),
-            None => Ok(()),
-        }
-    }
-}
-
 impl StdError for TlsError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.cause {
@@ -230,78 +215,4 @@ impl From<TlsError> for io::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn causes_are_sorted_by_whose_fault_they_are() {
-        let alert = Cause::AlertReceived;
-        let table = [
-            (
-                Cause::InvalidCertificate(CertificateError::UnknownIssuer),
-                TlsErrorKind::UnknownIssuer,
-            ),
-            (
-                Cause::InvalidCertificate(CertificateError::Expired),
-                TlsErrorKind::Expired,
-            ),
-            (
-                Cause::InvalidCertificate(CertificateError::NotValidYet),
-                TlsErrorKind::NotValidYet,
-            ),
-            (
-                Cause::InvalidCertificate(CertificateError::Revoked),
-                TlsErrorKind::BadCertificate,
-            ),
-            (Cause::NoCertificatesPresented, TlsErrorKind::NoCertificate),
-            (
-                alert(AlertDescription::CertificateRequired),
-                TlsErrorKind::CertificateRefused,
-            ),
-            (
-                alert(AlertDescription::UnknownCA),
-                TlsErrorKind::CertificateRefused,
-            ),
-            (
-                alert(AlertDescription::NoApplicationProtocol),
-                TlsErrorKind::AlpnNotAgreed,
-            ),
-            (
-                alert(AlertDescription::ProtocolVersion),
-                TlsErrorKind::Incompatible,
-            ),
-            (alert(AlertDescription::InternalError), TlsErrorKind::Alert),
-            (
-                Cause::InvalidMessage(InvalidMessage::InvalidContentType),
-                TlsErrorKind::NotTls,
-            ),
-            (Cause::DecryptError, TlsErrorKind::Protocol),
-            (Cause::FailedToGetRandomBytes, TlsErrorKind::Internal),
-        ];
-        for (cause, kind) in table {
-            assert_eq!(TlsError::from(cause.clone()).kind(), kind, "{cause:?}");
-        }
-    }
-
-    #[test]
-    fn it_is_found_again_behind_other_errors() {
-        let io = io::Error::from(TlsError::new(TlsErrorKind::Truncated));
-        assert_eq!(io.kind(), io::ErrorKind::UnexpectedEof);
-        let outer = crate::Error::new(crate::Phase::Tls, "broker:8883", io);
-        let wrapped = io::Error::other(outer);
-        let found = TlsError::of(&wrapped).expect("a TLS error two layers down");
-        assert_eq!(found.kind(), TlsErrorKind::Truncated);
-        assert!(wrapped.to_string().contains("without close_notify"));
-        assert!(TlsError::of(&io::Error::other("another")).is_none());
-    }
-
-    #[test]
-    fn the_text_of_an_alert_names_it_once() {
-        let error = TlsError::from(Cause::AlertReceived(AlertDescription::CertificateRequired));
-        assert_eq!(
-            error.to_string(),
-            "the peer refuses our certificate, or demands one and was given none: \
-             alert CertificateRequired"
-        );
-    }
-}
+mod tests;

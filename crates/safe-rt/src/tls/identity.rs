@@ -121,6 +121,11 @@ impl Identity {
         })
     }
 
+    /// Returns the first certificate of the chain, in DER.
+    pub(super) fn certificate(&self) -> Option<&[u8]> {
+        self.certified.cert.first().map(AsRef::as_ref)
+    }
+
     /// Returns the identity as what rustls asks for it, whatever the peer asks of us: a peer that
     /// cannot use it says so with an alert, which explains more than an empty answer.
     pub(super) fn resolver(&self) -> Arc<SingleCertAndKey> {

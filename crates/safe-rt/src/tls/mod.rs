@@ -11,6 +11,7 @@ mod config;
 #[cfg(feature = "encrypted-pem")]
 mod encrypted_pem;
 mod error;
+mod evidence;
 mod identity;
 mod pem;
 mod replaceable;
@@ -18,6 +19,8 @@ mod server;
 mod signer;
 mod stream;
 mod trust;
+mod verify;
+mod x509;
 
 pub use client::{ClientTls, ClientTlsOptions};
 pub use config::{

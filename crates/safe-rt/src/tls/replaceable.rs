@@ -2,11 +2,19 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::evidence::Own;
+
 /// Options, and what was built of them: replaced together or not at all.
 ///
 /// Shared by every clone of a configuration, on whatever thread. The lock is held while a pointer
 /// is copied or new options are built, and never across a wait.
 pub(super) struct Replaceable<O, C>(Mutex<Current<O, C>>);
+
+/// What connections are made with, and what the texts of their errors say of this side.
+pub(super) struct Built<C> {
+    pub(super) config: Arc<C>,
+    pub(super) own: Arc<Own>,
+}
 
 struct Current<O, C> {
     options: O,

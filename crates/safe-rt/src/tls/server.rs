@@ -14,10 +14,12 @@ use rustls::server::{
 
 use super::config::{self, SERVER_SESSIONS_MAX, TlsConfigError, TlsVersion};
 use super::error::TlsError;
+use super::evidence::{Own, Side};
 use super::identity::Identity;
-use super::replaceable::Replaceable;
+use super::replaceable::{Built, Replaceable};
 use super::stream::TlsStream;
 use super::trust::Trust;
+use super::verify::Noting;
 use crate::clock::ClockFloor;
 use crate::error::Error;
 use crate::listener::{Listener, server_handshake};
@@ -92,25 +94,35 @@ impl ServerTlsOptions {
     }
 
     /// Builds what rustls works by, with no sessions to resume.
-    fn config(&self) -> Result<Arc<ServerConfig>, TlsConfigError> {
+    fn config(&self) -> Result<Arc<Built<ServerConfig>>, TlsConfigError> {
         let provider = config::provider();
         let floor = self.floor.clone().unwrap_or_default();
         let verifier = match &self.client_trust {
             Some(trust) => {
-                WebPkiClientVerifier::builder_with_provider(trust.roots(), Arc::clone(&provider))
-                    .build()
-                    .map_err(config::refused)?
+                let verifier = WebPkiClientVerifier::builder_with_provider(
+                    trust.roots(),
+                    Arc::clone(&provider),
+                );
+                Noting::new(verifier.build().map_err(config::refused)?, trust.clone())
             }
             None => WebPkiClientVerifier::no_client_auth(),
         };
-        let mut config = ServerConfig::builder_with_details(provider, config::clock(floor))
+        let mut config = ServerConfig::builder_with_details(provider, config::clock(floor.clone()))
             .with_protocol_versions(config::versions(self.version))
             .map_err(config::refused)?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(self.identity.resolver());
         config.alpn_protocols.clone_from(&self.alpn);
         config.session_storage = ServerSessionMemoryCache::new(SERVER_SESSIONS_MAX);
-        Ok(Arc::new(config))
+        Ok(Arc::new(Built {
+            config: Arc::new(config),
+            own: Arc::new(Own {
+                side: Side::Server,
+                alpn: self.alpn.clone(),
+                identity: Some(self.identity.clone()),
+                floor,
+            }),
+        }))
     }
 }
 
@@ -121,12 +133,12 @@ impl ServerTlsOptions {
 /// with what they have. Sessions are forgotten with it, so that no client resumes one that was
 /// agreed on with what is gone.
 #[derive(Clone)]
-pub struct ServerTls(Arc<Replaceable<ServerTlsOptions, ServerConfig>>);
+pub struct ServerTls(Arc<Replaceable<ServerTlsOptions, Built<ServerConfig>>>);
 
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerTls")
-            .field("alpn", &self.0.config().alpn_protocols.len())
+            .field("alpn", &self.0.config().config.alpn_protocols.len())
             .finish_non_exhaustive()
     }
 }
@@ -160,8 +172,10 @@ impl ServerTls {
 
     /// Runs the handshake over `transport` without setting a deadline of its own.
     pub(crate) fn handshake(&self, transport: Socket) -> io::Result<TlsStream> {
-        let connection = ServerConnection::new(self.0.config()).map_err(TlsError::from)?;
-        TlsStream::handshake(transport, connection.into())
+        let built = self.0.config();
+        let connection =
+            ServerConnection::new(Arc::clone(&built.config)).map_err(TlsError::from)?;
+        TlsStream::handshake(transport, connection.into(), Arc::clone(&built.own))
     }
 }
 

@@ -19,12 +19,14 @@ mod state;
 
 use core::cell::{Cell, RefCell};
 use std::io::{self, BufRead as _, Read as _};
+use std::sync::Arc;
 
 use rustls::{Connection, ProtocolVersion};
 
 use self::state::{Received, State};
 use super::config::TlsVersion;
-use super::error::{TlsError, TlsErrorKind};
+use super::error::TlsErrorKind;
+use super::evidence::Own;
 use crate::socket::{Readiness, Socket};
 
 /// Most plaintext in one TLS record, in bytes (RFC 8446 section 5.1), and so the most that has
@@ -49,8 +51,14 @@ pub(crate) struct TlsStream {
 
 impl TlsStream {
     /// Runs the handshake of `connection` over `transport`; waits, obeying the ambient deadline.
-    pub(super) fn handshake(transport: Socket, connection: Connection) -> io::Result<Self> {
-        let mut state = Box::new(State::new(connection));
+    ///
+    /// `own` is what the texts of errors say of this side.
+    pub(super) fn handshake(
+        transport: Socket,
+        connection: Connection,
+        own: Arc<Own>,
+    ) -> io::Result<Self> {
+        let mut state = Box::new(State::new(connection, own));
         handshake::run(&transport, &mut state)?;
         state.count_records();
         Ok(Self {
@@ -121,7 +129,7 @@ impl TlsStream {
             match state.connection.reader().read(buf) {
                 Ok(len) => return Ok(Some(len)),
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Err(TlsError::new(TlsErrorKind::Truncated).into());
+                    return Err(state.error(TlsErrorKind::Truncated));
                 }
                 // Nothing is decrypted: the one other error of this call.
                 Err(_) => state.check_failed()?,

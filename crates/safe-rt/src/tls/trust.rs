@@ -42,6 +42,14 @@ impl Trust {
         Self::from_pem(&read(path.as_ref())?)
     }
 
+    /// Whether an authority has this name, encoded and without tag and length.
+    pub(super) fn has_authority(&self, name: &[u8]) -> bool {
+        self.0
+            .roots
+            .iter()
+            .any(|root| root.subject.as_ref() == name)
+    }
+
     pub(super) fn roots(&self) -> Arc<RootCertStore> {
         Arc::clone(&self.0)
     }

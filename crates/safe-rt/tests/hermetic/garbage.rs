@@ -44,7 +44,7 @@ fn fail(
 
 #[test]
 fn what_is_no_tls_is_refused_at_once_and_by_its_name() {
-    let not_tls = "the peer does not speak TLS: expected a TLS record, found other bytes";
+    let not_tls = " does not speak TLS";
     let cases: [(&[u8], TlsErrorKind, &str); 9] = [
         (
             b"HTTP/1.1 400 Bad Request\r\n\r\n",
@@ -67,7 +67,7 @@ fn what_is_no_tls_is_refused_at_once_and_by_its_name() {
         (
             b"\x16\x03\x03\xff\xff",
             TlsErrorKind::Protocol,
-            "the peer broke the rules of TLS",
+            " broke the rules of TLS",
         ),
     ];
     paused(move || {

@@ -33,5 +33,6 @@ mod slow_hello;
 mod stack;
 mod stream;
 mod support;
+mod texts;
 mod traffic;
 mod unix;

@@ -25,16 +25,31 @@ pub(crate) struct Validity(pub(crate) i32, pub(crate) i32);
 /// From long ago to far away.
 pub(crate) const VALID: Validity = Validity(2000, 2100);
 
+fn authority_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names to refuse");
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
 impl Authority {
     pub(crate) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names to refuse");
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let params = authority_params(name);
         let key = KeyPair::generate_for(&PKCS_ED25519).expect("a key");
         Self(CertifiedIssuer::self_signed(params, key).expect("a root certificate"))
+    }
+
+    /// Issues the certificate of another authority, and returns that with it.
+    pub(crate) fn issue_authority(&self, name: &str) -> (Self, String) {
+        let mut params = authority_params(name);
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate_for(&PKCS_ED25519).expect("a key");
+        let issued = CertifiedIssuer::signed_by(params, key, &self.0).expect("a certificate");
+        let pem = issued.pem();
+        (Self(issued), pem)
     }
 
     pub(crate) fn pem(&self) -> String {
@@ -54,7 +69,11 @@ impl Authority {
         algorithm: &'static SignatureAlgorithm,
     ) -> Leaf {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let first = names.first().cloned().unwrap_or_default();
         let mut params = CertificateParams::new(names).expect("names that exist");
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, first);
         params.extended_key_usages = vec![purpose];
         params.use_authority_key_identifier_extension = true;
         params.not_before = date_time_ymd(from, 1, 1);

@@ -38,7 +38,6 @@ fn an_unknown_authority_is_refused() {
             let (_, server) = authority_and_server();
             let (client, server) = refused(version, &Authority::new("another"), &server);
             assert_eq!(kind(&client), TlsErrorKind::UnknownIssuer);
-            assert!(client.to_string().contains("UnknownIssuer"), "{client}");
             // The server learns why.
             assert_eq!(kind(&server), TlsErrorKind::CertificateRefused);
             assert!(server.to_string().contains("alert UnknownCA"), "{server}");
@@ -96,7 +95,9 @@ fn a_certificate_out_of_its_time_is_refused() {
             let (client, _) = refused(TlsVersion::Tls13, &authority, &server);
             assert_eq!(kind(&client), expected);
             assert!(
-                client.to_string().contains("the clock is wrong"),
+                client
+                    .to_string()
+                    .contains("the clock of this device says "),
                 "{client}"
             );
         });
@@ -172,9 +173,7 @@ fn says_refused(error: &io::Error) {
     assert_eq!(found.kind(), TlsErrorKind::CertificateRefused);
     assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
     assert!(
-        error
-            .to_string()
-            .contains("the peer refuses our certificate"),
+        error.to_string().starts_with("the server refuses "),
         "{error}"
     );
 }

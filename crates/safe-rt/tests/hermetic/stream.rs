@@ -147,7 +147,7 @@ fn a_tls_stream_that_is_cut_off_is_an_error_after_its_last_bytes() {
                 assert_eq!(found, Some(TlsErrorKind::Truncated));
                 assert_eq!(
                     error.to_string(),
-                    "the stream was cut off: the peer closed the connection without close_notify"
+                    "the stream was cut off: the client closed the connection without close_notify"
                 );
                 let error = other.try_read(&mut [0]).expect_err("cut off");
                 assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);

@@ -10,7 +10,6 @@ use std::io;
 
 use super::state::{Received, State};
 use crate::socket::Socket;
-use crate::tls::error::{TlsError, TlsErrorKind};
 
 /// How long a failed handshake waits for room for the alert that tells the peer why.
 const ALERT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,7 +35,7 @@ fn shake(transport: &Socket, state: &mut State) -> io::Result<()> {
             match received {
                 Received::Some => {}
                 Received::Nothing => wait_for_read(transport, state)?,
-                Received::End => return Err(TlsError::new(TlsErrorKind::ClosedInHandshake).into()),
+                Received::End => return Err(state.closed()),
             }
         } else if flushed || state.rest_may_wait() {
             return Ok(());

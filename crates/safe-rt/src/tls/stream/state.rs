@@ -2,12 +2,14 @@
 
 use core::mem;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use rustls::{Connection, ProtocolVersion, SupportedCipherSuite};
 
 use super::{RECORD_PLAINTEXT_MAX, TRANSPORT_READS_MAX};
 use crate::socket::Socket;
 use crate::tls::error::{TlsError, TlsErrorKind};
+use crate::tls::evidence::{FirstBytes, Own};
 
 /// Records of a TLS 1.2 connection kept back for the handshake, alerts and refusals.
 pub(super) const RECORDS_RESERVED: u64 = 1024;
@@ -15,6 +17,9 @@ pub(super) const RECORDS_RESERVED: u64 = 1024;
 /// What changes while bytes move.
 pub(super) struct State {
     pub(super) connection: Connection,
+    /// For the texts of errors.
+    own: Arc<Own>,
+    first: FirstBytes,
     /// The first failure found while reading; it ends both directions and stays.
     failed: Option<TlsError>,
     /// Set once close_notify was queued: nothing may follow it.
@@ -39,9 +44,11 @@ pub(super) enum Received {
 }
 
 impl State {
-    pub(super) const fn new(connection: Connection) -> Self {
+    pub(super) fn new(connection: Connection, own: Arc<Own>) -> Self {
         Self {
             connection,
+            own,
+            first: FirstBytes::default(),
             failed: None,
             write_shut: false,
             write_broken: false,
@@ -62,6 +69,7 @@ impl State {
     pub(super) fn receive(&mut self, transport: &Socket) -> io::Result<Received> {
         let mut inlet = Inlet {
             transport,
+            first: &mut self.first,
             nothing: false,
         };
         let received = match self.connection.read_tls(&mut inlet) {
@@ -71,7 +79,8 @@ impl State {
             Err(error) => return Err(error),
         };
         if let Err(cause) = self.connection.process_new_packets() {
-            self.failed.get_or_insert_with(|| cause.into());
+            let failed = self.own.explain(cause.into(), self.first);
+            self.failed.get_or_insert(failed);
         }
         // An alert or an answer goes out now if there is room; if not, or if the transport fails,
         // the next call comes to it.
@@ -185,9 +194,23 @@ impl State {
         }
         match self.send_or_explain(transport) {
             Ok(true) if self.budget.take() => Ok(true),
-            Ok(true) => Err(TlsError::new(TlsErrorKind::KeysUsedUp).into()),
+            Ok(true) => Err(self.error(TlsErrorKind::KeysUsedUp)),
             not_yet => not_yet,
         }
+    }
+
+    /// Returns the error of something that was found outside rustls.
+    pub(super) fn error(&self, kind: TlsErrorKind) -> io::Error {
+        self.own.explain(TlsError::new(kind), self.first).into()
+    }
+
+    /// Returns the error of a peer that closed the transport in the handshake.
+    pub(super) fn closed(&self) -> io::Error {
+        self.error(if self.first.is_no_tls() {
+            TlsErrorKind::NotTls
+        } else {
+            TlsErrorKind::ClosedInHandshake
+        })
     }
 
     pub(super) fn check_failed(&self) -> io::Result<()> {
@@ -268,13 +291,17 @@ impl RecordBudget {
 /// itself, without asking the kernel again.
 struct Inlet<'a> {
     transport: &'a Socket,
+    first: &'a mut FirstBytes,
     nothing: bool,
 }
 
 impl Read for Inlet<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self.transport.try_read(buf)? {
-            Some(len) => Ok(len),
+            Some(len) => {
+                self.first.keep(&buf[..len]);
+                Ok(len)
+            }
             None => {
                 self.nothing = true;
                 Err(io::ErrorKind::WouldBlock.into())

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use super::state::{RECORDS_RESERVED, RecordBudget};
 use super::*;
+use crate::tls::error::TlsError;
 use crate::{ClientTlsOptions, ServerTlsOptions};
 
 #[path = "../../../tests/hermetic/pki.rs"]
