@@ -4,8 +4,10 @@
 //! [`fiber::timeout`] and [`fiber::deadline`] and, where none is set, a named default. Errors name
 //! the [`Phase`] that failed, the address and the cause.
 //!
-//! - [`Socket`]: one connected byte stream over TCP, a Unix socket, TLS or an in-memory pipe.
-//! - [`dial`]: from an [`Endpoint`] to a socket: name, addresses, TCP, TLS, under one deadline.
+//! - [`Socket`]: one connected byte stream over TCP, a Unix socket, an in-memory pipe, TLS or a
+//!   WebSocket.
+//! - [`dial`]: from an [`Endpoint`] to a socket: name, addresses, TCP, TLS, WebSocket, under one
+//!   deadline.
 //! - [`timer`]: closures that are called once, or again and again.
 //! - [`Signals`]: named signals with typed payloads, between the services of one program.
 //! - [`Backoff`]: how long to wait before dialling again.
@@ -15,6 +17,7 @@
 //! - `ClientTls` and `ServerTls` (feature `tls`, on by default): TLS 1.2 and 1.3.
 //! - `Identity`: a certificate chain and its key, from PEM, encrypted PEM (feature `encrypted-pem`)
 //!   or a `Signer` that has the key elsewhere.
+//! - `WsOptions` (feature `ws`): MQTT over WebSocket.
 //!
 //! # Examples
 //! ```
@@ -75,6 +78,11 @@ mod tls;
 #[cfg(not(feature = "tls"))]
 #[path = "no_tls.rs"]
 mod tls;
+#[cfg(feature = "ws")]
+mod ws;
+#[cfg(not(feature = "ws"))]
+#[path = "no_ws.rs"]
+mod ws;
 
 pub use backoff::{
     BACKOFF_BASE_DEFAULT, BACKOFF_CAP_DEFAULT, BACKOFF_FLAP_WINDOW, BACKOFF_FLAPS_MAX,
@@ -109,3 +117,9 @@ pub use tls::{
 
 #[cfg(feature = "encrypted-pem")]
 pub use tls::{PBKDF2_ITERATIONS_MAX, Password, SCRYPT_BYTES_MAX, SCRYPT_PASSES_MAX};
+
+#[cfg(feature = "ws")]
+pub use ws::{
+    WS_CLOSE_TIMEOUT, WS_FRAME_BYTES_MAX, WS_HEAD_BYTES_MAX, WS_HEADERS_BYTES_MAX,
+    WS_TRANSPORT_READS_MAX, WsError, WsErrorKind, WsHeaderError, WsOptions,
+};

@@ -19,6 +19,7 @@ use crate::error::{Error, Phase};
 use crate::log_gate::LogGate;
 use crate::socket::Socket;
 use crate::tls::ServerTls;
+use crate::ws::ServerWs;
 
 /// How long a listener rests when the process or the system is out of file descriptors, memory or
 /// fibers: connections stay in the kernel's queue and are taken later.
@@ -26,7 +27,7 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Failed connections that a listener passes over in a row before it rests as well.
 const PASSED_OVER_MAX: u32 = 64;
 
-/// A TCP port that takes connections, plain or with TLS.
+/// A TCP port that takes connections, plain or with TLS, and with WebSocket over either.
 ///
 /// # Examples
 /// ```
@@ -55,6 +56,7 @@ const PASSED_OVER_MAX: u32 = 64;
 pub struct Listener {
     listener: TcpListener,
     tls: Option<ServerTls>,
+    ws: Option<ServerWs>,
     /// Set once a shortage was told, so that the log names each of them once.
     short: Cell<bool>,
     shortages_told: LogGate,
@@ -99,10 +101,17 @@ impl Listener {
         Ok(Self {
             listener,
             tls,
+            ws: None,
             short: Cell::new(false),
             shortages_told: LogGate::default(),
             stats: Cell::default(),
         })
+    }
+
+    /// Has connections become WebSockets before they are served.
+    #[cfg(feature = "ws")]
+    pub(crate) fn set_ws(&mut self, ws: ServerWs) {
+        self.ws = Some(ws);
     }
 
     /// Returns the address it listens at, with the port that the system chose.
@@ -140,6 +149,7 @@ impl Listener {
                         stream,
                         peer,
                         tls: self.tls.clone(),
+                        ws: self.ws.clone(),
                     });
                 }
                 Err(error) => error,
@@ -232,6 +242,7 @@ pub struct Incoming {
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<ServerTls>,
+    ws: Option<ServerWs>,
 }
 
 impl Incoming {
@@ -241,15 +252,21 @@ impl Incoming {
         self.peer
     }
 
-    /// Becomes a socket: at once if the listener is plain, else after the TLS handshake, which
-    /// waits under the ambient deadline and never longer than [`HANDSHAKE_TIMEOUT_DEFAULT`].
+    /// Becomes a socket: at once if the listener is plain, else after the handshakes of TLS and of
+    /// WebSocket, which each wait under the ambient deadline and never longer than
+    /// [`HANDSHAKE_TIMEOUT_DEFAULT`].
     ///
     /// # Errors
-    /// [`Phase::Tls`].
+    /// [`Phase::Tls`], [`Phase::WebSocket`].
     pub fn handshake(self) -> Result<Socket, Error> {
-        match &self.tls {
-            None => Ok(self.stream.into()),
-            Some(tls) => server_handshake(self.stream.into(), tls, || self.peer.to_string()),
+        let peer = || self.peer.to_string();
+        let socket = match &self.tls {
+            None => self.stream.into(),
+            Some(tls) => server_handshake(self.stream.into(), tls, peer)?,
+        };
+        match &self.ws {
+            None => Ok(socket),
+            Some(ws) => ws_server_handshake(socket, ws, peer),
         }
     }
 }
@@ -265,6 +282,18 @@ pub(crate) fn server_handshake(
         .unwrap_or_else(|elapsed| elapsed.0)
         .map(Socket::from_tls)
         .map_err(|source| Error::new(Phase::Tls, peer(), source))
+}
+
+/// As [`server_handshake`], for a WebSocket.
+pub(crate) fn ws_server_handshake(
+    transport: Socket,
+    ws: &ServerWs,
+    peer: impl FnOnce() -> String,
+) -> Result<Socket, Error> {
+    fiber::timeout(HANDSHAKE_TIMEOUT_DEFAULT, || ws.handshake(transport))
+        .unwrap_or_else(|elapsed| elapsed.0)
+        .map(Socket::from_ws)
+        .map_err(|source| Error::new(Phase::WebSocket, peer(), source))
 }
 
 #[cfg(test)]

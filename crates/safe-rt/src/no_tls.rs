@@ -68,6 +68,11 @@ impl TlsStream {
         match *self {}
     }
 
+    #[cfg(feature = "ws")]
+    pub(crate) fn has_unsent(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn shutdown_write(&self) -> io::Result<()> {
         match *self {}
     }

@@ -1,5 +1,5 @@
-//! One connected byte stream, whatever is underneath: TCP, a Unix socket, the in-memory pipe, or TLS
-//! over any of them.
+//! One connected byte stream, whatever is underneath: TCP, a Unix socket, the in-memory pipe,
+//! TLS over any of them, or a WebSocket over any of these.
 //!
 //! A [`Socket`] is full duplex: every call takes `&self`, and one fiber can read while another
 //! writes. Reading and writing come in two forms. The calls of [`Read`] and [`Write`] wait, obey
@@ -17,14 +17,16 @@ use fiber::{Link, Source, Unparker};
 
 use crate::tls::TlsStream;
 use crate::traffic::Counts;
+use crate::ws::WsStream;
 
 /// How long [`Socket::close`] waits for room for its last bytes when no deadline is set.
 pub const CLOSE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 
-/// A connected byte stream over TCP, a Unix socket, an in-memory pipe, or TLS over one of them.
+/// A connected byte stream over TCP, a Unix socket, an in-memory pipe, TLS over one of them, or a
+/// WebSocket over one of these.
 ///
-/// Dropping it ends the connection at once: bytes that are not with the kernel are lost, and a TLS
-/// peer sees that the stream was cut off. [`close`](Self::close) ends it in order.
+/// Dropping it ends the connection at once: bytes that are not with the kernel are lost, and a peer
+/// over TLS or a WebSocket sees that the stream was cut off. [`close`](Self::close) ends it in order.
 ///
 /// # Examples
 /// ```
@@ -55,6 +57,8 @@ enum Inner {
     Pipe(PipeStream),
     /// Boxed: it is many times the size of the others.
     Tls(Box<TlsStream>),
+    /// Boxed for the same reason.
+    Ws(Box<WsStream>),
 }
 
 impl From<Inner> for Socket {
@@ -87,9 +91,9 @@ impl Socket {
     /// the end of the stream or for an empty `buf`.
     ///
     /// # Errors
-    /// Those of the transport. Over TLS also `TlsError`: a stream that was cut
-    /// off is an error and never an end, and a client certificate refused in TLS 1.3 shows here
-    /// first. Plaintext that came before a failure is returned before it.
+    /// Those of the transport. Over a WebSocket also `WsError`, over TLS also `TlsError`: a stream
+    /// that was cut off is an error and never an end, and a client certificate refused in TLS 1.3
+    /// shows here first. What came before a failure is returned before it.
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
         let read = match &self.inner {
             // An empty buffer asks nothing of the transport, so it changes nothing either.
@@ -98,6 +102,7 @@ impl Socket {
             Inner::Unix(stream) => stream.try_read(buf),
             Inner::Pipe(stream) => stream.try_read(buf),
             Inner::Tls(stream) => stream.try_read(buf),
+            Inner::Ws(stream) => stream.try_read(buf),
         }?;
         self.counts.received(read.unwrap_or_default());
         Ok(read)
@@ -108,11 +113,13 @@ impl Socket {
     ///
     /// Over TLS at most one record (16 KiB) of the bytes accepted is not with the kernel yet: they
     /// leave in the order of acceptance, so all before the last 16 KiB are. Small writes are gathered
-    /// into that record while there is no room. [`try_flush`](Self::try_flush) tells when all left.
+    /// into that record while there is no room. Over a WebSocket the same holds of one frame (16 KiB).
+    /// [`try_flush`](Self::try_flush) tells when all left.
     ///
     /// # Errors
-    /// Those of the transport, `TlsError`, and
-    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) after [`shutdown_write`](Self::shutdown_write).
+    /// Those of the transport, `TlsError`, `WsError`, and
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) after [`shutdown_write`](Self::shutdown_write), or
+    /// after the peer closed a WebSocket.
     pub fn try_write(&self, buf: &[u8]) -> io::Result<Option<usize>> {
         let written = match &self.inner {
             _ if buf.is_empty() => Ok(Some(0)),
@@ -120,6 +127,7 @@ impl Socket {
             Inner::Unix(stream) => stream.try_write(buf),
             Inner::Pipe(stream) => stream.try_write(buf),
             Inner::Tls(stream) => stream.try_write(buf),
+            Inner::Ws(stream) => stream.try_write(buf),
         }?;
         self.counts.sent(written.unwrap_or_default());
         Ok(written)
@@ -134,12 +142,14 @@ impl Socket {
         match &self.inner {
             Inner::Tcp(_) | Inner::Unix(_) | Inner::Pipe(_) => Ok(true),
             Inner::Tls(stream) => stream.try_flush(),
+            Inner::Ws(stream) => stream.try_flush(),
         }
     }
 
-    /// Returns what to wait for before the next [`try_read`](Self::try_read): over TLS it is ready
-    /// at once while decrypted bytes are waiting. Reading can leave TLS something to send: call
-    /// [`try_flush`](Self::try_flush) before the wait, and wait for room as well if bytes are left.
+    /// Returns what to wait for before the next [`try_read`](Self::try_read): over TLS and over a
+    /// WebSocket it is ready at once while decoded bytes are waiting. Reading can leave these
+    /// something to send: call [`try_flush`](Self::try_flush) before the wait, and wait for room as
+    /// well if bytes are left.
     #[must_use]
     pub fn readable(&self) -> Readiness<'_> {
         match &self.inner {
@@ -147,6 +157,7 @@ impl Socket {
             Inner::Unix(stream) => stream.readable().into(),
             Inner::Pipe(stream) => stream.readable().into(),
             Inner::Tls(stream) => stream.readable(),
+            Inner::Ws(stream) => stream.readable(),
         }
     }
 
@@ -159,11 +170,13 @@ impl Socket {
             Inner::Unix(stream) => stream.writable().into(),
             Inner::Pipe(stream) => stream.writable().into(),
             Inner::Tls(stream) => stream.transport().writable(),
+            Inner::Ws(stream) => stream.transport().writable(),
         }
     }
 
     /// Ends the stream towards the peer, who still may send: over TLS with close_notify, then on
-    /// the transport. Waits until every byte accepted before is with the kernel.
+    /// the transport; over a WebSocket with a Close frame, which the peer answers with its own, and
+    /// then sends no more. Waits until every byte accepted before is with the kernel.
     ///
     /// # Errors
     /// Those of [`flush`](Write::flush). The writing side counts as shut also after an error; the
@@ -177,16 +190,24 @@ impl Socket {
                 Ok(())
             }
             Inner::Tls(stream) => stream.shutdown_write(),
+            Inner::Ws(stream) => stream.shutdown_write(),
         }
     }
 
     /// Ends the connection in order: [`shutdown_write`](Self::shutdown_write), then drop. Waits
-    /// under the ambient deadline, else under [`CLOSE_TIMEOUT_DEFAULT`].
+    /// under the ambient deadline, else under [`CLOSE_TIMEOUT_DEFAULT`]. A WebSocket waits for the
+    /// peer's Close frame as well, within the same time and at most `WS_CLOSE_TIMEOUT`.
     ///
     /// # Errors
     /// Those of [`shutdown_write`](Self::shutdown_write); the connection is gone either way.
     pub fn close(self) -> io::Result<()> {
-        crate::dial::with_default_deadline(CLOSE_TIMEOUT_DEFAULT, || self.shutdown_write())
+        crate::dial::with_default_deadline(CLOSE_TIMEOUT_DEFAULT, || {
+            self.shutdown_write()?;
+            if let Inner::Ws(stream) = &self.inner {
+                stream.finish();
+            }
+            Ok(())
+        })
     }
 
     /// Returns the application protocol agreed on by ALPN, if this is TLS and one was.
@@ -195,13 +216,24 @@ impl Socket {
         match &self.inner {
             Inner::Tcp(_) | Inner::Unix(_) | Inner::Pipe(_) => None,
             Inner::Tls(stream) => stream.alpn(),
+            Inner::Ws(stream) => stream.transport().alpn(),
         }
     }
 
     /// Returns whether bytes are protected by TLS.
     #[must_use]
-    pub const fn is_tls(&self) -> bool {
-        matches!(self.inner, Inner::Tls(_))
+    pub fn is_tls(&self) -> bool {
+        match &self.inner {
+            Inner::Tcp(_) | Inner::Unix(_) | Inner::Pipe(_) => false,
+            Inner::Tls(_) => true,
+            Inner::Ws(stream) => stream.transport().is_tls(),
+        }
+    }
+
+    /// Returns whether bytes travel in the frames of a WebSocket.
+    #[must_use]
+    pub const fn is_ws(&self) -> bool {
+        matches!(self.inner, Inner::Ws(_))
     }
 
     /// Wraps a TLS stream whose handshake is done.
@@ -209,29 +241,37 @@ impl Socket {
         Inner::Tls(Box::new(stream)).into()
     }
 
+    /// Wraps a WebSocket whose handshake is done.
+    pub(crate) fn from_ws(stream: WsStream) -> Self {
+        Inner::Ws(Box::new(stream)).into()
+    }
+
     /// Returns whether accepted bytes are left here that the kernel may still take.
-    #[cfg(feature = "tls")]
+    #[cfg(any(feature = "tls", feature = "ws"))]
     pub(crate) fn has_unsent(&self) -> bool {
         match &self.inner {
             Inner::Tcp(_) | Inner::Unix(_) | Inner::Pipe(_) => false,
             Inner::Tls(stream) => stream.has_unsent(),
+            Inner::Ws(stream) => stream.has_unsent(),
         }
     }
 
-    /// Returns the TLS stream, if this is one.
+    /// Returns the TLS stream, if there is one.
     #[cfg(feature = "tls")]
-    pub(crate) const fn as_tls(&self) -> Option<&TlsStream> {
+    pub(crate) fn as_tls(&self) -> Option<&TlsStream> {
         match &self.inner {
             Inner::Tls(stream) => Some(stream),
+            Inner::Ws(stream) => stream.transport().as_tls(),
             Inner::Tcp(_) | Inner::Unix(_) | Inner::Pipe(_) => None,
         }
     }
 
-    /// Returns the socket that carries this one: the transport of TLS.
+    /// Returns the socket that carries this one: the transport of TLS or of a WebSocket.
     pub(crate) fn transport(&self) -> Option<&Self> {
         match &self.inner {
             Inner::Tcp(_) | Inner::Unix(_) | Inner::Pipe(_) => None,
             Inner::Tls(stream) => Some(stream.transport()),
+            Inner::Ws(stream) => Some(stream.transport()),
         }
     }
 
@@ -264,6 +304,7 @@ impl Read for &Socket {
             Inner::Unix(stream) => (&mut &*stream).read(buf),
             Inner::Pipe(stream) => (&mut &*stream).read(buf),
             Inner::Tls(stream) => stream.read(buf),
+            Inner::Ws(stream) => stream.read(buf),
         }?;
         self.counts.received(read);
         Ok(read)
@@ -271,8 +312,8 @@ impl Read for &Socket {
 }
 
 impl Write for &Socket {
-    /// Waits until at least one byte is accepted; an empty `buf` is `Ok(0)` at once. Over TLS the
-    /// last of the bytes may need a [`flush`](Write::flush) to leave.
+    /// Waits until at least one byte is accepted; an empty `buf` is `Ok(0)` at once. Over TLS and
+    /// over a WebSocket the last of the bytes may need a [`flush`](Write::flush) to leave.
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let written = match &self.inner {
             _ if buf.is_empty() => Ok(0),
@@ -280,6 +321,7 @@ impl Write for &Socket {
             Inner::Unix(stream) => (&mut &*stream).write(buf),
             Inner::Pipe(stream) => (&mut &*stream).write(buf),
             Inner::Tls(stream) => stream.write(buf),
+            Inner::Ws(stream) => stream.write(buf),
         }?;
         self.counts.sent(written);
         Ok(written)
@@ -290,6 +332,7 @@ impl Write for &Socket {
         match &self.inner {
             Inner::Tcp(_) | Inner::Unix(_) | Inner::Pipe(_) => Ok(()),
             Inner::Tls(stream) => stream.flush(),
+            Inner::Ws(stream) => stream.flush(),
         }
     }
 }
@@ -314,6 +357,7 @@ impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Socket");
         shown.field("tls", &self.is_tls());
+        shown.field("ws", &self.is_ws());
         if let Some(peer) = self.peer() {
             shown.field("peer", &peer);
         }
@@ -323,7 +367,7 @@ impl fmt::Debug for Socket {
 
 /// One direction of a [`Socket`] as something to wait for in [`fiber::select`].
 ///
-/// Make a new one for each wait: whether decrypted bytes are waiting is noted when it is made.
+/// Make a new one for each wait: whether decoded bytes are waiting is noted when it is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Readiness<'a> {
     /// Something to read is here already, whatever the transport says.
@@ -333,7 +377,7 @@ pub struct Readiness<'a> {
 
 impl Readiness<'_> {
     /// Makes it ready at once if `pending`.
-    #[cfg(feature = "tls")]
+    #[cfg(any(feature = "tls", feature = "ws"))]
     pub(crate) const fn or_pending(mut self, pending: bool) -> Self {
         self.pending |= pending;
         self

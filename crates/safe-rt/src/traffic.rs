@@ -12,17 +12,17 @@ pub struct Traffic {
     pub received: u64,
     /// Bytes that were accepted from who writes to it.
     pub sent: u64,
-    /// Bytes of the transport underneath that came in, what TLS adds included; without TLS as many
-    /// as were read.
+    /// Bytes of the transport underneath that came in, what TLS and WebSocket add included; without
+    /// them as many as were read.
     pub wire_received: u64,
-    /// Bytes the transport underneath accepted, what TLS adds included; without TLS as many as were
-    /// written.
+    /// Bytes the transport underneath accepted, what TLS and WebSocket add included; without them as
+    /// many as were written.
     pub wire_sent: u64,
 }
 
 impl Socket {
-    /// Returns what this connection moved so far: over TLS as plain text and on the wire, the
-    /// handshake included. Does not yield.
+    /// Returns what this connection moved so far: over TLS and WebSocket as payload and on the wire,
+    /// handshakes included. Does not yield.
     ///
     /// # Examples
     /// ```

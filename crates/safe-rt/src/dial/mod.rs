@@ -29,6 +29,7 @@ use crate::error::{Error, Phase};
 use crate::socket::Socket;
 use crate::stats;
 use crate::tls::ClientTls;
+use crate::ws::WsOptions;
 
 /// How long a dial may take when no deadline is set around it.
 pub const DIAL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -65,22 +66,22 @@ pub fn dial(endpoint: &Endpoint, options: &DialOptions) -> Result<Socket, Error>
 struct Dialling<'a> {
     endpoint: &'a Endpoint,
     tls: Option<&'a ClientTls>,
+    ws: Option<WsOptions>,
 }
 
 impl<'a> Dialling<'a> {
     /// Refuses what does not fit together.
     fn plan(endpoint: &'a Endpoint, options: &'a DialOptions) -> Result<Self, DialRefusal> {
         let tls = options.tls_for(endpoint)?;
-        if endpoint.scheme().is_web_socket() {
-            return Err(DialRefusal::NoWebSocket(endpoint.scheme()));
-        }
-        Ok(Self { endpoint, tls })
+        let ws = options.ws_for(endpoint)?;
+        Ok(Self { endpoint, tls, ws })
     }
 
     /// Makes the connection by way of one address, phase by phase.
     fn attempt(&self, address: SocketAddr) -> Result<Socket, Error> {
         let socket = self.connect(address)?;
-        self.secure(socket, address)
+        let socket = self.secure(socket, address)?;
+        self.upgrade(socket, address)
     }
 
     /// The phase [`Phase::Resolve`].
@@ -117,6 +118,29 @@ impl<'a> Dialling<'a> {
             let stream = tls.handshake(socket, self.endpoint.host())?;
             Ok(Socket::from_tls(stream))
         })
+    }
+
+    /// The phase [`Phase::WebSocket`], where the scheme asks for it.
+    fn upgrade(&self, socket: Socket, address: SocketAddr) -> Result<Socket, Error> {
+        let Some(ws) = &self.ws else {
+            return Ok(socket);
+        };
+        let named = || self.named(address);
+        phase(Phase::WebSocket, named, || {
+            let stream = ws.handshake(socket, &self.host_header(), self.endpoint.path())?;
+            Ok(Socket::from_ws(stream))
+        })
+    }
+
+    /// The host as HTTP names it, with a port only if it is not the usual one (RFC 9110 section
+    /// 7.2): a signed address is signed for that.
+    fn host_header(&self) -> String {
+        let mut host = self.endpoint.authority();
+        let port = self.endpoint.port();
+        if port == self.endpoint.scheme().default_port() {
+            host.truncate(host.len() - format!(":{port}").len());
+        }
+        host
     }
 
     /// What was asked for, and the address where it was looked for.

@@ -3,6 +3,7 @@
 use super::refusal::DialRefusal;
 use crate::endpoint::Endpoint;
 use crate::tls::ClientTls;
+use crate::ws::{self, WsOptions};
 
 /// How to dial.
 ///
@@ -18,18 +19,37 @@ use crate::tls::ClientTls;
 #[derive(Clone, Debug, Default)]
 pub struct DialOptions {
     tls: Option<ClientTls>,
+    ws: Option<WsOptions>,
 }
 
 impl DialOptions {
     /// Starts with plain TCP alone.
     #[must_use]
     pub const fn new() -> Self {
-        Self { tls: None }
+        Self {
+            tls: None,
+            ws: None,
+        }
     }
 
     #[cfg(feature = "tls")]
     pub(crate) fn set_tls(&mut self, tls: ClientTls) {
         self.tls = Some(tls);
+    }
+
+    #[cfg(feature = "ws")]
+    pub(crate) fn set_ws(&mut self, ws: WsOptions) {
+        self.ws = Some(ws);
+    }
+
+    /// Returns how to ask for a WebSocket, if the endpoint is one.
+    pub(super) fn ws_for(&self, endpoint: &Endpoint) -> Result<Option<WsOptions>, DialRefusal> {
+        let scheme = endpoint.scheme();
+        if !scheme.is_web_socket() {
+            return Ok(None);
+        }
+        let chosen = self.ws.clone().or_else(ws::default_options);
+        chosen.map(Some).ok_or(DialRefusal::NoWebSocket(scheme))
     }
 
     /// Returns the TLS options to use, if the endpoint and what was given fit together.

@@ -29,6 +29,7 @@ fn tls_is_never_dropped_silently() {
     }
 }
 
+#[cfg(not(feature = "ws"))]
 #[test]
 fn a_build_without_web_sockets_says_so() {
     let (error, refusal) = refused("ws://192.0.2.1/path?signature=secret");
@@ -40,4 +41,25 @@ fn a_build_without_web_sockets_says_so() {
         "WebSocket handshake with 192.0.2.1:80: ws:// asks for a WebSocket: this program was built \
          without the feature ws"
     );
+}
+
+#[test]
+fn the_usual_port_is_not_part_of_the_host() {
+    for (text, host) in [
+        ("ws://broker.example/mqtt", "broker.example"),
+        ("ws://broker.example:443/mqtt", "broker.example:443"),
+        ("wss://broker.example:443/mqtt?a=b", "broker.example"),
+        ("wss://broker.example:8443", "broker.example:8443"),
+        ("ws://[::1]", "[::1]"),
+        ("ws://[::1]:9001", "[::1]:9001"),
+        ("ws://127.0.0.1:80", "127.0.0.1"),
+    ] {
+        let endpoint: Endpoint = text.parse().expect("a valid endpoint");
+        let dialling = Dialling {
+            endpoint: &endpoint,
+            tls: None,
+            ws: None,
+        };
+        assert_eq!(dialling.host_header(), host, "{text}");
+    }
 }

@@ -36,3 +36,5 @@ mod support;
 mod texts;
 mod traffic;
 mod unix;
+#[cfg(feature = "ws")]
+mod ws;

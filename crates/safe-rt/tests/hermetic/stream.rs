@@ -1,5 +1,5 @@
 //! Bytes through an established connection: full duplex, positions, ends, stops, and keys that
-//! change on the way. The plain socket obeys the same rules, so most tests run for both.
+//! change on the way. Plain sockets and WebSockets obey the same rules, so most tests run for all.
 
 use std::io::{self, Read, Write};
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use safe_rt::{
     CLOSE_TIMEOUT_DEFAULT, RECORD_PLAINTEXT_MAX, Socket, TlsError, TlsErrorKind, TlsVersion,
 };
 
-use crate::support::{ROOMY, connected, paused, read_text};
+use crate::support::{ROOMY, connected, over_ws, paused, read_text};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -19,18 +19,29 @@ const SECOND: Duration = Duration::from_secs(1);
 enum Sort {
     Plain,
     Tls(TlsVersion),
+    Ws,
+    WsOverTls,
 }
 
-const SORTS: [Sort; 3] = [
+const SORTS: [Sort; 5] = [
     Sort::Plain,
     Sort::Tls(TlsVersion::Tls12),
     Sort::Tls(TlsVersion::Tls13),
+    Sort::Ws,
+    Sort::WsOverTls,
 ];
+
+impl Sort {
+    const fn is_ws(self) -> bool {
+        matches!(self, Self::Ws | Self::WsOverTls)
+    }
+}
 
 /// Runs a test for each sort of socket, with both ends connected over a pipe.
 #[track_caller]
 fn each_sort(capacity: usize, body: impl Fn(Sort, Socket, Socket) + Clone + 'static) {
-    for sort in SORTS {
+    let built = |sort: &Sort| cfg!(feature = "ws") || !sort.is_ws();
+    for sort in SORTS.into_iter().filter(built) {
         let body = body.clone();
         paused(move || {
             let (one, other) = match sort {
@@ -39,6 +50,14 @@ fn each_sort(capacity: usize, body: impl Fn(Sort, Socket, Socket) + Clone + 'sta
                     (one.into(), other.into())
                 }
                 Sort::Tls(version) => connected(version, capacity),
+                Sort::Ws => {
+                    let (one, other) = fiber::net::pipe(capacity);
+                    over_ws(one, other)
+                }
+                Sort::WsOverTls => {
+                    let (one, other) = connected(TlsVersion::Tls13, capacity);
+                    over_ws(one, other)
+                }
             };
             body(sort, one, other);
         });
@@ -60,25 +79,30 @@ fn large_transfers_both_ways_at_once_do_not_wait_for_each_other() {
     const LEN: usize = 300_000;
     each_sort(700, |sort, one, other| {
         let mut running = Vec::new();
-        for (index, socket) in [Rc::new(one), Rc::new(other)].into_iter().enumerate() {
+        let sockets = [Rc::new(one), Rc::new(other)];
+        for (index, socket) in sockets.clone().into_iter().enumerate() {
             let (ours, theirs) = (index as u32, 1 - index as u32);
             let writer = Rc::clone(&socket);
             running.push(fiber::spawn(move || {
                 (&*writer)
                     .write_all(&pattern(ours, LEN))
                     .expect("room in the end");
-                writer.shutdown_write().expect("room in the end");
+                (&*writer).flush().expect("room in the end");
             }));
             running.push(fiber::spawn(move || {
-                let mut received = Vec::new();
-                (&*socket)
-                    .read_to_end(&mut received)
-                    .expect("all of it, and its end");
+                let mut received = vec![0; LEN];
+                (&*socket).read_exact(&mut received).expect("all of it");
                 assert!(received == pattern(theirs, LEN), "{sort:?}: other bytes");
             }));
         }
         for fiber in running {
             fiber.expect("a fiber").join().expect("no panic");
+        }
+        for socket in &sockets {
+            socket.shutdown_write().expect("room");
+        }
+        for socket in &sockets {
+            assert_eq!(read_text(socket).expect("an end"), "", "{sort:?}");
         }
     });
 }
@@ -120,7 +144,11 @@ fn an_orderly_end_is_the_end_of_the_stream() {
 
 #[test]
 fn after_the_end_of_one_side_the_other_may_go_on() {
-    each_sort(ROOMY, |_, one, other| {
+    each_sort(ROOMY, |sort, one, other| {
+        if sort.is_ws() {
+            // There the end of one side is the end of both.
+            return;
+        }
         one.shutdown_write().expect("room");
         assert_eq!(read_text(&other).expect("an end"), "");
         (&other).write_all(b"one more thing").expect("room");

@@ -130,3 +130,21 @@ impl Ticks {
         *self.0.borrow()
     }
 }
+
+/// Makes both ends of a connection the two sides of a WebSocket.
+#[cfg(feature = "ws")]
+#[track_caller]
+pub(crate) fn over_ws(ours: impl Into<Socket>, theirs: impl Into<Socket>) -> (Socket, Socket) {
+    let theirs = theirs.into();
+    let mut serving = fiber::spawn(move || Socket::ws_server(theirs)).expect("a fiber");
+    let options = safe_rt::WsOptions::new();
+    let client = Socket::ws_client(ours, &options, "broker", "/mqtt").expect("a client");
+    let server = serving.join().expect("no panic").expect("a server");
+    (client, server)
+}
+
+/// No test asks for it in a build without WebSocket.
+#[cfg(not(feature = "ws"))]
+pub(crate) fn over_ws(_ours: impl Into<Socket>, _theirs: impl Into<Socket>) -> (Socket, Socket) {
+    unreachable!("a build without WebSocket")
+}
