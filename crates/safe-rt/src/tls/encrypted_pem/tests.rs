@@ -255,3 +255,86 @@ fn secrets_are_overwritten_when_dropped_and_never_shown() {
     overwritten(&sealed.bytes);
     overwritten(&sealed.open(&Password::new("right")).expect("the key"));
 }
+
+/// Bytes that are in memory only under a mask, so that a look for them does not find the test's own.
+#[cfg(target_os = "linux")]
+struct Masked(Vec<u8>);
+
+#[cfg(target_os = "linux")]
+impl Masked {
+    const MASK: u8 = 0xa5;
+
+    fn new(len: usize) -> Self {
+        let mut bytes = vec![0; len];
+        fiber::random::fill(&mut bytes).expect("randomness");
+        Self(bytes)
+    }
+
+    /// Returns the bytes as they are, behind `head`.
+    fn behind(&self, head: &[u8]) -> Zeroizing<Vec<u8>> {
+        let mut out = Zeroizing::new(Vec::with_capacity(head.len() + self.0.len()));
+        out.extend_from_slice(head);
+        out.extend(self.0.iter().map(|byte| byte ^ Self::MASK));
+        out
+    }
+
+    /// Looks for the bytes in all that this process can write; not for the first ones, which the
+    /// allocator uses for itself in memory that is free.
+    #[allow(clippy::disallowed_methods, reason = "a test may stop its own thread")]
+    fn is_in_memory(&self) -> bool {
+        use std::os::unix::fs::FileExt as _;
+        let wanted = &self.0[24..];
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("this process's memory");
+        let memory = std::fs::File::open("/proc/self/mem").expect("this process's memory");
+        // What is found is in here as well.
+        let mut chunk = Zeroizing::new(vec![0; 1024 * 1024]);
+        maps.lines()
+            .filter(|line| line.contains(" rw-p "))
+            .filter_map(|line| line.split_once(' ')?.0.split_once('-'))
+            .map(|(start, end)| {
+                let number = |text| u64::from_str_radix(text, 16).expect("an address");
+                (number(start), number(end))
+            })
+            .any(|(mut at, end)| {
+                while at < end {
+                    let len = chunk
+                        .len()
+                        .min(usize::try_from(end - at).unwrap_or(usize::MAX));
+                    let Ok(read) = memory.read_at(&mut chunk[..len], at) else {
+                        return false;
+                    };
+                    let found = chunk[..read].windows(wanted.len()).any(|window| {
+                        let mut pairs = window.iter().zip(wanted);
+                        pairs.all(|(byte, masked)| byte ^ Self::MASK == *masked)
+                    });
+                    if found || read <= wanted.len() {
+                        return found;
+                    }
+                    // What straddles two chunks is seen with the second.
+                    at += u64::try_from(read - wanted.len()).expect("a short one");
+                }
+                false
+            })
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn neither_the_password_nor_the_key_is_left_in_memory() {
+    let (password, key) = (Masked::new(64), Masked::new(64));
+    let how = pbkdf2(2);
+    let der = {
+        let plain = key.behind(&[0x30, 64]);
+        assert!(key.is_in_memory(), "what is there is found");
+        let password = password.behind(&[]);
+        info(&how, &how.encrypt(&*password, &plain).expect("encryption"))
+    };
+    let sealed = Sealed::from_der(&der).expect("a key");
+    let given = Password(password.behind(&[]));
+    assert!(password.is_in_memory(), "what is there is found");
+    let opened = sealed.open(&given).expect("the right password");
+    assert!(key.is_in_memory(), "what is there is found");
+    drop((opened, given));
+    assert!(!password.is_in_memory());
+    assert!(!key.is_in_memory());
+}
