@@ -148,9 +148,11 @@ fn tls(cloud: &CloudDraft, path: &Path, faults: &mut Faults<'_>) -> Option<Clien
         let ((chain_path, chain), (key_path, secret)) = chain.zip(secret)?;
         let identity = Identity::from_pem(&chain, &secret);
         let (name, at, path) = match &identity {
-            Err(TlsConfigError::ChainPem(_) | TlsConfigError::BadCertificate) => {
-                ("certificate", certificate.at, chain_path)
-            }
+            Err(
+                TlsConfigError::ChainPem(_)
+                | TlsConfigError::BadCertificate
+                | TlsConfigError::LeafNotFirst { .. },
+            ) => ("certificate", certificate.at, chain_path),
             _ => ("key", key.at, key_path),
         };
         checked(identity, name, at, path, faults)
