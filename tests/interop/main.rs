@@ -1,6 +1,6 @@
 //! The interop tier: against a real Mosquitto and its clients, and a real OpenSSL.
 //!
-//! Every test begins with [`peers`]: where Mosquitto is not installed the tests are left out with
+//! Every test begins with [`peers`]: where one of them is not installed the tests are left out with
 //! one line, unless `REQUIRE_INTEROP` is set, as `test.sh` does. `minimum` holds the number of
 //! tests in this binary; a tidy test and `test.sh` compare it.
 
@@ -18,6 +18,7 @@ mod identity;
 mod kill;
 mod restart;
 mod support;
+mod tls_openssl;
 
 use tests::peers::Peers;
 

@@ -1,7 +1,7 @@
 //! Foreign programs with a time limit: start one, read what it prints, never wait for ever.
 
 use std::fmt;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -120,9 +120,21 @@ impl Running {
     /// # Errors
     /// [`ProcessError::Start`].
     pub fn start(command: &mut Command) -> Result<Self, ProcessError> {
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// As [`start`](Self::start), with an input for [`type_in`](Self::type_in).
+    ///
+    /// # Errors
+    /// [`ProcessError::Start`].
+    pub fn start_interactive(command: &mut Command) -> Result<Self, ProcessError> {
+        Self::start_with(command, Stdio::piped())
+    }
+
+    fn start_with(command: &mut Command, input: Stdio) -> Result<Self, ProcessError> {
         let text = describe(command);
         command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command
@@ -211,6 +223,16 @@ impl Running {
             stdout,
             stderr: locked(&self.stderr).clone(),
         })
+    }
+
+    /// Gives the program something to read.
+    ///
+    /// # Panics
+    /// When it takes no input.
+    #[track_caller]
+    pub fn type_in(&mut self, text: &str) {
+        let input = self.child.stdin.as_mut().expect("it was given an input");
+        input.write_all(text.as_bytes()).expect("it reads");
     }
 
     /// Returns the number by which the system knows the process.
