@@ -21,11 +21,11 @@ const SILENT: SignalName<Duration> = SignalName::new("sensor:silent");
 const READING_PERIOD: Duration = Duration::from_millis(200);
 const SILENCE: Duration = Duration::from_millis(500);
 /// Readings that wait for the uplink.
-const UNSENT_MAX: usize = 8;
+const UNSENT: usize = 8;
 
 /// Sends what is measured, on a fiber that may take its time.
 fn uplink(signals: &Signals) -> Result<(), SignalError> {
-    let (unsent, to_send) = fiber::channel(UNSENT_MAX);
+    let (unsent, to_send) = fiber::channel(UNSENT);
     // The watcher runs where the reading is emitted, so it does not wait: it hands on.
     let _watch = signals.watch(&READING, move |celsius| {
         if unsent.try_send(*celsius).is_err() {
