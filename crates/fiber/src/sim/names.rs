@@ -68,11 +68,12 @@ impl State {
             *answer.borrow_mut() = Some(state.answer(&name));
             core.unpark(token);
         });
-        if !queued {
-            return Err(OffloadError::Full.into());
-        }
+        let number = queued.ok_or(OffloadError::Full)?;
         loop {
-            core.park(WaitReason::Offload)?;
+            if let Err(stopped) = core.park(WaitReason::Offload) {
+                self.withdraw(core, Lane::Names, number);
+                return Err(stopped.into());
+            }
             if let Some(answer) = slot.borrow_mut().take() {
                 return answer;
             }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::{MILLISECOND, go, paused, real, timed};
 use crate::world::offload::{Lane, offload_on};
 use crate::{
-    Elapsed, OFFLOAD_QUEUE_MAX, OffloadError, Stopped, offload, resolve, sleep, spawn, timeout,
-    yield_now,
+    Elapsed, JoinHandle, OFFLOAD_QUEUE_MAX, OffloadError, Stopped, offload, resolve, sleep, spawn,
+    timeout, yield_now,
 };
 
 #[test]
@@ -188,6 +188,110 @@ fn one_job_too_many_is_refused() {
             fiber.join().unwrap().unwrap();
         }
         offload_on(Lane::Files, || ()).unwrap();
+    });
+}
+
+/// Has both threads of the lane for names wait; they go on when what is returned is dropped.
+fn stick_names() -> (mpsc::Sender<()>, Vec<JoinHandle<()>>) {
+    let (finish, held) = mpsc::channel::<()>();
+    let held = Arc::new(std::sync::Mutex::new(held));
+    let (started, has_started) = mpsc::channel();
+    let stuck = (0..2).map(|_| {
+        let (held, started) = (Arc::clone(&held), started.clone());
+        spawn(move || {
+            let stick = move || {
+                started.send(()).unwrap();
+                let _ = held.lock().unwrap().recv();
+            };
+            offload_on(Lane::Names, stick).unwrap();
+        })
+        .unwrap()
+    });
+    let stuck = stuck.collect();
+    yield_now().unwrap();
+    for _ in 0..2 {
+        has_started.recv().unwrap();
+    }
+    (finish, stuck)
+}
+
+#[test]
+fn a_look_up_that_nobody_waits_for_never_begins_and_leaves_its_place() {
+    struct Dropped(Arc<AtomicUsize>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            // What nobody waits for panics for nobody.
+            assert!(self.0.load(Ordering::SeqCst) != 1, "dropped");
+        }
+    }
+    real(|| {
+        let (finish, mut stuck) = stick_names();
+        let (begun, dropped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let mut others: Vec<_> = (0..3)
+            .map(|n| {
+                let begun = Arc::clone(&begun);
+                let dropped = Dropped(Arc::clone(&dropped));
+                spawn(move || {
+                    let look_up = move || {
+                        begun.fetch_add(1, Ordering::SeqCst);
+                        std::mem::forget(dropped);
+                        n
+                    };
+                    let waited = timeout(MILLISECOND, || offload_on(Lane::Names, look_up));
+                    assert!(matches!(
+                        waited,
+                        Err(Elapsed(Err(OffloadError::Stopped(Stopped::TimedOut))))
+                    ));
+                })
+                .unwrap()
+            })
+            .collect();
+        // Those around them keep their order.
+        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+        for n in 0..2 {
+            let order = Arc::clone(&order);
+            others.push(
+                spawn(move || {
+                    offload_on(Lane::Names, move || order.lock().unwrap().push(n)).unwrap();
+                })
+                .unwrap(),
+            );
+        }
+        sleep(20 * MILLISECOND).unwrap();
+        assert_eq!(dropped.load(Ordering::SeqCst), 3);
+        drop(finish);
+        for fiber in others.iter_mut().chain(&mut stuck) {
+            fiber.join().unwrap();
+        }
+        assert_eq!(begun.load(Ordering::SeqCst), 0);
+        let mut order = order.lock().unwrap().clone();
+        order.sort_unstable();
+        assert_eq!(order, [0, 1]);
+    });
+}
+
+#[test]
+fn the_lane_for_names_is_bounded_and_those_who_leave_make_room() {
+    real(|| {
+        let (finish, mut stuck) = stick_names();
+        let waiting: Vec<_> = (0..OFFLOAD_QUEUE_MAX)
+            .map(|_| spawn(|| drop(resolve("localhost", 1))).unwrap())
+            .collect();
+        for _ in 0..(OFFLOAD_QUEUE_MAX / 32) {
+            yield_now().unwrap();
+        }
+        let refused = resolve("localhost", 1).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ResourceBusy);
+        for fiber in &waiting {
+            fiber.cancel();
+        }
+        sleep(MILLISECOND).unwrap();
+        drop(finish);
+        assert!(!resolve("localhost", 1).unwrap().is_empty());
+        for fiber in &mut stuck {
+            fiber.join().unwrap();
+        }
     });
 }
 

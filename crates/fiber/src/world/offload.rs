@@ -2,7 +2,8 @@
 //!
 //! Three lanes with threads of their own, so that slow names never hold up the store. Threads
 //! start when there is work and end when there was none for a while. A job whose fiber stopped
-//! waiting is finished and its result forgotten.
+//! waiting is finished and its result forgotten; one that looks up a name and has not begun is
+//! taken back, for look-ups may take long and those of the living wait behind it.
 
 #![allow(
     clippy::disallowed_methods,
@@ -31,7 +32,8 @@ const NAME_THREADS_MAX: usize = 2;
 const FILE_THREADS_MAX: usize = 1;
 /// Threads of the lane for everything else.
 const WORK_THREADS_MAX: usize = 4;
-/// Jobs that may wait in one lane; one more is refused.
+/// Jobs that may wait in one lane; one more is refused. As an [`io::Error`] the refusal is of the kind
+/// [`ResourceBusy`](io::ErrorKind::ResourceBusy).
 pub const OFFLOAD_QUEUE_MAX: usize = 1024;
 /// How long a thread without work stays.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -100,7 +102,8 @@ impl From<OffloadError> for io::Error {
     fn from(error: OffloadError) -> Self {
         match error {
             OffloadError::Stopped(stopped) => stopped.into(),
-            error @ (OffloadError::Panicked(_) | OffloadError::Full | OffloadError::Thread(_)) => {
+            error @ OffloadError::Full => Self::new(io::ErrorKind::ResourceBusy, error.to_string()),
+            error @ (OffloadError::Panicked(_) | OffloadError::Thread(_)) => {
                 // The panic's payload is not Sync, which an io::Error must be.
                 Self::other(error.to_string())
             }
@@ -117,7 +120,9 @@ struct Finished {
 }
 
 struct LaneState {
-    jobs: VecDeque<Job>,
+    /// With the number each was given.
+    jobs: VecDeque<(u64, Job)>,
+    next_number: u64,
     threads: usize,
     idle: usize,
     closed: bool,
@@ -145,6 +150,7 @@ impl Offload {
             Arc::new(LaneShared {
                 state: Mutex::new(LaneState {
                     jobs: VecDeque::new(),
+                    next_number: 0,
                     threads: 0,
                     idle: 0,
                     closed: false,
@@ -183,9 +189,22 @@ impl Offload {
         }
     }
 
-    /// Queues a job and sees to a thread for it. A job that is refused is dropped, code of the
-    /// user, once the lane is unlocked.
-    fn submit(&self, lane: Lane, job: Job) -> Result<(), OffloadError> {
+    /// Takes back a job whose fiber stopped waiting, unless it has begun.
+    fn withdraw(&self, lane: Lane, number: u64) {
+        let withdrawn = {
+            let mut state = lock(&self.lanes[lane as usize].state);
+            let at = state.jobs.iter().position(|&(of, _)| of == number);
+            at.and_then(|at| state.jobs.remove(at))
+        };
+        if let Some((_, job)) = withdrawn {
+            self.pending.set(self.pending.get() - 1);
+            drop_job(job);
+        }
+    }
+
+    /// Queues a job and sees to a thread for it; returns the number the job has in its lane. A job
+    /// that is refused is dropped, code of the user, once the lane is unlocked.
+    fn submit(&self, lane: Lane, job: Job) -> Result<u64, OffloadError> {
         let shared = &self.lanes[lane as usize];
         let mut refused = None;
         let submitted = Self::submit_locked(shared, job, &mut refused);
@@ -197,16 +216,18 @@ impl Offload {
         shared: &Arc<LaneShared>,
         job: Job,
         refused: &mut Option<Job>,
-    ) -> Result<(), OffloadError> {
+    ) -> Result<u64, OffloadError> {
         let mut state = lock(&shared.state);
         if state.jobs.len() >= OFFLOAD_QUEUE_MAX {
             *refused = Some(job);
             return Err(OffloadError::Full);
         }
-        state.jobs.push_back(job);
+        let number = state.next_number;
+        state.next_number += 1;
+        state.jobs.push_back((number, job));
         if state.idle >= state.jobs.len() || state.threads >= shared.threads_max {
             shared.work.notify_one();
-            return Ok(());
+            return Ok(number);
         }
         let worker = Arc::clone(shared);
         let started = thread::Builder::new()
@@ -216,12 +237,12 @@ impl Offload {
         match started {
             Ok(_) => state.threads += 1,
             Err(error) if state.threads == 0 => {
-                *refused = state.jobs.pop_back();
+                *refused = state.jobs.pop_back().map(|(_, job)| job);
                 return Err(OffloadError::Thread(error));
             }
             Err(_) => shared.work.notify_one(),
         }
-        Ok(())
+        Ok(number)
     }
 }
 
@@ -238,7 +259,7 @@ impl Drop for Offload {
 fn work(lane: &LaneShared) {
     let mut state = lock(&lane.state);
     loop {
-        if let Some(job) = state.jobs.pop_front() {
+        if let Some((_, job)) = state.jobs.pop_front() {
             drop(state);
             // The work's own panic is caught in the job; this one comes of dropping what nobody
             // waits for any more. The thread must live to be counted.
@@ -268,6 +289,16 @@ fn work(lane: &LaneShared) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No code of others runs under these locks, so a poisoned one guards sound data.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Drops a job that is not done; what it holds may panic then, and is nobody's business any more.
+fn drop_job<J>(job: J) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(job))) {
+        discard(
+            payload,
+            "while offloaded work that had not begun was dropped",
+        );
+    }
 }
 
 /// Says that a job ended, when it ended in whatever way.
@@ -319,10 +350,12 @@ where
             *lock(&shared) = Some(value);
             core.unpark(token);
         });
-        if !queued {
-            return Err(OffloadError::Full);
+        let number = queued.ok_or(OffloadError::Full)?;
+        let waited = wait_for(&core, &result);
+        if is_withdrawn(lane, &waited) {
+            sim.withdraw(&core, lane, number);
         }
-        return wait_for(&core, &result);
+        return waited;
     }
     let job = {
         let result = Arc::clone(&result);
@@ -333,10 +366,20 @@ where
             *lock(&result) = Some(value);
         })
     };
-    core.offload.submit(lane, job)?;
+    let number = core.offload.submit(lane, job)?;
     core.counters.offload_jobs.add(1);
     core.offload.pending.set(core.offload.pending.get() + 1);
-    wait_for(&core, &result)
+    let waited = wait_for(&core, &result);
+    if is_withdrawn(lane, &waited) {
+        core.offload.withdraw(lane, number);
+    }
+    waited
+}
+
+/// Whether a job is taken back because nobody waits for it. Names alone: looking one up changes
+/// nothing, while other work is promised to be done.
+fn is_withdrawn<T>(lane: Lane, waited: &Result<T, OffloadError>) -> bool {
+    lane == Lane::Names && matches!(waited, Err(OffloadError::Stopped(_)))
 }
 
 /// What a job leaves for the fiber that waits for it.

@@ -9,12 +9,15 @@ use crate::world::offload::{Lane, offload_on};
 
 /// Looks up the addresses of `host`, each with `port`. Yields until the resolver answers.
 ///
-/// The resolver may take its time, but it takes it on a thread of its own: the wait obeys the
-/// ambient deadline, and an abandoned look-up delays nobody but later look-ups.
+/// The resolver may take its time, but it takes it on one of two threads of its own: the wait obeys
+/// the ambient deadline. An abandoned look-up that has not begun never does; one that has begun
+/// delays nobody but other look-ups, which wait while both threads are with a resolver that does not
+/// answer.
 ///
 /// # Errors
 ///
-/// What the resolver answered; or the wait ended early, see [`crate::cause`].
+/// What the resolver answered; [`ResourceBusy`](io::ErrorKind::ResourceBusy) when
+/// [`crate::OFFLOAD_QUEUE_MAX`] look-ups wait already; or the wait ended early, see [`crate::cause`].
 pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let host = host.to_owned();
     #[cfg(feature = "sim")]

@@ -207,7 +207,7 @@ impl State {
             *answer.borrow_mut() = Some(done);
             core.unpark(token);
         });
-        if !queued {
+        if queued.is_none() {
             return Err(OffloadError::Full.into());
         }
         loop {

@@ -1,12 +1,13 @@
 //! The name service: slow, failing and lying as often as asked for.
 
+use std::io;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::run;
 use crate::sim::{Names, World};
-use crate::{Instant, resolve, timeout};
+use crate::{Instant, JoinHandle, resolve, sleep, spawn, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -108,5 +109,47 @@ fn addresses_need_no_service() {
         assert!(resolve("cloud", 1).is_err());
         world.names().mend("cloud");
         assert!(resolve("cloud", 1).is_ok());
+    });
+}
+
+#[test]
+fn a_look_up_that_nobody_waits_for_never_begins() {
+    run(7, |world: &World| {
+        drop(world.host("cloud"));
+        world.names().latency(SECOND * 30..=SECOND * 30);
+        let asking = world.host("meter").start(|| {
+            let began = Instant::now();
+            let ask = || spawn(|| resolve("cloud", 1883).map(|_| Instant::now())).unwrap();
+            let pause = || sleep(SECOND / 100).unwrap();
+            let mut both = [ask(), ask()];
+            pause();
+            let hasty: Vec<_> = (0..100)
+                .map(|_| spawn(|| timeout(SECOND, || resolve("cloud", 1883)).unwrap_err()))
+                .collect();
+            sleep(SECOND / 2).unwrap();
+            // Behind a hundred that leave soon, and before another hundred.
+            let mut third = ask();
+            pause();
+            for _ in 0..100 {
+                drop(spawn(|| {
+                    timeout(SECOND, || resolve("cloud", 1883)).unwrap_err()
+                }));
+            }
+            drop(hasty);
+            sleep(SECOND * 2).unwrap();
+            let mut fourth = ask();
+            let took = |fiber: &mut JoinHandle<io::Result<Instant>>| {
+                let seconds = (fiber.join().unwrap().unwrap() - began).as_secs_f64();
+                seconds.round() as u64
+            };
+            let took = [
+                took(&mut both[0]),
+                took(&mut both[1]),
+                took(&mut third),
+                took(&mut fourth),
+            ];
+            assert_eq!(took, [30, 30, 60, 60]);
+        });
+        asking.unwrap().join().unwrap();
     });
 }
