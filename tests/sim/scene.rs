@@ -12,7 +12,8 @@ use mqtt::{
     PublishError, QoS, Ticket, Wait,
 };
 use safe_rt::{
-    BACKOFF_LONG_CAP_DEFAULT, DIAL_TIMEOUT_DEFAULT, DialOptions, Endpoint, ServerTls, Socket,
+    BACKOFF_LONG_CAP_DEFAULT, DIAL_TIMEOUT_DEFAULT, DialOptions, Endpoint, Resolver, ServerTls,
+    Socket,
 };
 
 use crate::coverage::Coverage;
@@ -77,7 +78,12 @@ impl Transport {
         ClientOptions::new(ClientId::new(client_id).expect("a client identifier"))
             .keep_alive(KEEP_ALIVE)
             .operation_timeout(None)
-            .dial(self.dial.clone())
+            .dial(self.dial_options())
+    }
+
+    /// Options for one life of a program: what names it looked up dies with it.
+    fn dial_options(&self) -> DialOptions {
+        self.dial.clone().resolver(Resolver::new())
     }
 
     pub(crate) fn open(&self, client_id: &str) -> Client {
@@ -90,7 +96,7 @@ impl Transport {
     }
 
     pub(crate) fn dial(&self) -> Result<Socket, safe_rt::Error> {
-        safe_rt::dial(&self.endpoint(), &self.dial)
+        safe_rt::dial(&self.endpoint(), &self.dial_options())
     }
 
     pub(crate) fn open_as(&self, client_id: &str, options: ClientOptions) -> Result<Client, Error> {

@@ -65,6 +65,7 @@ pub struct Error {
     phase: Phase,
     address: String,
     source: io::Error,
+    look_up: Option<Box<io::Error>>,
 }
 
 impl Error {
@@ -75,7 +76,22 @@ impl Error {
             phase,
             address: address.into(),
             source,
+            look_up: None,
         }
+    }
+
+    /// Adds why the address was not one that was looked up.
+    pub(crate) fn after_look_up(self, error: Option<io::Error>) -> Self {
+        Self {
+            look_up: error.map(Box::new),
+            ..self
+        }
+    }
+
+    /// Returns why the name was not looked up, where the last good address was tried instead.
+    #[must_use]
+    pub fn look_up_error(&self) -> Option<&io::Error> {
+        self.look_up.as_deref()
     }
 
     /// Returns the phase that failed.
@@ -113,7 +129,14 @@ impl fmt::Display for Error {
             self.phase.words(),
             self.address,
             self.source
-        )
+        )?;
+        match &self.look_up {
+            Some(error) => write!(
+                f,
+                " (the last good address, for the look-up failed: {error})"
+            ),
+            None => Ok(()),
+        }
     }
 }
 

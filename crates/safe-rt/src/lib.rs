@@ -10,6 +10,7 @@
 //!   deadline.
 //! - [`timer`]: closures that are called once, or again and again.
 //! - [`Signals`]: named signals with typed payloads, between the services of one program.
+//! - [`Resolver`]: names looked up beside the fibers, remembered with bounds; the last good address.
 //! - [`Backoff`]: how long to wait before dialling again.
 //! - [`Listener`]: the server side; [`Listener::serve`] goes on whatever is short.
 //! - [`stats`]: what was dialled on this thread, and where it failed.
@@ -91,7 +92,11 @@ pub use backoff::{
 };
 pub use clock::{CLOCK_FLOOR_SPAN_MAX, ClockFloor, ClockVerdict};
 pub use dial::{DIAL_TIMEOUT_DEFAULT, DialOptions, DialRefusal, HANDSHAKE_TIMEOUT_DEFAULT, dial};
-pub use dns::{ADDRESSES_MAX, resolve};
+pub use dns::{
+    ADDRESSES_MAX, ANSWER_LIFETIME_DEFAULT, ANSWER_LIFETIME_MAX, ANSWER_LIFETIME_MIN, DnsError,
+    FAILED_WINDOW, LAST_GOOD_MAX, LOOK_UP_TIMEOUT_DEFAULT, LOOK_UPS_MAX, NAMES_MAX,
+    NEGATIVE_LIFETIME_MAX, Resolver, resolve,
+};
 pub use endpoint::{
     Endpoint, EndpointError, HOST_LEN_MAX, LABEL_LEN_MAX, Scheme, TARGET_LEN_MAX, UNIX_PATH_LEN_MAX,
 };
@@ -107,6 +112,11 @@ pub use stats::{Stats, stats};
 pub use traffic::Traffic;
 pub use utc::Utc;
 
+#[cfg(feature = "dns")]
+pub use dns::{
+    ALIASES_MAX, ASK_ROUNDS_MAX, ASK_TIMEOUT_DEFAULT, OTHER_FAMILY_GRACE, RECORDS_MAX,
+    RESPONSE_BYTES_MAX, SERVERS_MAX, ServersError, UDP_RESPONSE_BYTES_MAX,
+};
 #[cfg(feature = "tls")]
 pub use tls::{
     ALPN_PROTOCOLS_MAX, ClientTls, ClientTlsOptions, Identity, PEM_BYTES_MAX, PemContents,

@@ -67,6 +67,16 @@ counters! {
     dials_failed_tls,
     /// Dials that failed at the WebSocket handshake.
     dials_failed_web_socket,
+    /// Dials that tried the last good address because the look-up failed or took too long.
+    dials_last_good,
+    /// Look-ups of names begun.
+    look_ups,
+    /// Look-ups that failed.
+    look_ups_failed,
+    /// Names that were asked for while their look-up was under way.
+    look_ups_joined,
+    /// Names whose look-up was remembered.
+    look_ups_remembered,
 }
 
 thread_local! {

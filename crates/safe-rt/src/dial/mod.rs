@@ -16,6 +16,7 @@ use core::time::Duration;
 use std::io;
 use std::path::Path;
 
+use fiber::Stopped;
 use fiber::net::{TcpStream, UnixStream};
 
 pub(crate) use self::attempts::with_default_deadline;
@@ -23,7 +24,7 @@ pub use self::options::DialOptions;
 pub use self::refusal::DialRefusal;
 
 use self::attempts::try_each;
-use crate::dns;
+use crate::dns::{Candidates, Resolver};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Phase};
 use crate::socket::Socket;
@@ -40,7 +41,8 @@ pub const HANDSHAKE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// Connects to `endpoint`; over TLS the handshake is done and the peer checked.
 ///
 /// Waits under the ambient deadline, else under [`DIAL_TIMEOUT_DEFAULT`], while other fibers run.
-/// A look-up runs off the thread; each address is tried within its share of the time left; small
+/// The name is looked up by the options' [`Resolver`] within its share of the time, off the thread,
+/// or the last good address is taken; each address is tried within its share of the time left; small
 /// writes go out at once (`TCP_NODELAY`).
 ///
 /// # Errors
@@ -54,10 +56,7 @@ pub fn dial(endpoint: &Endpoint, options: &DialOptions) -> Result<Socket, Error>
             Dialling::plan(endpoint, options).map_err(|refusal| refusal.into_error(endpoint))?;
         with_default_deadline(DIAL_TIMEOUT_DEFAULT, || match endpoint.unix_path() {
             Some(path) => dialling.connect_file(path),
-            None => {
-                let addresses = dialling.resolve()?;
-                try_each(&addresses, |address| dialling.attempt(address))
-            }
+            None => dialling.try_candidates(),
         })
     })
 }
@@ -67,6 +66,7 @@ struct Dialling<'a> {
     endpoint: &'a Endpoint,
     tls: Option<&'a ClientTls>,
     ws: Option<WsOptions>,
+    resolver: &'a Resolver,
 }
 
 impl<'a> Dialling<'a> {
@@ -74,7 +74,33 @@ impl<'a> Dialling<'a> {
     fn plan(endpoint: &'a Endpoint, options: &'a DialOptions) -> Result<Self, DialRefusal> {
         let tls = options.tls_for(endpoint)?;
         let ws = options.ws_for(endpoint)?;
-        Ok(Self { endpoint, tls, ws })
+        Ok(Self {
+            endpoint,
+            tls,
+            ws,
+            resolver: options.resolver_in_use(),
+        })
+    }
+
+    /// Looks the name up, tries what was found, and remembers what came of it.
+    fn try_candidates(&self) -> Result<Socket, Error> {
+        let candidates = self.resolve()?;
+        let (mut failed, mut good) = (Vec::new(), None);
+        let outcome = try_each(&candidates.addresses, |address| {
+            let outcome = self.attempt(address);
+            match outcome {
+                Ok(_) => good = Some(address),
+                Err(_) => failed.push(address),
+            }
+            outcome
+        });
+        let cancelled = |error: &Error| fiber::cause(error) == Some(Stopped::Cancelled);
+        let is_told = !outcome.as_ref().is_err_and(cancelled);
+        if is_told && self.endpoint.literal().is_none() {
+            let (host, port) = (self.endpoint.host(), self.endpoint.port());
+            self.resolver.note(host, port, &failed, good);
+        }
+        outcome.map_err(|error| error.after_look_up(candidates.look_up_error))
     }
 
     /// Makes the connection by way of one address, phase by phase.
@@ -85,9 +111,18 @@ impl<'a> Dialling<'a> {
     }
 
     /// The phase [`Phase::Resolve`].
-    fn resolve(&self) -> Result<Vec<SocketAddr>, Error> {
+    fn resolve(&self) -> Result<Candidates, Error> {
+        if let Some(address) = self.endpoint.literal() {
+            return Ok(Candidates {
+                addresses: vec![address],
+                look_up_error: None,
+            });
+        }
         let asked = || self.endpoint.authority();
-        phase(Phase::Resolve, asked, || dns::resolve(self.endpoint))
+        let (host, port) = (self.endpoint.host(), self.endpoint.port());
+        phase(Phase::Resolve, asked, || {
+            self.resolver.candidates(host, port)
+        })
     }
 
     /// The phase [`Phase::Connect`].

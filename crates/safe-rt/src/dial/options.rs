@@ -1,11 +1,12 @@
 //! How to dial: what a program chooses, and whether it fits the endpoint.
 
 use super::refusal::DialRefusal;
+use crate::dns::Resolver;
 use crate::endpoint::Endpoint;
 use crate::tls::ClientTls;
 use crate::ws::{self, WsOptions};
 
-/// How to dial.
+/// How to dial. Clones share their [`Resolver`].
 ///
 /// # Examples
 /// ```
@@ -20,16 +21,26 @@ use crate::ws::{self, WsOptions};
 pub struct DialOptions {
     tls: Option<ClientTls>,
     ws: Option<WsOptions>,
+    resolver: Resolver,
 }
 
 impl DialOptions {
     /// Starts with plain TCP alone.
     #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            tls: None,
-            ws: None,
-        }
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Who looks names up, and remembers what was found; a [`Resolver`] of these options and their
+    /// clones alone, which asks the system, unless set.
+    #[must_use]
+    pub fn resolver(mut self, resolver: Resolver) -> Self {
+        self.resolver = resolver;
+        self
+    }
+
+    pub(super) const fn resolver_in_use(&self) -> &Resolver {
+        &self.resolver
     }
 
     #[cfg(feature = "tls")]

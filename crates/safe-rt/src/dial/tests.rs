@@ -59,6 +59,7 @@ fn the_usual_port_is_not_part_of_the_host() {
             endpoint: &endpoint,
             tls: None,
             ws: None,
+            resolver: &Resolver::new(),
         };
         assert_eq!(dialling.host_header(), host, "{text}");
     }

@@ -12,11 +12,17 @@ mod bystanders;
 mod clocks;
 mod config;
 mod crowd;
+#[cfg(feature = "dns")]
+mod dns;
+#[cfg(feature = "sim")]
+mod dns_sim;
 mod garbage;
 mod handshake;
 mod listener;
 mod loopback;
 mod middle;
+#[cfg(feature = "dns")]
+mod name_server;
 mod pki;
 mod records;
 mod refusal;
