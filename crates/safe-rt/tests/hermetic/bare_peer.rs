@@ -73,6 +73,22 @@ fn a_peer_may_change_its_keys_before_every_message() {
 }
 
 #[test]
+fn a_flood_of_key_updates_is_refused() {
+    crate::bystanders::among_bystanders(|| {
+        let (socket, mut peer, pipe) = meet(64 * 1024);
+        for _ in 0..200 {
+            peer.refresh_traffic_keys().expect("TLS 1.3");
+            while peer.wants_write() {
+                peer.write_tls(&mut &pipe).expect("room");
+            }
+        }
+        let error = read_text(&socket).expect_err("too many");
+        let found = TlsError::of(&error).map(TlsError::kind);
+        assert_eq!(found, Some(TlsErrorKind::Protocol), "{error}");
+    });
+}
+
+#[test]
 fn a_key_update_is_read_while_a_writer_waits_for_room() {
     const LEN: usize = 100_000;
     paused(|| {

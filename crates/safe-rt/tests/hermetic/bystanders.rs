@@ -28,13 +28,13 @@ enum Clock {
 }
 
 /// The hundred, and what they noticed.
-struct Bystanders {
+pub(crate) struct Bystanders {
     fibers: Vec<JoinHandle<u64>>,
     latest: Rc<Cell<Duration>>,
 }
 
 impl Bystanders {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let latest = Rc::<Cell<Duration>>::default();
         let began = Instant::now();
         let fibers = (0..BYSTANDERS)
@@ -52,7 +52,7 @@ impl Bystanders {
     }
 
     /// Lets each of them be woken once more, and ends them; returns how late the latest was.
-    fn end(mut self) -> Duration {
+    pub(crate) fn end(mut self) -> Duration {
         fiber::sleep(2 * PERIOD).expect("no scope is over");
         for fiber in &mut self.fibers {
             fiber.cancel();

@@ -8,6 +8,7 @@
 
 mod anywhere;
 mod bare_peer;
+mod black_hole;
 mod bystanders;
 mod clocks;
 mod config;
@@ -16,6 +17,7 @@ mod crowd;
 mod dns;
 #[cfg(feature = "sim")]
 mod dns_sim;
+mod forged;
 mod garbage;
 mod handshake;
 mod listener;
@@ -33,6 +35,8 @@ mod signer;
 mod sim;
 #[cfg(feature = "sim")]
 mod sim_clocks;
+#[cfg(feature = "sim")]
+mod sim_hostile;
 #[cfg(feature = "sim")]
 mod sim_services;
 mod slow_hello;

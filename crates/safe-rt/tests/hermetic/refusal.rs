@@ -6,8 +6,9 @@ use safe_rt::{
     ClientTlsOptions, Error, Phase, ServerTlsOptions, Socket, TlsError, TlsErrorKind, TlsVersion,
 };
 
+use crate::bystanders::among_bystanders;
 use crate::pki::{Authority, Leaf, SERVER_NAME, Validity, authority_and_server};
-use crate::support::{ROOMY, options, paused, read_text, shake, shake_over};
+use crate::support::{ROOMY, options, read_text, shake, shake_over};
 
 pub(crate) const VERSIONS: [TlsVersion; 2] = [TlsVersion::Tls12, TlsVersion::Tls13];
 
@@ -34,7 +35,7 @@ fn refused(version: TlsVersion, authority: &Authority, leaf: &Leaf) -> (Error, E
 #[test]
 fn an_unknown_authority_is_refused() {
     for version in VERSIONS {
-        paused(move || {
+        among_bystanders(move || {
             let (_, server) = authority_and_server();
             let (client, server) = refused(version, &Authority::new("another"), &server);
             assert_eq!(kind(&client), TlsErrorKind::UnknownIssuer);
@@ -47,7 +48,7 @@ fn an_unknown_authority_is_refused() {
 
 #[test]
 fn an_authority_of_the_same_name_but_another_key_is_refused() {
-    paused(|| {
+    among_bystanders(|| {
         let (_, server) = authority_and_server();
         let (client, _) = refused(
             TlsVersion::Tls13,
@@ -65,9 +66,26 @@ fn an_authority_of_the_same_name_but_another_key_is_refused() {
 }
 
 #[test]
+fn a_certificate_that_only_itself_vouches_for_is_refused() {
+    for version in VERSIONS {
+        among_bystanders(move || {
+            let made = rcgen::generate_simple_self_signed(vec![SERVER_NAME.to_owned()]);
+            let made = made.expect("a certificate");
+            let leaf = Leaf {
+                chain: made.cert.pem(),
+                key: made.signing_key.serialize_pem(),
+            };
+            let (client, server) = refused(version, &Authority::new("another"), &leaf);
+            assert_eq!(kind(&client), TlsErrorKind::UnknownIssuer, "{client}");
+            assert_eq!(kind(&server), TlsErrorKind::CertificateRefused, "{server}");
+        });
+    }
+}
+
+#[test]
 fn a_certificate_for_another_name_is_refused() {
     for (version, asked) in VERSIONS.into_iter().zip(["other.test", "192.0.2.1"]) {
-        paused(move || {
+        among_bystanders(move || {
             let (client, server) = options();
             let client = client.version(version).build().expect("options");
             let server = server.build().expect("options");
@@ -89,7 +107,7 @@ fn a_certificate_out_of_its_time_is_refused() {
         (Validity(2099, 2100), TlsErrorKind::NotValidYet),
     ];
     for (validity, expected) in cases {
-        paused(move || {
+        among_bystanders(move || {
             let authority = Authority::new("test authority");
             let server = authority.server(&[SERVER_NAME], validity);
             let (client, _) = refused(TlsVersion::Tls13, &authority, &server);
@@ -106,7 +124,7 @@ fn a_certificate_out_of_its_time_is_refused() {
 
 #[test]
 fn validity_follows_the_clock_of_the_runtime() {
-    paused(|| {
+    among_bystanders(|| {
         // Valid until the year 2100: far beyond it the same certificate has expired.
         let (authority, server) = authority_and_server();
         fiber::sleep(std::time::Duration::from_secs(100 * 366 * 86_400)).expect("no scope is over");
@@ -117,7 +135,7 @@ fn validity_follows_the_clock_of_the_runtime() {
 
 #[test]
 fn a_certificate_for_another_purpose_is_refused() {
-    paused(|| {
+    among_bystanders(|| {
         let authority = Authority::new("test authority");
         let (client, _) = refused(
             TlsVersion::Tls13,
@@ -156,7 +174,7 @@ fn with_tls_12_a_refused_client_fails_in_the_handshake() {
         (false, TlsErrorKind::NoCertificate),
         (true, TlsErrorKind::UnknownIssuer),
     ] {
-        paused(move || {
+        among_bystanders(move || {
             let (client, server) = demanding(TlsVersion::Tls12, identity);
             assert_eq!(
                 kind(&client.expect_err("refused")),
@@ -184,7 +202,7 @@ fn with_tls_13_a_refused_client_learns_it_at_the_first_read() {
         (false, TlsErrorKind::NoCertificate, "CertificateRequired"),
         (true, TlsErrorKind::UnknownIssuer, "UnknownCA"),
     ] {
-        paused(move || {
+        among_bystanders(move || {
             let (client, server) = demanding(TlsVersion::Tls13, identity);
             assert_eq!(kind(&server), found);
             let client = client.expect("the client's side of the handshake is done");
@@ -200,7 +218,7 @@ fn with_tls_13_a_refused_client_learns_it_at_the_first_read() {
 
 #[test]
 fn with_tls_13_a_refused_client_that_writes_first_learns_it_too() {
-    paused(|| {
+    among_bystanders(|| {
         let (client, _) = demanding(TlsVersion::Tls13, false);
         let client = client.expect("the client's side of the handshake is done");
         // The server is gone: the transport refuses the bytes, and the alert still explains it.
@@ -217,7 +235,7 @@ fn sides_without_a_version_in_common_say_so() {
         (TlsVersion::Tls12, TlsVersion::Tls13),
         (TlsVersion::Tls13, TlsVersion::Tls12),
     ] {
-        paused(move || {
+        among_bystanders(move || {
             let (client, server) = options();
             let client = client.version(one).build().expect("options");
             let server = server.version(other).build().expect("options");
@@ -236,7 +254,7 @@ fn sides_without_a_version_in_common_say_so() {
 
 #[test]
 fn a_name_that_no_server_can_have_is_refused_before_anything_is_sent() {
-    paused(|| {
+    among_bystanders(|| {
         let (client, _) = options();
         let client = client.build().expect("options");
         let (ours, _theirs) = fiber::net::pipe(ROOMY);
@@ -249,7 +267,7 @@ fn a_name_that_no_server_can_have_is_refused_before_anything_is_sent() {
 
 #[test]
 fn the_alert_gets_through_a_narrow_pipe() {
-    paused(|| {
+    among_bystanders(|| {
         let (_, server) = authority_and_server();
         let client = ClientTlsOptions::new(Authority::new("another").trust()).build();
         let server = ServerTlsOptions::new(server.identity()).build();
