@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod clocks;
 mod coverage;
 mod delivery;
 mod durable;

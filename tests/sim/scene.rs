@@ -19,7 +19,7 @@ use safe_rt::{
 use crate::coverage::Coverage;
 use crate::faults::{draw, draw_up_to};
 
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// By then a client has found out that its connection is dead: it asks after [`KEEP_ALIVE`], waits at
 /// least 5 s for an answer, and four times that while the transport takes bytes.
 const FOUND_OUT_AFTER: Duration = Duration::from_secs(10 + 4 * 5);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use fiber::sim::SimBuilder;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    PKCS_ED25519,
+    PKCS_ED25519, date_time_ymd,
 };
 use safe_rt::{ClientTlsOptions, DialOptions, Identity, ServerTlsOptions, TlsVersion, Trust};
 
@@ -17,7 +17,7 @@ use crate::scene::Transport;
 
 /// The authority's certificate, and the broker's with its key, in PEM.
 #[derive(Clone)]
-struct Pki {
+pub(crate) struct Pki {
     authority: String,
     certificate: String,
     key: String,
@@ -25,6 +25,11 @@ struct Pki {
 
 impl Pki {
     fn new() -> Self {
+        Self::valid(2000, 2100)
+    }
+
+    /// One whose broker has a certificate from the beginning of one year to that of another.
+    pub(crate) fn valid(from: i32, until: i32) -> Self {
         let new_key = || KeyPair::generate_for(&PKCS_ED25519).expect("a key");
         let params = |names: &[&str], common_name: &str| {
             let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
@@ -41,6 +46,8 @@ impl Pki {
         let issuer = Issuer::new(authority, authority_key);
         let mut broker = params(&["broker"], "broker");
         broker.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        broker.not_before = date_time_ymd(from, 1, 1);
+        broker.not_after = date_time_ymd(until, 1, 1);
         let key = new_key();
         Self {
             authority: certificate.pem(),
@@ -50,7 +57,7 @@ impl Pki {
     }
 
     /// Made anew for each run: a session of an earlier one would make the next one differ.
-    fn transport(&self) -> Transport {
+    pub(crate) fn transport(&self) -> Transport {
         let trust = Trust::from_pem(self.authority.as_bytes()).expect("a certificate");
         let client = ClientTlsOptions::new(trust).version(TlsVersion::Tls13);
         let identity = Identity::from_pem(self.certificate.as_bytes(), self.key.as_bytes());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fiber::{FiberBuilder, JoinHandle, Stopped};
 use mqtt::{Client, ClientOptions, EndCause, Event, Remaining};
-use safe_rt::DialOptions;
+use safe_rt::{DialOptions, Utc};
 
 use crate::config::{Config, Telemetry};
 use crate::connect::RECEIVED_PACKET_BYTES_MAX;
@@ -147,6 +147,13 @@ fn log_event(endpoint: &str, event: &Event) {
         }
         Event::ConnectFailed { cause, retry_in } => {
             log::warn!("{cause}{}", Next(*retry_in));
+        }
+        Event::ClockImplausible { wall, earliest } => {
+            let (wall, earliest) = (Utc(*wall), Utc(*earliest));
+            log::warn!(
+                "the clock says {wall}, and it is {earliest} at the least: certificates are judged as \
+                 of then"
+            );
         }
         Event::SubscribeRefused { filters } => {
             log::error!("the broker refused to subscribe to {}", filters.join(", "));

@@ -5,6 +5,7 @@
 
 use std::io;
 
+use crate::clock::ClockFloor;
 use crate::socket::{Readiness, Socket};
 
 /// A client configuration that cannot exist.
@@ -20,6 +21,10 @@ pub(crate) enum ServerTls {}
 pub(crate) enum TlsStream {}
 
 impl ClientTls {
+    pub(crate) const fn clock_floor(&self) -> &ClockFloor {
+        match *self {}
+    }
+
     pub(crate) fn handshake(
         &self,
         _transport: Socket,

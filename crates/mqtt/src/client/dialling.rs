@@ -10,6 +10,7 @@ use std::time::Duration;
 use fiber::{FiberBuilder, Instant, JoinError, JoinHandle, Source};
 use safe_rt::{Phase, Socket};
 
+use super::clock::ClockWatch;
 use super::error::EndCause;
 use super::handler;
 use super::link::{STARVED_RETRY, run_user_code};
@@ -24,22 +25,31 @@ const USER_TIMEOUT_FACTOR: u32 = 2;
 const NOT_SENT_BYTES_MAX: u32 = 16 * 1024;
 
 /// The function that dials; it is away while a fiber runs it.
-pub(super) struct Dialler<D>(Rc<Cell<Option<D>>>);
+pub(super) struct Dialler<D> {
+    dial: Rc<Cell<Option<D>>>,
+    clock: ClockWatch,
+}
 
 impl<D> Dialler<D>
 where
     D: FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
 {
-    pub(super) fn new(dial: D) -> Self {
-        Self(Rc::new(Cell::new(Some(dial))))
+    pub(super) fn new(dial: D, clock: ClockWatch) -> Self {
+        Self {
+            dial: Rc::new(Cell::new(Some(dial))),
+            clock,
+        }
     }
 
     /// Asks for credentials, if they are asked for, and dials the endpoint of this number. Yields
     /// until that is done, the client is left or a pause begins.
     pub(super) fn dial(&self, shared: &Rc<Shared>, endpoint: usize) -> Result<Socket, EndCause> {
+        if let Some(event) = self.clock.look() {
+            shared.state().events.push(event);
+        }
         let ask = shared.state().login.ask.clone();
         let limit = shared.options.connect_timeout;
-        let place = Rc::clone(&self.0);
+        let place = Rc::clone(&self.dial);
         let attempt = move || {
             let asked = ask.map(|ask| ask.credentials(limit)).transpose();
             let credentials = asked.map_err(EndCause::Credentials)?;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fiber::{FiberBuilder, Instant};
 
@@ -117,6 +117,18 @@ pub enum Event {
         topic: String,
         /// The bytes of its packet.
         bytes: usize,
+    },
+    /// A connection over TLS is about to be made, and the wall clock shows a time that is past for
+    /// certain, as that of a device does which has not learned the time yet. The dial is tried all the
+    /// same: certificates are judged as of `earliest`, and one that is out of its time then
+    /// ([`Event::ConnectFailed`]) is no reason for a long pause. The clock is not set. Told once until
+    /// it is found plausible by a later dial.
+    ClockImplausible {
+        /// What the wall clock shows.
+        wall: SystemTime,
+        /// The earliest time that it can be: the [`ClockFloor`](safe_rt::ClockFloor) of
+        /// [`ClientOptions::dial`](super::ClientOptions::dial).
+        earliest: SystemTime,
     },
     /// The store of the client fails: what is published now is refused or not durable, as
     /// [`ClientOptions::on_store_failure`](super::ClientOptions::on_store_failure) says. Told once, until

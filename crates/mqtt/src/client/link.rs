@@ -63,13 +63,17 @@ fn serve_connection(shared: &Rc<Shared>, socket: Socket) {
 
 /// The body of the fiber of a client that makes its connections itself.
 ///
-/// `dial` is given the number of the endpoint, of so many.
-pub(super) fn serve<D>(shared: &Rc<Shared>, store: StoreFibers, endpoints: usize, dial: D)
-where
+/// The dialler is given the number of the endpoint, of so many.
+pub(super) fn serve<D>(
+    shared: &Rc<Shared>,
+    store: StoreFibers,
+    endpoints: usize,
+    dialler: &Dialler<D>,
+) where
     D: FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
 {
     end_on_panic(shared, || {
-        let serve = || stay_connected(shared, endpoints, dial);
+        let serve = || stay_connected(shared, endpoints, dialler);
         let (cause, mut time) = feeder::with_store(shared, store, serve);
         finish(shared, cause);
         handle_the_rest(shared);
@@ -78,11 +82,10 @@ where
 }
 
 /// Makes one connection after the other until there is a reason to end.
-fn stay_connected<D>(shared: &Rc<Shared>, endpoints: usize, dial: D) -> Arc<EndCause>
+fn stay_connected<D>(shared: &Rc<Shared>, endpoints: usize, dialler: &Dialler<D>) -> Arc<EndCause>
 where
     D: FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
 {
-    let dialler = Dialler::new(dial);
     let mut turn = Turn::of(endpoints);
     let mut poison = Poison::default();
     let mut backoff = Backoff::new(shared.options.backoff);
@@ -94,7 +97,7 @@ where
         }
         let began = Instant::now();
         shared.state().session.set_elsewhere(turn.is_elsewhere());
-        let served = connect(shared, &dialler, turn.endpoint);
+        let served = connect(shared, dialler, turn.endpoint);
         let cause = Arc::new(served.cause);
         if is_final(shared, &cause) {
             if served.up.is_some() && !matches!(*cause, EndCause::Idle) {
@@ -287,12 +290,15 @@ fn class(cause: &EndCause) -> Class {
 /// Whether the two sides do not fit together, which no further attempt changes by itself.
 #[cfg(feature = "tls")]
 fn is_lasting(error: &(dyn StdError + 'static)) -> bool {
-    use safe_rt::{TlsError, TlsErrorKind as Kind};
+    use safe_rt::{ClockVerdict, TlsError, TlsErrorKind as Kind};
     TlsError::of(error).is_some_and(|error| {
-        !matches!(
+        // With a clock that is known to be wrong a certificate may be in order all the same.
+        let is_clock = matches!(error.clock(), Some(ClockVerdict::Behind { .. }));
+        let is_lasting = !matches!(
             error.kind(),
             Kind::Protocol | Kind::ClosedInHandshake | Kind::Truncated | Kind::KeysUsedUp
-        )
+        );
+        is_lasting && !is_clock
     })
 }
 

@@ -8,6 +8,7 @@ mod ack;
 mod admission;
 mod answers;
 mod asks;
+mod clock;
 mod credentials;
 mod deadlines;
 mod dialling;
@@ -63,6 +64,9 @@ use std::sync::Arc;
 
 use fiber::{FiberBuilder, Instant, Stopped};
 use safe_rt::{Endpoint, Socket};
+
+use self::clock::ClockWatch;
+use self::dialling::Dialler;
 
 pub use self::ack::{ACK_STALL_TIMEOUT, Ack, AckHandle};
 pub use self::answers::{
@@ -195,7 +199,8 @@ impl Client {
         let dial = options.dial.clone();
         let count = endpoints.len();
         let connect = move |number: usize| safe_rt::dial(&endpoints[number], &dial);
-        Self::open_with(Some(endpoint), count, connect, options)
+        let clock = ClockWatch::new(options.dial.clock_floor().cloned());
+        Self::open_with(Some(endpoint), count, Dialler::new(connect, clock), options)
     }
 
     /// As [`Client::open`], with connections made by a function of the program: over a transport of
@@ -210,15 +215,16 @@ impl Client {
         mut connect: impl FnMut() -> Result<Socket, safe_rt::Error> + 'static,
         options: ClientOptions,
     ) -> Result<Self, Error> {
-        Self::open_with(None, 1, move |_| connect(), options)
+        let dialler = Dialler::new(move |_| connect(), ClockWatch::default());
+        Self::open_with(None, 1, dialler, options)
     }
 
-    /// As [`Client::open_by`], with a function that is told which of so many endpoints it is to
+    /// As [`Client::open_by`], with a dialler that is told which of so many endpoints it is to
     /// connect to. A store is that of a client of `endpoint`, where there is one.
     fn open_with(
         endpoint: Option<&Endpoint>,
         endpoints: usize,
-        connect: impl FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
+        dialler: Dialler<impl FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static>,
         options: ClientOptions,
     ) -> Result<Self, Error> {
         options.login.connect(&options.client_id, false)?;
@@ -233,7 +239,7 @@ impl Client {
         let shared = Rc::clone(&client.shared);
         let served = FiberBuilder::new()
             .name("mqtt-driver")
-            .spawn(move || link::serve(&shared, store, endpoints, connect));
+            .spawn(move || link::serve(&shared, store, endpoints, &dialler));
         if let Err(error) = served {
             client.shared.state().served = false;
             return Err(Error::Spawn(error));

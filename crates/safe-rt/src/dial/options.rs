@@ -1,6 +1,7 @@
 //! How to dial: what a program chooses, and whether it fits the endpoint.
 
 use super::refusal::DialRefusal;
+use crate::clock::ClockFloor;
 use crate::dns::Resolver;
 use crate::endpoint::Endpoint;
 use crate::tls::ClientTls;
@@ -41,6 +42,13 @@ impl DialOptions {
 
     pub(super) const fn resolver_in_use(&self) -> &Resolver {
         &self.resolver
+    }
+
+    /// Returns the earliest time that it can be for the TLS options that were given, if any were:
+    /// while the wall clock is behind it, certificates are judged as of this time.
+    #[must_use]
+    pub fn clock_floor(&self) -> Option<&ClockFloor> {
+        self.tls.as_ref().map(ClientTls::clock_floor)
     }
 
     #[cfg(feature = "tls")]
