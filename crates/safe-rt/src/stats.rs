@@ -6,6 +6,8 @@
 use core::cell::Cell;
 
 use crate::error::{Error, Phase};
+#[cfg(feature = "tls")]
+use crate::tls::TlsStream;
 
 /// A count that only grows.
 #[derive(Debug)]
@@ -77,6 +79,13 @@ counters! {
     look_ups_joined,
     /// Names whose look-up was remembered.
     look_ups_remembered,
+    /// TLS handshakes of either side that exchanged certificates.
+    handshakes_full,
+    /// TLS handshakes of either side that resumed an earlier session.
+    handshakes_resumed,
+    /// TLS handshakes of either side that failed, for whatever reason. In TLS 1.3 a client whose
+    /// certificate is refused learns it later, and its handshake counts as done.
+    handshakes_failed,
 }
 
 thread_local! {
@@ -121,6 +130,20 @@ pub(crate) fn count_dial<T>(dial: impl FnOnce() -> Result<T, Error>) -> Result<T
             Phase::Accept | Phase::Bind => {}
         },
     }
+    outcome
+}
+
+/// Counts a TLS handshake and how it ended.
+#[cfg(feature = "tls")]
+pub(crate) fn count_handshake(
+    handshake: impl FnOnce() -> std::io::Result<TlsStream>,
+) -> std::io::Result<TlsStream> {
+    let outcome = handshake();
+    count(|counters| match &outcome {
+        Ok(stream) if stream.is_resumed() => &counters.handshakes_resumed,
+        Ok(_) => &counters.handshakes_full,
+        Err(_) => &counters.handshakes_failed,
+    });
     outcome
 }
 

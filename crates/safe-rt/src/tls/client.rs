@@ -5,24 +5,25 @@
 
 use core::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::Connection;
-use rustls::client::{ClientConfig, ClientConnection, Resumption, WebPkiServerVerifier};
+use rustls::client::{ClientConfig, ClientConnection, Resumption};
 use rustls::pki_types::ServerName;
 
 use super::config::{self, SESSIONS_MAX, TlsConfigError, TlsVersion};
+use super::danger::{Danger, DangerOptions};
 use super::error::{TlsError, TlsErrorKind};
 use super::evidence::{FirstBytes, Own, Side};
 use super::identity::Identity;
 use super::replaceable::{Built, Replaceable};
 use super::stream::TlsStream;
-use super::trust::Trust;
-use super::verify::Noting;
+use super::trust::{Authorities, Trust};
 use crate::clock::ClockFloor;
 use crate::dial::DialOptions;
 use crate::error::{Error, Phase};
 use crate::socket::Socket;
+use crate::stats;
 
 /// What a client wants of TLS.
 ///
@@ -50,6 +51,7 @@ pub struct ClientTlsOptions {
     require_alpn: bool,
     version: Option<TlsVersion>,
     floor: Option<ClockFloor>,
+    danger: Option<Danger>,
 }
 
 impl ClientTlsOptions {
@@ -63,6 +65,7 @@ impl ClientTlsOptions {
             require_alpn: false,
             version: None,
             floor: None,
+            danger: None,
         }
     }
 
@@ -107,6 +110,16 @@ impl ClientTlsOptions {
         self
     }
 
+    /// Leads to the switches that turn a part of the check of the server off. Each is logged.
+    pub const fn danger(self) -> DangerOptions {
+        DangerOptions(self)
+    }
+
+    pub(super) const fn with_danger(mut self, danger: Danger) -> Self {
+        self.danger = Some(danger);
+        self
+    }
+
     /// Checks the options and builds the configuration; does not wait.
     ///
     /// # Errors
@@ -116,28 +129,32 @@ impl ClientTlsOptions {
         if self.require_alpn && self.alpn.is_empty() {
             return Err(TlsConfigError::AlpnDemandedButNotOffered);
         }
+        if let Some(danger) = self.danger {
+            log::warn!("a TLS configuration is dangerous: {danger}");
+        }
         // One floor for all configurations that come to be of these options.
         let floor = self.floor.get_or_insert_default().clone();
         Ok(ClientTls {
             require_alpn: self.require_alpn,
+            danger: self.danger,
             floor,
-            shared: Arc::new(Replaceable::new(self, Self::config)?),
+            shared: Arc::new(Replaceable::new(self, Prepared::new)?),
         })
     }
 
     /// Builds what rustls works by, with no sessions to resume.
-    fn config(&self) -> Result<Arc<Built<ClientConfig>>, TlsConfigError> {
-        let provider = config::provider();
+    fn config(
+        &self,
+        authorities: &Authorities,
+    ) -> Result<Arc<Built<ClientConfig>>, TlsConfigError> {
+        let verifier = self.trust.server_verifier(authorities, self.danger)?;
         let floor = self.floor.clone().unwrap_or_default();
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(self.trust.roots(), Arc::clone(&provider))
-                .build()
-                .map_err(config::refused)?;
-        let builder = ClientConfig::builder_with_details(provider, config::clock(floor.clone()))
-            .with_protocol_versions(config::versions(self.version))
-            .map_err(config::refused)?
-            .dangerous()
-            .with_custom_certificate_verifier(Noting::new(verifier, self.trust.clone()));
+        let builder =
+            ClientConfig::builder_with_details(config::provider(), config::clock(floor.clone()))
+                .with_protocol_versions(config::versions(self.version))
+                .map_err(config::refused)?
+                .dangerous()
+                .with_custom_certificate_verifier(verifier);
         let mut config = match &self.identity {
             Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
             None => builder.with_no_client_auth(),
@@ -156,10 +173,72 @@ impl ClientTlsOptions {
     }
 }
 
+/// Options, and what was built of them once the authorities were there that are to be read.
+struct Prepared {
+    options: ClientTlsOptions,
+    /// There are authorities that are to be read.
+    waits: bool,
+    ready: Mutex<Ready>,
+}
+
+struct Ready {
+    /// What `built` was built with.
+    authorities: Authorities,
+    /// Absent until they are read.
+    built: Option<Arc<Built<ClientConfig>>>,
+}
+
+impl Prepared {
+    fn new(options: &ClientTlsOptions) -> Result<Arc<Self>, TlsConfigError> {
+        let waits = options.trust.may_wait();
+        let waits = match options.danger {
+            // Nobody is going to be asked.
+            Some(Danger::AnyCertificate) => false,
+            _ => options.trust.check().map(|()| waits)?,
+        };
+        let authorities = Authorities::none();
+        // Built also where it has to be built again, so that all that is wrong is found now.
+        let built = options.config(&authorities)?;
+        Ok(Arc::new(Self {
+            options: options.clone(),
+            waits,
+            ready: Mutex::new(Ready {
+                authorities,
+                built: (!waits).then_some(built),
+            }),
+        }))
+    }
+
+    fn ready(&self) -> MutexGuard<'_, Ready> {
+        // Both halves are assigned at once, so a panic elsewhere leaves them whole.
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what connections are made with; waits if authorities have to be read first.
+    fn built(&self) -> Result<Arc<Built<ClientConfig>>, TlsConfigError> {
+        if !self.waits
+            && let Some(built) = &self.ready().built
+        {
+            return Ok(Arc::clone(built));
+        }
+        let authorities = self.options.trust.authorities()?;
+        let mut ready = self.ready();
+        if let Some(built) = &ready.built
+            && ready.authorities.same(&authorities)
+        {
+            return Ok(Arc::clone(built));
+        }
+        let built = self.options.config(&authorities)?;
+        ready.authorities = authorities;
+        ready.built = Some(Arc::clone(&built));
+        Ok(built)
+    }
+}
+
 /// A finished client configuration: cheap to clone, shared by any number of connections.
 ///
 /// Sessions are remembered per configuration and server (at most [`SESSIONS_MAX`]), so that a
-/// reconnect with the same value can resume.
+/// reconnect with the same value can resume; that checks no certificate again.
 ///
 /// Identity and trust can be replaced while connections run: all clones use the new ones for
 /// every handshake that begins afterwards. Connections that are there, and handshakes that began
@@ -167,17 +246,23 @@ impl ClientTlsOptions {
 /// that was agreed on with what is gone.
 #[derive(Clone)]
 pub struct ClientTls {
-    shared: Arc<Replaceable<ClientTlsOptions, Built<ClientConfig>>>,
+    shared: Arc<Replaceable<ClientTlsOptions, Prepared>>,
     require_alpn: bool,
+    danger: Option<Danger>,
     floor: ClockFloor,
 }
 
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientTls")
-            .field("alpn", &self.shared.config().config.alpn_protocols.len())
-            .field("require_alpn", &self.require_alpn)
-            .finish_non_exhaustive()
+        let prepared = self.shared.config();
+        let mut shown = f.debug_struct("ClientTls");
+        shown.field("trust", &prepared.options.trust);
+        shown.field("alpn", &prepared.options.alpn.len());
+        shown.field("require_alpn", &self.require_alpn);
+        if let Some(danger) = self.danger {
+            shown.field("danger", &danger);
+        }
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -195,10 +280,8 @@ impl ClientTls {
     /// # Errors
     /// What [`ClientTlsOptions::build`] can find; the former identity then stays.
     pub fn set_identity(&self, identity: Identity) -> Result<(), TlsConfigError> {
-        self.shared.replace(
-            |options| options.identity(identity),
-            ClientTlsOptions::config,
-        )
+        self.shared
+            .replace(|options| options.identity(identity), Prepared::new)
     }
 
     /// Believes `trust` from now on, and nothing of before; see [`ClientTls`]. Does not wait.
@@ -208,15 +291,36 @@ impl ClientTls {
     pub fn set_trust(&self, trust: Trust) -> Result<(), TlsConfigError> {
         self.shared.replace(
             |options| ClientTlsOptions { trust, ..options },
-            ClientTlsOptions::config,
+            Prepared::new,
         )
+    }
+
+    /// Returns whether a part of the check of the server is turned off, see
+    /// [`ClientTlsOptions::danger`].
+    #[must_use]
+    pub const fn is_dangerous(&self) -> bool {
+        self.danger.is_some()
+    }
+
+    /// Returns what connections are made with; waits if authorities have to be read first.
+    pub(super) fn built(&self) -> Result<Arc<Built<ClientConfig>>, TlsConfigError> {
+        self.shared.config().built()
     }
 
     /// Runs the handshake over `transport` without setting a deadline of its own.
     pub(crate) fn handshake(&self, transport: Socket, server_name: &str) -> io::Result<TlsStream> {
-        let built = self.shared.config();
-        let connection = connection(&built, server_name)?;
-        let stream = TlsStream::handshake(transport, connection, Arc::clone(&built.own))?;
+        stats::count_handshake(|| self.shake(transport, server_name))
+    }
+
+    fn shake(&self, transport: Socket, server_name: &str) -> io::Result<TlsStream> {
+        if let Some(danger) = self.danger {
+            warn_of(danger, &transport, server_name);
+        }
+        let name = name_of(server_name)?;
+        let built = self.built().map_err(unavailable)?;
+        let connection = connection(&built, name)?;
+        let mut stream = TlsStream::handshake(transport, connection, Arc::clone(&built.own))?;
+        stream.danger = self.danger;
         if self.require_alpn && stream.alpn().is_none() {
             return Err(no_protocol(&built.own));
         }
@@ -229,18 +333,37 @@ fn no_protocol(own: &Own) -> io::Error {
     own.explain(error, FirstBytes::default()).into()
 }
 
+fn warn_of(danger: Danger, transport: &Socket, server_name: &str) {
+    let address = transport.peer().map(|peer| format!(" at {peer}"));
+    let address = address.unwrap_or_default();
+    log::warn!("a dangerous TLS handshake with {server_name}{address}: {danger}");
+}
+
+fn name_of(server_name: &str) -> io::Result<ServerName<'static>> {
+    let name = ServerName::try_from(server_name).map_err(|_| {
+        let text = format!("{server_name:?} is no name a TLS server can have");
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    })?;
+    Ok(name.to_owned())
+}
+
 /// A connection that has sent nothing yet.
-fn connection(built: &Built<ClientConfig>, server_name: &str) -> io::Result<Connection> {
-    let name = ServerName::try_from(server_name)
-        .map_err(|_| {
-            let text = format!("{server_name:?} is no name a TLS server can have");
-            io::Error::new(io::ErrorKind::InvalidInput, text)
-        })?
-        .to_owned();
+fn connection(built: &Built<ClientConfig>, name: ServerName<'static>) -> io::Result<Connection> {
     // It makes the keys of its first message.
     fiber::long_turn()?;
     let connection = ClientConnection::new(Arc::clone(&built.config), name);
     Ok(connection.map_err(TlsError::from)?.into())
+}
+
+/// Turns a configuration that cannot be used yet into the failure of the handshake that needs it.
+fn unavailable(error: TlsConfigError) -> io::Error {
+    let kind = match error {
+        // The wait for it ended: that is what the handshake failed with.
+        TlsConfigError::File { source, .. } if fiber::cause(&source).is_some() => return source,
+        TlsConfigError::File { ref source, .. } => source.kind(),
+        _ => io::ErrorKind::NotFound,
+    };
+    io::Error::new(kind, error)
 }
 
 impl Socket {
@@ -289,5 +412,19 @@ impl Socket {
     #[must_use]
     pub fn tls_version(&self) -> Option<TlsVersion> {
         self.as_tls().and_then(TlsStream::version)
+    }
+
+    /// Returns whether this is TLS whose handshake resumed an earlier session, which saves the
+    /// certificates and, with TLS 1.2, a round trip.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.as_tls().is_some_and(TlsStream::is_resumed)
+    }
+
+    /// Returns whether this is TLS whose server was not checked in full, because a switch of
+    /// [`ClientTlsOptions::danger`] said so.
+    #[must_use]
+    pub fn is_dangerous(&self) -> bool {
+        self.as_tls().is_some_and(|stream| stream.danger.is_some())
     }
 }

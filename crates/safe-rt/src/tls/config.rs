@@ -18,6 +18,7 @@ use rustls::time_provider::TimeProvider;
 
 use super::pem::PemError;
 use super::signer::SignatureScheme;
+use super::trust::TrustError;
 use crate::clock::ClockFloor;
 
 /// Most application protocols that can be offered.
@@ -56,6 +57,8 @@ pub enum TlsConfigError {
     KeyPem(PemError),
     /// None of the certificates to be trusted can be an authority.
     NoUsableAuthority(usize),
+    /// Authorities, pins or revocation lists are not usable, or not together.
+    Trust(TrustError),
     /// The first certificate of the chain cannot be read.
     BadCertificate,
     /// The private key is of a sort or size that is not supported, or damaged inside.
@@ -96,6 +99,7 @@ impl fmt::Display for TlsConfigError {
                 f,
                 "trusted authorities: none of {found} certificate(s) can be an authority"
             ),
+            Self::Trust(error) => error.fmt(f),
             Self::BadCertificate => f.write_str("the first certificate of the chain is damaged"),
             Self::UnsupportedKey => f.write_str(
                 "the private key is damaged or unsupported: expected Ed25519, ECDSA P-256 or \
@@ -138,6 +142,7 @@ impl std::error::Error for TlsConfigError {
             Self::File { source, .. } | Self::Signer(source) | Self::Decrypting(source) => {
                 Some(source)
             }
+            Self::Trust(error) => Some(error),
             Self::TrustPem(error) | Self::ChainPem(error) | Self::KeyPem(error) => Some(error),
             _ => None,
         }

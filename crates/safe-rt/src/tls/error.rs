@@ -14,8 +14,10 @@ use std::sync::Arc;
 
 use rustls::{AlertDescription, CertificateError, Error as Cause, InvalidMessage, PeerMisbehaved};
 
+use super::check::PinMismatch;
 use super::evidence::Evidence;
 use super::signer::SignerFailure;
+use super::trust::Pin;
 use crate::clock::ClockVerdict;
 
 /// What went wrong, for a program to act on.
@@ -30,6 +32,13 @@ pub enum TlsErrorKind {
     Expired,
     /// The peer's certificate is not valid yet, or our clock is wrong.
     NotValidYet,
+    /// The peer's certificate, or one that it leads to an authority by, is on a revocation list.
+    Revoked,
+    /// Whether the peer's certificate is revoked cannot be told: a list is missing, has expired, or
+    /// is not its issuer's.
+    RevocationUnknown,
+    /// The peer has none of the keys that are pinned.
+    PinMismatch,
     /// The peer's certificate fails another check.
     BadCertificate,
     /// The peer was asked for a certificate and presented none.
@@ -100,6 +109,13 @@ impl TlsError {
         }
     }
 
+    /// Returns the keys of the peer's chain, its own first, if none of them is pinned: what to pin
+    /// if the peer is the right one.
+    #[must_use]
+    pub fn pins_found(&self) -> &[Pin] {
+        PinMismatch::of(self.cause.as_ref()).map_or(&[], |mismatch| &mismatch.found)
+    }
+
     /// Returns what went wrong.
     #[must_use]
     pub const fn kind(&self) -> TlsErrorKind {
@@ -122,7 +138,11 @@ impl TlsError {
 impl From<Cause> for TlsError {
     fn from(cause: Cause) -> Self {
         let kind = match &cause {
+            Cause::InvalidCertificate(_) if PinMismatch::of(Some(&cause)).is_some() => {
+                TlsErrorKind::PinMismatch
+            }
             Cause::InvalidCertificate(found) => certificate_kind(found),
+            Cause::InvalidCertRevocationList(_) => TlsErrorKind::RevocationUnknown,
             other if SignerFailure::of(other).is_some() => TlsErrorKind::SignerFailed,
             Cause::NoCertificatesPresented => TlsErrorKind::NoCertificate,
             Cause::AlertReceived(alert) => alert_kind(*alert),
@@ -162,6 +182,10 @@ const fn certificate_kind(found: &CertificateError) -> TlsErrorKind {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             TlsErrorKind::NotValidYet
         }
+        CertificateError::Revoked => TlsErrorKind::Revoked,
+        CertificateError::UnknownRevocationStatus
+        | CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => TlsErrorKind::RevocationUnknown,
         _ => TlsErrorKind::BadCertificate,
     }
 }

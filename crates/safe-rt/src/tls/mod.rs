@@ -4,10 +4,14 @@
 //! to clone; [`Socket::tls_client`](crate::Socket::tls_client) and
 //! [`Socket::tls_server`](crate::Socket::tls_server) run the handshake over a connected socket.
 //! The cryptography is ring's, the wall clock is [`fiber::wall_time`], trust is what was given as
-//! PEM. Nothing here falls back to plain text, and nothing turns the check of a certificate off.
+//! PEM, the system's own, or pinned. Nothing here falls back to plain text, and nothing turns the
+//! check of a certificate off but the switches of [`DangerOptions`], which have to be asked for by
+//! name and say so at every handshake.
 
+mod check;
 mod client;
 mod config;
+mod danger;
 #[cfg(feature = "encrypted-pem")]
 mod encrypted_pem;
 mod error;
@@ -26,6 +30,7 @@ pub use client::{ClientTls, ClientTlsOptions};
 pub use config::{
     ALPN_PROTOCOLS_MAX, SERVER_SESSIONS_MAX, SESSIONS_MAX, TlsConfigError, TlsVersion,
 };
+pub use danger::{Danger, DangerOptions};
 #[cfg(feature = "encrypted-pem")]
 pub use encrypted_pem::{PBKDF2_ITERATIONS_MAX, Password, SCRYPT_BYTES_MAX, SCRYPT_PASSES_MAX};
 pub use error::{TlsError, TlsErrorKind};
@@ -34,6 +39,9 @@ pub use pem::{PEM_BYTES_MAX, PemContents, PemError};
 pub use server::{ServerTls, ServerTlsOptions};
 pub use signer::{SignatureScheme, Signer};
 pub use stream::{RECORD_PLAINTEXT_MAX, TRANSPORT_READS_MAX};
-pub use trust::Trust;
+pub use trust::{
+    AUTHORITIES_MAX, CRLS_MAX, PINS_MAX, Pin, Revocation, SYSTEM_ROOTS_AGE_MAX, TRUST_FILES_MAX,
+    Trust, TrustError,
+};
 
 pub(crate) use stream::TlsStream;

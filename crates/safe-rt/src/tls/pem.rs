@@ -7,7 +7,7 @@
 
 use core::fmt;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls_pemfile::{Item, read_one_from_slice};
 use zeroize::Zeroizing;
 
@@ -23,7 +23,9 @@ pub struct PemContents {
     pub private_keys: usize,
     /// Public keys without a certificate.
     pub public_keys: usize,
-    /// Certificate signing requests and revocation lists.
+    /// Lists of revoked certificates.
+    pub revocation_lists: usize,
+    /// Certificate signing requests and whatever else is known.
     pub others: usize,
 }
 
@@ -31,8 +33,13 @@ impl fmt::Display for PemContents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} certificate(s), {} private key(s), {} public key(s), {} other section(s)",
-            self.certificates, self.private_keys, self.public_keys, self.others
+            "{} certificate(s), {} private key(s), {} public key(s), {} revocation list(s), \
+             {} other section(s)",
+            self.certificates,
+            self.private_keys,
+            self.public_keys,
+            self.revocation_lists,
+            self.others
         )
     }
 }
@@ -55,6 +62,8 @@ pub enum PemError {
     NoCertificate(PemContents),
     /// There is PEM, but no private key in it.
     NoKey(PemContents),
+    /// There is PEM, but no revocation list in it.
+    NoCrl(PemContents),
     /// There is more than one private key, and nothing says which one is meant.
     SeveralKeys(usize),
     /// The private key is encrypted, and no password was given.
@@ -98,6 +107,9 @@ impl fmt::Display for PemError {
                 f,
                 "no private key found: expected one of PKCS#8, PKCS#1 or SEC1, the PEM holds {found}"
             ),
+            Self::NoCrl(found) => {
+                write!(f, "no revocation list found: the PEM holds {found}")
+            }
             Self::SeveralKeys(found) => {
                 write!(f, "{found} private keys found: expected exactly one")
             }
@@ -143,6 +155,15 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, P
     Ok(sections.certificates)
 }
 
+/// Reads every revocation list of `pem`, in order; other sections are passed over.
+pub(super) fn crls(pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, PemError> {
+    let sections = Sections::read(pem)?;
+    if sections.crls.is_empty() {
+        return Err(PemError::NoCrl(sections.contents()));
+    }
+    Ok(sections.crls)
+}
+
 /// Reads the one private key of `pem`; other sections are passed over.
 pub(super) fn private_key(pem: &[u8]) -> Result<SecretKey, PemError> {
     // An encrypted key is either a section of a sort of its own or, in the older form, a section
@@ -169,6 +190,7 @@ pub(super) type SecretKey = Zeroizing<PrivateKeyDer<'static>>;
 struct Sections {
     certificates: Vec<CertificateDer<'static>>,
     keys: Vec<SecretKey>,
+    crls: Vec<CertificateRevocationListDer<'static>>,
     public_keys: usize,
     others: usize,
 }
@@ -190,6 +212,7 @@ impl Sections {
                 Item::Pkcs8Key(key) => sections.keys.push(SecretKey::new(key.into())),
                 Item::Pkcs1Key(key) => sections.keys.push(SecretKey::new(key.into())),
                 Item::Sec1Key(key) => sections.keys.push(SecretKey::new(key.into())),
+                Item::Crl(list) => sections.crls.push(list),
                 Item::SubjectPublicKeyInfo(_) => sections.public_keys += 1,
                 _ => sections.others += 1,
             }
@@ -202,6 +225,7 @@ impl Sections {
             certificates: self.certificates.len(),
             private_keys: self.keys.len(),
             public_keys: self.public_keys,
+            revocation_lists: self.crls.len(),
             others: self.others,
         }
     }

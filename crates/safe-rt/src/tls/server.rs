@@ -19,11 +19,11 @@ use super::identity::Identity;
 use super::replaceable::{Built, Replaceable};
 use super::stream::TlsStream;
 use super::trust::Trust;
-use super::verify::Noting;
 use crate::clock::ClockFloor;
 use crate::error::Error;
 use crate::listener::{Listener, server_handshake};
 use crate::socket::Socket;
+use crate::stats;
 
 /// What a server wants of TLS.
 #[derive(Clone, Debug)]
@@ -48,7 +48,8 @@ impl ServerTlsOptions {
         }
     }
 
-    /// Demands of every client a certificate from one of these authorities.
+    /// Demands of every client a certificate that `trust` believes. The authorities of the system are
+    /// none to check clients by.
     #[must_use]
     pub fn require_client_certificate(mut self, trust: Trust) -> Self {
         self.client_trust = Some(trust);
@@ -95,23 +96,17 @@ impl ServerTlsOptions {
 
     /// Builds what rustls works by, with no sessions to resume.
     fn config(&self) -> Result<Arc<Built<ServerConfig>>, TlsConfigError> {
-        let provider = config::provider();
         let floor = self.floor.clone().unwrap_or_default();
         let verifier = match &self.client_trust {
-            Some(trust) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(
-                    trust.roots(),
-                    Arc::clone(&provider),
-                );
-                Noting::new(verifier.build().map_err(config::refused)?, trust.clone())
-            }
+            Some(trust) => trust.client_verifier()?,
             None => WebPkiClientVerifier::no_client_auth(),
         };
-        let mut config = ServerConfig::builder_with_details(provider, config::clock(floor.clone()))
-            .with_protocol_versions(config::versions(self.version))
-            .map_err(config::refused)?
-            .with_client_cert_verifier(verifier)
-            .with_cert_resolver(self.identity.resolver());
+        let mut config =
+            ServerConfig::builder_with_details(config::provider(), config::clock(floor.clone()))
+                .with_protocol_versions(config::versions(self.version))
+                .map_err(config::refused)?
+                .with_client_cert_verifier(verifier)
+                .with_cert_resolver(self.identity.resolver());
         config.alpn_protocols.clone_from(&self.alpn);
         config.session_storage = ServerSessionMemoryCache::new(SERVER_SESSIONS_MAX);
         Ok(Arc::new(Built {
@@ -173,9 +168,11 @@ impl ServerTls {
     /// Runs the handshake over `transport` without setting a deadline of its own.
     pub(crate) fn handshake(&self, transport: Socket) -> io::Result<TlsStream> {
         let built = self.0.config();
-        let connection =
-            ServerConnection::new(Arc::clone(&built.config)).map_err(TlsError::from)?;
-        TlsStream::handshake(transport, connection.into(), Arc::clone(&built.own))
+        stats::count_handshake(|| {
+            let connection =
+                ServerConnection::new(Arc::clone(&built.config)).map_err(TlsError::from)?;
+            TlsStream::handshake(transport, connection.into(), Arc::clone(&built.own))
+        })
     }
 }
 

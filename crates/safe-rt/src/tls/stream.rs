@@ -21,10 +21,11 @@ use core::cell::{Cell, RefCell};
 use std::io::{self, BufRead as _, Read as _};
 use std::sync::Arc;
 
-use rustls::{Connection, ProtocolVersion};
+use rustls::{Connection, HandshakeKind, ProtocolVersion};
 
 use self::state::{Received, State};
 use super::config::TlsVersion;
+use super::danger::Danger;
 use super::error::TlsErrorKind;
 use super::evidence::Own;
 use crate::socket::{Readiness, Socket};
@@ -47,6 +48,9 @@ pub(crate) struct TlsStream {
     /// Copied out of the state after the handshake so that it can be lent.
     alpn: Option<Box<[u8]>>,
     version: Option<TlsVersion>,
+    resumed: bool,
+    /// What of the check of the peer was turned off.
+    pub(super) danger: Option<Danger>,
 }
 
 impl TlsStream {
@@ -70,6 +74,8 @@ impl TlsStream {
                 Some(ProtocolVersion::TLSv1_3) => Some(TlsVersion::Tls13),
                 _ => None,
             },
+            resumed: state.connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            danger: None,
             state: RefCell::new(state),
         })
     }
@@ -87,6 +93,11 @@ impl TlsStream {
     /// Returns the version agreed on.
     pub(super) const fn version(&self) -> Option<TlsVersion> {
         self.version
+    }
+
+    /// Returns whether an earlier session was resumed.
+    pub(crate) const fn is_resumed(&self) -> bool {
+        self.resumed
     }
 
     /// Reads plaintext; waits until there is some.

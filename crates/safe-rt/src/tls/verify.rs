@@ -41,6 +41,8 @@ pub(super) struct Certificate {
     pub(super) not_before: Option<u64>,
     pub(super) not_after: Option<u64>,
     pub(super) is_self_issued: bool,
+    /// The serial number, as lists and other programs write it.
+    pub(super) serial: String,
 }
 
 impl Certificate {
@@ -58,6 +60,7 @@ impl From<&Facts<'_>> for Certificate {
             not_before: facts.not_before,
             not_after: facts.not_after,
             is_self_issued: facts.is_self_issued(),
+            serial: x509::serial(facts.serial),
         }
     }
 }
@@ -84,6 +87,7 @@ impl Chain {
         trust: &Trust,
     ) -> Option<Self> {
         let sent = others.len() + 1;
+        let revoked = others.iter().find(|other| trust.has_revoked(other));
         let others: Vec<Facts<'_>> = others
             .iter()
             .take(CHAIN_CERTIFICATES_MAX)
@@ -102,6 +106,9 @@ impl Chain {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 Some(end_of(&first, &others))
             }
+            CertificateError::Revoked if !trust.has_revoked(leaf) => revoked
+                .and_then(|revoked| Facts::of(revoked))
+                .and_then(|revoked| others.iter().find(|other| **other == revoked)),
             _ => None,
         };
         let at = at.unwrap_or(&first);

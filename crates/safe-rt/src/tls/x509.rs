@@ -12,12 +12,16 @@ use crate::utc::seconds_at;
 
 /// Most characters of a name taken from a certificate, before the "..." that tells of more.
 pub(super) const NAME_CHARS_MAX: usize = 128;
+/// Bytes of a serial number that are shown; it has at most 20 (RFC 5280 section 4.1.2.2).
+const SERIAL_BYTES_MAX: usize = 20;
 /// Most parts of a distinguished name that are shown.
 const NAME_PARTS_MAX: usize = 8;
 
 /// The facts of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Facts<'a> {
+    /// As it is encoded.
+    pub(super) serial: &'a [u8],
     /// The names as they are encoded, for comparing.
     pub(super) subject: &'a [u8],
     pub(super) issuer: &'a [u8],
@@ -44,13 +48,14 @@ impl<'a> Facts<'a> {
         if fields.0.first() == Some(&VERSION) {
             fields.expect(VERSION)?;
         }
-        fields.expect(INTEGER)?;
+        let serial = fields.expect(INTEGER)?;
         fields.expect(SEQUENCE)?;
         let issuer = fields.expect(SEQUENCE)?;
         let mut validity = Der(fields.expect(SEQUENCE)?);
         let (not_before, not_after) = (time(validity.next()?), time(validity.next()?));
         let subject = fields.expect(SEQUENCE)?;
         Some(Self {
+            serial,
             subject,
             issuer,
             not_before,
@@ -121,6 +126,19 @@ fn time((tag, text): (u8, &[u8])) -> Option<u64> {
     let mut three = || Some([parts.next()?, parts.next()?, parts.next()?]);
     let ([month, day, hour], [minute, second]) = (three()?, [parts.next()?, parts.next()?]);
     seconds_at([year, month, day], [hour, minute, second])
+}
+
+/// Returns a serial number as hexadecimal digits, without the zeros before it: at most
+/// [`SERIAL_BYTES_MAX`] bytes of it.
+pub(super) fn serial(encoded: &[u8]) -> String {
+    let mut text = String::new();
+    let significant = encoded.iter().skip_while(|byte| **byte == 0);
+    for (place, byte) in significant.take(SERIAL_BYTES_MAX).enumerate() {
+        let separator = if place == 0 { "" } else { ":" };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{separator}{byte:02X}");
+    }
+    text
 }
 
 /// Returns a distinguished name as text, such as `"CN=broker.test, O=Example"`, in quotation marks.

@@ -29,6 +29,8 @@ mod pki;
 mod records;
 mod refusal;
 mod reload;
+mod resumption;
+mod revocation;
 mod serve;
 mod signer;
 #[cfg(feature = "sim")]
@@ -45,6 +47,7 @@ mod stream;
 mod support;
 mod texts;
 mod traffic;
+mod trust;
 mod unix;
 #[cfg(feature = "ws")]
 mod ws;

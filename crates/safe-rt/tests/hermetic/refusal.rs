@@ -74,6 +74,8 @@ fn a_certificate_that_only_itself_vouches_for_is_refused() {
             let leaf = Leaf {
                 chain: made.cert.pem(),
                 key: made.signing_key.serialize_pem(),
+                // Of no interest: no list is asked.
+                serial: rcgen::SerialNumber::from(0),
             };
             let (client, server) = refused(version, &Authority::new("another"), &leaf);
             assert_eq!(kind(&client), TlsErrorKind::UnknownIssuer, "{client}");

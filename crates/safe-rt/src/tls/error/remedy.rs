@@ -35,6 +35,21 @@ impl TlsError {
                  address leads to another server: check the name service, the port, and that a name \
                  is dialled and not an address, with which no SNI is sent."
             }
+            TlsErrorKind::Revoked => {
+                "Give the peer a new key and a new certificate: the authority has withdrawn this one, \
+                 most often because its key is known to others. If that was a mistake, ask for a list \
+                 without it."
+            }
+            TlsErrorKind::RevocationUnknown => {
+                "Give this side the newest revocation list of every authority between the peer and \
+                 the trusted one, and check the clock; or choose what must be covered, and whether a \
+                 list may be used for longer."
+            }
+            TlsErrorKind::PinMismatch => {
+                "If the peer was given a new key, compare it by another way and pin it in place of \
+                 the old one, or beside it before the change. Else somebody answers in its place, and \
+                 the connection is rightly refused."
+            }
             TlsErrorKind::BadCertificate => match self.chain() {
                 Some(chain) if chain.issuer_is_trusted => {
                     "If the authority was made anew, trust its new certificate in place of the old \

@@ -20,7 +20,7 @@ fn causes_are_sorted_by_whose_fault_they_are() {
         ),
         (
             Cause::InvalidCertificate(CertificateError::Revoked),
-            TlsErrorKind::BadCertificate,
+            TlsErrorKind::Revoked,
         ),
         (Cause::NoCertificatesPresented, TlsErrorKind::NoCertificate),
         (
@@ -83,7 +83,10 @@ fn kinds() -> Vec<TlsErrorKind> {
             Kind::UnknownIssuer => Kind::NameMismatch,
             Kind::NameMismatch => Kind::Expired,
             Kind::Expired => Kind::NotValidYet,
-            Kind::NotValidYet => Kind::BadCertificate,
+            Kind::NotValidYet => Kind::Revoked,
+            Kind::Revoked => Kind::RevocationUnknown,
+            Kind::RevocationUnknown => Kind::PinMismatch,
+            Kind::PinMismatch => Kind::BadCertificate,
             Kind::BadCertificate => Kind::NoCertificate,
             Kind::NoCertificate => Kind::CertificateRefused,
             Kind::CertificateRefused => Kind::AlpnNotAgreed,

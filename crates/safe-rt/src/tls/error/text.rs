@@ -29,6 +29,21 @@ impl fmt::Display for TlsError {
             TlsErrorKind::UnknownIssuer => self.unknown_issuer(f),
             TlsErrorKind::NameMismatch => self.name_mismatch(f),
             TlsErrorKind::Expired | TlsErrorKind::NotValidYet => self.out_of_time(f),
+            TlsErrorKind::Revoked => self.revoked(f),
+            TlsErrorKind::RevocationUnknown => {
+                write!(
+                    f,
+                    "it cannot be told whether {peer}'s certificate is revoked"
+                )?;
+                if let Some(chain) = self.chain() {
+                    write!(f, ": {}", chain.at)?;
+                }
+                self.because(f)
+            }
+            TlsErrorKind::PinMismatch => {
+                write!(f, "{peer} has none of the pinned keys")?;
+                self.because(f)
+            }
             TlsErrorKind::BadCertificate => {
                 write!(f, "{peer}'s certificate is not acceptable")?;
                 if let Some(chain) = self.chain() {
@@ -107,6 +122,9 @@ impl TlsError {
     /// Adds what the library says, or the peer by an alert.
     fn because(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
+            Some(Cause::InvalidCertificate(CertificateError::Other(found))) => {
+                write!(f, ": {}", plain(&found.to_string()))
+            }
             Some(Cause::InvalidCertificate(found)) => write!(f, ": {}", plain(&found.to_string())),
             Some(Cause::Other(inner)) => write!(f, ": {}", plain(&inner.to_string())),
             Some(Cause::AlertReceived(alert)) => {
@@ -157,6 +175,22 @@ impl TlsError {
                 chain.sent
             )
         }
+    }
+
+    fn revoked(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peer = self.peer();
+        let Some(chain) = self.chain() else {
+            return write!(f, "{peer}'s certificate is revoked");
+        };
+        if chain.is_leaf {
+            write!(f, "{peer}'s certificate is revoked: ")?;
+        } else {
+            write!(
+                f,
+                "{peer}'s certificate was issued by way of a revoked one: "
+            )?;
+        }
+        write!(f, "{}, serial number {}", chain.at, chain.at.serial)
     }
 
     fn name_mismatch(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

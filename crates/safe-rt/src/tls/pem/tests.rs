@@ -10,6 +10,7 @@ const SEC1: &str = "-----BEGIN EC PRIVATE KEY-----\nAAEC\n-----END EC PRIVATE KE
 const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\nAAEC\n-----END PUBLIC KEY-----\n";
 const REQUEST: &str =
     "-----BEGIN CERTIFICATE REQUEST-----\nAAEC\n-----END CERTIFICATE REQUEST-----\n";
+const CRL: &str = "-----BEGIN X509 CRL-----\nAAEC\n-----END X509 CRL-----\n";
 const PARAMETERS: &str = "-----BEGIN EC PARAMETERS-----\nAAEC\n-----END EC PARAMETERS-----\n";
 
 fn holding(certificates: usize, private_keys: usize, public_keys: usize) -> PemContents {
@@ -17,7 +18,7 @@ fn holding(certificates: usize, private_keys: usize, public_keys: usize) -> PemC
         certificates,
         private_keys,
         public_keys,
-        others: 0,
+        ..PemContents::default()
     }
 }
 
@@ -46,7 +47,24 @@ fn each_sort_of_private_key_is_read() {
 }
 
 #[test]
-fn texts_are_refused_by_either_reader() {
+fn revocation_lists_are_read_in_order_and_the_rest_is_passed_over() {
+    let second = CRL.replace("AAEC", "AwQF");
+    let text = format!("{CERTIFICATE}{CRL}{PKCS8}{second}");
+    let found = crls(text.as_bytes()).expect("two lists");
+    let found: Vec<&[u8]> = found.iter().map(|one| one.as_ref()).collect();
+    assert_eq!(found, [[0, 1, 2].as_slice(), [3, 4, 5].as_slice()]);
+    let found = crls(CERTIFICATE.as_bytes());
+    assert_eq!(found, Err(PemError::NoCrl(holding(1, 0, 0))));
+    let contents = PemContents {
+        revocation_lists: 1,
+        ..PemContents::default()
+    };
+    let found = certificates(CRL.as_bytes());
+    assert_eq!(found, Err(PemError::NoCertificate(contents)));
+}
+
+#[test]
+fn texts_are_refused_by_each_reader() {
     let unended = CERTIFICATE.replace("-----END", "----- END");
     let begin = CERTIFICATE.replace("CERTIFICATE-----\nAAEC", "CERTIFICATE\nAAEC");
     let base64 = CERTIFICATE.replace("AAEC", "A%EC");
@@ -62,6 +80,7 @@ fn texts_are_refused_by_either_reader() {
     for (text, expected) in cases {
         assert_eq!(certificates(text).as_ref(), Err(&expected));
         assert_eq!(private_key(text).as_ref(), Err(&expected));
+        assert_eq!(crls(text).as_ref(), Err(&expected));
     }
 }
 
@@ -116,6 +135,7 @@ fn every_text_says_what_was_expected_or_found() {
             "1 private key(s)",
         ),
         (PemError::NoKey(holding(2, 0, 0)), "2 certificate(s)"),
+        (PemError::NoCrl(holding(2, 0, 0)), "2 certificate(s)"),
         (PemError::SeveralKeys(2), "2 private keys"),
         (PemError::EncryptedKey, "encrypted"),
         (PemError::LegacyEncryptedKey, "openssl pkcs8 -topk8"),

@@ -1,0 +1,373 @@
+//! The check of a peer's certificate: rustls's own, and what is asked in addition.
+//!
+//! rustls builds the chain to a trusted authority and checks dates, purposes and the name. Where
+//! pins or revocation lists were given, the chain is built once more, by webpki itself, so that they
+//! are asked of the very chain that leads to an authority: a pinned certificate that a peer merely
+//! sends along counts for nothing. Without authorities the pin alone decides. The signature of the
+//! handshake, which proves that the peer has the key, is verified in every case.
+
+use core::cell::Cell;
+use core::fmt;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertRevocationListError, CertificateError, DigitallySignedStruct, DistinguishedName, Error,
+    OtherError, RootCertStore, SignatureScheme,
+};
+use webpki::{ExpirationPolicy, KeyUsage, VerifiedPath};
+
+use super::config::{self, TlsConfigError};
+use super::danger::Danger;
+use super::trust::{Crls, Pin};
+
+/// A valid chain in which no key is pinned.
+#[derive(Debug)]
+pub(super) struct PinMismatch {
+    /// The keys of the chain, the peer's own first.
+    pub(super) found: Vec<Pin>,
+}
+
+impl PinMismatch {
+    /// Finds it in what rustls failed with.
+    pub(super) fn of(cause: Option<&Error>) -> Option<&Self> {
+        match cause? {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(found))) => {
+                found.downcast_ref()
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for PinMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no key of it is pinned, found ")?;
+        for (index, pin) in self.found.iter().enumerate() {
+            let before = if index == 0 { "" } else { ", issued by " };
+            write!(f, "{before}{pin}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for PinMismatch {}
+
+/// What is asked of a chain in addition to what rustls checks.
+#[derive(Debug)]
+struct Demands {
+    roots: Arc<RootCertStore>,
+    pins: Vec<Pin>,
+    crls: Crls,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Demands {
+    fn new(roots: Arc<RootCertStore>, pins: Vec<Pin>, crls: Crls) -> Self {
+        Self {
+            roots,
+            pins,
+            crls,
+            algorithms: config::provider().signature_verification_algorithms,
+        }
+    }
+
+    /// Checks the pin of a peer where there are no authorities.
+    fn check_pin(&self, end_entity: &CertificateDer<'_>) -> Result<(), Error> {
+        let found = Pin::of(end_entity).ok_or(CertificateError::BadEncoding)?;
+        if self.pins.contains(&found) {
+            return Ok(());
+        }
+        Err(mismatch(vec![found]))
+    }
+
+    /// Checks that there is a chain to an authority with a pinned key in it and without a revoked
+    /// certificate. rustls has found one already, which may be another.
+    fn check_chain(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        usage: KeyUsage,
+    ) -> Result<(), Error> {
+        if self.pins.is_empty() && self.crls.is_empty() {
+            return Ok(());
+        }
+        let outcome = self.build_chain(
+            end_entity,
+            intermediates,
+            now,
+            usage,
+            ExpirationPolicy::Enforce,
+        );
+        match outcome {
+            Err(Error::InvalidCertificate(
+                ref expired @ CertificateError::ExpiredRevocationListContext { .. },
+            )) if self.crls.allow_expired => {
+                log::warn!("a revocation list is used beyond its time, as was allowed: {expired}");
+                let policy = ExpirationPolicy::Ignore;
+                self.build_chain(end_entity, intermediates, now, usage, policy)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn build_chain(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        usage: KeyUsage,
+        expiration: ExpirationPolicy,
+    ) -> Result<(), Error> {
+        let lists = self.crls.lists();
+        let leaf = webpki::EndEntityCert::try_from(end_entity)
+            .map_err(|_| CertificateError::BadEncoding)?;
+        // The keys of a chain that is good but for the pins; more than one can be tried.
+        let unpinned = Cell::new(None);
+        let pinned = |path: &VerifiedPath<'_>| {
+            let keys = keys(path);
+            if self.pins.is_empty() || keys.iter().any(|key| self.pins.contains(key)) {
+                return Ok(());
+            }
+            unpinned.set(Some(keys));
+            Err(webpki::Error::UnknownIssuer)
+        };
+        let outcome = leaf.verify_for_usage(
+            self.algorithms.all,
+            &self.roots.roots,
+            intermediates,
+            now,
+            usage,
+            self.crls.options(&lists, expiration),
+            Some(&pinned),
+        );
+        match (outcome, unpinned.take()) {
+            (Ok(_), _) => Ok(()),
+            (Err(_), Some(found)) => Err(mismatch(found)),
+            (Err(error), None) => Err(refused(error)),
+        }
+    }
+}
+
+/// Returns the pins of a chain, the peer's own key first.
+fn keys(path: &VerifiedPath<'_>) -> Vec<Pin> {
+    let of_key = |key: &[u8]| Pin::of_key(key);
+    let leaf = path.end_entity().subject_public_key_info();
+    let mut keys = vec![of_key(&leaf)];
+    for issuer in path.intermediate_certificates() {
+        keys.push(of_key(&issuer.subject_public_key_info()));
+    }
+    keys.push(Pin::of_anchor(path.anchor()));
+    keys
+}
+
+fn mismatch(found: Vec<Pin>) -> Error {
+    let error = OtherError(Arc::new(PinMismatch { found }));
+    CertificateError::Other(error).into()
+}
+
+/// Returns rustls's error for what webpki finds in addition to what rustls itself has found.
+fn refused(error: webpki::Error) -> Error {
+    use webpki::Error as Found;
+    match error {
+        Found::CertRevoked => CertificateError::Revoked.into(),
+        Found::UnknownRevocationStatus => CertificateError::UnknownRevocationStatus.into(),
+        Found::CrlExpired { time, next_update } => {
+            CertificateError::ExpiredRevocationListContext { time, next_update }.into()
+        }
+        Found::InvalidCrlSignatureForPublicKey => CertRevocationListError::BadSignature.into(),
+        Found::IssuerNotCrlSigner => CertRevocationListError::IssuerInvalidForCrl.into(),
+        Found::UnknownIssuer => CertificateError::UnknownIssuer.into(),
+        error => CertificateError::Other(OtherError(Arc::new(error))).into(),
+    }
+}
+
+/// How a client checks a server.
+#[derive(Debug)]
+pub(super) struct ServerVerifier {
+    /// Absent where there are no authorities.
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    demands: Demands,
+    danger: Option<Danger>,
+}
+
+impl ServerVerifier {
+    pub(super) fn new(
+        roots: Arc<RootCertStore>,
+        pins: Vec<Pin>,
+        crls: Crls,
+        danger: Option<Danger>,
+    ) -> Result<Self, TlsConfigError> {
+        let chain = match roots.is_empty() {
+            true => None,
+            false => {
+                let roots = Arc::clone(&roots);
+                let builder =
+                    WebPkiServerVerifier::builder_with_provider(roots, config::provider());
+                Some(builder.build().map_err(config::refused)?)
+            }
+        };
+        Ok(Self {
+            chain,
+            demands: Demands::new(roots, pins, crls),
+            danger,
+        })
+    }
+
+    fn check(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let Some(chain) = &self.chain else {
+            return self.demands.check_pin(end_entity);
+        };
+        match chain.verify_server_cert(end_entity, intermediates, server_name, &[], now) {
+            // The name is what rustls comes to last, so all the rest was good.
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if self.danger == Some(Danger::AnyName) => {}
+            outcome => {
+                outcome?;
+            }
+        }
+        let usage = KeyUsage::server_auth();
+        self.demands
+            .check_chain(end_entity, intermediates, now, usage)
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.danger != Some(Danger::AnyCertificate) {
+            self.check(end_entity, intermediates, server_name, now)?;
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.demands.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.demands.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.demands.algorithms.supported_schemes()
+    }
+}
+
+/// How a server checks a client, which must have a certificate.
+#[derive(Debug)]
+pub(super) struct ClientVerifier {
+    /// Absent where there are no authorities.
+    chain: Option<Arc<dyn ClientCertVerifier>>,
+    demands: Demands,
+}
+
+impl ClientVerifier {
+    pub(super) fn new(
+        roots: Arc<RootCertStore>,
+        pins: Vec<Pin>,
+        crls: Crls,
+    ) -> Result<Self, TlsConfigError> {
+        let chain = match roots.is_empty() {
+            true => None,
+            false => {
+                let roots = Arc::clone(&roots);
+                let builder =
+                    WebPkiClientVerifier::builder_with_provider(roots, config::provider());
+                Some(builder.build().map_err(config::refused)?)
+            }
+        };
+        Ok(Self {
+            chain,
+            demands: Demands::new(roots, pins, crls),
+        })
+    }
+
+    fn check(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let Some(chain) = &self.chain else {
+            return self.demands.check_pin(end_entity);
+        };
+        chain.verify_client_cert(end_entity, intermediates, now)?;
+        let usage = KeyUsage::client_auth();
+        self.demands
+            .check_chain(end_entity, intermediates, now, usage)
+    }
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        match &self.chain {
+            Some(chain) => chain.root_hint_subjects(),
+            None => &[],
+        }
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.check(end_entity, intermediates, now)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.demands.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.demands.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.demands.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests;
