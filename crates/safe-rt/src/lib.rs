@@ -11,6 +11,9 @@
 //! - [`timer`]: closures that are called once, or again and again.
 //! - [`Signals`]: named signals with typed payloads, between the services of one program.
 //! - [`Resolver`]: names looked up beside the fibers, remembered with bounds; the last good address.
+//! - [`Socket`]: one connected byte stream over TCP, a Unix socket, TLS or an in-memory pipe.
+//! - [`dial`]: from an [`Endpoint`] to a socket: name, addresses, TCP, [`Proxy`], TLS, under one
+//!   deadline; [`dial_traced`] shows the phases, [`Error::remedy`] says what to do.
 //! - [`Backoff`]: how long to wait before dialling again.
 //! - [`Listener`]: the server side; [`Listener::serve`] goes on whatever is short.
 //! - [`stats`]: what was dialled on this thread, and where it failed.
@@ -66,6 +69,7 @@ mod error;
 mod events;
 mod listener;
 mod log_gate;
+mod remedy;
 mod serve;
 mod socket;
 mod stats;
@@ -91,7 +95,12 @@ pub use backoff::{
     BACKOFF_STABLE_AFTER_DEFAULT, Backoff, BackoffOptions, Class,
 };
 pub use clock::{CLOCK_FLOOR_SPAN_MAX, ClockFloor, ClockVerdict};
-pub use dial::{DIAL_TIMEOUT_DEFAULT, DialOptions, DialRefusal, HANDSHAKE_TIMEOUT_DEFAULT, dial};
+pub use dial::{
+    DIAL_TIMEOUT_DEFAULT, DialOptions, DialRefusal, HANDSHAKE_TIMEOUT_DEFAULT,
+    PROXY_CREDENTIAL_BYTES_MAX, PROXY_HEAD_BYTES_MAX, PROXY_HEADERS_MAX, Proxy, ProxyEnvironment,
+    ProxyError, ProxyUrlError, Step, TCP_KEEP_ALIVE_IDLE_DEFAULT, TCP_KEEP_ALIVE_INTERVAL_DEFAULT,
+    TCP_KEEP_ALIVE_PROBES_DEFAULT, TcpKeepAlive, dial, dial_traced,
+};
 pub use dns::{
     ADDRESSES_MAX, ANSWER_LIFETIME_DEFAULT, ANSWER_LIFETIME_MAX, ANSWER_LIFETIME_MIN, DnsError,
     FAILED_WINDOW, LAST_GOOD_MAX, LOOK_UP_TIMEOUT_DEFAULT, LOOK_UPS_MAX, NAMES_MAX,

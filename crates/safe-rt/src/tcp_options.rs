@@ -1,13 +1,15 @@
-//! Options of a TCP socket that tell a dead link from a slow one sooner.
+//! Options of a TCP socket, above all those that tell a dead link from a slow one sooner.
 //!
 //! Linux has them. Elsewhere, on the pipe and in the simulator there are none, and setting one does
 //! nothing: whoever sets them has clocks of its own, and these only help.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
 
 use fiber::net::TcpStream;
 
+use crate::dial::TcpKeepAlive;
 use crate::socket::Socket;
 
 impl Socket {
@@ -49,13 +51,45 @@ impl Socket {
     pub fn not_sent_low_water(&self) -> io::Result<Option<u32>> {
         self.tcp().map_or(Ok(None), kernel::not_sent_low_water)
     }
+
+    /// Returns whether small writes go out at once (`TCP_NODELAY`): `None` where there is no such
+    /// option.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub fn nodelay(&self) -> io::Result<Option<bool>> {
+        self.tcp().map_or(Ok(None), kernel::nodelay)
+    }
+
+    /// Returns how the kernel probes an idle peer: `None` if it does not, or where there is no such
+    /// option.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub fn keep_alive(&self) -> io::Result<Option<TcpKeepAlive>> {
+        self.tcp().map_or(Ok(None), kernel::keep_alive)
+    }
+
+    /// Returns the network interface it is bound to, if it is bound to one.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub fn interface(&self) -> io::Result<Option<String>> {
+        self.tcp().map_or(Ok(None), kernel::interface)
+    }
+
+    /// Returns the address of this end, if there is TCP underneath and it is still known.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.tcp()?.local_addr().ok()
+    }
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod kernel {
     use socket2::SockRef;
 
-    use super::{Duration, TcpStream, io};
+    use super::{Duration, TcpKeepAlive, TcpStream, io};
 
     pub(super) fn set_user_timeout(tcp: &TcpStream, timeout: Duration) -> io::Result<()> {
         let set = SockRef::from(tcp).set_tcp_user_timeout(Some(timeout));
@@ -76,6 +110,30 @@ mod kernel {
         if_there_is_one(SockRef::from(tcp).tcp_notsent_lowat())
     }
 
+    pub(super) fn nodelay(tcp: &TcpStream) -> io::Result<Option<bool>> {
+        if_there_is_one(SockRef::from(tcp).tcp_nodelay())
+    }
+
+    pub(super) fn keep_alive(tcp: &TcpStream) -> io::Result<Option<TcpKeepAlive>> {
+        let socket = SockRef::from(tcp);
+        let probing = || {
+            Ok(TcpKeepAlive {
+                idle: socket.tcp_keepalive_time()?,
+                interval: socket.tcp_keepalive_interval()?,
+                probes: socket.tcp_keepalive_retries()?,
+            })
+        };
+        match if_there_is_one(socket.keepalive())? {
+            Some(true) => probing().map(Some),
+            Some(false) | None => Ok(None),
+        }
+    }
+
+    pub(super) fn interface(tcp: &TcpStream) -> io::Result<Option<String>> {
+        let name = if_there_is_one(SockRef::from(tcp).device())?.flatten();
+        Ok(name.map(|name| String::from_utf8_lossy(&name).into_owned()))
+    }
+
     /// A simulated socket shows a descriptor that is none of a socket, and an old kernel does not
     /// know the option.
     fn if_there_is_one<T>(answer: io::Result<T>) -> io::Result<Option<T>> {
@@ -94,7 +152,7 @@ mod kernel {
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod kernel {
-    use super::{Duration, TcpStream, io};
+    use super::{Duration, TcpKeepAlive, TcpStream, io};
 
     pub(super) const fn set_user_timeout(_: &TcpStream, _: Duration) -> io::Result<()> {
         Ok(())
@@ -109,6 +167,18 @@ mod kernel {
     }
 
     pub(super) const fn not_sent_low_water(_: &TcpStream) -> io::Result<Option<u32>> {
+        Ok(None)
+    }
+
+    pub(super) const fn nodelay(_: &TcpStream) -> io::Result<Option<bool>> {
+        Ok(None)
+    }
+
+    pub(super) const fn keep_alive(_: &TcpStream) -> io::Result<Option<TcpKeepAlive>> {
+        Ok(None)
+    }
+
+    pub(super) const fn interface(_: &TcpStream) -> io::Result<Option<String>> {
         Ok(None)
     }
 }

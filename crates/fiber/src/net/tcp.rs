@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 
 use crate::core;
 use crate::net::stream::{listener_calls, stream_calls};
 use crate::net::watched::{Socket, Watched};
 use crate::net::{begin_call, until};
 use crate::world::net::Direction;
-use crate::world::tcp::{Listener, Stream};
+use crate::world::tcp::{Listener, Stream, connect_with};
 
 impl Socket for Stream {
     const SHORT_READ_IS_ALL: bool = true;
@@ -26,8 +27,26 @@ impl TcpStream {
     ///
     /// What the kernel answered, or that the wait ended early, see [`crate::cause`].
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        Self::connect_by(|| Stream::connect(address))
+    }
+
+    /// As [`Self::connect`], by a socket that `prepare` is given before, not connected yet: to set
+    /// options, or to bind it to an address of its own. In the simulator `prepare` is not called,
+    /// because there is no socket of the kernel.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::connect`], and what `prepare` answers.
+    pub fn connect_with(
+        address: SocketAddr,
+        prepare: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        Self::connect_by(|| connect_with(address, prepare))
+    }
+
+    fn connect_by(begin: impl FnOnce() -> io::Result<Stream>) -> io::Result<Self> {
         begin_call(&*core::required()?)?;
-        let io = Stream::connect(address)?;
+        let io = begin()?;
         let connected = Watched::connected(
             io,
             |io| io.take_error(),

@@ -6,6 +6,46 @@ pub(crate) use self::two_sides::{Listener, Stream};
 #[cfg(not(feature = "sim"))]
 pub(crate) use mio::net::{TcpListener as Listener, TcpStream as Stream};
 
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Begins to connect a socket of the kernel that `prepare` was given first.
+fn connect_prepared(
+    address: SocketAddr,
+    prepare: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+) -> io::Result<mio::net::TcpStream> {
+    use socket2::{Domain, Protocol, Socket, Type};
+
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    prepare(socket.as_fd())?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        Ok(()) | Err(_) => Ok(mio::net::TcpStream::from_std(socket.into())),
+    }
+}
+
+/// As `Stream::connect`, with a socket that `prepare` was given before; in the simulated world there
+/// is nothing to give it.
+pub(crate) fn connect_with(
+    address: SocketAddr,
+    prepare: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+) -> io::Result<Stream> {
+    #[cfg(feature = "sim")]
+    if crate::world::sides::in_simulator() {
+        return Stream::connect(address);
+    }
+    let stream = connect_prepared(address, prepare)?;
+    #[cfg(feature = "sim")]
+    let stream = Stream::Real(stream);
+    Ok(stream)
+}
+
 #[cfg(feature = "sim")]
 mod two_sides {
     use std::io::{self, IoSlice, IoSliceMut, Read, Write};

@@ -1,5 +1,5 @@
-//! From an endpoint to a connected socket: name, addresses, TCP, TLS, under one deadline; or to a
-//! Unix socket.
+//! From an endpoint to a connected socket: name, addresses, TCP, proxy, TLS, under one deadline; or
+//! to a Unix socket.
 //!
 //! [`Dialling::attempt`] is the list of the phases that each address goes through. The addresses
 //! are tried one after the other, each within its share of the time that is left, so that one black
@@ -8,8 +8,11 @@
 //! later is left to whoever dials.
 
 mod attempts;
+mod observe;
 mod options;
+mod proxy;
 mod refusal;
+mod transport;
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -20,12 +23,22 @@ use fiber::Stopped;
 use fiber::net::{TcpStream, UnixStream};
 
 pub(crate) use self::attempts::with_default_deadline;
+pub use self::observe::Step;
 pub use self::options::DialOptions;
+pub use self::proxy::{
+    PROXY_CREDENTIAL_BYTES_MAX, PROXY_HEAD_BYTES_MAX, PROXY_HEADERS_MAX, Proxy, ProxyEnvironment,
+    ProxyError, ProxyUrlError,
+};
 pub use self::refusal::DialRefusal;
+pub use self::transport::{
+    TCP_KEEP_ALIVE_IDLE_DEFAULT, TCP_KEEP_ALIVE_INTERVAL_DEFAULT, TCP_KEEP_ALIVE_PROBES_DEFAULT,
+    TcpKeepAlive,
+};
 
 use self::attempts::try_each;
+use self::observe::{Observer, observed};
 use crate::dns::{Candidates, Resolver};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, HostPort, Place};
 use crate::error::{Error, Phase};
 use crate::socket::Socket;
 use crate::stats;
@@ -42,8 +55,8 @@ pub const HANDSHAKE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 ///
 /// Waits under the ambient deadline, else under [`DIAL_TIMEOUT_DEFAULT`], while other fibers run.
 /// The name is looked up by the options' [`Resolver`] within its share of the time, off the thread,
-/// or the last good address is taken; each address is tried within its share of the time left; small
-/// writes go out at once (`TCP_NODELAY`).
+/// or the last good address is taken; each address is tried within its share of the time left.
+/// Through a proxy it is the proxy that is looked up and connected to, and it is told the host's name.
 ///
 /// # Errors
 /// The phase, the address and the cause. When several addresses failed, it is the error of the
@@ -51,12 +64,41 @@ pub const HANDSHAKE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// that asks for TLS without TLS options or the other way round, is a [`DialRefusal`] before
 /// anything is sent.
 pub fn dial(endpoint: &Endpoint, options: &DialOptions) -> Result<Socket, Error> {
+    dial_traced(endpoint, options, |_| {})
+}
+
+/// As [`dial`], and tells `observer` of each phase when it is over.
+///
+/// # Errors
+/// As [`dial`]. The observer is not told of a dial that is refused before anything is sent.
+///
+/// # Examples
+/// ```
+/// use safe_rt::{DialOptions, Phase, dial_traced};
+///
+/// let phases = fiber::run(|| {
+///     let endpoint = "mqtt://127.0.0.1:1".parse().expect("an endpoint");
+///     let mut phases = Vec::new();
+///     dial_traced(&endpoint, &DialOptions::new(), |step| {
+///         phases.push((step.phase(), step.error().is_some()));
+///     })
+///     .expect_err("nobody listens on port 1");
+///     phases
+/// })
+/// .expect("the runtime ran");
+/// assert_eq!(phases, [(Phase::Resolve, false), (Phase::Connect, true)]);
+/// ```
+pub fn dial_traced(
+    endpoint: &Endpoint,
+    options: &DialOptions,
+    mut observer: impl FnMut(&Step<'_>),
+) -> Result<Socket, Error> {
     stats::count_dial(|| {
-        let dialling =
-            Dialling::plan(endpoint, options).map_err(|refusal| refusal.into_error(endpoint))?;
-        with_default_deadline(DIAL_TIMEOUT_DEFAULT, || match endpoint.unix_path() {
-            Some(path) => dialling.connect_file(path),
-            None => dialling.try_candidates(),
+        let mut dialling = Dialling::plan(endpoint, options, &mut observer)
+            .map_err(|refusal| refusal.into_error(endpoint))?;
+        with_default_deadline(DIAL_TIMEOUT_DEFAULT, || match dialling.first_hop() {
+            FirstHop::File(path) => dialling.connect_file(path),
+            FirstHop::Host(at) => dialling.try_candidates(at),
         })
     })
 }
@@ -64,27 +106,47 @@ pub fn dial(endpoint: &Endpoint, options: &DialOptions) -> Result<Socket, Error>
 /// One dial: where to, and what was found to fit before anything is sent.
 struct Dialling<'a> {
     endpoint: &'a Endpoint,
+    options: &'a DialOptions,
     tls: Option<&'a ClientTls>,
     ws: Option<WsOptions>,
     resolver: &'a Resolver,
+    proxy: Option<&'a Proxy>,
+    observer: &'a mut Observer<'a>,
+}
+
+/// What the transport connection is made to.
+enum FirstHop<'a> {
+    /// The host of the endpoint, or of the proxy.
+    Host(&'a HostPort),
+    /// A Unix socket.
+    File(&'a Path),
 }
 
 impl<'a> Dialling<'a> {
     /// Refuses what does not fit together.
-    fn plan(endpoint: &'a Endpoint, options: &'a DialOptions) -> Result<Self, DialRefusal> {
+    fn plan(
+        endpoint: &'a Endpoint,
+        options: &'a DialOptions,
+        observer: &'a mut Observer<'a>,
+    ) -> Result<Self, DialRefusal> {
         let tls = options.tls_for(endpoint)?;
+        let proxy = options.proxy_for(endpoint)?;
         let ws = options.ws_for(endpoint)?;
+        options.check_interface()?;
         Ok(Self {
             endpoint,
+            options,
             tls,
+            proxy,
             ws,
             resolver: options.resolver_in_use(),
+            observer,
         })
     }
 
     /// Looks the name up, tries what was found, and remembers what came of it.
-    fn try_candidates(&self) -> Result<Socket, Error> {
-        let candidates = self.resolve()?;
+    fn try_candidates(&mut self, at: &HostPort) -> Result<Socket, Error> {
+        let candidates = self.resolve(at)?;
         let (mut failed, mut good) = (Vec::new(), None);
         let outcome = try_each(&candidates.addresses, |address| {
             let outcome = self.attempt(address);
@@ -96,105 +158,133 @@ impl<'a> Dialling<'a> {
         });
         let cancelled = |error: &Error| fiber::cause(error) == Some(Stopped::Cancelled);
         let is_told = !outcome.as_ref().is_err_and(cancelled);
-        if is_told && self.endpoint.literal().is_none() {
-            let (host, port) = (self.endpoint.host(), self.endpoint.port());
-            self.resolver.note(host, port, &failed, good);
+        if is_told && at.literal().is_none() {
+            self.resolver.note(at.host(), at.port(), &failed, good);
         }
         outcome.map_err(|error| error.after_look_up(candidates.look_up_error))
     }
 
     /// Makes the connection by way of one address, phase by phase.
-    fn attempt(&self, address: SocketAddr) -> Result<Socket, Error> {
-        let socket = self.connect(address)?;
-        let socket = self.secure(socket, address)?;
+    fn attempt(&mut self, address: SocketAddr) -> Result<Socket, Error> {
+        let stream = self.connect(address)?;
+        let stream = self.pass_proxy(stream, address)?;
+        let socket = self.secure(stream.into(), address)?;
         self.upgrade(socket, address)
     }
 
-    /// The phase [`Phase::Resolve`].
-    fn resolve(&self) -> Result<Candidates, Error> {
-        if let Some(address) = self.endpoint.literal() {
-            return Ok(Candidates {
-                addresses: vec![address],
-                look_up_error: None,
-            });
+    fn first_hop(&self) -> FirstHop<'a> {
+        match (self.proxy, self.endpoint.place()) {
+            (Some(proxy), _) => FirstHop::Host(proxy.at()),
+            (None, Place::Network { at, .. }) => FirstHop::Host(at),
+            (None, Place::File(path)) => FirstHop::File(Path::new(&**path)),
         }
-        let asked = || self.endpoint.authority();
-        let (host, port) = (self.endpoint.host(), self.endpoint.port());
-        phase(Phase::Resolve, asked, || {
-            self.resolver.candidates(host, port)
-        })
+    }
+
+    /// The phase [`Phase::Resolve`].
+    fn resolve(&mut self, at: &HostPort) -> Result<Candidates, Error> {
+        let asked = at.to_string();
+        let resolver = self.resolver;
+        observed(
+            self.observer,
+            Phase::Resolve,
+            &asked,
+            |found: &Candidates| &found.addresses,
+            || match at.literal() {
+                Some(address) => Ok(Candidates {
+                    addresses: vec![address],
+                    look_up_error: None,
+                }),
+                None => resolver.candidates(at.host(), at.port()),
+            },
+        )
     }
 
     /// The phase [`Phase::Connect`].
-    fn connect(&self, address: SocketAddr) -> Result<Socket, Error> {
-        let named = || address.to_string();
-        phase(Phase::Connect, named, || {
-            let stream = TcpStream::connect(address)?;
-            stream.set_nodelay(true)?;
-            Ok(stream.into())
+    fn connect(&mut self, address: SocketAddr) -> Result<TcpStream, Error> {
+        let tcp = self.options.tcp();
+        self.phase(Phase::Connect, &address.to_string(), || {
+            tcp.connect(address)
         })
     }
 
     /// The phase [`Phase::Connect`] of a Unix socket, its only one.
-    fn connect_file(&self, path: &Path) -> Result<Socket, Error> {
-        let named = || self.endpoint.authority();
-        phase(Phase::Connect, named, || {
+    fn connect_file(&mut self, path: &Path) -> Result<Socket, Error> {
+        let named = self.endpoint.authority();
+        self.phase(Phase::Connect, &named, || {
             UnixStream::connect(path).map(Socket::from)
         })
     }
 
+    /// The phase [`Phase::Proxy`], where there is one.
+    fn pass_proxy(&mut self, stream: TcpStream, address: SocketAddr) -> Result<TcpStream, Error> {
+        let Some(proxy) = self.proxy else {
+            return Ok(stream);
+        };
+        let target = self.endpoint.authority();
+        self.phase(Phase::Proxy, &self.named(address), || {
+            proxy::connect_on(&stream, proxy, &target).map(|()| stream)
+        })
+    }
+
     /// The phase [`Phase::Tls`], where the scheme asks for it.
-    fn secure(&self, socket: Socket, address: SocketAddr) -> Result<Socket, Error> {
+    fn secure(&mut self, socket: Socket, address: SocketAddr) -> Result<Socket, Error> {
         let Some(tls) = self.tls else {
             return Ok(socket);
         };
-        let named = || self.named(address);
-        phase(Phase::Tls, named, || {
-            let stream = tls.handshake(socket, self.endpoint.host())?;
-            Ok(Socket::from_tls(stream))
+        let host = self.endpoint.host();
+        self.phase(Phase::Tls, &self.named(address), || {
+            tls.handshake(socket, host).map(Socket::from_tls)
         })
     }
 
     /// The phase [`Phase::WebSocket`], where the scheme asks for it.
-    fn upgrade(&self, socket: Socket, address: SocketAddr) -> Result<Socket, Error> {
+    fn upgrade(&mut self, socket: Socket, address: SocketAddr) -> Result<Socket, Error> {
         let Some(ws) = &self.ws else {
             return Ok(socket);
         };
-        let named = || self.named(address);
-        phase(Phase::WebSocket, named, || {
-            let stream = ws.handshake(socket, &self.host_header(), self.endpoint.path())?;
-            Ok(Socket::from_ws(stream))
-        })
+        let (host, path) = (host_header(self.endpoint), self.endpoint.path());
+        let named = self.named(address);
+        observed(
+            self.observer,
+            Phase::WebSocket,
+            &named,
+            |_| &[],
+            || ws.handshake(socket, &host, path).map(Socket::from_ws),
+        )
     }
 
-    /// The host as HTTP names it, with a port only if it is not the usual one (RFC 9110 section
-    /// 7.2): a signed address is signed for that.
-    fn host_header(&self) -> String {
-        let mut host = self.endpoint.authority();
-        let port = self.endpoint.port();
-        if port == self.endpoint.scheme().default_port() {
-            host.truncate(host.len() - format!(":{port}").len());
-        }
-        host
+    fn phase<T>(
+        &mut self,
+        phase: Phase,
+        address: &str,
+        body: impl FnOnce() -> io::Result<T>,
+    ) -> Result<T, Error> {
+        observed(self.observer, phase, address, |_| &[], body)
     }
 
     /// What was asked for, and the address where it was looked for.
     fn named(&self, address: SocketAddr) -> String {
         let asked = self.endpoint.authority();
-        match self.endpoint.literal() {
-            Some(_) => asked,
-            None => format!("{asked} ({address})"),
+        match (self.proxy, self.endpoint.literal()) {
+            (Some(proxy), _) => match proxy.at().literal() {
+                Some(_) => format!("{asked} (through {address})"),
+                None => format!("{asked} (through {} at {address})", proxy.at()),
+            },
+            (None, Some(_)) => asked,
+            (None, None) => format!("{asked} ({address})"),
         }
     }
 }
 
-/// Runs one phase, whose error then names it and what was being reached.
-fn phase<T>(
-    phase: Phase,
-    address: impl FnOnce() -> String,
-    body: impl FnOnce() -> io::Result<T>,
-) -> Result<T, Error> {
-    body().map_err(|source| Error::new(phase, address(), source))
+/// The host as HTTP names it, with a port only if it is not the usual one (RFC 9110 section 7.2): a
+/// signed address is signed for that.
+fn host_header(endpoint: &Endpoint) -> String {
+    let mut host = endpoint.authority();
+    let port = endpoint.port();
+    if port == endpoint.scheme().default_port() {
+        host.truncate(host.len() - format!(":{port}").len());
+    }
+    host
 }
 
 #[cfg(test)]

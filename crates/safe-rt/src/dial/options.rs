@@ -1,9 +1,14 @@
 //! How to dial: what a program chooses, and whether it fits the endpoint.
 
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::proxy::{Proxy, ProxyEnvironment};
 use super::refusal::DialRefusal;
+use super::transport::{TcpKeepAlive, TcpOptions};
 use crate::clock::ClockFloor;
 use crate::dns::Resolver;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Scheme};
 use crate::tls::ClientTls;
 use crate::ws::{self, WsOptions};
 
@@ -18,18 +23,40 @@ use crate::ws::{self, WsOptions};
 /// assert_eq!(error.phase(), safe_rt::Phase::Connect);
 /// # Ok::<(), safe_rt::EndpointError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct DialOptions {
     tls: Option<ClientTls>,
     ws: Option<WsOptions>,
     resolver: Resolver,
+    tcp: TcpOptions,
+    proxy: ProxyChoice,
+}
+
+#[derive(Clone, Debug)]
+enum ProxyChoice {
+    None,
+    This(Proxy),
+    Environment(ProxyEnvironment),
+}
+
+impl Default for DialOptions {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl DialOptions {
-    /// Starts with plain TCP alone.
+    /// Starts with plain TCP alone, without a proxy; small writes go out at once and idle peers are
+    /// probed, see [`nodelay`](Self::nodelay) and [`keep_alive`](Self::keep_alive).
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            tls: None,
+            ws: None,
+            resolver: Resolver::default(),
+            tcp: TcpOptions::DEFAULT,
+            proxy: ProxyChoice::None,
+        }
     }
 
     /// Who looks names up, and remembers what was found; a [`Resolver`] of these options and their
@@ -49,6 +76,77 @@ impl DialOptions {
     #[must_use]
     pub fn clock_floor(&self) -> Option<&ClockFloor> {
         self.tls.as_ref().map(ClientTls::clock_floor)
+    }
+
+    /// Sends small writes at once (`TCP_NODELAY`), which is the default, or collects them.
+    #[must_use]
+    pub const fn nodelay(mut self, nodelay: bool) -> Self {
+        self.tcp.nodelay = nodelay;
+        self
+    }
+
+    /// Has the kernel probe an idle peer (`SO_KEEPALIVE`), by default as [`TcpKeepAlive`] says;
+    /// `None` leaves it to the system, which does not. Probes cost an idle radio link some bytes.
+    #[must_use]
+    pub const fn keep_alive(mut self, keep_alive: Option<TcpKeepAlive>) -> Self {
+        self.tcp.keep_alive = keep_alive;
+        self
+    }
+
+    /// Limits how long the kernel keeps bytes that the peer does not acknowledge, as
+    /// [`Socket::set_user_timeout`](crate::Socket::set_user_timeout) does, from the start on: also
+    /// for the connection itself.
+    #[must_use]
+    pub const fn user_timeout(mut self, timeout: Duration) -> Self {
+        self.tcp.user_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets up to how many unsent bytes the kernel takes more, as
+    /// [`Socket::set_not_sent_low_water`](crate::Socket::set_not_sent_low_water) does.
+    #[must_use]
+    pub const fn not_sent_low_water(mut self, bytes: u32) -> Self {
+        self.tcp.not_sent_low_water = Some(bytes);
+        self
+    }
+
+    /// Connects from this local address; port 0 lets the system choose one. Addresses of another
+    /// family are then not reached. The simulator takes no notice of it, and neither does a Unix
+    /// socket.
+    #[must_use]
+    pub const fn local_address(mut self, local: SocketAddr) -> Self {
+        self.tcp.local = Some(local);
+        self
+    }
+
+    /// Connects through this network interface alone, for example `wwan0` (`SO_BINDTODEVICE`). Only
+    /// Linux can: elsewhere a dial is refused. The simulator takes no notice of it, and neither does
+    /// a Unix socket.
+    #[must_use]
+    pub fn interface(mut self, name: impl Into<String>) -> Self {
+        self.tcp.interface = Some(name.into());
+        self
+    }
+
+    /// Connects through this proxy. For a Unix socket that is an error.
+    #[must_use]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = ProxyChoice::This(proxy);
+        self
+    }
+
+    /// Connects through the proxy that the environment names for the endpoint, as it is now; see
+    /// [`ProxyEnvironment`].
+    #[must_use]
+    pub fn proxy_from_env(self) -> Self {
+        self.proxy_from(ProxyEnvironment::from_env())
+    }
+
+    /// Connects through the proxy that this environment names for the endpoint.
+    #[must_use]
+    pub fn proxy_from(mut self, environment: ProxyEnvironment) -> Self {
+        self.proxy = ProxyChoice::Environment(environment);
+        self
     }
 
     #[cfg(feature = "tls")]
@@ -71,6 +169,10 @@ impl DialOptions {
         chosen.map(Some).ok_or(DialRefusal::NoWebSocket(scheme))
     }
 
+    pub(super) const fn tcp(&self) -> &TcpOptions {
+        &self.tcp
+    }
+
     /// Returns the TLS options to use, if the endpoint and what was given fit together.
     pub(super) fn tls_for(&self, endpoint: &Endpoint) -> Result<Option<&ClientTls>, DialRefusal> {
         let scheme = endpoint.scheme();
@@ -79,6 +181,29 @@ impl DialOptions {
             (true, Some(tls)) => Ok(Some(tls)),
             (false, Some(_)) => Err(DialRefusal::TlsForPlain(scheme)),
             (true, None) => Err(DialRefusal::TlsMissing(scheme)),
+        }
+    }
+
+    /// Returns the proxy to use, if there is to be one.
+    pub(super) fn proxy_for(&self, endpoint: &Endpoint) -> Result<Option<&Proxy>, DialRefusal> {
+        match &self.proxy {
+            ProxyChoice::None => Ok(None),
+            ProxyChoice::This(_) if endpoint.scheme() == Scheme::Unix => {
+                Err(DialRefusal::ProxyForUnix)
+            }
+            ProxyChoice::This(proxy) => Ok(Some(proxy)),
+            ProxyChoice::Environment(environment) => environment
+                .proxy_for(endpoint)
+                .map_err(DialRefusal::ProxyUrl),
+        }
+    }
+
+    /// Refuses an interface where a socket cannot be bound to one.
+    pub(super) const fn check_interface(&self) -> Result<(), DialRefusal> {
+        let can = cfg!(any(target_os = "linux", target_os = "android"));
+        match &self.tcp.interface {
+            Some(_) if !can => Err(DialRefusal::NoInterfaces),
+            _ => Ok(()),
         }
     }
 }

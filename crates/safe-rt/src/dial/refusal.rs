@@ -3,6 +3,7 @@
 use core::fmt;
 use std::io;
 
+use super::proxy::ProxyUrlError;
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::{Error, Phase};
 
@@ -19,6 +20,12 @@ pub enum DialRefusal {
     TlsMissing(Scheme),
     /// The scheme asks for a WebSocket, and this build has none.
     NoWebSocket(Scheme),
+    /// A proxy is given, and a Unix socket does not go through one.
+    ProxyForUnix,
+    /// The variable of the environment that counts for the endpoint does not hold a proxy.
+    ProxyUrl(ProxyUrlError),
+    /// A network interface is given, and this system cannot bind a socket to one.
+    NoInterfaces,
 }
 
 impl DialRefusal {
@@ -42,13 +49,17 @@ impl DialRefusal {
         match self {
             Self::TlsForPlain(_) | Self::TlsMissing(_) => Phase::Tls,
             Self::NoWebSocket(_) => Phase::WebSocket,
+            Self::ProxyForUnix | Self::ProxyUrl(_) => Phase::Proxy,
+            Self::NoInterfaces => Phase::Connect,
         }
     }
 
     const fn kind(&self) -> io::ErrorKind {
         match self {
-            Self::TlsForPlain(_) | Self::TlsMissing(_) => io::ErrorKind::InvalidInput,
-            Self::NoWebSocket(_) => io::ErrorKind::Unsupported,
+            Self::TlsForPlain(_) | Self::TlsMissing(_) | Self::ProxyForUnix | Self::ProxyUrl(_) => {
+                io::ErrorKind::InvalidInput
+            }
+            Self::NoWebSocket(_) | Self::NoInterfaces => io::ErrorKind::Unsupported,
         }
     }
 
@@ -80,8 +91,20 @@ impl fmt::Display for DialRefusal {
                 "{}:// asks for a WebSocket: this program was built without the feature ws",
                 scheme.as_str()
             ),
+            Self::ProxyForUnix => f.write_str("a Unix socket does not go through a proxy"),
+            Self::ProxyUrl(error) => write!(f, "the environment names no valid proxy: {error}"),
+            Self::NoInterfaces => {
+                f.write_str("this system cannot bind a connection to a network interface")
+            }
         }
     }
 }
 
-impl std::error::Error for DialRefusal {}
+impl std::error::Error for DialRefusal {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::ProxyUrl(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -55,12 +55,6 @@ fn the_usual_port_is_not_part_of_the_host() {
         ("ws://127.0.0.1:80", "127.0.0.1"),
     ] {
         let endpoint: Endpoint = text.parse().expect("a valid endpoint");
-        let dialling = Dialling {
-            endpoint: &endpoint,
-            tls: None,
-            ws: None,
-            resolver: &Resolver::new(),
-        };
-        assert_eq!(dialling.host_header(), host, "{text}");
+        assert_eq!(host_header(&endpoint), host, "{text}");
     }
 }

@@ -115,15 +115,62 @@ pub struct Endpoint {
     place: Place,
 }
 
+/// What it is that is reached.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Place {
+pub(crate) enum Place {
     Network {
-        host: Host,
-        port: u16,
+        at: HostPort,
         /// Path and query of a WebSocket; empty for the others.
         target: Box<str>,
     },
     File(Box<str>),
+}
+
+/// A host and a port; written with a colon between them, an IPv6 address in brackets.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct HostPort {
+    host: Host,
+    port: u16,
+}
+
+impl HostPort {
+    /// Parses `host[:port]`; `None` if there is no port and none to take instead.
+    pub(crate) fn parse(text: &str, default: Option<u16>) -> Result<Option<Self>, EndpointError> {
+        let (host, port) = parse::split_authority(text)?;
+        let port = match port {
+            Some(port) => Some(parse::parse_port(port)?),
+            None => default,
+        };
+        Ok(port.map(|port| Self { host, port }))
+    }
+
+    /// The host as a resolver takes it: an IPv6 address without brackets.
+    pub(crate) fn host(&self) -> &str {
+        match &self.host {
+            Host::Name(text) | Host::Literal(_, text) => text,
+        }
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The socket address, if the host is an address.
+    pub(crate) const fn literal(&self) -> Option<SocketAddr> {
+        match &self.host {
+            Host::Literal(address, _) => Some(SocketAddr::new(*address, self.port)),
+            Host::Name(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Literal(address, _) => SocketAddr::new(*address, self.port).fmt(f),
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+        }
+    }
 }
 
 /// A host, in the form that decides whether a look-up is needed.
@@ -150,7 +197,7 @@ impl Endpoint {
         // before it may be a password, in whichever way it breaks the rest.
         let user_info = authority.contains('@')
             || rest.contains('@')
-                && (!scheme.is_web_socket() || parse::host_and_port(authority, scheme).is_err());
+                && (!scheme.is_web_socket() || HostPort::parse(authority, None).is_err());
         if user_info {
             return Err(EndpointError::UserInfo);
         }
@@ -159,10 +206,11 @@ impl Endpoint {
             "" => "".into(),
             _ => return Err(EndpointError::Path(parse::without_query(target))),
         };
-        let (host, port) = parse::host_and_port(authority, scheme)?;
+        let at = HostPort::parse(authority, Some(scheme.default_port()))?
+            .ok_or(EndpointError::NoHost)?;
         Ok(Self {
             scheme,
-            place: Place::Network { host, port, target },
+            place: Place::Network { at, target },
         })
     }
 
@@ -176,20 +224,27 @@ impl Endpoint {
     /// brackets. Empty for a Unix socket, which has none.
     #[must_use]
     pub fn host(&self) -> &str {
-        match &self.place {
-            Place::Network { host, .. } => match host {
-                Host::Name(text) | Host::Literal(_, text) => text,
-            },
-            Place::File(_) => "",
-        }
+        self.host_port().map_or("", HostPort::host)
     }
 
     /// Returns the port; 0 for a Unix socket, which has none.
     #[must_use]
     pub const fn port(&self) -> u16 {
+        match self.host_port() {
+            Some(at) => at.port(),
+            None => 0,
+        }
+    }
+
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Host and port, which a Unix socket has not.
+    pub(crate) const fn host_port(&self) -> Option<&HostPort> {
         match &self.place {
-            Place::Network { port, .. } => *port,
-            Place::File(_) => 0,
+            Place::Network { at, .. } => Some(at),
+            Place::File(_) => None,
         }
     }
 
@@ -217,13 +272,9 @@ impl Endpoint {
     /// Returns the socket address when the host is an address and no look-up is needed.
     #[must_use]
     pub const fn literal(&self) -> Option<SocketAddr> {
-        match &self.place {
-            Place::Network {
-                host: Host::Literal(address, _),
-                port,
-                ..
-            } => Some(SocketAddr::new(*address, *port)),
-            _ => None,
+        match self.host_port() {
+            Some(at) => at.literal(),
+            None => None,
         }
     }
 
@@ -232,16 +283,7 @@ impl Endpoint {
     #[must_use]
     pub fn authority(&self) -> String {
         match &self.place {
-            Place::Network {
-                host: Host::Literal(address, _),
-                port,
-                ..
-            } => SocketAddr::new(*address, *port).to_string(),
-            Place::Network {
-                host: Host::Name(name),
-                port,
-                ..
-            } => format!("{name}:{port}"),
+            Place::Network { at, .. } => at.to_string(),
             Place::File(path) => path.to_string(),
         }
     }

@@ -4,7 +4,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
-    EndpointError, HOST_LEN_MAX, Host, LABEL_LEN_MAX, MQTT_TARGET, Scheme, TARGET_LEN_MAX,
+    EndpointError, HOST_LEN_MAX, Host, LABEL_LEN_MAX, MQTT_TARGET, TARGET_LEN_MAX,
     UNIX_PATH_LEN_MAX,
 };
 
@@ -14,15 +14,8 @@ pub(super) fn split_target(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// Parses `host[:port]`; without a port it is the one of the scheme.
-pub(super) fn host_and_port(authority: &str, scheme: Scheme) -> Result<(Host, u16), EndpointError> {
-    let (host, port) = split_authority(authority)?;
-    let port = port.map_or_else(|| Ok(scheme.default_port()), parse_port)?;
-    Ok((host, port))
-}
-
 /// Splits `host[:port]` and checks the host; the port is still text.
-fn split_authority(authority: &str) -> Result<(Host, Option<&str>), EndpointError> {
+pub(super) fn split_authority(authority: &str) -> Result<(Host, Option<&str>), EndpointError> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (inside, after) = rest.split_once(']').ok_or(EndpointError::UnclosedBracket)?;
         let address: Ipv6Addr = inside
@@ -76,7 +69,7 @@ fn parse_host(host: &str) -> Result<Host, EndpointError> {
 }
 
 /// Parses a port; a sign, a blank or zero is not one.
-fn parse_port(text: &str) -> Result<u16, EndpointError> {
+pub(super) fn parse_port(text: &str) -> Result<u16, EndpointError> {
     let bad = || EndpointError::BadPort(text.to_owned());
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(bad());

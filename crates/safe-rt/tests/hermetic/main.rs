@@ -13,6 +13,7 @@ mod bystanders;
 mod clocks;
 mod config;
 mod crowd;
+mod dial_options;
 #[cfg(feature = "dns")]
 mod dns;
 #[cfg(feature = "sim")]
@@ -26,6 +27,7 @@ mod middle;
 #[cfg(feature = "dns")]
 mod name_server;
 mod pki;
+mod proxy;
 mod records;
 mod refusal;
 mod reload;
@@ -37,6 +39,8 @@ mod signer;
 mod sim;
 #[cfg(feature = "sim")]
 mod sim_clocks;
+#[cfg(feature = "sim")]
+mod sim_dial;
 #[cfg(feature = "sim")]
 mod sim_hostile;
 #[cfg(feature = "sim")]

@@ -1,0 +1,83 @@
+//! A dial as it is seen from outside: its phases, one by one, each when it is over.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io;
+
+use fiber::Instant;
+
+use crate::error::{Error, Phase};
+
+/// One phase of a dial that is over, as an observer of [`dial_traced`](crate::dial_traced) sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    phase: Phase,
+    address: &'a str,
+    began: Instant,
+    took: Duration,
+    addresses: &'a [SocketAddr],
+    error: Option<&'a Error>,
+}
+
+impl<'a> Step<'a> {
+    /// Returns which phase it was.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Returns what was being reached, as in [`Error::address`].
+    #[must_use]
+    pub const fn address(&self) -> &'a str {
+        self.address
+    }
+
+    /// Returns when it began.
+    #[must_use]
+    pub const fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Returns how long it took.
+    #[must_use]
+    pub const fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// Returns the addresses that a look-up found, in the order in which they are tried; of another
+    /// phase none.
+    #[must_use]
+    pub const fn addresses(&self) -> &'a [SocketAddr] {
+        self.addresses
+    }
+
+    /// Returns what it failed with, if it failed. The dial may go on with another address.
+    #[must_use]
+    pub const fn error(&self) -> Option<&'a Error> {
+        self.error
+    }
+}
+
+/// Who is told of each phase.
+pub(super) type Observer<'a> = dyn FnMut(&Step<'_>) + 'a;
+
+/// Runs one phase, whose error then names it and what was being reached, and tells the observer.
+pub(super) fn observed<T>(
+    observer: &mut Observer<'_>,
+    phase: Phase,
+    address: &str,
+    found: impl FnOnce(&T) -> &[SocketAddr],
+    body: impl FnOnce() -> io::Result<T>,
+) -> Result<T, Error> {
+    let began = Instant::now();
+    let outcome = body().map_err(|source| Error::new(phase, address, source));
+    observer(&Step {
+        phase,
+        address,
+        began,
+        took: began.elapsed(),
+        addresses: outcome.as_ref().map_or(&[], found),
+        error: outcome.as_ref().err(),
+    });
+    outcome
+}
