@@ -17,7 +17,7 @@ const USAGE: &str = "usage: dial ENDPOINT [--ca FILE] [--cert FILE --key FILE] [
             [--proxy URL | --proxy-from-env] [--timeout SECONDS]
 
 ENDPOINT is mqtt://HOST[:PORT], mqtts://HOST[:PORT], ws:// or wss:// with a path, or unix:/PATH.
-Over TLS --ca names the authorities that are trusted.";
+Over TLS --ca names the authorities that are trusted; without it they are those of the system.";
 
 /// How long the whole may take unless `--timeout` says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -95,7 +95,12 @@ fn print_socket(socket: &Socket) {
         let alpn = socket
             .alpn()
             .map_or_else(|| "none".into(), String::from_utf8_lossy);
-        println!("tls:    {version:?}, application protocol {alpn}");
+        let session = if socket.is_resumed() {
+            "resumed"
+        } else {
+            "new"
+        };
+        println!("tls:    {version:?}, {session} session, application protocol {alpn}");
     }
     if let (Some(local), Some(peer)) = (socket.local_addr(), socket.peer()) {
         println!("tcp:    {local} -> {peer}");
@@ -141,9 +146,12 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Option<Wanted>, Box<dyn 
         _ => return Err("--cert and --key are given together".into()),
     };
     match ca {
-        Some(ca) => options = options.tls(tls(&read(&ca)?, identity, &alpn)?),
+        Some(ca) => options = options.tls(tls(Trust::from_pem(&read(&ca)?)?, identity, &alpn)?),
+        None if endpoint.scheme().is_tls() => {
+            options = options.tls(tls(Trust::system(), identity, &alpn)?);
+        }
         None if identity.is_some() || !alpn.is_empty() => {
-            return Err("TLS options are of no use without --ca".into());
+            return Err("TLS options are given, and the endpoint is plain text".into());
         }
         None => {}
     }
@@ -155,11 +163,11 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Option<Wanted>, Box<dyn 
 }
 
 fn tls(
-    ca: &[u8],
+    trust: Trust,
     identity: Option<Identity>,
     alpn: &[String],
 ) -> Result<ClientTls, Box<dyn Error>> {
-    let mut options = ClientTlsOptions::new(Trust::from_pem(ca)?).alpn(alpn);
+    let mut options = ClientTlsOptions::new(trust).alpn(alpn);
     if let Some(identity) = identity {
         options = options.identity(identity);
     }
