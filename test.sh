@@ -122,6 +122,7 @@ case "${1-}" in
 esac
 
 install_peers
+install_web_socket_peer
 export REQUIRE_INTEROP=1
 build_tests
 if [ "$rounds" = 0 ]; then

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Installs foreign programs: Mosquitto and its clients, Paho's client for Python and OpenSSL, which the
-# interop tests talk to, and valgrind, which the instruction budget is counted with.
+# Installs foreign programs: Mosquitto and its clients, Paho's client for Python, OpenSSL and a broker for
+# Node.js, which the interop tests talk to, and valgrind, which the instruction budget is counted with.
 #
 # Sourced by test.sh and .ci/run. `install_peers` and `install_valgrind` say nothing when nothing is
 # missing, and fail with one clear line when they cannot help. Only builtins, `id` and the Python that is
@@ -125,6 +125,24 @@ install_peers() {
   install_programs "Mosquitto and Paho's client for Python" \
     'mosquitto mosquitto-clients python3-paho-mqtt' "${PEERS[@]}" &&
     install_programs OpenSSL openssl openssl
+}
+
+# Installs Node.js, and a broker that speaks WebSocket: the packages of tests/peers/websocket, in the
+# versions of its lock file, below the folder of what is built. From the root of the project.
+install_web_socket_peer() {
+  local from=tests/peers/websocket to=${CARGO_TARGET_DIR:-target}/peers/websocket
+  install_programs Node.js 'nodejs npm' node npm || return 1
+  # The copy of the lock file is put there last, so it stands for a whole installation.
+  if cmp -s "$from/package-lock.json" "$to/installed.json"; then
+    return 0
+  fi
+  printf 'install-peers: installing aedes and ws for Node.js\n' >&2
+  if ! { mkdir -p "$to" && cp "$from/package.json" "$from/package-lock.json" "$to/" &&
+    (cd "$to" && npm ci --ignore-scripts --no-audit --no-fund --silent >&2 </dev/null) &&
+    cp "$from/package-lock.json" "$to/installed.json"; }; then
+    printf 'install-peers: npm failed; by hand: npm ci in %s\n' "$to" >&2
+    return 1
+  fi
 }
 
 install_valgrind() {

@@ -1,4 +1,5 @@
-//! The interop tier: against a real Mosquitto and its clients, and a real OpenSSL.
+//! The interop tier: against a real Mosquitto and its clients, a real OpenSSL, and a broker that
+//! speaks WebSocket.
 //!
 //! Every test begins with [`peers`]: where one of them is not installed the tests are left out with
 //! one line, unless `REQUIRE_INTEROP` is set, as `test.sh` does. `minimum` holds the number of
@@ -19,6 +20,7 @@ mod kill;
 mod restart;
 mod support;
 mod tls_openssl;
+mod web_socket;
 
 use tests::peers::Peers;
 

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aedes;
 pub mod lives;
 pub mod mosquitto;
 pub mod paho;

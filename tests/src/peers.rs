@@ -114,6 +114,14 @@ impl Peers {
     }
 }
 
+/// Looks for a program in PATH and in the usual folders.
+///
+/// # Errors
+/// It is in none of them.
+pub fn find_program(name: &str) -> Result<PathBuf, MissingPeer> {
+    find_file(&search_path(), name)
+}
+
 fn search_path() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)

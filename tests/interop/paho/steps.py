@@ -66,15 +66,17 @@ class Nameless(bytes):
 class Peer:
     """One client and what came to it."""
 
-    def __init__(self, port, client_id, clean=True, keepalive=60):
+    def __init__(self, port, client_id, clean=True, keepalive=60, transport="tcp"):
         # Paho makes up an identifier where none is given, and refuses to keep a session without one;
         # what it sends is set behind its back.
         name = client_id or "placeholder"
         if hasattr(mqtt, "CallbackAPIVersion"):
             # From version 2 on.
-            self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION1, name, clean)
+            self.client = mqtt.Client(
+                mqtt.CallbackAPIVersion.VERSION1, name, clean, transport=transport
+            )
         else:
-            self.client = mqtt.Client(name, clean)
+            self.client = mqtt.Client(name, clean, transport=transport)
         self.client._client_id = client_id.encode() or Nameless()
         # All that is published leaves at once, as far as the broker's window lets it.
         self.client.max_inflight_messages_set(0)

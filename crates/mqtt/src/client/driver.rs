@@ -38,10 +38,13 @@ const WRITE_BYTES_PER_TURN_MAX: usize = 256 * 1024;
 const DELIVERIES_PER_TURN_MAX: u64 = QOS_0_QUEUE_MAX as u64 / 2;
 /// Reads after writing failed.
 const LAST_READS_MAX: u32 = 64;
-/// Bytes that a transport may have accepted and not given to the kernel: one TLS record.
+/// Bytes that a transport may have accepted and not given to the kernel: one TLS record, or one frame
+/// of a WebSocket.
 const UNFLUSHED_BYTES_MAX: u64 = 16 * 1024;
 #[cfg(feature = "tls")]
 const _: () = assert!(safe_rt::RECORD_PLAINTEXT_MAX as u64 <= UNFLUSHED_BYTES_MAX);
+#[cfg(feature = "ws")]
+const _: () = assert!(safe_rt::WS_FRAME_BYTES_MAX as u64 <= UNFLUSHED_BYTES_MAX);
 /// How long messages wait at most for acknowledgements, so that many leave in one write.
 const HOLD_TIMEOUT: Duration = Duration::from_millis(1);
 /// Time for the end of the transport, TLS included.

@@ -114,22 +114,22 @@ impl WsError {
         crate::error::find(error)
     }
 
-    /// Returns what a person can do about it, if that is known.
+    /// Returns what a person can do about it, as sentences. Does not yield.
     #[must_use]
-    pub fn remedy(&self) -> Option<&'static str> {
-        Some(match (self.kind, self.status) {
+    pub fn remedy(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match (self.kind, self.status) {
             (WsErrorKind::Refused, Some(300..=399)) => {
-                "redirects are not followed: give the address that the server moved to"
+                "Redirects are not followed: give the address that the server moved to."
             }
             (WsErrorKind::Refused, Some(401 | 403 | 407)) => {
-                "check the credentials, the headers given for the handshake, and whether a signed \
-                 address has expired"
+                "Check the credentials, the headers given for the handshake, and whether a signed \
+                 address has expired."
             }
             (WsErrorKind::Refused, Some(404 | 405)) => {
-                "check the path of the endpoint: many servers take MQTT at /mqtt alone"
+                "Check the path of the endpoint: many servers take MQTT at /mqtt alone."
             }
             (WsErrorKind::Refused, Some(429 | 500..=599)) => {
-                "the server is overloaded or broken: try again later"
+                "The server is overloaded or broken: try again later."
             }
             (
                 WsErrorKind::Refused
@@ -139,19 +139,30 @@ impl WsError {
                 | WsErrorKind::ClosedInHandshake,
                 _,
             ) => {
-                "check that host, port and path are those of MQTT over WebSocket, that ws and wss \
-                 are not mixed up, and that a proxy in between passes WebSocket on"
+                "Check that host, port and path are those of MQTT over WebSocket, that ws and wss \
+                 are not mixed up, and that a proxy in between passes WebSocket on."
             }
-            (WsErrorKind::SubProtocolNotAgreed, _) => {
-                "check that what answers at this path is an MQTT broker, with the sub-protocol mqtt"
+            (WsErrorKind::SubProtocolNotAgreed | WsErrorKind::TextFrame, _) => {
+                "Check that both sides speak MQTT over WebSocket: the sub-protocol is mqtt, and \
+                 frames are binary."
             }
             (WsErrorKind::Closed, Some(1008 | 1009)) => {
-                "check the broker's limits and permissions: what was sent was against its policy"
+                "Check the broker's limits and permissions: what was sent was against its policy."
             }
             (WsErrorKind::Closed, Some(1012 | 1013)) => {
-                "the server restarts or is overloaded: try again later"
+                "The server restarts or is overloaded: try again later."
             }
-            _ => return None,
+            (WsErrorKind::Closed | WsErrorKind::CutOff, _) => {
+                "Look into the log of the server, or of a proxy in between, for why it ended the \
+                 connection, and connect again."
+            }
+            (WsErrorKind::BadRequest, _) => {
+                "Check the client: it has to ask for a WebSocket of version 13 by HTTP/1.1."
+            }
+            (WsErrorKind::Protocol, _) => {
+                "The software of the peer, or of a proxy in between, is at fault: update it, or \
+                 connect past it."
+            }
         })
     }
 }
@@ -249,15 +260,14 @@ mod tests {
 
     #[test]
     fn what_can_be_done_depends_on_the_status() {
-        let remedy = |status| {
-            let error = WsError::of_peer(WsErrorKind::Refused, status, b"");
-            error.remedy().expect("something can be done")
-        };
-        assert!(remedy(302).contains("redirects are not followed"));
+        let remedy = |status| WsError::of_peer(WsErrorKind::Refused, status, b"").remedy();
+        assert!(remedy(302).contains("Redirects are not followed"));
         assert!(remedy(403).contains("credentials"));
         assert!(remedy(404).contains("path"));
         assert!(remedy(503).contains("later"));
         assert!(remedy(200).contains("host, port and path"));
-        assert_eq!(WsError::new(WsErrorKind::Protocol).remedy(), None);
+        let closed = |status| WsError::of_peer(WsErrorKind::Closed, status, b"").remedy();
+        assert!(closed(1008).contains("policy"));
+        assert_ne!(closed(1012), closed(1011));
     }
 }
