@@ -32,7 +32,7 @@ impl Error {
         }
         #[cfg(feature = "ws")]
         if let Some(error) = crate::WsError::of(self) {
-            return error.remedy().map(Into::into);
+            return Some(error.remedy());
         }
         match fiber::cause(self) {
             Some(fiber::Stopped::TimedOut) => Some(of_timeout(self.phase()).into()),
