@@ -208,8 +208,8 @@ fn judge(error: &io::Error) -> Judgement {
     const DESCRIPTORS_SHORT: [i32; 2] = [23, 24];
     /// ENOBUFS on Linux and on the BSDs.
     const BUFFERS_SHORT: [i32; 2] = [105, 55];
-    /// EPROTO, ENOPROTOOPT, ENONET and EHOSTDOWN, by their numbers on Linux.
-    const OF_ONE_CONNECTION: [i32; 4] = [71, 92, 64, 112];
+    /// EPROTO, ENOPROTOOPT, ENONET, EOPNOTSUPP and EHOSTDOWN, by their numbers on Linux.
+    const OF_ONE_CONNECTION: [i32; 5] = [71, 92, 64, 95, 112];
 
     if fiber::cause(error).is_some() {
         return Judgement::Report;
@@ -318,6 +318,13 @@ mod tests {
         ];
         for (error, expected) in table {
             assert_eq!(judge(&error), expected, "{error}");
+        }
+        // All that accept(2) of Linux says to treat as if nothing had come.
+        if cfg!(target_os = "linux") {
+            for code in [100, 71, 92, 112, 64, 113, 95, 101] {
+                let error = io::Error::from_raw_os_error(code);
+                assert_eq!(judge(&error), Judgement::PassOver, "{error}");
+            }
         }
     }
 }
