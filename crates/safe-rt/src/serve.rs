@@ -101,7 +101,8 @@ impl Listener {
     /// connections are there, while descriptors or memory are short, and while no fiber can be had,
     /// further ones wait in the kernel's queue: the listener waits for a connection to end, or rests
     /// for [`ACCEPT_PAUSE`](crate::ACCEPT_PAUSE) and tries again. It does not spin, and serves as
-    /// before once the shortage is over. Each shortage is in the log, once.
+    /// before once the shortage is over. Shortages are in the log, and so is that it has as many
+    /// connections as it may have: in one line each per ten seconds at most.
     ///
     /// **A connection ends alone.** A handshake that fails, or lasts longer than
     /// [`HANDSHAKE_TIMEOUT_DEFAULT`](crate::HANDSHAKE_TIMEOUT_DEFAULT), an error that the handler
@@ -189,7 +190,7 @@ impl Listener {
         let (handler, told) = (&handler, &told);
         fiber::scope(|scope| {
             loop {
-                let place = self.free_place(&places)?;
+                let place = self.free_place(&places, options, told)?;
                 let (to_fiber, mut from_loop) = fiber::oneshot();
                 let connection = move || {
                     let _place = place;
@@ -210,9 +211,23 @@ impl Listener {
     }
 
     /// Waits until there are fewer connections than there may be.
-    fn free_place(&self, places: &Semaphore) -> Result<Permit, Error> {
+    fn free_place(
+        &self,
+        places: &Semaphore,
+        options: &ServeOptions,
+        told: &Told,
+    ) -> Result<Permit, Error> {
         if places.available() == 0 {
             self.count(|stats| stats.full += 1);
+            if told.full.pass(Instant::recent()).is_some() {
+                log::warn!(
+                    "{:?} has as many connections as it may, {}: further ones wait in the queue \
+                     (times so far: {})",
+                    options.name,
+                    options.connections_max,
+                    self.stats().full
+                );
+            }
         }
         places.acquire().map_err(|error| match error {
             AcquireError::Stopped(stopped) => self.failed(stopped.into()),
@@ -262,6 +277,7 @@ impl Listener {
 /// What the log was told of the handlers of one call.
 #[derive(Debug, Default)]
 struct Told {
+    full: LogGate,
     failed: LogGate,
     panicked: LogGate,
 }

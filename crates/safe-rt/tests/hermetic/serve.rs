@@ -11,7 +11,7 @@ use fiber::net::TcpStream;
 use safe_rt::{Error, Listener, Phase, ServeOptions, Socket, TlsVersion};
 
 use crate::pki::SERVER_NAME;
-use crate::support::{configurations, read_text, with_few_descriptors};
+use crate::support::{configurations, logged, read_text, with_few_descriptors};
 
 const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 /// For what loopback does at once.
@@ -152,6 +152,27 @@ fn at_its_bound_a_server_leaves_connections_in_the_queue_and_costs_nothing() {
         assert!(answered(&streams[0], LIMIT), "the third took its place");
     })
     .expect("the runtime ran");
+}
+
+#[test]
+fn the_log_tells_that_a_server_is_full_and_not_each_time() {
+    let ((), lines) = logged(|| {
+        fiber::run(|| {
+            let (listener, address) = bound();
+            let options = ServeOptions::new().name("meter port").connections_max(1);
+            let _served = serving(&listener, options);
+            for _ in 0..20 {
+                assert!(answered(&asks(address), LIMIT));
+            }
+            assert!(listener.stats().full >= 10, "{:?}", listener.stats());
+        })
+        .expect("the runtime ran");
+    });
+    let full = "WARN \"meter port\" has as many connections as it may, 1: further ones wait in the \
+                queue (times so far: ";
+    let told = lines.iter().filter(|line| line.starts_with(full)).count();
+    // Ten seconds may go by on a busy machine.
+    assert!((1..=3).contains(&told), "{lines:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::Once;
 
 use fiber::net::PipeStream;
 use safe_rt::{
@@ -106,6 +107,38 @@ pub(crate) fn with_few_descriptors(test: &str, body: impl FnOnce()) {
         output.status.success() && text.contains("1 passed"),
         "{text}"
     );
+}
+
+thread_local! {
+    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Capture;
+
+impl log::Log for Capture {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().starts_with("safe_rt")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let line = format!("{} {}", record.level(), record.args());
+            let _ = LOGGED.try_with(|lines| lines.borrow_mut().push(line));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// What this crate logs on this thread while `body` runs, from the level of information up.
+pub(crate) fn logged<T>(body: impl FnOnce() -> T) -> (T, Vec<String>) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Capture).expect("the only logger");
+        log::set_max_level(log::LevelFilter::Info);
+    });
+    LOGGED.take();
+    (body(), LOGGED.take())
 }
 
 /// Counts how often another fiber ran while a test waited.
