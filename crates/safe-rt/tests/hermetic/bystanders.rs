@@ -3,9 +3,10 @@
 //! A hundred of them sleep for [`PERIOD`] again and again and note how late they were woken. With a
 //! paused clock that is exact, and no lateness is allowed; but time stands still there while anything
 //! runs, so the runtime's watchdog counts turns that keep the thread. In real time lateness shows
-//! both; what other processes took of the processor meanwhile does not count.
+//! both; what other processes took of the processor in that very time does not count.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,6 +18,10 @@ pub(crate) const BYSTANDERS: u32 = 100;
 pub(crate) const PERIOD: Duration = Duration::from_millis(50);
 /// How late one may be woken in real time, and how long a turn may last at any time.
 pub(crate) const HELD_UP_MAX: Duration = Duration::from_millis(250);
+/// How often they note at most how long the thread waited for the processor so far, and how many of
+/// these notes they keep: of a minute.
+const NOTE_PERIOD: Duration = Duration::from_millis(10);
+const NOTES: usize = 6_000;
 /// For how long they stay. What waits for ever is then found to be a deadlock.
 const STAY: Duration = Duration::from_secs(600);
 
@@ -35,16 +40,21 @@ pub(crate) struct Bystanders {
 
 impl Bystanders {
     pub(crate) fn start() -> Self {
+        Self::start_on(Processor::new(waited_for_processor))
+    }
+
+    fn start_on(processor: Processor) -> Self {
+        let processor = Rc::new(processor);
         let latest = Rc::<Cell<Duration>>::default();
         let began = Instant::now();
         let fibers = (0..BYSTANDERS)
             .map(|index| {
-                let latest = Rc::clone(&latest);
+                let (latest, processor) = (Rc::clone(&latest), Rc::clone(&processor));
                 let first = began + PERIOD * index / BYSTANDERS;
                 FiberBuilder::new()
                     .name("a bystander")
                     .stack_size(STACK_BYTES_MIN)
-                    .spawn(move || stand_by(first, &latest))
+                    .spawn(move || stand_by(first, &latest, &processor))
                     .expect("a fiber")
             })
             .collect();
@@ -64,21 +74,58 @@ impl Bystanders {
 }
 
 /// Sleeps from period to period until it is cancelled; returns how often it was woken.
-fn stand_by(first: Instant, latest: &Cell<Duration>) -> u64 {
+fn stand_by(first: Instant, latest: &Cell<Duration>, processor: &Processor) -> u64 {
     let (mut due, mut wakes) = (first, 0);
-    let mut waited = waited_for_processor();
+    processor.note(Instant::now());
     while due < first + STAY && fiber::sleep_until(due).is_ok() {
-        let mut late = Instant::now() - due;
+        let now = Instant::now();
+        let mut late = now - due;
         if late > HELD_UP_MAX {
-            let now = waited_for_processor();
-            late = late.saturating_sub(now.saturating_sub(waited));
-            waited = now;
+            late = late.saturating_sub(processor.waited_since(due));
         }
+        processor.note(now);
         latest.set(latest.get().max(late));
         wakes += 1;
         due = Instant::now().max(due) + PERIOD;
     }
     wakes
+}
+
+/// How long the thread waited for the processor, and when.
+struct Processor {
+    /// How long it did so far.
+    waited: Box<dyn Fn() -> Duration>,
+    notes: RefCell<VecDeque<(Instant, Duration)>>,
+}
+
+impl Processor {
+    fn new(waited: impl Fn() -> Duration + 'static) -> Self {
+        Self {
+            waited: Box::new(waited),
+            notes: RefCell::default(),
+        }
+    }
+
+    fn note(&self, now: Instant) {
+        let mut notes = self.notes.borrow_mut();
+        if notes.back().is_some_and(|(at, _)| now < *at + NOTE_PERIOD) {
+            return;
+        }
+        if notes.len() == NOTES {
+            notes.pop_front();
+        }
+        notes.push_back((now, (self.waited)()));
+    }
+
+    /// How long it waited since `begin`, or little more: since the last note before.
+    fn waited_since(&self, begin: Instant) -> Duration {
+        let notes = self.notes.borrow();
+        let after = notes.partition_point(|(at, _)| *at <= begin);
+        let before = notes.get(after.saturating_sub(1));
+        before.map_or(Duration::ZERO, |(_, waited)| {
+            (self.waited)().saturating_sub(*waited)
+        })
+    }
 }
 
 /// How long this thread could have run and was not let, as far as the system says so.
@@ -93,12 +140,21 @@ fn waited_for_processor() -> Duration {
 
 #[track_caller]
 fn run<T: 'static>(clock: Clock, body: impl FnOnce() -> T + 'static) -> Result<T, RunError> {
+    run_on(Processor::new(waited_for_processor), clock, body)
+}
+
+#[track_caller]
+fn run_on<T: 'static>(
+    processor: Processor,
+    clock: Clock,
+    body: impl FnOnce() -> T + 'static,
+) -> Result<T, RunError> {
     let mut builder = Runtime::builder();
     if clock == Clock::Paused {
         builder = builder.paused_clock(true).watchdog(HELD_UP_MAX);
     }
     builder.run(move || {
-        let bystanders = Bystanders::start();
+        let bystanders = Bystanders::start_on(processor);
         let value = body();
         let slow_turns = fiber::stats().slow_turns;
         let latest = bystanders.end();
@@ -137,6 +193,32 @@ fn bystanders_notice_a_fiber_that_keeps_the_thread() {
             "{clock:?}: {outcome:?}"
         );
     }
+}
+
+/// What a processor says that others took all of when they did: for `busy` before the thread is kept,
+/// and for `meanwhile` while it is.
+#[track_caller]
+fn is_noticed(busy: Duration, meanwhile: Duration) -> bool {
+    let waited = Rc::<Cell<Duration>>::default();
+    let told = Rc::clone(&waited);
+    let outcome = run_on(Processor::new(move || told.get()), Clock::Real, move || {
+        let began = Instant::now();
+        while began.elapsed() < 6 * PERIOD {
+            waited.set(waited.get() + busy / 6);
+            fiber::sleep(PERIOD).expect("no scope is over");
+        }
+        std::thread::sleep(4 * HELD_UP_MAX);
+        waited.set(waited.get() + meanwhile);
+        fiber::yield_now().expect("no scope is over");
+    });
+    matches!(outcome, Err(RunError::Panicked(_)))
+}
+
+#[test]
+fn what_others_took_of_the_processor_counts_only_while_a_bystander_was_late() {
+    assert!(is_noticed(10 * HELD_UP_MAX, Duration::ZERO));
+    assert!(is_noticed(10 * HELD_UP_MAX, HELD_UP_MAX));
+    assert!(!is_noticed(Duration::ZERO, 4 * HELD_UP_MAX));
 }
 
 #[test]
