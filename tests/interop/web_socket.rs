@@ -10,7 +10,7 @@ use fiber::{Event, RunError};
 use mqtt::{Broker, BrokerOptions, Client, ClientId, ClientOptions, Outcome, Publish, QoS, Wait};
 use safe_rt::{
     BackoffOptions, ClientTlsOptions, DialOptions, Endpoint, Phase, Scheme, Trust, WsError,
-    WsErrorKind,
+    WsErrorKind, WsServerOptions,
 };
 use tests::aedes::Aedes;
 use tests::paho;
@@ -179,7 +179,10 @@ fn a_client_of_others_is_served_over_a_web_socket() {
         let broker = Broker::new(BrokerOptions::new());
         let listener = safe_rt::Listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let port = listener.local_addr().unwrap().port();
-        broker.serve(listener.ws()).unwrap();
+        // What Paho says of itself, as a web page would.
+        let origin = format!("https://127.0.0.1:{port}");
+        let allowed = WsServerOptions::new().allow_origin(origin);
+        broker.serve(listener.ws_with(allowed)).unwrap();
         let running = paho::scenario(&peers, "web_socket.py", "exchange", port).unwrap();
         let finished = fiber::offload(move || running.finish(PROCESS_TIMEOUT * 2).unwrap());
         let finished = finished.unwrap();

@@ -141,5 +141,5 @@ pub use tls::{PBKDF2_ITERATIONS_MAX, Password, SCRYPT_BYTES_MAX, SCRYPT_PASSES_M
 #[cfg(feature = "ws")]
 pub use ws::{
     WS_CLOSE_TIMEOUT, WS_FRAME_BYTES_MAX, WS_HEAD_BYTES_MAX, WS_HEADERS_BYTES_MAX,
-    WS_TRANSPORT_READS_MAX, WsError, WsErrorKind, WsHeaderError, WsOptions,
+    WS_TRANSPORT_READS_MAX, WsError, WsErrorKind, WsHeaderError, WsOptions, WsServerOptions,
 };

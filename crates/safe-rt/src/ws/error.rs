@@ -29,6 +29,9 @@ pub enum WsErrorKind {
     SubProtocolNotAgreed,
     /// A client asked for something else than a WebSocket.
     BadRequest,
+    /// A web page whose origin is not allowed asked for a WebSocket; see
+    /// [`WsServerOptions`](crate::WsServerOptions).
+    OriginNotAllowed,
     /// The peer closed the transport in the middle of the handshake.
     ClosedInHandshake,
     /// The peer sent text, and MQTT is binary [MQTT-6.0.0-1].
@@ -72,6 +75,14 @@ impl WsError {
 
     /// Builds an error from a status and the peer's words.
     pub(super) fn of_peer(kind: WsErrorKind, status: u16, words: &[u8]) -> Self {
+        Self {
+            status: Some(status),
+            ..Self::quoting(kind, words)
+        }
+    }
+
+    /// Builds an error from the peer's words.
+    pub(super) fn quoting(kind: WsErrorKind, words: &[u8]) -> Self {
         let words = &words[..words.len().min(PEER_TEXT_BYTES_MAX)];
         let mut text = String::with_capacity(words.len());
         for c in String::from_utf8_lossy(words).chars() {
@@ -79,7 +90,7 @@ impl WsError {
         }
         Self {
             kind,
-            status: Some(status),
+            status: None,
             text: Cow::Owned(text.trim().to_owned()),
         }
     }
@@ -163,6 +174,10 @@ impl WsError {
                 "The software of the peer, or of a proxy in between, is at fault: update it, or \
                  connect past it."
             }
+            (WsErrorKind::OriginNotAllowed, _) => {
+                "If the web page, or the client that says it is one, is meant to be served: allow \
+                 its origin by WsServerOptions::allow_origin."
+            }
         })
     }
 }
@@ -178,6 +193,9 @@ impl fmt::Display for WsError {
                 "the WebSocket sub-protocol mqtt was not agreed on"
             }
             WsErrorKind::BadRequest => "the client did not ask for a WebSocket",
+            WsErrorKind::OriginNotAllowed => {
+                "a web page whose origin is not allowed asked for a WebSocket"
+            }
             WsErrorKind::ClosedInHandshake => {
                 "the peer closed the connection in the middle of the WebSocket handshake"
             }

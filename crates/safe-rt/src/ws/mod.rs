@@ -18,9 +18,11 @@ pub use self::error::{WsError, WsErrorKind};
 pub use self::handshake::WS_HEAD_BYTES_MAX;
 pub use self::options::{WS_HEADERS_BYTES_MAX, WsHeaderError, WsOptions};
 pub use self::outbound::WS_FRAME_BYTES_MAX;
+pub use self::server::WsServerOptions;
 pub use self::stream::{WS_CLOSE_TIMEOUT, WS_TRANSPORT_READS_MAX};
 
 pub(crate) use self::options::default_options;
+
 pub(crate) use self::server::ServerWs;
 pub(crate) use self::stream::WsStream;
 

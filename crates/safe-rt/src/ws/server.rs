@@ -1,6 +1,7 @@
 //! The server side of the handshake (RFC 6455 section 4.2), for the embedded broker.
 
 use std::io::{self, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tungstenite::error::{Error as Cause, ProtocolError};
@@ -22,7 +23,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Socket {
     /// Becomes the server side of a WebSocket for MQTT over `transport`: a TCP stream, TLS, or any
-    /// socket.
+    /// socket; for no web page, see [`WsServerOptions`].
     ///
     /// Any path is served. A client that does not offer the sub-protocol `mqtt` is refused
     /// [MQTT-6.0.0-4]. Waits for the handshake under the ambient deadline, and never longer than
@@ -32,33 +33,129 @@ impl Socket {
     /// # Errors
     /// [`Phase::WebSocket`](crate::Phase::WebSocket); see [`WsErrorKind`] for what can be found. The client was told.
     pub fn ws_server(transport: impl Into<Self>) -> Result<Self, Error> {
+        Self::ws_server_with(transport, &WsServerOptions::new())
+    }
+
+    /// As [`Socket::ws_server`], with a choice of whom to serve.
+    ///
+    /// # Errors
+    /// As [`Socket::ws_server`].
+    pub fn ws_server_with(
+        transport: impl Into<Self>,
+        options: &WsServerOptions,
+    ) -> Result<Self, Error> {
         let transport = transport.into();
         let peer = transport.peer();
-        ws_server_handshake(transport, &ServerWs, || {
+        ws_server_handshake(transport, &ServerWs::new(options.clone()), || {
             peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string())
         })
     }
 }
 
 impl Listener {
-    /// Has every connection become a WebSocket for MQTT, over TLS if the listener has it; see
-    /// [`Socket::ws_server`].
+    /// Has every connection become a WebSocket for MQTT, over TLS if the listener has it, and none of
+    /// a web page; see [`Socket::ws_server`].
     #[must_use]
-    pub fn ws(mut self) -> Self {
-        self.set_ws(ServerWs);
+    pub fn ws(self) -> Self {
+        self.ws_with(WsServerOptions::new())
+    }
+
+    /// As [`Listener::ws`], with a choice of whom to serve.
+    #[must_use]
+    pub fn ws_with(mut self, options: WsServerOptions) -> Self {
+        self.set_ws(ServerWs::new(options));
         self
     }
 }
 
-/// How a listener makes WebSockets of its connections; there is nothing to choose.
+/// Whom the server side of a WebSocket serves.
+///
+/// A browser lets every web page, of whoever wrote it, open a WebSocket to any address that it can
+/// reach: to this machine and to the network that it is in. All that tells such a page from a client
+/// on purpose is the header `Origin`, which a browser sends and a page cannot change (RFC 6455
+/// section 10.2). So a request that has one is refused with status 403, unless its origin is allowed.
+/// Some clients that are no browser send one too, as that of Paho for Python does: `https://`, the
+/// host and the port that it connects to.
+///
+/// # Examples
+/// ```
+/// use safe_rt::{Listener, WsServerOptions};
+///
+/// let listener = fiber::run(|| {
+///     let options = WsServerOptions::new().allow_origin("https://panel.example");
+///     Listener::bind(([127, 0, 0, 1], 0).into()).map(|listener| listener.ws_with(options))
+/// })
+/// .expect("the runtime ran")?;
+/// # drop(listener);
+/// # Ok::<(), safe_rt::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WsServerOptions {
+    origins: Origins,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origins {
+    These(Vec<String>),
+    Any,
+}
+
+impl WsServerOptions {
+    /// Starts with serving no web page.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            origins: Origins::These(Vec::new()),
+        }
+    }
+
+    /// Serves the web pages of this origin too: a scheme, a host and, unless it is the scheme's usual
+    /// one, a port, as in `https://panel.example:8443` (RFC 6454 section 6.2). Case does not matter.
+    #[must_use]
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        if let Origins::These(origins) = &mut self.origins {
+            origins.push(origin.into());
+        }
+        self
+    }
+
+    /// Serves every web page: whatever it may, any page that a user of the network looks at may too.
+    #[must_use]
+    pub fn allow_any_origin(mut self) -> Self {
+        self.origins = Origins::Any;
+        self
+    }
+
+    /// Returns whether whoever sends this origin is served.
+    fn allows(&self, origin: &HeaderValue) -> bool {
+        match &self.origins {
+            Origins::Any => true,
+            Origins::These(origins) => origins
+                .iter()
+                .any(|allowed| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes())),
+        }
+    }
+}
+
+impl Default for WsServerOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How a listener makes WebSockets of its connections.
 #[derive(Clone, Debug)]
-pub(crate) struct ServerWs;
+pub(crate) struct ServerWs(Arc<WsServerOptions>);
 
 impl ServerWs {
+    fn new(options: WsServerOptions) -> Self {
+        Self(Arc::new(options))
+    }
+
     /// Runs the handshake over `transport` without setting a deadline of its own.
     pub(crate) fn handshake(&self, transport: Socket) -> io::Result<WsStream> {
         let head = read_head(&transport, b"GET ")?;
-        let answer = match answer_to(&head.bytes) {
+        let answer = match answer_to(&head.bytes, &self.0) {
             Ok(answer) => answer,
             Err((status, error)) => {
                 refuse(&transport, status, &error);
@@ -72,7 +169,7 @@ impl ServerWs {
 }
 
 /// Returns the answer to a request, or with which status and why it is refused.
-fn answer_to(head: &[u8]) -> Result<Vec<u8>, (StatusCode, WsError)> {
+fn answer_to(head: &[u8], options: &WsServerOptions) -> Result<Vec<u8>, (StatusCode, WsError)> {
     let bad = |text| {
         (
             StatusCode::BAD_REQUEST,
@@ -90,6 +187,11 @@ fn answer_to(head: &[u8]) -> Result<Vec<u8>, (StatusCode, WsError)> {
         }
         _ => bad("a header of the handshake is missing or wrong"),
     })?;
+    let mut origins = request.headers().get_all(header::ORIGIN).iter();
+    if let Some(origin) = origins.find(|origin| !options.allows(origin)) {
+        let error = WsError::quoting(WsErrorKind::OriginNotAllowed, origin.as_bytes());
+        return Err((StatusCode::FORBIDDEN, error));
+    }
     let offers = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
     let offered = offers
         .iter()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fiber::Instant;
 use fiber::net::PipeStream;
-use safe_rt::{Error, HANDSHAKE_TIMEOUT_DEFAULT, Socket, WsErrorKind};
+use safe_rt::{Error, HANDSHAKE_TIMEOUT_DEFAULT, Socket, WsErrorKind, WsServerOptions};
 
 use super::{header, kind_of, read_head};
 use crate::support::{ROOMY, paused};
@@ -102,6 +102,67 @@ fn a_client_without_the_sub_protocol_or_without_a_websocket_is_refused() {
             // The client reads the same words.
             let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
             assert!(error.to_string().ends_with(body), "{error}: {body}");
+        });
+    }
+}
+
+#[test]
+fn a_web_page_is_served_only_if_its_origin_is_allowed() {
+    let none = WsServerOptions::new();
+    let one = none.clone().allow_origin("https://panel.example");
+    let two = one.clone().allow_origin("http://10.0.0.7:8080");
+    let any = one.clone().allow_any_origin();
+    let own = "Origin: https://panel.example\r\n";
+    let table = [
+        (&none, "", true),
+        (&none, own, false),
+        (&none, "origin: null\r\n", false),
+        (&none, "Origin:\r\n", false),
+        (&one, "", true),
+        (&one, own, true),
+        (&one, "ORIGIN: HTTPS://Panel.Example\r\n", true),
+        (&one, "Origin: http://panel.example\r\n", false),
+        (
+            &one,
+            "Origin: https://panel.example.evil.example\r\n",
+            false,
+        ),
+        (&one, "Origin: https://evil.example\r\n", false),
+        (&two, own, true),
+        (&two, "Origin: http://10.0.0.7:8080\r\n", true),
+        (&two, "Origin: http://10.0.0.7\r\n", false),
+        (
+            &two,
+            "Origin: https://panel.example\r\nOrigin: https://evil.example\r\n",
+            false,
+        ),
+        (&any, "Origin: https://evil.example\r\n", true),
+    ];
+    for (options, lines, is_served) in table {
+        let options = options.clone();
+        let request = REQUEST.replace("Upgrade: web", &format!("{lines}Upgrade: web"));
+        paused(move || {
+            let (ours, theirs) = fiber::net::pipe(ROOMY);
+            let serve = move || Socket::ws_server_with(ours, &options);
+            let mut server = fiber::spawn(serve).expect("a fiber");
+            (&theirs).write_all(request.as_bytes()).expect("room");
+            let answer = read_head(&theirs);
+            let status = if is_served { "101" } else { "403" };
+            let begin = format!("HTTP/1.1 {status} ");
+            assert!(answer.starts_with(&begin), "{lines}: {answer}");
+            let outcome = server.join().expect("no panic");
+            match outcome {
+                Ok(socket) => assert!(is_served && socket.is_ws(), "{lines}"),
+                Err(error) => {
+                    assert!(!is_served, "{lines}: {error}");
+                    assert_eq!(kind_of(&error), WsErrorKind::OriginNotAllowed);
+                    // Who runs the server sees what there would be to allow.
+                    let origin = lines.trim_end().rsplit(": ").next();
+                    let origin = origin.filter(|origin| !origin.ends_with(':'));
+                    let text = error.to_string();
+                    assert!(text.ends_with(origin.unwrap_or("a WebSocket")), "{error}");
+                }
+            }
         });
     }
 }
