@@ -2,16 +2,19 @@
 //! what is done while no name can be looked up. A hundred other fibers must not notice.
 
 use std::cell::Cell;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
+#[cfg(feature = "dns")]
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::sim::{SimBuilder, World};
 use fiber::{Instant, cause, sleep, spawn, timeout};
 use safe_rt::{
-    ANSWER_LIFETIME_DEFAULT, ANSWER_LIFETIME_MAX, ANSWER_LIFETIME_MIN, DialOptions, Endpoint,
-    Error, Listener, NEGATIVE_LIFETIME_MAX, Phase, Resolver, Stats, stats,
+    ANSWER_LIFETIME_DEFAULT, DialOptions, Endpoint, Error, Listener, Phase, Resolver, Stats, stats,
 };
+#[cfg(feature = "dns")]
+use safe_rt::{ANSWER_LIFETIME_MAX, ANSWER_LIFETIME_MIN, NEGATIVE_LIFETIME_MAX};
 
 #[cfg(feature = "dns")]
 use crate::name_server::{Manner, NameServer, SERVER_FAILURE};

@@ -24,10 +24,9 @@ fn timers_end_with_their_machine_and_devices_do_not_hear_each_other() {
                     let signals = Signals::new();
                     let log = move |reading: &u64| heard.borrow_mut().push((name, *reading));
                     let _watch = signals.watch(&READING, log).expect("a watch");
-                    let emitting = signals.clone();
                     let _ticking = timer::every(SECOND, move |this| {
                         ticks.set(this.fired());
-                        let heard = emitting.emit(&READING, &this.fired());
+                        let heard = signals.emit(&READING, &this.fired());
                         assert_eq!(heard, Ok(1), "the own watcher alone");
                     });
                     sleep(60 * SECOND)
