@@ -51,6 +51,9 @@ const fn of_refusal(refusal: &DialRefusal) -> &'static str {
             "Say which authorities are trusted, for example with a file of their certificates."
         }
         DialRefusal::NoWebSocket(_) => "Build the program with the feature ws.",
+        DialRefusal::WsForOther(_) => {
+            "Write ws:// or wss:// if the broker speaks WebSocket, else leave out its options."
+        }
         DialRefusal::ProxyForUnix => "Leave out the proxy.",
         DialRefusal::ProxyUrl(_) => {
             "Correct the variable (for example https_proxy) to http://HOST:PORT, or unset it."

@@ -159,14 +159,17 @@ impl DialOptions {
         self.ws = Some(ws);
     }
 
-    /// Returns how to ask for a WebSocket, if the endpoint is one.
+    /// Returns how to ask for a WebSocket, if the endpoint is one and what was given fits it.
     pub(super) fn ws_for(&self, endpoint: &Endpoint) -> Result<Option<WsOptions>, DialRefusal> {
         let scheme = endpoint.scheme();
-        if !scheme.is_web_socket() {
-            return Ok(None);
+        match (scheme.is_web_socket(), &self.ws) {
+            (false, None) => Ok(None),
+            (false, Some(_)) => Err(DialRefusal::WsForOther(scheme)),
+            (true, chosen) => {
+                let chosen = chosen.clone().or_else(ws::default_options);
+                chosen.map(Some).ok_or(DialRefusal::NoWebSocket(scheme))
+            }
         }
-        let chosen = self.ws.clone().or_else(ws::default_options);
-        chosen.map(Some).ok_or(DialRefusal::NoWebSocket(scheme))
     }
 
     pub(super) const fn tcp(&self) -> &TcpOptions {

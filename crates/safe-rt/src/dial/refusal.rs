@@ -20,6 +20,9 @@ pub enum DialRefusal {
     TlsMissing(Scheme),
     /// The scheme asks for a WebSocket, and this build has none.
     NoWebSocket(Scheme),
+    /// WebSocket options are given, and the scheme is no WebSocket: their headers, credentials perhaps,
+    /// would go nowhere.
+    WsForOther(Scheme),
     /// A proxy is given, and a Unix socket does not go through one.
     ProxyForUnix,
     /// The variable of the environment that counts for the endpoint does not hold a proxy.
@@ -48,7 +51,7 @@ impl DialRefusal {
     const fn phase(&self) -> Phase {
         match self {
             Self::TlsForPlain(_) | Self::TlsMissing(_) => Phase::Tls,
-            Self::NoWebSocket(_) => Phase::WebSocket,
+            Self::NoWebSocket(_) | Self::WsForOther(_) => Phase::WebSocket,
             Self::ProxyForUnix | Self::ProxyUrl(_) => Phase::Proxy,
             Self::NoInterfaces => Phase::Connect,
         }
@@ -56,9 +59,11 @@ impl DialRefusal {
 
     const fn kind(&self) -> io::ErrorKind {
         match self {
-            Self::TlsForPlain(_) | Self::TlsMissing(_) | Self::ProxyForUnix | Self::ProxyUrl(_) => {
-                io::ErrorKind::InvalidInput
-            }
+            Self::TlsForPlain(_)
+            | Self::TlsMissing(_)
+            | Self::WsForOther(_)
+            | Self::ProxyForUnix
+            | Self::ProxyUrl(_) => io::ErrorKind::InvalidInput,
             Self::NoWebSocket(_) | Self::NoInterfaces => io::ErrorKind::Unsupported,
         }
     }
@@ -89,6 +94,14 @@ impl fmt::Display for DialRefusal {
             Self::NoWebSocket(scheme) => write!(
                 f,
                 "{}:// asks for a WebSocket: this program was built without the feature ws",
+                scheme.as_str()
+            ),
+            Self::WsForOther(Scheme::Unix) => f.write_str(
+                "WebSocket options are given, but unix: is no WebSocket: expected ws:// or wss://",
+            ),
+            Self::WsForOther(scheme) => write!(
+                f,
+                "WebSocket options are given, but {}:// is no WebSocket: expected ws:// or wss://",
                 scheme.as_str()
             ),
             Self::ProxyForUnix => f.write_str("a Unix socket does not go through a proxy"),

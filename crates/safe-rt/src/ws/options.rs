@@ -122,7 +122,8 @@ pub(crate) const fn default_options() -> Option<WsOptions> {
 }
 
 impl DialOptions {
-    /// Asks for a WebSocket in this way, where the endpoint's scheme is `ws` or `wss`.
+    /// Asks for a WebSocket in this way; an endpoint whose scheme is neither `ws` nor `wss` then is an
+    /// error ([`DialRefusal::WsForOther`](crate::DialRefusal::WsForOther)).
     #[must_use]
     pub fn ws(mut self, ws: WsOptions) -> Self {
         self.set_ws(ws);

@@ -1,10 +1,11 @@
 //! From an endpoint to a WebSocket and back, over loopback.
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use safe_rt::{
-    ClientTls, ClientTlsOptions, DialOptions, Endpoint, Listener, Phase, Scheme, ServerTlsOptions,
-    WsErrorKind, dial,
+    ClientTls, ClientTlsOptions, DialOptions, DialRefusal, Endpoint, Listener, Phase, Scheme,
+    ServerTlsOptions, WsErrorKind, WsOptions, dial,
 };
 
 use super::kind_of;
@@ -68,6 +69,46 @@ fn an_endpoint_of_either_scheme_is_dialled() {
             assert_eq!((traffic.sent, traffic.received), (5, 5));
             assert!(traffic.wire_sent > 100, "{traffic:?}");
         }
+    })
+    .expect("the runtime ran");
+}
+
+#[test]
+fn options_of_a_web_socket_are_not_left_out_in_silence() {
+    fiber::run(|| {
+        let ws = WsOptions::new()
+            .header("Authorization", "Bearer secret")
+            .expect("a header");
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (authority, _) = authority_and_server();
+        let tls = ClientTlsOptions::new(authority.trust())
+            .build()
+            .expect("options");
+        let endpoints = [
+            (format!("mqtt://{address}"), DialOptions::new(), "mqtt://"),
+            (
+                format!("mqtts://{address}"),
+                DialOptions::new().tls(tls),
+                "mqtts://",
+            ),
+            (
+                "unix:/run/broker".to_owned(),
+                DialOptions::new(),
+                "unix: is",
+            ),
+        ];
+        for (endpoint, options, named) in endpoints {
+            let endpoint: Endpoint = endpoint.parse().expect("an endpoint");
+            let error = dial(&endpoint, &options.ws(ws.clone())).expect_err("no WebSocket");
+            let found = DialRefusal::of(&error);
+            assert_eq!(found, Some(&DialRefusal::WsForOther(endpoint.scheme())));
+            assert_eq!(error.phase(), Phase::WebSocket);
+            assert!(error.to_string().contains(named), "{error}");
+            assert!(!format!("{error} {error:?}").contains("secret"));
+        }
+        let waiting = fiber::timeout(Duration::from_millis(20), || listener.accept());
+        waiting.expect_err("nobody came");
     })
     .expect("the runtime ran");
 }
