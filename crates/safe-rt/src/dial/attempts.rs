@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use fiber::{Instant, Stopped};
+use fiber::Instant;
 
 use crate::error::Error;
 
@@ -24,7 +24,7 @@ pub(super) fn try_each<T>(
         let error = match outcome {
             Ok(Ok(connected)) | Err(fiber::Elapsed(Ok(connected))) => return Ok(connected),
             // Not its share, but a scope around the dial is over: no other address helps.
-            Ok(Err(error)) if stopped(&error).is_some() => return Err(error),
+            Ok(Err(error)) if is_stopped(&error) => return Err(error),
             Ok(Err(error)) | Err(fiber::Elapsed(Err(error))) => error,
         };
         if furthest
@@ -46,9 +46,10 @@ fn share(left: usize) -> Option<Duration> {
     }
 }
 
-/// Returns how a scope ended the attempt, if one did.
-fn stopped(error: &Error) -> Option<Stopped> {
-    fiber::cause(error)
+/// Returns whether an attempt ended with `error` because a scope around the dial is over. A limit of
+/// something within, such as the time that a signer gives its token, looks the same in the error.
+fn is_stopped(error: &Error) -> bool {
+    fiber::cause(error).is_some() && fiber::yield_now().is_err()
 }
 
 /// Runs `body` under the ambient deadline, or under `default` if there is none.

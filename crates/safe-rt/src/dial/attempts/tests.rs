@@ -4,7 +4,7 @@ use std::io;
 
 use super::*;
 use crate::error::Phase;
-use fiber::Runtime;
+use fiber::{Runtime, Stopped};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -122,6 +122,39 @@ fn a_cancelled_dial_tries_no_further_address() {
         });
         let fiber::Cancelled(outcome) = outcome.expect_err("a wait was cancelled");
         assert_eq!(outcome, (Some(Stopped::Cancelled), 1));
+    });
+}
+
+#[test]
+fn a_limit_within_an_attempt_ends_that_attempt_alone() {
+    paused(|| {
+        let within = |address| {
+            let outcome = fiber::timeout(SECOND, || black_hole(address));
+            let fiber::Elapsed(outcome) = outcome.expect_err("a limit of its own");
+            outcome
+        };
+        // With a deadline and without one.
+        for limit in [Some(30 * SECOND), None] {
+            let mut tried = 0;
+            let mut dial = || {
+                try_each(&addresses::<2>(), |address| {
+                    tried += 1;
+                    match tried {
+                        1 => within(address),
+                        _ => Ok(tried),
+                    }
+                })
+            };
+            let outcome = match limit {
+                Some(limit) => fiber::timeout(limit, dial).expect("in time"),
+                None => dial(),
+            };
+            assert_eq!(outcome.expect("the second answers"), 2);
+        }
+        let began = Instant::now();
+        let error = try_each(&addresses::<2>(), within).expect_err("both give up");
+        assert_eq!(fiber::cause(&error), Some(Stopped::TimedOut));
+        assert_eq!(began.elapsed(), 2 * SECOND);
     });
 }
 
