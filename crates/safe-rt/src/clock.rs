@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::utc::seconds_of;
 
-/// How far beyond the build date a [`ClockFloor`] can be raised: 20 years of 365 days, longer than a
+/// How far beyond the build date a [`ClockFloor`] can be raised, and that beyond the release: 20 years of 365 days, longer than a
 /// device runs one build. A time given by mistake moves it no further.
 pub const CLOCK_FLOOR_SPAN_MAX: Duration = Duration::from_secs(20 * 365 * 86_400);
 
@@ -29,14 +29,29 @@ const RELEASE_SECONDS: u64 = 1_767_225_600;
 /// When this program was built, in seconds of Unix time: what `SOURCE_DATE_EPOCH` said then, unless
 /// that is before the release. The hour of the compiler is not asked: the same source is to give the
 /// same program.
-const BUILD_SECONDS: u64 = match option_env!("SOURCE_DATE_EPOCH") {
-    None => RELEASE_SECONDS,
-    Some(text) => match parse(text.as_bytes()) {
-        Some(seconds) if seconds > RELEASE_SECONDS => seconds,
-        Some(_) => RELEASE_SECONDS,
-        None => panic!("SOURCE_DATE_EPOCH: expected seconds of Unix time"),
-    },
+const BUILD_SECONDS: u64 = match build_seconds(option_env!("SOURCE_DATE_EPOCH")) {
+    Some(seconds) => seconds,
+    None => panic!(
+        "SOURCE_DATE_EPOCH: expected seconds of Unix time, at most 20 years after the release"
+    ),
 };
+
+/// Returns the build date for what `SOURCE_DATE_EPOCH` says; nothing for what it cannot mean. An
+/// empty text counts as none. A date far ahead, milliseconds for example, would have every certificate
+/// expired for good.
+const fn build_seconds(source_date: Option<&str>) -> Option<u64> {
+    let text = match source_date {
+        Some(text) if !text.is_empty() => text,
+        _ => return Some(RELEASE_SECONDS),
+    };
+    match parse(text.as_bytes()) {
+        Some(seconds) if seconds <= RELEASE_SECONDS => Some(RELEASE_SECONDS),
+        Some(seconds) if seconds - RELEASE_SECONDS <= CLOCK_FLOOR_SPAN_MAX.as_secs() => {
+            Some(seconds)
+        }
+        _ => None,
+    }
+}
 
 /// Reads a decimal number of up to eleven digits, which is the year 5138.
 const fn parse(text: &[u8]) -> Option<u64> {

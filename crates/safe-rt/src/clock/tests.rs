@@ -94,3 +94,23 @@ fn a_build_date_is_digits_alone() {
         assert_eq!(parse(text.as_bytes()), expected, "{text:?}");
     }
 }
+
+#[test]
+fn a_build_date_is_neither_before_the_release_nor_far_beyond_it() {
+    let last = RELEASE_SECONDS + CLOCK_FLOOR_SPAN_MAX.as_secs();
+    let (at_last, beyond) = (last.to_string(), (last + 1).to_string());
+    for (text, expected) in [
+        (None, Some(RELEASE_SECONDS)),
+        (Some(""), Some(RELEASE_SECONDS)),
+        (Some("0"), Some(RELEASE_SECONDS)),
+        (Some("1795959000"), Some(1_795_959_000)),
+        (Some(at_last.as_str()), Some(last)),
+        (Some(beyond.as_str()), None),
+        (Some("99999999999"), None),
+        // Milliseconds.
+        (Some("1795959000000"), None),
+        (Some("yesterday"), None),
+    ] {
+        assert_eq!(build_seconds(text), expected, "{text:?}");
+    }
+}
