@@ -11,8 +11,9 @@
 //! - A new record is encrypted only when the kernel has taken every byte before it; until then
 //!   small writes fill it. So of the plaintext accepted, all but the last [`RECORD_PLAINTEXT_MAX`]
 //!   bytes are with the kernel, and after [`TlsStream::try_flush`] said so, all of it is.
-//! - Reading may leave something to be sent (an alert, an answer to a key update); it goes out at
-//!   once if there is room, else with the next call. Writing never has to read first.
+//! - Reading may leave something to be sent. An alert goes out at once if there is room, else with
+//!   the next call; the answer to a key update goes before the next record that is written, as
+//!   RFC 8446 section 4.6.3 allows. Writing never has to read first.
 
 mod handshake;
 mod state;
