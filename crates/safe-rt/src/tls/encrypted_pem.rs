@@ -22,8 +22,9 @@ use super::pem::{self, PemError, SecretKey};
 /// Most rounds of PBKDF2 that are made for an encrypted key: eight times what is recommended today,
 /// and some seconds of a small processor.
 pub const PBKDF2_ITERATIONS_MAX: u32 = 5_000_000;
-/// Most memory that scrypt may take for an encrypted key, in bytes: four times what OpenSSL asks for.
-pub const SCRYPT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Most memory that scrypt may take for an encrypted key, in bytes: a table four times as large as
+/// OpenSSL asks for, and what is needed beside it.
+pub const SCRYPT_BYTES_MAX: u64 = 65 * 1024 * 1024;
 /// Most times that scrypt may go through its memory, which is its parameter p.
 pub const SCRYPT_PASSES_MAX: u16 = 16;
 
@@ -99,7 +100,7 @@ impl Identity {
         let key = match pem::private_key(key) {
             Err(PemError::EncryptedKey) => decrypt(key, password)?,
             Ok(key) => {
-                log::warn!("the private key has a password and is not encrypted");
+                log::warn!("a password was given for a private key that is not encrypted");
                 key
             }
             Err(error) => return Err(TlsConfigError::KeyPem(error)),
@@ -193,16 +194,23 @@ const fn is_cbc(cipher: Cipher) -> bool {
 /// Refuses what a file may ask for to keep a device busy or short of memory.
 fn check_cost(kdf: &Kdf) -> Result<(), PemError> {
     match kdf {
+        Kdf::Pbkdf2(params) if params.iteration_count == 0 => Err(PemError::DamagedEncryptedKey),
         Kdf::Pbkdf2(params) if params.iteration_count > PBKDF2_ITERATIONS_MAX => {
             Err(PemError::KdfIterations(params.iteration_count))
         }
         Kdf::Pbkdf2(_) => Ok(()),
         Kdf::Scrypt(params) => {
-            // RFC 7914 section 2: 128 * r * N bytes, gone through p times.
-            let bytes = params
-                .cost_parameter
-                .saturating_mul(128 * u64::from(params.block_size));
-            let passes = params.parallelization;
+            let (cost, passes) = (params.cost_parameter, params.parallelization);
+            // RFC 7914 section 2; the library takes this for granted.
+            if !cost.is_power_of_two() || cost < 2 || params.block_size == 0 || passes == 0 {
+                return Err(PemError::DamagedEncryptedKey);
+            }
+            // RFC 7914 sections 5 and 6: a table of N blocks, gone through p times, once for each of
+            // p blocks that are all there from the beginning; and one block to work on.
+            let block = 128 * u64::from(params.block_size);
+            let bytes = cost
+                .saturating_add(u64::from(passes) + 1)
+                .saturating_mul(block);
             if bytes > SCRYPT_BYTES_MAX || passes > SCRYPT_PASSES_MAX {
                 return Err(PemError::KdfMemory { bytes, passes });
             }

@@ -1,4 +1,5 @@
 use core::time::Duration;
+use std::sync::Mutex;
 
 use pkcs8::pkcs5::pbes2::Pbkdf2Params;
 use zeroize::ZeroizeOnDrop;
@@ -22,6 +23,12 @@ fn pbkdf2(iterations: u32) -> Parameters {
             .into(),
         encryption: Cipher::Aes256Cbc { iv: IV },
     }
+}
+
+/// As little work as scrypt can be.
+fn scrypt() -> Parameters {
+    let cost = pkcs8::pkcs5::scrypt::Params::new(4, 8, 1).expect("parameters");
+    Parameters::generate_scrypt_aes256cbc(cost, &SALT, IV).expect("parameters")
 }
 
 /// DER of `content` with `tag`, up to 64 KiB.
@@ -146,19 +153,67 @@ fn a_file_that_asks_for_too_much_work_is_refused_before_it_is_done() {
         Sealed::from_der(&info(&how, &[0; 16])).map(drop)
     };
     assert_eq!(scrypt(16, 8, SCRYPT_PASSES_MAX.into()), Ok(()));
-    let (bytes, passes) = (2 * SCRYPT_BYTES_MAX, 1);
-    assert_eq!(scrypt(17, 8, 1), Err(PemError::KdfMemory { bytes, passes }));
-    let (bytes, passes) = (SCRYPT_BYTES_MAX, SCRYPT_PASSES_MAX + 1);
-    assert_eq!(
-        scrypt(16, 8, passes.into()),
-        Err(PemError::KdfMemory { bytes, passes })
-    );
+    let refused = |log_n, r: u16, passes: u16| {
+        let bytes = 128 * u64::from(r) * ((1_u64 << log_n) + u64::from(passes) + 1);
+        let outcome = scrypt(log_n, r.into(), passes.into());
+        assert_eq!(outcome, Err(PemError::KdfMemory { bytes, passes }));
+    };
+    refused(17, 8, 1);
+    refused(16, 8, SCRYPT_PASSES_MAX + 1);
+    // Not the table alone, but every block that is there at a time.
+    assert_eq!(scrypt(1, 16_000, SCRYPT_PASSES_MAX.into()), Ok(()));
+    refused(1, 60_000, SCRYPT_PASSES_MAX);
+}
+
+#[test]
+fn costs_that_cannot_be_are_damage() {
+    let with = |cost, block_size, passes| {
+        let mut how = scrypt();
+        let Kdf::Scrypt(params) = &mut how.kdf else {
+            panic!("it is scrypt");
+        };
+        params.cost_parameter = cost;
+        params.block_size = block_size;
+        params.parallelization = passes;
+        open(&info(&how, &[0; 16]), "right")
+    };
+    for (cost, block_size, passes) in [
+        (0, 8, 1),
+        (1, 8, 1),
+        (3, 8, 1),
+        (17, 8, 1),
+        (u64::MAX, 8, 1),
+        (16, 0, 1),
+        (16, 8, 0),
+    ] {
+        let outcome = with(cost, block_size, passes);
+        assert_eq!(
+            outcome,
+            Err(PemError::DamagedEncryptedKey),
+            "N = {cost}, r = {block_size}, p = {passes}"
+        );
+    }
+    assert_eq!(with(2, 1, 1), Err(PemError::WrongPassword));
+    let outcome = open(&info(&pbkdf2(0), &[0; 16]), "right");
+    assert_eq!(outcome, Err(PemError::DamagedEncryptedKey));
+}
+
+#[test]
+fn any_damage_to_the_costs_of_scrypt_is_an_error() {
+    let whole = sealed(&scrypt(), "right", &PLAIN);
+    for at in 0..whole.len() {
+        for bit in 0..8 {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1 << bit;
+            let outcome = open(&damaged, "right");
+            assert_ne!(outcome.as_deref(), Ok(PLAIN.as_slice()), "byte {at}");
+        }
+    }
 }
 
 #[test]
 fn scrypt_and_each_length_of_aes_open_too() {
-    let cost = pkcs8::pkcs5::scrypt::Params::new(4, 8, 1).expect("parameters");
-    let of_256 = Parameters::generate_scrypt_aes256cbc(cost, &SALT, IV).expect("parameters");
+    let of_256 = scrypt();
     let mut of_128 = pbkdf2(2);
     of_128.encryption = Cipher::Aes128Cbc { iv: IV };
     let mut of_192 = pbkdf2(2);
@@ -337,4 +392,32 @@ fn neither_the_password_nor_the_key_is_left_in_memory() {
     drop((opened, given));
     assert!(!password.is_in_memory());
     assert!(!key.is_in_memory());
+}
+
+#[test]
+fn a_password_that_protects_nothing_is_told_as_that() {
+    static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    struct Keep;
+    impl log::Log for Keep {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            let mut logged = LOGGED.lock().expect("no test panics with it");
+            logged.push(record.args().to_string());
+        }
+        fn flush(&self) {}
+    }
+    log::set_logger(&Keep).expect("the only one of these tests");
+    log::set_max_level(log::LevelFilter::Warn);
+    let made = rcgen::generate_simple_self_signed(vec!["device".to_owned()]).expect("a pair");
+    let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    run(move || {
+        let password = Password::new("right");
+        Identity::from_pem_with_password(chain.as_bytes(), key.as_bytes(), password).map(drop)
+    })
+    .expect("a key that is not encrypted");
+    let logged = LOGGED.lock().expect("no test panics with it");
+    let text = "a password was given for a private key that is not encrypted";
+    assert!(logged.iter().any(|found| found == text), "{logged:?}");
 }
