@@ -11,12 +11,13 @@ use rustls::Connection;
 use rustls::client::{ClientConfig, ClientConnection, Resumption};
 use rustls::pki_types::ServerName;
 
-use super::config::{self, SESSIONS_MAX, TlsConfigError, TlsVersion};
+use super::config::{self, TlsConfigError, TlsVersion};
 use super::danger::{Danger, DangerOptions};
 use super::error::{TlsError, TlsErrorKind};
 use super::evidence::{FirstBytes, Own, Side};
 use super::identity::Identity;
 use super::replaceable::{Built, Replaceable};
+use super::sessions::{ClientSessions, OneConnection};
 use super::stream::TlsStream;
 use super::trust::{Authorities, Trust};
 use crate::clock::ClockFloor;
@@ -146,7 +147,7 @@ impl ClientTlsOptions {
     fn config(
         &self,
         authorities: &Authorities,
-    ) -> Result<Arc<Built<ClientConfig>>, TlsConfigError> {
+    ) -> Result<Arc<Built<ClientConfig, ClientSessions>>, TlsConfigError> {
         let verifier = self.trust.server_verifier(authorities, self.danger)?;
         let floor = self.floor.clone().unwrap_or_default();
         let builder =
@@ -160,9 +161,9 @@ impl ClientTlsOptions {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&self.alpn);
-        config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
         Ok(Arc::new(Built {
             config: Arc::new(config),
+            sessions: ClientSessions::new(floor.clone()),
             own: Arc::new(Own {
                 side: Side::Client,
                 alpn: self.alpn.clone(),
@@ -185,7 +186,7 @@ struct Ready {
     /// What `built` was built with.
     authorities: Authorities,
     /// Absent until they are read.
-    built: Option<Arc<Built<ClientConfig>>>,
+    built: Option<Arc<Built<ClientConfig, ClientSessions>>>,
 }
 
 impl Prepared {
@@ -215,7 +216,7 @@ impl Prepared {
     }
 
     /// Returns what connections are made with; waits if authorities have to be read first.
-    fn built(&self) -> Result<Arc<Built<ClientConfig>>, TlsConfigError> {
+    fn built(&self) -> Result<Arc<Built<ClientConfig, ClientSessions>>, TlsConfigError> {
         if !self.waits
             && let Some(built) = &self.ready().built
         {
@@ -237,8 +238,10 @@ impl Prepared {
 
 /// A finished client configuration: cheap to clone, shared by any number of connections.
 ///
-/// Sessions are remembered per configuration and server (at most [`SESSIONS_MAX`]), so that a
-/// reconnect with the same value can resume; that checks no certificate again.
+/// Sessions are remembered per configuration and server (at most [`SESSIONS_MAX`](crate::SESSIONS_MAX)), so that a
+/// reconnect with the same value can resume; that checks no certificate again, and is done only while
+/// the last check stands: until a certificate of the server expires, the clock is set back, or the
+/// clock floor rises, and for [`SESSION_AGE_MAX`](crate::SESSION_AGE_MAX) at most.
 ///
 /// Identity and trust can be replaced while connections run: all clones use the new ones for
 /// every handshake that begins afterwards. Connections that are there, and handshakes that began
@@ -269,7 +272,7 @@ impl fmt::Debug for ClientTls {
 impl ClientTls {
     /// Returns the earliest time that it can be for this configuration: what
     /// [`ClientTlsOptions::clock_floor`] was given, else a floor of its own. Raising it has effect on
-    /// the next handshake.
+    /// the next handshake, which resumes no session.
     #[must_use]
     pub const fn clock_floor(&self) -> &ClockFloor {
         &self.floor
@@ -303,7 +306,7 @@ impl ClientTls {
     }
 
     /// Returns what connections are made with; waits if authorities have to be read first.
-    pub(super) fn built(&self) -> Result<Arc<Built<ClientConfig>>, TlsConfigError> {
+    pub(super) fn built(&self) -> Result<Arc<Built<ClientConfig, ClientSessions>>, TlsConfigError> {
         self.shared.config().built()
     }
 
@@ -318,12 +321,14 @@ impl ClientTls {
         }
         let name = name_of(server_name)?;
         let built = self.built().map_err(unavailable)?;
-        let connection = connection(&built, name)?;
+        let sessions = OneConnection::new(&built.sessions);
+        let connection = connection(&built, &sessions, name)?;
         let mut stream = TlsStream::handshake(transport, connection, Arc::clone(&built.own))?;
         stream.danger = self.danger;
         if self.require_alpn && stream.alpn().is_none() {
             return Err(no_protocol(&built.own));
         }
+        stream.settle(&sessions);
         Ok(stream)
     }
 }
@@ -348,10 +353,16 @@ fn name_of(server_name: &str) -> io::Result<ServerName<'static>> {
 }
 
 /// A connection that has sent nothing yet.
-fn connection(built: &Built<ClientConfig>, name: ServerName<'static>) -> io::Result<Connection> {
+fn connection(
+    built: &Built<ClientConfig, ClientSessions>,
+    sessions: &Arc<OneConnection<ClientSessions>>,
+    name: ServerName<'static>,
+) -> io::Result<Connection> {
     // It makes the keys of its first message.
     fiber::long_turn()?;
-    let connection = ClientConnection::new(Arc::clone(&built.config), name);
+    let mut config = ClientConfig::clone(&built.config);
+    config.resumption = Resumption::store(Arc::clone(sessions) as _);
+    let connection = ClientConnection::new(Arc::new(config), name);
     Ok(connection.map_err(TlsError::from)?.into())
 }
 

@@ -20,6 +20,7 @@ mod identity;
 mod pem;
 mod replaceable;
 mod server;
+mod sessions;
 mod signer;
 mod stream;
 mod trust;
@@ -37,6 +38,7 @@ pub use error::{TlsError, TlsErrorKind};
 pub use identity::Identity;
 pub use pem::{PEM_BYTES_MAX, PemContents, PemError};
 pub use server::{ServerTls, ServerTlsOptions};
+pub use sessions::SESSION_AGE_MAX;
 pub use signer::{SignatureScheme, Signer};
 pub use stream::{RECORD_PLAINTEXT_MAX, TRANSPORT_READS_MAX};
 pub use trust::{

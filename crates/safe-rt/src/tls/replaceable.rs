@@ -12,9 +12,11 @@ use super::evidence::Own;
 /// that came from outside, because a signer may wait in its drop, or come back to this configuration.
 pub(super) struct Replaceable<O, C>(Mutex<Current<O, C>>);
 
-/// What connections are made with, and what the texts of their errors say of this side.
-pub(super) struct Built<C> {
+/// What connections are made with, what they can resume, and what the texts of their errors say of
+/// this side.
+pub(super) struct Built<C, S> {
     pub(super) config: Arc<C>,
+    pub(super) sessions: Arc<S>,
     pub(super) own: Arc<Own>,
 }
 

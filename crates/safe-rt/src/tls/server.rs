@@ -8,15 +8,14 @@ use core::net::SocketAddr;
 use std::io;
 use std::sync::Arc;
 
-use rustls::server::{
-    ServerConfig, ServerConnection, ServerSessionMemoryCache, WebPkiClientVerifier,
-};
+use rustls::server::{ServerConfig, ServerConnection, WebPkiClientVerifier};
 
-use super::config::{self, SERVER_SESSIONS_MAX, TlsConfigError, TlsVersion};
+use super::config::{self, TlsConfigError, TlsVersion};
 use super::error::TlsError;
 use super::evidence::{Own, Side};
 use super::identity::Identity;
 use super::replaceable::{Built, Replaceable};
+use super::sessions::{OneConnection, ServerSessions};
 use super::stream::TlsStream;
 use super::trust::Trust;
 use crate::clock::ClockFloor;
@@ -95,7 +94,7 @@ impl ServerTlsOptions {
     }
 
     /// Builds what rustls works by, with no sessions to resume.
-    fn config(&self) -> Result<Arc<Built<ServerConfig>>, TlsConfigError> {
+    fn config(&self) -> Result<Arc<Built<ServerConfig, ServerSessions>>, TlsConfigError> {
         let floor = self.floor.clone().unwrap_or_default();
         let verifier = match &self.client_trust {
             Some(trust) => trust.client_verifier()?,
@@ -108,9 +107,9 @@ impl ServerTlsOptions {
                 .with_client_cert_verifier(verifier)
                 .with_cert_resolver(self.identity.resolver());
         config.alpn_protocols.clone_from(&self.alpn);
-        config.session_storage = ServerSessionMemoryCache::new(SERVER_SESSIONS_MAX);
         Ok(Arc::new(Built {
             config: Arc::new(config),
+            sessions: ServerSessions::new(floor.clone()),
             own: Arc::new(Own {
                 side: Side::Server,
                 alpn: self.alpn.clone(),
@@ -127,8 +126,13 @@ impl ServerTlsOptions {
 /// use the new ones for every handshake that begins afterwards. Connections that are there go on
 /// with what they have. Sessions are forgotten with it, so that no client resumes one that was
 /// agreed on with what is gone.
+///
+/// A client that resumes a session, of which at most
+/// [`SERVER_SESSIONS_MAX`](crate::SERVER_SESSIONS_MAX) are kept, shows its certificate not again. That
+/// is allowed while the last check stands: until a certificate of the client expires, the clock is set
+/// back, or the clock floor rises, and for [`SESSION_AGE_MAX`](crate::SESSION_AGE_MAX) at most.
 #[derive(Clone)]
-pub struct ServerTls(Arc<Replaceable<ServerTlsOptions, Built<ServerConfig>>>);
+pub struct ServerTls(Arc<Replaceable<ServerTlsOptions, Built<ServerConfig, ServerSessions>>>);
 
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -169,9 +173,14 @@ impl ServerTls {
     pub(crate) fn handshake(&self, transport: Socket) -> io::Result<TlsStream> {
         let built = self.0.config();
         stats::count_handshake(|| {
-            let connection =
-                ServerConnection::new(Arc::clone(&built.config)).map_err(TlsError::from)?;
-            TlsStream::handshake(transport, connection.into(), Arc::clone(&built.own))
+            let sessions = OneConnection::new(&built.sessions);
+            let mut config = ServerConfig::clone(&built.config);
+            config.session_storage = Arc::clone(&sessions) as _;
+            let connection = ServerConnection::new(Arc::new(config)).map_err(TlsError::from)?;
+            let stream =
+                TlsStream::handshake(transport, connection.into(), Arc::clone(&built.own))?;
+            stream.settle(&sessions);
+            Ok(stream)
         })
     }
 }

@@ -29,6 +29,7 @@ use super::config::TlsVersion;
 use super::danger::Danger;
 use super::error::TlsErrorKind;
 use super::evidence::Own;
+use super::sessions::{OneConnection, Sessions};
 use crate::socket::{Readiness, Socket};
 
 /// Most plaintext in one TLS record, in bytes (RFC 8446 section 5.1), and so the most that has
@@ -79,6 +80,11 @@ impl TlsStream {
             danger: None,
             state: RefCell::new(state),
         })
+    }
+
+    /// Tells the sessions of this connection how its handshake went.
+    pub(super) fn settle<S: Sessions>(&self, sessions: &OneConnection<S>) {
+        sessions.settle(&self.state.borrow().connection);
     }
 
     /// Returns the socket underneath.
