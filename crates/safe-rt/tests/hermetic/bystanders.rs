@@ -39,8 +39,9 @@ pub(crate) struct Bystanders {
 }
 
 impl Bystanders {
+    /// Starts them in virtual time, in which nobody waits for the processor.
     pub(crate) fn start() -> Self {
-        Self::start_on(Processor::new(waited_for_processor))
+        Self::start_on(Processor::new(Duration::default))
     }
 
     fn start_on(processor: Processor) -> Self {
@@ -140,7 +141,11 @@ fn waited_for_processor() -> Duration {
 
 #[track_caller]
 fn run<T: 'static>(clock: Clock, body: impl FnOnce() -> T + 'static) -> Result<T, RunError> {
-    run_on(Processor::new(waited_for_processor), clock, body)
+    let waited = match clock {
+        Clock::Paused => Duration::default,
+        Clock::Real => waited_for_processor,
+    };
+    run_on(Processor::new(waited), clock, body)
 }
 
 #[track_caller]
