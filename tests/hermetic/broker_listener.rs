@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use fiber::net::{TcpListener, TcpStream};
 
-use mqtt::{Broker, BrokerOptions, Client, ClientId, ClientOptions, Publish, QoS, Wait};
+use mqtt::{
+    BROKER_ARRIVALS_MAX, BROKER_CONNECTIONS_MAX, Broker, BrokerOptions, Client, ClientId,
+    ClientOptions, Publish, QoS, Wait,
+};
 use safe_rt::{
     ClientTlsOptions, DialOptions, Endpoint, Identity, Listener, Phase, Scheme, ServerTls,
     ServerTlsOptions, TlsError, TlsErrorKind, Trust,
@@ -245,6 +248,50 @@ fn sessions_and_retained_messages_outlive_stop_and_serve() {
         let mut states = device.subscribe_iter("state", QoS::AtLeastOnce).unwrap();
         let state = states.next().unwrap().unwrap();
         assert!(state.retain && state.data == b"on");
+        broker.stop();
+    });
+}
+
+#[test]
+fn without_a_place_for_it_a_connection_waits_and_is_not_closed() {
+    run(|| {
+        let listener = Listener::bind(ANY_PORT.into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let broker = Broker::new(BrokerOptions::default());
+        broker.serve(listener).unwrap();
+        // But one, which the listener has for its next connection.
+        let attach = || {
+            let (ours, theirs) = fiber::net::pipe(64);
+            broker.attach(theirs).unwrap();
+            ours
+        };
+        let all = BROKER_CONNECTIONS_MAX + BROKER_ARRIVALS_MAX;
+        fiber::yield_now().unwrap();
+        let mut others: Vec<_> = (1..all).map(|_| attach()).collect();
+        let _next = TcpStream::connect(address).unwrap();
+        let mut late = TcpStream::connect(address).unwrap();
+        late.write_all(b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02ab")
+            .unwrap();
+        let mut answer = [0; 4];
+        let early = fiber::timeout(Duration::from_millis(300), || late.read_exact(&mut answer));
+        early.expect_err("it waits in the queue");
+        assert_eq!(broker.stats().connections, all);
+        // What is attached at the bound is closed, as nothing could wait for it.
+        assert_eq!((&attach()).read(&mut [0]).unwrap(), 0);
+        others.truncate(BROKER_CONNECTIONS_MAX / 2);
+        fiber::timeout(LIMIT, || late.read_exact(&mut answer))
+            .unwrap()
+            .unwrap();
+        assert_eq!(answer, *b"\x20\x02\x00\x00");
+        broker.stop();
+        // The listener gave back what it had reserved, and another can have it.
+        let listener = Listener::bind(ANY_PORT.into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        broker.serve(listener).unwrap();
+        let socket = TcpStream::connect(address).unwrap();
+        let options = ClientOptions::new(ClientId::new("meter").unwrap());
+        Client::over(socket, options).connect().unwrap();
+        assert_eq!(broker.stats().connections, 1);
         broker.stop();
     });
 }

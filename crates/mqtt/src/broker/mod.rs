@@ -130,7 +130,9 @@ impl Broker {
 
     /// Serves the connections that `listener` accepts, each on a fiber of its own from the TLS
     /// handshake on, until [`Broker::stop`] is called or the listener fails, which is logged. Without
-    /// a fiber for the next one, connections wait in the listener's queue. Does not yield.
+    /// a fiber for the next one, and while [`BROKER_CONNECTIONS_MAX`] and [`BROKER_ARRIVALS_MAX`] are
+    /// there, connections wait in the listener's queue. Each listener has one place of these for its
+    /// next connection. Does not yield.
     ///
     /// Not by [`Listener::serve`], whose connections are children of the loop: these outlive their
     /// listener, which is closed at once when the broker is stopped.
@@ -143,14 +145,14 @@ impl Broker {
         let accept = move || {
             let mut told = false;
             loop {
-                // The fiber comes first: nothing is accepted that cannot be served.
+                // Its place and its fiber come first: nothing is accepted that cannot be served.
+                let Ok(reserved) = broker.shared.wait_for_place() else {
+                    return;
+                };
                 let (to_fiber, mut incoming) = fiber::oneshot::<Incoming>();
-                let shared = Rc::clone(&broker.shared);
                 let serve = move || {
-                    if let Ok(Some(incoming)) = incoming.recv()
-                        && let Some(place) = shared.place()
-                    {
-                        serve_in(place, || incoming.handshake());
+                    if let Ok(Some(incoming)) = incoming.recv() {
+                        serve_in(reserved.take(), || incoming.handshake());
                     }
                 };
                 if let Err(error) = connection_fiber().spawn(serve) {
@@ -185,9 +187,10 @@ impl Broker {
     /// No fiber could be had.
     pub fn attach(&self, socket: impl Into<Socket>) -> Result<(), SpawnError> {
         let socket = socket.into();
-        let Some(place) = self.shared.place() else {
+        let Some(reserved) = self.shared.reserve() else {
             return Ok(());
         };
+        let place = reserved.take();
         let serve = move || serve_in(place, || Ok(socket));
         connection_fiber().spawn(serve)?;
         Ok(())

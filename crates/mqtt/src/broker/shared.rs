@@ -3,13 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
-use fiber::{Event, Instant, JoinHandle};
+use fiber::{Event, Instant, JoinHandle, Stopped};
 
 use super::core::{ConnectionId, Core, Woken};
 use super::faults::FaultTable;
 use super::options::{BROKER_ARRIVALS_MAX, BROKER_CONNECTIONS_MAX, BrokerOptions, Hooks};
 use crate::time::Time;
+
+/// The least time between two lines of the log that say that all places are taken.
+const FULL_TOLD_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// The one state of a broker; borrowed only between waits.
 pub(super) struct Shared {
@@ -20,6 +24,12 @@ pub(super) struct Shared {
     pub(super) listeners: RefCell<Vec<JoinHandle<()>>>,
     /// Connections that are open or in their handshake.
     connections: Cell<usize>,
+    /// The places of these, and those that are reserved for the next ones.
+    places: Cell<usize>,
+    /// Set when a place was given back.
+    place_free: Event,
+    /// When the log may tell again that all places are taken.
+    full_untold_until: Cell<Option<Instant>>,
     /// Counts the stops: what began before the last one is over.
     stops: Cell<u64>,
 }
@@ -33,6 +43,9 @@ impl Shared {
             events: RefCell::default(),
             listeners: RefCell::default(),
             connections: Cell::new(0),
+            places: Cell::new(0),
+            place_free: Event::new(),
+            full_untold_until: Cell::new(None),
             stops: Cell::new(0),
         })
     }
@@ -54,17 +67,43 @@ impl Shared {
 
     /// Reserves a place for a connection; `None` at the bound of their number. Who may stay beyond
     /// [`BROKER_CONNECTIONS_MAX`] its CONNECT decides.
-    pub(super) fn place(self: &Rc<Self>) -> Option<Place> {
-        let open = self.connections.get();
-        if open >= BROKER_CONNECTIONS_MAX + BROKER_ARRIVALS_MAX {
-            log::warn!("broker: {open} connections are open, another one is closed");
+    pub(super) fn reserve(self: &Rc<Self>) -> Option<Reserved> {
+        let taken = self.places.get();
+        if taken >= BROKER_CONNECTIONS_MAX + BROKER_ARRIVALS_MAX {
+            self.tell_full(Instant::recent());
             return None;
         }
-        self.connections.set(open + 1);
-        Some(Place {
+        self.places.set(taken + 1);
+        Some(Reserved {
             shared: Rc::clone(self),
             stops: self.stops.get(),
         })
+    }
+
+    /// As [`reserve`](Self::reserve), and waits until there is a place.
+    pub(super) fn wait_for_place(self: &Rc<Self>) -> Result<Reserved, Stopped> {
+        loop {
+            self.place_free.clear();
+            if let Some(reserved) = self.reserve() {
+                return Ok(reserved);
+            }
+            self.place_free.wait()?;
+        }
+    }
+
+    /// Says that all places are taken, as often as whoever connects may bring it about.
+    fn tell_full(&self, now: Instant) {
+        if self
+            .full_untold_until
+            .get()
+            .is_some_and(|until| now < until)
+        {
+            return;
+        }
+        self.full_untold_until
+            .set(Some(now + FULL_TOLD_AGAIN_AFTER));
+        let open = self.connections.get();
+        log::warn!("broker: {open} connections are open, as many as may be: no more are accepted");
     }
 
     /// Returns how many connections there are.
@@ -82,22 +121,45 @@ impl Shared {
     }
 }
 
-/// A place among the connections, given back when it is dropped.
-pub(super) struct Place {
+/// A place for a connection that is still to come, given back when it is dropped.
+pub(super) struct Reserved {
     pub(super) shared: Rc<Shared>,
     stops: u64,
+}
+
+impl Reserved {
+    /// Counts the connection, which is there now.
+    pub(super) fn take(self) -> Place {
+        let connections = &self.shared.connections;
+        connections.set(connections.get() + 1);
+        Place { reserved: self }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let places = &self.shared.places;
+        places.set(places.get() - 1);
+        self.shared.place_free.set();
+    }
+}
+
+/// A place among the connections, given back when it is dropped.
+pub(super) struct Place {
+    reserved: Reserved,
 }
 
 impl Place {
     /// Makes it a connection; `None` if the broker was stopped since.
     pub(super) fn enter(self) -> Option<Entry> {
-        if self.stops != self.shared.stops.get() {
+        let shared = &self.reserved.shared;
+        if self.reserved.stops != shared.stops.get() {
             return None;
         }
-        let id = self.shared.with(|core| core.open(now()));
+        let id = shared.with(|core| core.open(now()));
         let wake = Event::new();
         let woken = Woken::Connection(id);
-        self.shared.events.borrow_mut().insert(woken, wake.clone());
+        shared.events.borrow_mut().insert(woken, wake.clone());
         Some(Entry {
             place: self,
             id,
@@ -108,7 +170,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let connections = &self.shared.connections;
+        let connections = &self.reserved.shared.connections;
         connections.set(connections.get() - 1);
     }
 }
@@ -122,13 +184,13 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn shared(&self) -> &Shared {
-        &self.place.shared
+        &self.place.reserved.shared
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let shared = &self.place.shared;
+        let shared = &self.place.reserved.shared;
         let woken = Woken::Connection(self.id);
         shared.events.borrow_mut().remove(&woken);
         shared.with(|core| core.close(self.id));
