@@ -49,6 +49,7 @@ mod outcomes;
 mod overrun;
 mod oversized;
 mod pacing;
+mod patience;
 mod pausing;
 mod publishing;
 mod queue;

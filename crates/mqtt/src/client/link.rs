@@ -8,7 +8,6 @@
 //! The client of [`Client::open`] never gives up: no error ends its trying, only being closed or
 //! let go, or the end of the runtime.
 
-use std::error::Error as StdError;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,6 +24,7 @@ use super::event::{self, Event};
 use super::expiry;
 use super::feeder::{self, StoreFibers};
 use super::handler;
+use super::lasting::is_lasting;
 use super::leave::finish;
 use super::overrun;
 use super::poison::{Malformed, Poison};
@@ -285,26 +285,6 @@ fn class(cause: &EndCause) -> Class {
         EndCause::Transport(error) if is_lasting(error) => Class::Long,
         _ => Class::Short,
     }
-}
-
-/// Whether the two sides do not fit together, which no further attempt changes by itself.
-#[cfg(feature = "tls")]
-fn is_lasting(error: &(dyn StdError + 'static)) -> bool {
-    use safe_rt::{ClockVerdict, TlsError, TlsErrorKind as Kind};
-    TlsError::of(error).is_some_and(|error| {
-        // With a clock that is known to be wrong a certificate may be in order all the same.
-        let is_clock = matches!(error.clock(), Some(ClockVerdict::Behind { .. }));
-        let is_lasting = !matches!(
-            error.kind(),
-            Kind::Protocol | Kind::ClosedInHandshake | Kind::Truncated | Kind::KeysUsedUp
-        );
-        is_lasting && !is_clock
-    })
-}
-
-#[cfg(not(feature = "tls"))]
-fn is_lasting(_: &(dyn StdError + 'static)) -> bool {
-    false
 }
 
 fn tell_of_end(

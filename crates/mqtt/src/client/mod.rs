@@ -24,6 +24,7 @@ mod handler;
 mod idle;
 mod inbox;
 mod inline;
+mod lasting;
 mod leave;
 mod line;
 mod link;
