@@ -188,10 +188,10 @@ impl Waiters {
     }
 }
 
-impl Shared {
-    /// `connects` says that the client makes its connections itself; then it uses its store.
-    pub(super) fn new(options: ClientOptions, connects: bool) -> Self {
-        let store = options.store.clone().filter(|_| connects);
+impl State {
+    /// The state of a client that was just made; `stores` says that it uses the store of its options.
+    fn new(options: &ClientOptions, stores: bool) -> Self {
+        let store = options.store.clone().filter(|_| stores);
         let session = Session::new(SessionOptions {
             version: Version::V311,
             window: options.window,
@@ -207,54 +207,62 @@ impl Shared {
             ..SessionOptions::default()
         });
         Self {
-            state: RefCell::new(State {
-                session,
-                log: OutboundLog::new(LOG_BYTES_MAX),
-                outbox: Outbox::new(options.queue_messages_max, options.queue_bytes_max),
-                log_is_full: false,
-                expiry_is_watched: false,
-                durable: store.clone().map(Durable::new),
-                login: options.login.clone(),
-                tickets: Tickets::default(),
-                exactly_once_window: options.exactly_once_window.into(),
-                requests: Requests::default(),
-                asks: Asks::default(),
-                subscriptions: Subscriptions::new(options.inbound_bytes),
-                stall: StallWatch::default(),
-                settled: Settled::default(),
-                recovering: false,
-                answers: Answers::default(),
-                early: Early::default(),
-                events: Events::default(),
-                stats: ClientStats::default(),
-                garbage: Vec::new(),
-                remote: None,
-                remote_unsent: VecDeque::new(),
-                flushed: LogOffset::default(),
-                socket: None,
-                served: false,
-                idle: Idle::new(options.idle_timeout),
-                standby: Standby::default(),
-                last_activity: None,
-                last_sent: None,
-                last_acked: None,
-                introduced: false,
-                end: None,
-                last_end: None,
-                ends: 0,
-                closing: false,
-                leaving: false,
-                remaining: Remaining::default(),
-                over: false,
-                onlookers: Waiters::default(),
-                sent_waiters: VecDeque::new(),
-                lines: Lines::default(),
-            }),
+            session,
+            log: OutboundLog::new(LOG_BYTES_MAX),
+            outbox: Outbox::new(options.queue_messages_max, options.queue_bytes_max),
+            log_is_full: false,
+            expiry_is_watched: false,
+            durable: store.map(Durable::new),
+            login: options.login.clone(),
+            tickets: Tickets::default(),
+            exactly_once_window: options.exactly_once_window.into(),
+            requests: Requests::default(),
+            asks: Asks::default(),
+            subscriptions: Subscriptions::new(options.inbound_bytes),
+            stall: StallWatch::default(),
+            settled: Settled::default(),
+            recovering: false,
+            answers: Answers::default(),
+            early: Early::default(),
+            events: Events::default(),
+            stats: ClientStats::default(),
+            garbage: Vec::new(),
+            remote: None,
+            remote_unsent: VecDeque::new(),
+            flushed: LogOffset::default(),
+            socket: None,
+            served: false,
+            idle: Idle::new(options.idle_timeout),
+            standby: Standby::default(),
+            last_activity: None,
+            last_sent: None,
+            last_acked: None,
+            introduced: false,
+            end: None,
+            last_end: None,
+            ends: 0,
+            closing: false,
+            leaving: false,
+            remaining: Remaining::default(),
+            over: false,
+            onlookers: Waiters::default(),
+            sent_waiters: VecDeque::new(),
+            lines: Lines::default(),
+        }
+    }
+}
+
+impl Shared {
+    /// `connects` says that the client makes its connections itself; then it uses its store.
+    pub(super) fn new(options: ClientOptions, connects: bool) -> Self {
+        let stores = connects && options.store.is_some();
+        Self {
+            state: RefCell::new(State::new(&options, stores)),
             options,
             wake: fiber::Event::new(),
             handles: Cell::new(0),
             connects,
-            stores: store.is_some(),
+            stores,
             expiry: fiber::Event::new(),
         }
     }
