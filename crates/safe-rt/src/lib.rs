@@ -21,6 +21,8 @@
 //! - `ClientTls` and `ServerTls` (feature `tls`, on by default): TLS 1.2 and 1.3.
 //! - `Identity`: a certificate chain and its key, from PEM, encrypted PEM (feature `encrypted-pem`)
 //!   or a `Signer` that has the key elsewhere.
+//! - `SSLKEYLOGFILE` (feature `keylog`, off by default): the secrets of TLS connections for reading
+//!   recorded traffic on a bench.
 //! - `WsOptions` (feature `ws`): MQTT over WebSocket.
 //!
 //! # Examples

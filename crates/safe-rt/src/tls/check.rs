@@ -24,7 +24,8 @@ use webpki::{ExpirationPolicy, KeyUsage, VerifiedPath};
 
 use super::config::{self, TlsConfigError};
 use super::danger::Danger;
-use super::trust::{Crls, Pin};
+use super::trust::{Crls, Pin, Signatory};
+use super::x509::{Der, SEQUENCE};
 
 /// A valid chain in which no key is pinned.
 #[derive(Debug)]
@@ -125,18 +126,30 @@ impl Demands {
         usage: KeyUsage,
         expiration: ExpirationPolicy,
     ) -> Result<(), Error> {
-        let lists = self.crls.lists();
         let leaf = webpki::EndEntityCert::try_from(end_entity)
             .map_err(|_| CertificateError::BadEncoding)?;
-        // The keys of a chain that is good but for the pins; more than one can be tried.
-        let unpinned = Cell::new(None);
-        let pinned = |path: &VerifiedPath<'_>| {
+        // Which of several lists of an issuer counts is known when the chain is.
+        let choose = self.crls.has_rivals();
+        let lists = match choose {
+            true => Vec::new(),
+            false => self.crls.lists(),
+        };
+        // What is wrong with a chain that is good but for pins and lists; more than one can be tried.
+        let wrong = Cell::new(None);
+        let demanded = |path: &VerifiedPath<'_>| {
             let keys = keys(path);
-            if self.pins.is_empty() || keys.iter().any(|key| self.pins.contains(key)) {
-                return Ok(());
-            }
-            unpinned.set(Some(keys));
-            Err(webpki::Error::UnknownIssuer)
+            let is_pinned = self.pins.is_empty() || keys.iter().any(|key| self.pins.contains(key));
+            let outcome = match is_pinned {
+                false => Err(mismatch(keys)),
+                true if choose => self
+                    .ask_lists(&leaf, path, now, usage, expiration)
+                    .map_err(refused),
+                true => Ok(()),
+            };
+            outcome.map_err(|error| {
+                wrong.set(Some(error));
+                webpki::Error::UnknownIssuer
+            })
         };
         let outcome = leaf.verify_for_usage(
             self.algorithms.all,
@@ -145,13 +158,49 @@ impl Demands {
             now,
             usage,
             self.crls.options(&lists, expiration),
-            Some(&pinned),
+            Some(&demanded),
         );
-        match (outcome, unpinned.take()) {
+        match (outcome, wrong.take()) {
             (Ok(_), _) => Ok(()),
-            (Err(_), Some(found)) => Err(mismatch(found)),
+            (Err(_), Some(error)) => Err(error),
             (Err(error), None) => Err(refused(error)),
         }
+    }
+
+    /// Checks a chain that was found once more, and alone, with the lists that count for it.
+    fn ask_lists(
+        &self,
+        leaf: &webpki::EndEntityCert<'_>,
+        path: &VerifiedPath<'_>,
+        now: UnixTime,
+        usage: KeyUsage,
+        expiration: ExpirationPolicy,
+    ) -> Result<(), webpki::Error> {
+        let issuers = || path.intermediate_certificates();
+        let keys: Vec<_> = issuers()
+            .map(|issuer| issuer.subject_public_key_info())
+            .collect();
+        let mut signatories = Vec::new();
+        for (issuer, key) in issuers().zip(&keys) {
+            let (name, key) = (issuer.subject(), Der(key).expect(SEQUENCE));
+            signatories.extend(key.map(|key| Signatory { name, key }));
+        }
+        signatories.push(Signatory {
+            name: &path.anchor().subject,
+            key: &path.anchor().subject_public_key_info,
+        });
+        let lists = self.crls.chosen(&signatories, &self.algorithms);
+        let intermediates: Vec<_> = issuers().map(|issuer| issuer.der()).collect();
+        leaf.verify_for_usage(
+            self.algorithms.all,
+            core::slice::from_ref(path.anchor()),
+            &intermediates,
+            now,
+            usage,
+            self.crls.options(&lists, expiration),
+            None,
+        )?;
+        Ok(())
     }
 }
 

@@ -133,6 +133,8 @@ impl ClientTlsOptions {
         if let Some(danger) = self.danger {
             log::warn!("a TLS configuration is dangerous: {danger}");
         }
+        #[cfg(feature = "keylog")]
+        super::key_log::warn();
         // One floor for all configurations that come to be of these options.
         let floor = self.floor.get_or_insert_default().clone();
         Ok(ClientTls {
@@ -161,6 +163,10 @@ impl ClientTlsOptions {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&self.alpn);
+        #[cfg(feature = "keylog")]
+        {
+            config.key_log = super::key_log::file();
+        }
         Ok(Arc::new(Built {
             config: Arc::new(config),
             sessions: ClientSessions::new(floor.clone()),

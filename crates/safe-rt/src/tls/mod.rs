@@ -17,6 +17,8 @@ mod encrypted_pem;
 mod error;
 mod evidence;
 mod identity;
+#[cfg(feature = "keylog")]
+mod key_log;
 mod pem;
 mod replaceable;
 mod server;

@@ -88,6 +88,8 @@ impl ServerTlsOptions {
     /// Options that cannot be used or sent.
     pub fn build(mut self) -> Result<ServerTls, TlsConfigError> {
         config::check_alpn(&self.alpn)?;
+        #[cfg(feature = "keylog")]
+        super::key_log::warn();
         // One floor for all configurations that come to be of these options.
         self.floor.get_or_insert_default();
         Ok(ServerTls(Arc::new(Replaceable::new(self, Self::config)?)))
@@ -107,6 +109,10 @@ impl ServerTlsOptions {
                 .with_client_cert_verifier(verifier)
                 .with_cert_resolver(self.identity.resolver());
         config.alpn_protocols.clone_from(&self.alpn);
+        #[cfg(feature = "keylog")]
+        {
+            config.key_log = super::key_log::file();
+        }
         Ok(Arc::new(Built {
             config: Arc::new(config),
             sessions: ServerSessions::new(floor.clone()),

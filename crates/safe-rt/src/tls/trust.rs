@@ -25,7 +25,7 @@ pub use self::error::TrustError;
 pub use self::pin::{PINS_MAX, Pin};
 pub use self::system::SYSTEM_ROOTS_AGE_MAX;
 
-pub(super) use self::crl::Crls;
+pub(super) use self::crl::{Crls, Signatory};
 
 /// Most authorities that one [`Trust`] holds, those of the system aside.
 pub const AUTHORITIES_MAX: usize = 1024;
@@ -194,7 +194,7 @@ impl Trust {
     /// [`allow_expired_crls`](Self::allow_expired_crls) stays as it is in `self`.
     ///
     /// # Errors
-    /// [`TrustError`], if it is too much of something or two revocation lists are of one issuer.
+    /// [`TrustError`], if it is too much of something.
     pub fn also(mut self, other: Self) -> Result<Self, TlsConfigError> {
         if self.roots.is_empty() {
             self.roots = other.roots;
@@ -219,6 +219,10 @@ impl Trust {
     }
 
     /// Refuses what the revocation lists of a PEM text name, or the one list that a DER file is.
+    ///
+    /// Where several lists of one issuer are given, the one counts for a certificate that is signed with
+    /// the key that signed the certificate, so that an authority that renews its key has a list for
+    /// either, and of these the newest.
     ///
     /// # Errors
     /// [`TrustError`], if a list is damaged or too much.

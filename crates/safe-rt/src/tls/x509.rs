@@ -30,12 +30,13 @@ pub(super) struct Facts<'a> {
     pub(super) not_after: Option<u64>,
 }
 
-const INTEGER: u8 = 0x02;
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const BIT_STRING: u8 = 0x03;
 const OID: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const BMP_STRING: u8 = 0x1e;
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 /// The version of a certificate.
 const VERSION: u8 = 0xa0;
@@ -70,11 +71,11 @@ impl<'a> Facts<'a> {
 }
 
 /// What is left of a sequence of values in DER.
-struct Der<'a>(&'a [u8]);
+pub(super) struct Der<'a>(pub(super) &'a [u8]);
 
 impl<'a> Der<'a> {
     /// Takes the next value: its tag and its content.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
+    pub(super) fn next(&mut self) -> Option<(u8, &'a [u8])> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, rest) = rest.split_first()?;
         let (len, rest) = match first {
@@ -95,7 +96,7 @@ impl<'a> Der<'a> {
     }
 
     /// Takes the next value if it has this tag.
-    fn expect(&mut self, expected: u8) -> Option<&'a [u8]> {
+    pub(super) fn expect(&mut self, expected: u8) -> Option<&'a [u8]> {
         match self.next()? {
             (tag, content) if tag == expected => Some(content),
             _ => None,
@@ -104,7 +105,7 @@ impl<'a> Der<'a> {
 }
 
 /// Reads `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ` (RFC 5280 section 4.1.2.5).
-fn time((tag, text): (u8, &[u8])) -> Option<u64> {
+pub(super) fn time((tag, text): (u8, &[u8])) -> Option<u64> {
     let (year_len, century) = match tag {
         UTC_TIME => (2, None),
         GENERALIZED_TIME => (4, Some(0)),

@@ -6,6 +6,7 @@
     reason = "some tests block the thread on purpose, and some ask the system what it took"
 )]
 
+mod alone;
 mod anywhere;
 mod bare_peer;
 mod black_hole;
@@ -13,6 +14,7 @@ mod bystanders;
 mod clocks;
 mod config;
 mod crowd;
+mod danger;
 mod dial_options;
 #[cfg(feature = "dns")]
 mod dns;
@@ -21,6 +23,7 @@ mod dns_sim;
 mod forged;
 mod garbage;
 mod handshake;
+mod key_log;
 mod listener;
 mod loopback;
 mod middle;
@@ -33,6 +36,7 @@ mod refusal;
 mod reload;
 mod resumption;
 mod revocation;
+mod revocation_rivals;
 mod serve;
 mod signer;
 #[cfg(feature = "sim")]
@@ -49,6 +53,7 @@ mod slow_hello;
 mod stack;
 mod stream;
 mod support;
+mod system_roots;
 mod texts;
 mod traffic;
 mod trust;

@@ -26,7 +26,7 @@ fn connect(client: &ClientTls, server: &ServerTls, name: &str) -> bool {
     ours.is_resumed()
 }
 
-fn exchange(mut from: &Socket, mut to: &Socket) {
+pub(crate) fn exchange(mut from: &Socket, mut to: &Socket) {
     from.write_all(b"x").expect("room");
     from.flush().expect("room");
     to.read_exact(&mut [0]).expect("a byte");

@@ -117,7 +117,10 @@ struct Capture;
 
 impl log::Log for Capture {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target().starts_with("safe_rt")
+        // rustls logs in a build with the feature `keylog` alone.
+        ["safe_rt", "rustls"]
+            .iter()
+            .any(|ours| metadata.target().starts_with(ours))
     }
 
     fn log(&self, record: &log::Record<'_>) {
@@ -130,7 +133,7 @@ impl log::Log for Capture {
     fn flush(&self) {}
 }
 
-/// What this crate logs on this thread while `body` runs, from the level of information up.
+/// What this crate logs on this thread, and rustls, while `body` runs, from the level of information up.
 pub(crate) fn logged<T>(body: impl FnOnce() -> T) -> (T, Vec<String>) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,7 +1,6 @@
 //! Whom a client believes: several sources together, pinned keys, and what is said if it is nobody.
 
 use std::path::PathBuf;
-use std::slice;
 
 use rcgen::ExtendedKeyUsagePurpose;
 use safe_rt::{
@@ -11,7 +10,7 @@ use safe_rt::{
 
 use crate::handshake::kind;
 use crate::pki::{Authority, Leaf, SERVER_NAME, VALID, Validity, authority_and_server};
-use crate::support::{ROOMY, paused, read_text, shake, shake_over};
+use crate::support::{ROOMY, paused, read_text, shake};
 
 const VERSIONS: [TlsVersion; 2] = [TlsVersion::Tls12, TlsVersion::Tls13];
 
@@ -63,18 +62,22 @@ fn authorities_of_several_sources_are_believed_together() {
 }
 
 /// A folder of the test's own, gone at its end.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let name = format!("safe-rt-trust-{}-{name}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).expect("a folder of our own");
         Self(folder)
     }
 
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
+    pub(crate) fn place(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.place(name);
         #[allow(clippy::disallowed_methods, reason = "a test may stop its own thread")]
         std::fs::write(&path, text).expect("a file of our own");
         path
@@ -325,65 +328,4 @@ fn other_authorities_are_believed_from_the_next_handshake_on() {
             assert_eq!(kind(&error), Some(TlsErrorKind::NoCertificate));
         });
     }
-}
-
-#[test]
-fn a_dangerous_configuration_shows_it_and_checks_the_rest() {
-    for version in VERSIONS {
-        paused(move || {
-            let (authority, server) = authority_and_server();
-            let others = Authority::new("unknown");
-            let expired = others.server(&["other.test"], Validity(2000, 2001));
-            let unknown = others.server(&["other.test"], VALID);
-            let with = |leaf: &Leaf| {
-                let options = ServerTlsOptions::new(leaf.identity()).build();
-                options.expect("options")
-            };
-            let (server, expired, unknown) = (with(&server), with(&expired), with(&unknown));
-            let options = ClientTlsOptions::new(authority.trust()).version(version);
-
-            let usual = options.clone().build().expect("options");
-            assert!(!usual.is_dangerous());
-            let (socket, _) = shake(&usual, &server, ROOMY);
-            assert!(!socket.expect("a client").is_dangerous());
-
-            let any = options.clone().danger().accept_any_certificate();
-            let any = any.build().expect("options");
-            assert!(any.is_dangerous() && format!("{any:?}").contains("AnyCertificate"));
-            let (socket, _) = shake(&any, &expired, ROOMY);
-            assert!(socket.expect("a client").is_dangerous());
-
-            let any_name = options.danger().accept_any_name().build().expect("options");
-            assert!(any_name.is_dangerous() && format!("{any_name:?}").contains("AnyName"));
-            let (ours, theirs) = fiber::net::pipe(ROOMY);
-            let (socket, _) = shake_over(&any_name, &server, ours, theirs, "other.test");
-            assert!(socket.expect("a client").is_dangerous());
-            let (socket, _) = shake(&any_name, &unknown, ROOMY);
-            let error = socket.expect_err("nobody's");
-            assert_eq!(kind(&error), Some(TlsErrorKind::UnknownIssuer));
-        });
-    }
-}
-
-#[test]
-fn with_any_name_pins_and_revocation_lists_hold_all_the_same() {
-    paused(|| {
-        let (authority, server) = authority_and_server();
-        let revoked = authority.crl(slice::from_ref(&server.serial), VALID);
-        let revoked = authority.trust().crl_pem(revoked.as_bytes());
-        let pinned = Trust::pins([Pin::from_sha256([1; 32])]).expect("a pin");
-        let pinned = authority.trust().also(pinned);
-        for (trust, expected) in [
-            (revoked, TlsErrorKind::Revoked),
-            (pinned, TlsErrorKind::PinMismatch),
-        ] {
-            let options = ClientTlsOptions::new(trust.expect("a trust"));
-            let client = options.danger().accept_any_name().build().expect("options");
-            let server = ServerTlsOptions::new(server.identity()).build();
-            let (ours, theirs) = fiber::net::pipe(ROOMY);
-            let server = server.expect("options");
-            let (socket, _) = shake_over(&client, &server, ours, theirs, "other.test");
-            assert_eq!(kind(&socket.expect_err("refused")), Some(expected));
-        }
-    });
 }

@@ -1,18 +1,25 @@
 //! Revocation lists (RFC 5280 section 5), and what is asked of them.
 
+mod list;
+
+use core::cmp::Reverse;
 use std::sync::Arc;
 
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::CertificateDer;
 use webpki::{
-    CertRevocationList, ExpirationPolicy, OwnedCertRevocationList, RevocationCheckDepth,
-    RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy,
+    CertRevocationList, ExpirationPolicy, RevocationCheckDepth, RevocationOptions,
+    RevocationOptionsBuilder, UnknownStatusPolicy,
 };
 
+use self::list::List;
 use super::TrustError;
 use crate::tls::pem::{self, PEM_BYTES_MAX, PemError};
 
 /// Most revocation lists that one [`Trust`](crate::Trust) holds.
 pub const CRLS_MAX: usize = 64;
+
+pub(in crate::tls) use self::list::Signatory;
 
 /// Which certificates must be covered by the revocation lists that were given.
 ///
@@ -34,7 +41,9 @@ pub enum Revocation {
 /// The lists of a configuration. Without any, nothing is asked.
 #[derive(Clone, Debug, Default)]
 pub(in crate::tls) struct Crls {
-    lists: Vec<Arc<CertRevocationList<'static>>>,
+    lists: Vec<Arc<List>>,
+    /// Some are for the same certificates, so that they have to be chosen from.
+    has_rivals: bool,
     pub(super) revocation: Revocation,
     /// A list that should have been replaced by now is used on.
     pub(in crate::tls) allow_expired: bool,
@@ -65,37 +74,57 @@ impl Crls {
     }
 
     fn add(&mut self, der: &[u8]) -> Result<(), TrustError> {
-        let list = OwnedCertRevocationList::from_der(der)
-            .map_err(|error| TrustError::BadCrl(error.to_string()))?;
-        self.push(Arc::new(list.into()))
+        self.push(Arc::new(List::new(der)?))
     }
 
-    /// Takes the lists of another, none of which is for the same as one here.
+    /// Takes the lists of another.
     pub(super) fn extend(&mut self, other: Self) -> Result<(), TrustError> {
-        let same = |list: &Arc<_>| self.lists.iter().any(|known| Arc::ptr_eq(known, list));
-        let added: Vec<_> = other.lists.into_iter().filter(|list| !same(list)).collect();
-        added.into_iter().try_for_each(|list| self.push(list))
+        other.lists.into_iter().try_for_each(|list| self.push(list))
     }
 
-    fn push(&mut self, list: Arc<CertRevocationList<'static>>) -> Result<(), TrustError> {
-        let scope = |list: &CertRevocationList<'_>| {
-            let point = list.issuing_distribution_point().map(<[u8]>::to_vec);
-            (list.issuer().to_vec(), point)
-        };
-        // Only the first would be asked, and which one is newer is not told.
-        if self.lists.iter().any(|known| scope(known) == scope(&list)) {
-            return Err(TrustError::CrlTwice);
+    fn push(&mut self, list: Arc<List>) -> Result<(), TrustError> {
+        if self.lists.iter().any(|known| known.is_same(&list)) {
+            return Ok(());
         }
         if self.lists.len() == CRLS_MAX {
             return Err(TrustError::TooManyCrls);
         }
+        self.has_rivals |= self.lists.iter().any(|known| known.rivals(&list));
         self.lists.push(list);
         Ok(())
     }
 
-    /// Returns the lists as what webpki borrows them as.
+    /// Returns whether [`chosen`](Self::chosen) depends on the chain.
+    pub(in crate::tls) const fn has_rivals(&self) -> bool {
+        self.has_rivals
+    }
+
+    /// Returns the lists as what webpki borrows them as. It asks the first that is for a
+    /// certificate, and no other.
     pub(in crate::tls) fn lists(&self) -> Vec<&CertRevocationList<'static>> {
-        self.lists.iter().map(Arc::as_ref).collect()
+        self.lists.iter().map(|list| &list.parsed).collect()
+    }
+
+    /// As [`lists`](Self::lists), for a chain of these authorities: of several for the same
+    /// certificates those come first that one of the authorities signed, and of these the newest, or
+    /// of two of the same second the one that was given last.
+    pub(in crate::tls) fn chosen(
+        &self,
+        signatories: &[Signatory<'_>],
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Vec<&CertRevocationList<'static>> {
+        let rank = |(place, list): (usize, &Arc<List>)| {
+            let mut others = self.lists.iter().filter(|other| !Arc::ptr_eq(other, list));
+            let has_rivals = others.any(|other| other.rivals(list));
+            let is_signed = !has_rivals || list.is_of(signatories, algorithms);
+            (is_signed, list.issued(), place)
+        };
+        let mut ranked: Vec<_> = self.lists.iter().enumerate().map(rank).collect();
+        ranked.sort_unstable_by_key(|&rank| Reverse(rank));
+        let in_order = ranked.into_iter();
+        in_order
+            .map(|(.., place)| &self.lists[place].parsed)
+            .collect()
     }
 
     /// Returns what to ask of `lists`, if there are any.
@@ -121,6 +150,7 @@ impl Crls {
         };
         self.lists
             .iter()
+            .map(|list| &list.parsed)
             .filter(|list| list.issuer() == certificate.issuer())
             .any(|list| matches!(list.find_serial(certificate.serial()), Ok(Some(_))))
     }

@@ -36,8 +36,6 @@ pub enum TrustError {
     CrlPem(PemError),
     /// A revocation list is damaged, or of a sort that is not supported.
     BadCrl(String),
-    /// Two revocation lists are for the certificates of one issuer.
-    CrlTwice,
     /// There are more revocation lists than [`CRLS_MAX`].
     TooManyCrls,
     /// Revocation lists were given, but no authorities: a pin alone is checked against none.
@@ -85,10 +83,6 @@ impl fmt::Display for TrustError {
             Self::TooManyPins => write!(f, "pins: at most {PINS_MAX} can be given"),
             Self::CrlPem(error) => write!(f, "revocation lists: {error}"),
             Self::BadCrl(text) => write!(f, "a revocation list is damaged or unsupported: {text}"),
-            Self::CrlTwice => f.write_str(
-                "two revocation lists are for the certificates of one issuer: expected the \
-                 newest one alone",
-            ),
             Self::TooManyCrls => write!(f, "revocation lists: at most {CRLS_MAX} can be given"),
             Self::CrlsWithoutAuthorities => f.write_str(
                 "revocation lists need authorities: a pin alone is not checked against any",
