@@ -19,6 +19,7 @@ mod identity;
 mod kill;
 mod restart;
 mod support;
+mod tls_mosquitto;
 mod tls_openssl;
 mod web_socket;
 

@@ -6,15 +6,21 @@
 
 use std::path::PathBuf;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SerialNumber, date_time_ymd,
 };
 
 use crate::temp_dir::TempDir;
 
 /// The names a good server certificate is valid for.
 pub const SERVER_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// Serial numbers that no other certificate of the process has.
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0x5EA1_0001);
 
 /// A certificate and its key, both in PEM.
 #[derive(Clone, Debug)]
@@ -23,6 +29,8 @@ pub struct Identity {
     pub certificate: String,
     /// The key, PKCS #8 without encryption.
     pub key: String,
+    /// The serial number of the certificate.
+    pub serial: u64,
 }
 
 impl Identity {
@@ -92,6 +100,29 @@ impl Authority {
         self.sign(named(&[], name), Role::Client)
     }
 
+    /// Signs a list of these as revoked, valid from the year 2000 to 2100, in PEM.
+    #[must_use]
+    pub fn revoke(&self, revoked: &[&Identity]) -> String {
+        let revoked_certs = revoked.iter().map(|identity| RevokedCertParams {
+            serial_number: SerialNumber::from(identity.serial),
+            revocation_time: date_time_ymd(2000, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2000, 1, 1),
+            next_update: date_time_ymd(2100, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked_certs.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params
+            .signed_by(&self.issuer)
+            .and_then(|list| list.pem())
+            .expect("the authority can sign")
+    }
+
     fn sign(&self, mut params: CertificateParams, role: Role) -> Identity {
         let key = new_key();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -100,12 +131,15 @@ impl Authority {
             Role::Client => ExtendedKeyUsagePurpose::ClientAuth,
         }];
         params.use_authority_key_identifier_extension = true;
+        let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
+        params.serial_number = Some(SerialNumber::from(serial));
         let certificate = params
             .signed_by(&key, &self.issuer)
             .expect("the authority can sign");
         Identity {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
+            serial,
         }
     }
 }

@@ -144,7 +144,9 @@ fn the_application_protocol_is_offered() {
 
 /// Accepts one TLS connection, closes it, and tells the protocol that was agreed on.
 fn alpn_server(pki: &Pki) -> (u16, thread::JoinHandle<Option<Vec<u8>>>) {
-    let pki::Identity { certificate, key } = pki.server.clone();
+    let pki::Identity {
+        certificate, key, ..
+    } = pki.server.clone();
     let (tell_port, port) = std::sync::mpsc::channel();
     let server = move || {
         let identity = Identity::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();

@@ -53,17 +53,24 @@ fn transport(options: &Options, folder: &TempDir, listener: Listener) -> Vec<Str
         let (certificate, key) = identity.write(folder, name);
         vec![setting("certfile", &certificate), setting("keyfile", &key)]
     };
-    match (listener, &options.tls, &options.mutual_tls) {
+    let mut lines = match (listener, &options.tls, &options.mutual_tls) {
         (Listener::Tls, Some(server), _) => identity(server, "server"),
         (Listener::MutualTls, _, Some((server, client_authority))) => {
             let authority = folder.write("client-authority.crt", client_authority);
             let mut lines = identity(server, "mutual-server");
             lines.push(setting("cafile", &authority));
             lines.push("require_certificate true".to_owned());
+            if let Some(list) = &options.revoked {
+                lines.push(setting("crlfile", &folder.write("revoked.crl", list)));
+            }
             lines
         }
-        _ => vec![],
+        _ => return vec![],
+    };
+    if let Some(version) = &options.tls_version {
+        lines.push(format!("tls_version {version}"));
     }
+    lines
 }
 
 fn setting(name: &str, path: &Path) -> String {

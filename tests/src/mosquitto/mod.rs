@@ -64,6 +64,8 @@ pub struct Options {
     peers: Peers,
     tls: Option<Identity>,
     mutual_tls: Option<(Identity, String)>,
+    tls_version: Option<String>,
+    revoked: Option<String>,
     access: Access,
     lines: Vec<String>,
 }
@@ -127,6 +129,8 @@ impl Options {
             peers,
             tls: None,
             mutual_tls: None,
+            tls_version: None,
+            revoked: None,
             access: Access::Anybody,
             lines: Vec::new(),
         }
@@ -143,6 +147,20 @@ impl Options {
     #[must_use]
     pub fn mutual_tls(mut self, server: &Identity, client_authority: &str) -> Self {
         self.mutual_tls = Some((server.clone(), client_authority.to_owned()));
+        self
+    }
+
+    /// Accepts no lower version of TLS than this: `tlsv1.2` or `tlsv1.3`.
+    #[must_use]
+    pub fn tls_version(mut self, version: &str) -> Self {
+        self.tls_version = Some(version.to_owned());
+        self
+    }
+
+    /// Refuses client certificates that this revocation list names, in PEM.
+    #[must_use]
+    pub fn revoked_clients(mut self, list: &str) -> Self {
+        self.revoked = Some(list.to_owned());
         self
     }
 
