@@ -40,6 +40,10 @@ pub(crate) struct Bystanders {
 
 impl Bystanders {
     /// Starts them in virtual time, in which nobody waits for the processor.
+    #[cfg_attr(
+        not(feature = "sim"),
+        expect(dead_code, reason = "the tests in the simulator begin with it")
+    )]
     pub(crate) fn start() -> Self {
         Self::start_on(Processor::new(Duration::default))
     }
