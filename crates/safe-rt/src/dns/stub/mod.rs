@@ -133,14 +133,7 @@ impl Stub {
             wait_for_enough(&slots, &news)
         });
         let [v4, v6] = slots.map(RefCell::into_inner);
-        if let (None, None, Err(error)) = (&v4, &v6, asked) {
-            // Their fibers could not be started, or this one was told to end.
-            return Err(match fiber::cause(&error) {
-                Some(_) => DnsError::NoAnswer,
-                None => DnsError::System(Arc::new(error)),
-            });
-        }
-        both(v4, v6)
+        outcome(v4, v6, asked)
     }
 
     /// Asks one server after the other, and the silent ones again.
@@ -187,6 +180,23 @@ fn wait_for_enough(slots: &[RefCell<Option<Answered>>; 2], news: &Event) -> io::
         } else {
             news.wait()?;
         }
+    }
+}
+
+/// Returns what came of the two questions. Where the fiber of one of them could not be started, that is
+/// why there is no answer, and not what the other one found when it was told to end.
+fn outcome(
+    v4: Option<Answered>,
+    v6: Option<Answered>,
+    asked: io::Result<()>,
+) -> Result<Found, DnsError> {
+    let is_there = |slot: &Option<Answered>| matches!(slot, Some(Ok(_)));
+    match asked {
+        Err(error) if fiber::cause(&error).is_none() && !is_there(&v4) && !is_there(&v6) => {
+            Err(DnsError::System(Arc::new(error)))
+        }
+        // Or this fiber was told to end.
+        Ok(()) | Err(_) => both(v4, v6),
     }
 }
 

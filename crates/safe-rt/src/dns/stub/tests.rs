@@ -55,6 +55,21 @@ fn one_family_is_enough_and_there_is_nothing_only_when_both_say_so() {
 }
 
 #[test]
+fn a_question_that_could_not_be_put_is_told_as_such() {
+    let no_fiber = || Err(io::Error::other("no memory for a stack"));
+    for v4 in [None, none(DnsError::NoAnswer)] {
+        let error = outcome(v4, None, no_fiber()).expect_err("nothing was found");
+        assert!(
+            error.to_string().contains("no memory for a stack"),
+            "{error}"
+        );
+    }
+    outcome(some(1, SECOND), None, no_fiber()).expect("one family is enough");
+    let error = outcome(None, none(DnsError::NoSuchName), Ok(())).expect_err("no such name");
+    assert!(matches!(error, DnsError::NoSuchName), "{error}");
+}
+
+#[test]
 fn a_lifetime_is_the_shorter_one_within_its_bounds() {
     let lifetime = |ttl_4, ttl_6| {
         let found = both(some(1, ttl_4), some(2, ttl_6)).expect("addresses");
