@@ -1,21 +1,24 @@
 //! Questions and answers as bytes (RFC 1035 section 4): the only place that knows simple-dns.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod records;
+
+use core::net::IpAddr;
 use core::time::Duration;
 use std::io;
 
-use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, OPCODE, Packet, PacketFlag, QCLASS, QTYPE, RCODE, TYPE};
+
+pub use self::records::RECORDS_MAX;
+use self::records::Target;
 
 /// Aliases (`CNAME`) from a name to its addresses.
 pub const ALIASES_MAX: usize = 8;
-/// Records of one answer.
-pub const RECORDS_MAX: usize = 4096;
-/// Bytes of a message before its records.
+/// Bytes of a message before its question.
 const HEADER_LEN: usize = 12;
-/// Bytes that a record has at least: the name, which is one byte then, its kind, class, lifetime and
-/// length. A message that promises more records than it has room for is not read.
-const RECORD_BYTES_MIN: usize = 11;
+/// Bytes of a message that its header and question fit into: a name has 255 at most.
+const HEAD_LEN: usize = HEADER_LEN + 255 + QUESTION_TAIL_LEN;
+/// Bytes of a question behind its name: kind and class.
+const QUESTION_TAIL_LEN: usize = 4;
 
 /// What kind of address is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,13 @@ impl Family {
         match self {
             Self::V4 => TYPE::A,
             Self::V6 => TYPE::AAAA,
+        }
+    }
+
+    const fn has(self, address: &IpAddr) -> bool {
+        match self {
+            Self::V4 => address.is_ipv4(),
+            Self::V6 => address.is_ipv6(),
         }
     }
 }
@@ -97,11 +107,11 @@ impl<'a> Question<'a> {
     /// Returns what a message says, if it is an answer to this question.
     pub(super) fn heard(&self, message: &[u8]) -> Option<Heard> {
         let header: &[u8; HEADER_LEN] = message.first_chunk()?;
-        if header[..2] != self.id.to_be_bytes() || !has_room_for_records(header, message.len()) {
+        if header[..2] != self.id.to_be_bytes() || count(header, 4) > 1 {
             return None;
         }
         // First without records: of a message that was cut they cannot be read.
-        let mut head = message.to_vec();
+        let mut head = message[..message.len().min(HEAD_LEN)].to_vec();
         head[6..HEADER_LEN].fill(0);
         let head = Packet::parse(&head).ok()?;
         if !head.has_flags(PacketFlag::RESPONSE) || head.opcode() != OPCODE::StandardQuery {
@@ -125,8 +135,7 @@ impl<'a> Question<'a> {
         if head.has_flags(PacketFlag::TRUNCATION) {
             return Some(Heard::Truncated);
         }
-        let packet = Packet::parse(message).ok()?;
-        Some(Heard::Answer(self.follow(&packet)))
+        self.follow(message, count(header, 6)).map(Heard::Answer)
     }
 
     fn is_asked(&self, asked: &simple_dns::Question<'_>) -> bool {
@@ -135,45 +144,40 @@ impl<'a> Question<'a> {
             && asked.qclass == QCLASS::CLASS(CLASS::IN)
     }
 
-    /// Goes from the name over its aliases to the addresses.
-    fn follow(&self, packet: &Packet<'_>) -> Answer {
-        let (mut name, mut ttl) = (&self.name, Duration::MAX);
+    /// Reads the answers of a message and goes from the name over its aliases to the addresses. What
+    /// comes behind them, of authorities and what else a server adds, is not looked at.
+    fn follow(&self, message: &[u8], count: usize) -> Option<Answer> {
+        let (mut name, question_end) = records::name(message, HEADER_LEN)?;
+        let records = records::read(message, question_end + QUESTION_TAIL_LEN, count)?;
+        let mut ttl = Duration::MAX;
         for _ in 0..=ALIASES_MAX {
-            let of_name = |record: &&simple_dns::ResourceRecord<'_>| {
-                record.name == *name && record.class == CLASS::IN
-            };
             let mut addresses = Vec::new();
             let mut alias = None;
-            for record in packet.answers.iter().filter(of_name) {
-                let address: IpAddr = match (&record.rdata, self.family) {
-                    (RData::A(found), Family::V4) => Ipv4Addr::from(found.address).into(),
-                    (RData::AAAA(found), Family::V6) => Ipv6Addr::from(found.address).into(),
-                    (RData::CNAME(target), _) => {
-                        alias = alias.or_else(|| Some((&target.0, lifetime(record.ttl))));
-                        continue;
+            for record in records.iter().filter(|record| record.of == name) {
+                match &record.leads_to {
+                    Target::Address(address) if self.family.has(address) => {
+                        ttl = ttl.min(lifetime(record.ttl));
+                        addresses.push(*address);
                     }
-                    _ => continue,
-                };
-                ttl = ttl.min(lifetime(record.ttl));
-                addresses.push(address);
+                    Target::Address(_) => {}
+                    Target::Alias(of) => alias = alias.or_else(|| Some((of, lifetime(record.ttl)))),
+                }
             }
             if !addresses.is_empty() {
-                return Answer::Addresses(addresses, ttl);
+                return Some(Answer::Addresses(addresses, ttl));
             }
             let Some((target, of_alias)) = alias else {
-                return Answer::NoAddress;
+                return Some(Answer::NoAddress);
             };
-            (name, ttl) = (target, ttl.min(of_alias));
+            (name, ttl) = (target.clone(), ttl.min(of_alias));
         }
-        Answer::TooManyAliases
+        Some(Answer::TooManyAliases)
     }
 }
 
-/// Whether a message has the room for the records that its header promises, and may have so many.
-fn has_room_for_records(header: &[u8; HEADER_LEN], len: usize) -> bool {
-    let count = |at: usize| usize::from(u16::from_be_bytes([header[at], header[at + 1]]));
-    let records = count(6) + count(8) + count(10);
-    count(4) <= 1 && records <= RECORDS_MAX && records * RECORD_BYTES_MIN <= len - HEADER_LEN
+/// A number of the header: how many there are of something.
+fn count(header: &[u8; HEADER_LEN], at: usize) -> usize {
+    usize::from(u16::from_be_bytes([header[at], header[at + 1]]))
 }
 
 /// A lifetime on the wire; one with the highest bit set means none (RFC 2181 section 8).

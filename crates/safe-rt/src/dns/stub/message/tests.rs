@@ -1,5 +1,7 @@
 //! Messages made by hand, so that writing and reading do not agree on the same mistake.
 
+use core::net::Ipv4Addr;
+
 use super::*;
 
 const ID: u16 = 0x1234;
@@ -178,11 +180,70 @@ fn a_lifetime_with_the_highest_bit_is_none() {
 }
 
 #[test]
-fn thousands_of_addresses_are_read_and_more_records_than_the_bound_are_not() {
+fn of_thousands_of_records_the_first_are_read() {
     let many = |count: usize| answer(&vec![record(SAME, A, 300, &[192, 0, 2, 1]); count]);
     let addresses = Answer::Addresses(vec![address(1); RECORDS_MAX], seconds(300));
-    expect(&many(RECORDS_MAX), addresses);
-    assert_eq!(question().heard(&many(RECORDS_MAX + 1)), None);
+    expect(&many(RECORDS_MAX), addresses.clone());
+    expect(&many(4_000), addresses);
+}
+
+#[test]
+fn names_are_read_within_bounds_however_they_are_folded() {
+    let none = |records: &[Vec<u8>]| assert_eq!(question().heard(&answer(records)), None);
+    // Each name is one byte and the one before it, by way of a pointer: long ones at little cost.
+    let mut records = vec![record(SAME, A, 300, &[192, 0, 2, 1])];
+    let mut at = answer(&[]).len() + records[0].len();
+    let mut before = 12;
+    while at < 0x3FFF && records.len() < 1_000 {
+        let pointer = (0xC000 | before as u16).to_be_bytes();
+        let folded = record(&[&[1, b'a'][..], &pointer].concat(), 47, 1, &[]);
+        before = at;
+        at += folded.len();
+        records.push(folded);
+    }
+    none(&records);
+    let deep = records[..17].to_vec();
+    expect(
+        &answer(&deep),
+        Answer::Addresses(vec![address(1)], seconds(300)),
+    );
+    none(&records[..18]);
+    // A name as long as one may be, and a longer one.
+    let long = |last: usize| {
+        let label = [&[63][..], &[b'a'; 63]].concat();
+        let end = [&[last as u8][..], &vec![b'a'; last], &[0]].concat();
+        let name = [&label[..], &label, &label, &end].concat();
+        vec![record(&name, A, 300, &[192, 0, 2, 1])]
+    };
+    expect(&answer(&long(61)), Answer::NoAddress);
+    none(&long(62));
+}
+
+#[test]
+fn what_else_a_server_adds_does_not_spoil_its_answer() {
+    let odd = [
+        record(SAME, 2, 300, b"\xC0"),
+        record(SAME, 33, 300, b"\0"),
+        record(SAME, A, 300, &[1]),
+    ];
+    let mut message = answer(&[record(SAME, A, 300, &[192, 0, 2, 1])]);
+    // One in the section of authorities, and two more.
+    message[9] = 1;
+    message[11] = 2;
+    message.extend(odd.concat());
+    let expected = || Answer::Addresses(vec![address(1)], seconds(300));
+    expect(&message, expected());
+    // And among the answers it is passed over if it leads nowhere anyway.
+    let among = [
+        odd[0].clone(),
+        odd[1].clone(),
+        record(SAME, A, 300, &[192, 0, 2, 1]),
+    ];
+    expect(&answer(&among), expected());
+    // An address that is none, and an alias with something behind it.
+    assert_eq!(question().heard(&answer(&odd[2..])), None);
+    let alias = record(SAME, CNAME, 300, b"\x03n00\x00x");
+    assert_eq!(question().heard(&answer(&[alias])), None);
 }
 
 #[test]
