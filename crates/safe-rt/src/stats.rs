@@ -69,7 +69,8 @@ counters! {
     dials_failed_tls,
     /// Dials that failed at the WebSocket handshake.
     dials_failed_web_socket,
-    /// Dials that tried the last good address because the look-up failed or took too long.
+    /// Dials that tried the last good address because the look-up failed or took too long, or, over TLS,
+    /// because no address that it gave worked.
     dials_last_good,
     /// Look-ups of names begun.
     look_ups,

@@ -82,6 +82,19 @@ impl Cache {
         self.entries.remove(name);
     }
 
+    /// Forgets a name of which each address is one of those that failed, whatever the ports; or of which
+    /// it is known that there is none.
+    pub(super) fn forget_failed(&mut self, name: &str, failed: &[SocketAddr]) {
+        let has_failed = |known: &SocketAddr| failed.iter().any(|of| of.ip() == known.ip());
+        let leads_nowhere = |entry: &Entry| match &entry.outcome {
+            Ok(addresses) => addresses.iter().all(has_failed),
+            Err(_) => true,
+        };
+        if self.entries.get(name).is_some_and(leads_nowhere) {
+            self.entries.remove(name);
+        }
+    }
+
     /// Forgets all names.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
@@ -165,6 +178,26 @@ mod tests {
         assert!(cache.get("other", now).is_some());
         cache.clear();
         assert!(cache.get("other", now).is_none());
+    }
+
+    #[test]
+    fn an_answer_of_which_an_address_was_not_tried_is_kept() {
+        let (mut cache, now) = (Cache::default(), Instant::now());
+        let at = |last: u8| SocketAddr::from(([192, 0, 2, last], 1883));
+        let both = Found {
+            addresses: vec![([192, 0, 2, 1], 0).into(), ([192, 0, 2, 2], 0).into()],
+            lifetime: SECOND,
+        };
+        cache.put("broker", &Ok(both), now);
+        cache.put("nobody", &Err(DnsError::NoSuchName), now);
+        for failed in [&[][..], &[at(1)], &[at(3), at(2)]] {
+            cache.forget_failed("broker", failed);
+            assert!(cache.get("broker", now).is_some(), "{failed:?}");
+        }
+        cache.forget_failed("broker", &[at(2), at(1)]);
+        assert!(cache.get("broker", now).is_none());
+        cache.forget_failed("nobody", &[at(1)]);
+        assert!(cache.get("nobody", now).is_none());
     }
 
     #[test]

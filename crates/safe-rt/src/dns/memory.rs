@@ -35,16 +35,18 @@ impl Memory {
         self.endpoints.get(&(host.into(), port))?.good
     }
 
-    /// Puts the addresses that failed lately behind the others, whose order stays.
+    /// Puts the addresses that failed lately behind the others, whose order stays; the one whose failure
+    /// is oldest is the first of them, so that each has its turn though a dial has no time for all.
     pub(super) fn order(&self, host: &str, port: u16, found: &mut [SocketAddr], now: Instant) {
         let Some(known) = self.endpoints.get(&(host.into(), port)) else {
             return;
         };
-        let has_failed = |address: &SocketAddr| {
+        let failed_at = |address: &SocketAddr| {
             let mut failed = known.failed.iter();
-            failed.any(|&(of, at)| of == *address && now < at + FAILED_WINDOW)
+            let lately = failed.find(|&&(of, at)| of == *address && now < at + FAILED_WINDOW);
+            lately.map(|&(_, at)| at)
         };
-        found.sort_by_key(has_failed);
+        found.sort_by_key(failed_at);
     }
 
     /// Notes how a dial went: which addresses failed, and which one succeeded.
@@ -126,6 +128,17 @@ mod tests {
         assert_eq!(ordered(&memory, [3, 1, 2], now), [2, 3, 1]);
         memory.note("broker", 1883, &[], Some(address(3)), now);
         assert_eq!(ordered(&memory, [3, 1, 2], now), [3, 2, 1]);
+    }
+
+    #[test]
+    fn of_those_that_failed_the_one_whose_failure_is_oldest_goes_first() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        memory.note("broker", 1883, &[address(1), address(2)], None, now);
+        let later = now + Duration::from_secs(30);
+        memory.note("broker", 1883, &[address(3)], None, later);
+        assert_eq!(ordered(&memory, [3, 1, 2], later), [1, 2, 3]);
+        memory.note("broker", 1883, &[address(1)], None, later);
+        assert_eq!(ordered(&memory, [3, 1, 2], later), [2, 3, 1]);
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Who asks, who waits for the answer, and what is tried when there is none.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,7 +41,9 @@ const LOOK_UP_SHARE_WITH_LAST_GOOD: u32 = 3;
 ///   last ten minutes come last. The last good one is not preferred, so that a broker of several
 ///   machines may spread its clients by the order of its answers.
 /// - When a look-up fails, or takes more than its share of the dial's time, the address to which the
-///   last dial succeeded is tried instead. That is logged as a warning, counted in
+///   last dial succeeded is tried instead, and what the look-up finds in the meantime after it. Over TLS,
+///   where the peer shows who it is, that address is also tried when no address of an answer worked, which
+///   may be a lie. That is logged as a warning, counted in
 ///   [`Stats::dials_last_good`](crate::Stats::dials_last_good), and, if the dial fails as well, told by
 ///   [`Error::look_up_error`](crate::Error::look_up_error). It has no age: a device whose name service
 ///   stays away keeps its connection.
@@ -71,12 +72,15 @@ struct Shared {
     servers: Option<Stub>,
     cache: RefCell<Cache>,
     memory: RefCell<Memory>,
-    under_way: RefCell<BTreeMap<Box<str>, Rc<LookUp>>>,
+    under_way: RefCell<Vec<Rc<LookUp>>>,
 }
 
 /// A look-up that a fiber is at.
 struct LookUp {
+    name: Box<str>,
     began: Instant,
+    /// Set when what it finds is no longer to be remembered, nor joined: it began before that.
+    is_stale: Cell<bool>,
     ended: Event,
     outcome: RefCell<Option<Outcome>>,
 }
@@ -86,8 +90,21 @@ struct LookUp {
 pub(crate) struct Candidates {
     /// At least one.
     pub(crate) addresses: Vec<SocketAddr>,
-    /// Why it is the last good address, if it is.
+    /// The last good address, which is among them, if no look-up gave it.
+    pub(crate) last_good: Option<SocketAddr>,
+    /// Why it is the only one, if it is.
     pub(crate) look_up_error: Option<io::Error>,
+}
+
+impl Candidates {
+    /// The only address there is.
+    pub(crate) fn only(address: SocketAddr) -> Self {
+        Self {
+            addresses: vec![address],
+            last_good: None,
+            look_up_error: None,
+        }
+    }
 }
 
 impl fmt::Debug for Resolver {
@@ -129,14 +146,24 @@ impl Resolver {
         }
     }
 
-    /// Forgets what look-ups found, as a program may want when the network is another one. The last
-    /// good addresses stay. Does not yield.
+    /// Forgets what look-ups found, as a program may want when the network is another one. One that is
+    /// under way goes on for those who wait for it, but what it finds is not remembered. The last good
+    /// addresses stay. Does not yield.
     pub fn clear(&self) {
         self.0.cache.borrow_mut().clear();
+        for look_up in &*self.0.under_way.borrow() {
+            look_up.is_stale.set(true);
+        }
     }
 
-    /// Returns what a dial is to try, having waited for no more than its share of the time.
-    pub(crate) fn candidates(&self, host: &str, port: u16) -> io::Result<Candidates> {
+    /// Returns what a dial is to try, having waited for no more than its share of the time. Where the
+    /// peer shows who it is, an answer need not be believed: the last good address comes behind it.
+    pub(crate) fn candidates(
+        &self,
+        host: &str,
+        port: u16,
+        is_authentic: bool,
+    ) -> io::Result<Candidates> {
         let good = self.0.memory.borrow().good(host, port);
         let parts = match good {
             Some(_) => LOOK_UP_SHARE_WITH_LAST_GOOD,
@@ -153,8 +180,11 @@ impl Resolver {
             Ok(Ok(mut addresses)) | Err(fiber::Elapsed(Ok(mut addresses))) => {
                 let memory = self.0.memory.borrow();
                 memory.order(host, port, &mut addresses, Instant::now());
+                let last_good = good.filter(|good| is_authentic && !addresses.contains(good));
+                addresses.extend(last_good);
                 return Ok(Candidates {
                     addresses,
+                    last_good,
                     look_up_error: None,
                 });
             }
@@ -163,27 +193,74 @@ impl Resolver {
             Ok(Err(error)) | Err(fiber::Elapsed(Err(error))) => error,
         };
         let Some(good) = good else { return Err(error) };
-        log::warn!(
-            "the name {host} cannot be looked up ({error}): trying {good}, the last good address"
-        );
-        stats::count(|counters| &counters.dials_last_good);
         Ok(Candidates {
             addresses: vec![good],
+            last_good: Some(good),
             look_up_error: Some(error),
         })
     }
 
-    /// Notes how a dial went. When no address worked, the next one looks the name up anew.
+    /// Returns what is found in the end by the look-up that a dial did not wait for, but for what that
+    /// dial tried since. Begins none.
+    pub(crate) fn found_since(
+        &self,
+        host: &str,
+        port: u16,
+        tried: &[SocketAddr],
+    ) -> io::Result<Candidates> {
+        let name = key(host);
+        let is_known = self
+            .0
+            .cache
+            .borrow_mut()
+            .get(&name, Instant::now())
+            .is_some();
+        if !is_known && self.0.under_way(&name).is_none() {
+            return Err(DnsError::NoAnswer.into());
+        }
+        let mut addresses = self.addresses(host, port)?;
+        addresses.retain(|address| !tried.contains(address));
+        if addresses.is_empty() {
+            return Err(DnsError::NoAddress.into());
+        }
+        Ok(Candidates {
+            addresses,
+            last_good: None,
+            look_up_error: None,
+        })
+    }
+
+    /// Notes that the last good address is tried, which no look-up gave.
+    pub(crate) fn note_last_good(host: &str, good: SocketAddr, error: Option<&io::Error>) {
+        match error {
+            Some(error) => log::warn!(
+                "the name {host} cannot be looked up ({error}): trying {good}, the last good address"
+            ),
+            None => log::warn!(
+                "no address that was found of the name {host} works: trying {good}, the last good \
+                 address"
+            ),
+        }
+        stats::count(|counters| &counters.dials_last_good);
+    }
+
+    /// Notes how a dial went. When no address that a look-up found worked, the next dial looks the name
+    /// up anew; an answer that came too late to be tried is kept for it.
     pub(crate) fn note(
         &self,
         host: &str,
         port: u16,
         failed: &[SocketAddr],
         good: Option<SocketAddr>,
+        was_looked_up: bool,
     ) {
-        if good.is_none() {
-            self.0.cache.borrow_mut().forget(&key(host));
+        let mut cache = self.0.cache.borrow_mut();
+        if good.is_none() && was_looked_up {
+            cache.forget(&key(host));
+        } else {
+            cache.forget_failed(&key(host), failed);
         }
+        drop(cache);
         let mut memory = self.0.memory.borrow_mut();
         memory.note(host, port, failed, good, Instant::now());
     }
@@ -210,53 +287,86 @@ impl Resolver {
 
     /// Returns the look-up of this name that is under way, or begins one.
     fn join_or_begin(&self, name: &str) -> Result<Rc<LookUp>, DnsError> {
-        let mut under_way = self.0.under_way.borrow_mut();
         let now = Instant::now();
+        let mut under_way = self.0.under_way.borrow_mut();
         // One that is not over by now never will be: its runtime ended.
-        under_way.retain(|_, look_up| now < look_up.began + LOOK_UP_TIMEOUT_DEFAULT * 2);
-        if let Some(look_up) = under_way.get(name) {
+        under_way.retain(|look_up| now < look_up.began + LOOK_UP_TIMEOUT_DEFAULT * 2);
+        let count = under_way.len();
+        drop(under_way);
+        if let Some(look_up) = self.0.under_way(name) {
             stats::count(|counters| &counters.look_ups_joined);
-            return Ok(Rc::clone(look_up));
+            return Ok(look_up);
         }
-        if under_way.len() >= LOOK_UPS_MAX {
+        if count >= LOOK_UPS_MAX {
             return Err(DnsError::TooMany);
         }
-        let look_up = Rc::new(LookUp {
-            began: now,
-            ended: Event::new(),
-            outcome: RefCell::new(None),
+        let look_up = self.0.begin(name, now);
+        let ending = Ending {
+            shared: Rc::clone(&self.0),
+            look_up: Rc::clone(&look_up),
+        };
+        let begun = FiberBuilder::new().name("look-up").spawn(move || {
+            ending
+                .shared
+                .run(&ending.look_up, |name| ending.shared.ask(name))
         });
-        let (shared, at, of) = (Rc::clone(&self.0), Rc::clone(&look_up), Box::from(name));
-        let begun = FiberBuilder::new()
-            .name("look-up")
-            .spawn(move || shared.run(&of, &at));
         begun.map_err(|error| DnsError::System(Arc::new(io::Error::other(error))))?;
         stats::count(|counters| &counters.look_ups);
-        under_way.insert(name.into(), Rc::clone(&look_up));
         Ok(look_up)
     }
 }
 
+/// Ends a look-up when its fiber does, however that comes about.
+struct Ending {
+    shared: Rc<Shared>,
+    look_up: Rc<LookUp>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.look_up.outcome.borrow_mut().get_or_insert_with(|| {
+            let ended = io::Error::other("the look-up was ended");
+            Err(DnsError::System(Arc::new(ended)))
+        });
+        let is_other = |at: &Rc<LookUp>| !Rc::ptr_eq(at, &self.look_up);
+        self.shared.under_way.borrow_mut().retain(is_other);
+        self.look_up.ended.set();
+    }
+}
+
 impl Shared {
+    /// Returns the look-up of this name that may be joined.
+    fn under_way(&self, name: &str) -> Option<Rc<LookUp>> {
+        let under_way = self.under_way.borrow();
+        let joinable = |at: &&Rc<LookUp>| *at.name == *name && !at.is_stale.get();
+        under_way.iter().find(joinable).cloned()
+    }
+
+    fn begin(&self, name: &str, now: Instant) -> Rc<LookUp> {
+        let look_up = Rc::new(LookUp {
+            name: name.into(),
+            began: now,
+            is_stale: Cell::new(false),
+            ended: Event::new(),
+            outcome: RefCell::new(None),
+        });
+        self.under_way.borrow_mut().push(Rc::clone(&look_up));
+        look_up
+    }
+
     /// What the fiber of a look-up does.
-    fn run(&self, name: &str, look_up: &Rc<LookUp>) {
-        let asked = fiber::timeout(LOOK_UP_TIMEOUT_DEFAULT, || self.ask(name));
+    fn run(&self, look_up: &LookUp, ask: impl FnOnce(&str) -> Result<Found, DnsError>) {
+        let name = &look_up.name;
+        let asked = fiber::timeout(LOOK_UP_TIMEOUT_DEFAULT, || ask(name));
         let ended = asked.unwrap_or_else(|fiber::Elapsed(late)| late);
         if let Err(error) = &ended {
             log::debug!("the name {name} is not found: {error}");
             stats::count(|counters| &counters.look_ups_failed);
         }
-        self.cache.borrow_mut().put(name, &ended, Instant::now());
-        let mut under_way = self.under_way.borrow_mut();
-        if under_way
-            .get(name)
-            .is_some_and(|at| Rc::ptr_eq(at, look_up))
-        {
-            under_way.remove(name);
+        if !look_up.is_stale.get() {
+            self.cache.borrow_mut().put(name, &ended, Instant::now());
         }
-        drop(under_way);
         *look_up.outcome.borrow_mut() = Some(ended.map(|found| found.addresses));
-        look_up.ended.set();
     }
 
     fn ask(&self, name: &str) -> Result<Found, DnsError> {
@@ -289,3 +399,6 @@ impl Shared {
 fn key(host: &str) -> String {
     host.to_ascii_lowercase()
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,10 +14,16 @@ use safe_rt::{
     ANSWER_LIFETIME_DEFAULT, DialOptions, Endpoint, Error, Listener, Phase, Resolver, Stats, stats,
 };
 #[cfg(feature = "dns")]
-use safe_rt::{ANSWER_LIFETIME_MAX, ANSWER_LIFETIME_MIN, NEGATIVE_LIFETIME_MAX};
+use safe_rt::{
+    ANSWER_LIFETIME_MAX, ANSWER_LIFETIME_MIN, NEGATIVE_LIFETIME_MAX, OTHER_FAMILY_GRACE,
+};
 
 #[cfg(feature = "dns")]
 use crate::name_server::{Manner, NameServer, SERVER_FAILURE};
+#[cfg(feature = "dns")]
+use crate::pki::SERVER_NAME;
+#[cfg(feature = "dns")]
+use crate::support::options;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(10);
@@ -324,5 +330,152 @@ fn name_servers_that_die_leave_the_last_good_address() {
             || dial(&options).0.expect("the name is known again"),
         );
         assert_eq!(used, 0);
+    });
+}
+
+/// Starts a broker on the machine `spare`, which is away after one connection, and the name servers of a
+/// resolver that take 13 s for an answer but lead there at first. Returns the second of them.
+#[cfg(feature = "dns")]
+fn slow_to_leave_spare(world: &World) -> (NameServer, DialOptions) {
+    let spare = world.host("spare");
+    let IpAddr::V4(address) = spare.address() else {
+        panic!("an address of the other kind was given");
+    };
+    let serving = spare.start(|| {
+        let listener = Listener::bind((Ipv4Addr::UNSPECIFIED, PORT).into()).expect("a port");
+        drop(listener.accept());
+    });
+    drop(serving.expect("a fiber"));
+    let (_, dead_at) = name_server(world, "dead", Manner::Dead);
+    let (server, at) = name_server(world, "names", Manner::good(address));
+    let resolver = Resolver::servers(&[dead_at, at]).expect("servers");
+    let options = DialOptions::new().resolver(resolver);
+    dial(&options).0.expect("the name is known");
+    sleep(SECOND * 60).expect("no scope is over");
+    // Heard in the third round alone, behind 3 s each of the first ones and 4 s of the dead one.
+    server.set(Manner::Slow(SECOND * 3, cloud(world)));
+    (server, options)
+}
+
+#[cfg(feature = "dns")]
+#[test]
+fn an_answer_that_comes_late_is_tried_once_the_last_good_address_has_failed() {
+    run(|world| {
+        let (_server, options) = slow_to_leave_spare(world);
+        let (dialled, took) = dial(&options);
+        dialled.expect("the answer leads to the broker");
+        assert_eq!(took, 13);
+    });
+}
+
+#[cfg(feature = "dns")]
+#[test]
+fn an_answer_that_no_dial_has_tried_is_kept_for_the_next_one() {
+    run(|world| {
+        let (_server, options) = slow_to_leave_spare(world);
+        world.partition("meter", "spare");
+        let (dialled, took) = dial(&options);
+        let error = dialled.expect_err("the last good address swallows everything");
+        assert_eq!((error.phase(), took), (Phase::Connect, 30));
+        let (dialled, took) = dial(&options);
+        dialled.expect("the answer leads to the broker");
+        assert_eq!(took, 0);
+    });
+}
+
+#[cfg(feature = "dns")]
+#[test]
+fn many_addresses_on_a_slow_link_leave_time_for_the_one_that_answers() {
+    run(|world| {
+        let nobody = |n: u8| Ipv4Addr::new(198, 51, 100, n);
+        let others = (1..16).map(nobody);
+        let first = std::iter::once(cloud(world))
+            .chain(others.clone())
+            .collect();
+        let last = others.chain([cloud(world)]).collect();
+        let (server, at) = name_server(world, "names", Manner::Good(first, 60));
+        let slow = Duration::from_millis(700);
+        world.way("meter", "cloud").latency(slow..=slow);
+        world.way("cloud", "meter").latency(slow..=slow);
+        let resolver = Resolver::servers(&[at]).expect("a server");
+        let options = DialOptions::new().resolver(resolver.clone());
+        let (dialled, _) = timeout(SECOND * 10, || dial(&options)).expect("in time");
+        dialled.expect("a sixteenth of the time is too little, but it gets more");
+        // Behind fifteen that lead nowhere it has its turn in the third dial at the latest.
+        server.set(Manner::Good(last, 60));
+        resolver.clear();
+        let connected = (0..3).position(|_| {
+            let dialled = timeout(SECOND * 20, || dial(&options).0);
+            dialled.unwrap_or_else(|late| late.0).is_ok()
+        });
+        assert!(connected.is_some());
+    });
+}
+
+#[cfg(feature = "dns")]
+#[test]
+fn a_lie_does_not_hide_the_last_good_address_where_the_peer_shows_who_it_is() {
+    run(|world| {
+        let (client, server) = options();
+        let tls = server.build().expect("options");
+        let serving = world.host("cloud").start(move || {
+            let address = (Ipv4Addr::UNSPECIFIED, 8883).into();
+            let listener = Listener::bind_tls(address, tls).expect("a port");
+            while let Ok(incoming) = listener.accept() {
+                drop(spawn(move || drop(incoming.handshake())).expect("a fiber"));
+            }
+        });
+        drop(serving.expect("a fiber"));
+        let (names, at) = name_server(world, "names", Manner::good(cloud(world)));
+        let resolver = Resolver::servers(&[at]).expect("a server");
+        let options = DialOptions::new()
+            .resolver(resolver.clone())
+            .tls(client.build().expect("options"));
+        let to = |text: &str| {
+            let endpoint: Endpoint = text.parse().expect("an endpoint");
+            safe_rt::dial(&endpoint, &options).map(drop)
+        };
+        let secure = format!("mqtts://{SERVER_NAME}");
+        to(&secure).expect("the name leads there");
+        let IpAddr::V4(lie) = world.host("names").address() else {
+            panic!("an address of the other kind was given");
+        };
+        names.set(Manner::good(lie));
+        resolver.clear();
+        let asked = names.asked();
+        let used = counted(
+            |stats| stats.dials_last_good,
+            || {
+                to(&secure).expect("the last good address is tried");
+                to(&secure).expect("the last good address is tried");
+            },
+        );
+        // The lie was not believed twice.
+        assert_eq!((used, names.asked() - asked), (2, 2));
+
+        // Without TLS nobody would know whom it reached.
+        let plain = DialOptions::new().resolver(resolver.clone());
+        names.set(Manner::good(cloud(world)));
+        dial(&plain).0.expect("the name leads there");
+        names.set(Manner::good(lie));
+        resolver.clear();
+        let error = dial(&plain).0.expect_err("nobody listens there");
+        assert_eq!(error.phase(), Phase::Connect, "{error}");
+    });
+}
+
+#[cfg(feature = "dns")]
+#[test]
+fn a_server_that_is_deaf_to_one_family_costs_a_moment_and_not_its_rounds() {
+    run(|world| {
+        let (_server, at) = name_server(world, "names", Manner::DeafToV6(cloud(world)));
+        let resolver = Resolver::servers(&[at]).expect("a server");
+        let began = Instant::now();
+        let found = resolver.look_up(&endpoint()).expect("one family is enough");
+        let took = began.elapsed();
+        assert_eq!(found[0].ip(), IpAddr::from(cloud(world)));
+        // An answer takes 10 ms at most on its way there and back.
+        let in_time = OTHER_FAMILY_GRACE..=OTHER_FAMILY_GRACE + MOMENT * 2;
+        assert!(in_time.contains(&took), "{took:?}");
     });
 }
