@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use rustls::{AlertDescription, Error as Cause};
 
+use super::text::Misused;
 use super::{TlsError, TlsErrorKind};
 use crate::clock::ClockVerdict;
 use crate::tls::evidence::{Evidence, Language, Side};
@@ -50,6 +51,7 @@ impl TlsError {
                  the old one, or beside it before the change. Else somebody answers in its place, and \
                  the connection is rightly refused."
             }
+            TlsErrorKind::BadCertificate if self.misused().is_some() => return self.purpose(),
             TlsErrorKind::BadCertificate => match self.chain() {
                 Some(chain) if chain.issuer_is_trusted => {
                     "If the authority was made anew, trust its new certificate in place of the old \
@@ -120,7 +122,8 @@ impl TlsError {
         } else if chain.at.is_self_issued && chain.is_leaf {
             format!(
                 "If this is {peer} that is meant, compare its certificate by another way and trust \
-                 that itself, or give {peer} one of a trusted authority."
+                 that itself, after which its key can vouch for every name, or pin its key alone; or \
+                 give {peer} one of a trusted authority."
             )
         } else if chain.at.is_self_issued {
             format!(
@@ -135,6 +138,22 @@ impl TlsError {
                  trusted ones. If nobody knows it, a proxy or firewall that inspects TLS may answer \
                  in place of {peer}: ask who runs the network."
             )
+        })
+    }
+
+    /// What to do about an authority's certificate that is used as another, or the reverse.
+    fn purpose(&self) -> Cow<'static, str> {
+        let peer = self.peer();
+        Cow::Owned(match self.misused() {
+            Some(Misused::Authority) => format!(
+                "Go on trusting this certificate as an authority's, and issue one from it for \
+                 {peer}; or make {peer}'s anew with basicConstraints=CA:FALSE (`openssl req -x509` \
+                 makes an authority's unless it is told so by -addext)."
+            ),
+            _ => format!(
+                "Have {peer}'s certificate issued by an authority; or make the one that issued it \
+                 anew with basicConstraints=CA:TRUE, and have {peer} send that."
+            ),
         })
     }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::pki_types::UnixTime;
-use rustls::{AlertDescription, CertificateError, Error as Cause};
+use rustls::{AlertDescription, CertificateError, Error as Cause, OtherError};
 
 use super::{TlsError, TlsErrorKind};
 use crate::clock::ClockVerdict;
@@ -102,6 +102,15 @@ impl fmt::Display for TlsError {
     }
 }
 
+/// How a certificate was used against what it says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Misused {
+    /// An authority's as a server's or a client's, which `openssl req -x509` leads to.
+    Authority,
+    /// A server's or a client's as an authority's.
+    EndEntity,
+}
+
 impl TlsError {
     pub(super) fn peer(&self) -> &'static str {
         match self.side() {
@@ -119,8 +128,31 @@ impl TlsError {
         self.evidence.as_ref()?.chain.as_deref()
     }
 
+    /// Returns how a certificate was used against what it says of itself (RFC 5280 section 4.2.1.9).
+    pub(super) fn misused(&self) -> Option<Misused> {
+        let Some(Cause::InvalidCertificate(CertificateError::Other(OtherError(found)))) =
+            &self.cause
+        else {
+            return None;
+        };
+        match found.downcast_ref()? {
+            webpki::Error::CaUsedAsEndEntity => Some(Misused::Authority),
+            webpki::Error::EndEntityUsedAsCa => Some(Misused::EndEntity),
+            _ => None,
+        }
+    }
+
     /// Adds what the library says, or the peer by an alert.
     fn because(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.misused() {
+            Some(Misused::Authority) => {
+                return f.write_str(": it is an authority's (basicConstraints=CA:TRUE)");
+            }
+            Some(Misused::EndEntity) => {
+                return f.write_str(": one that issued it, or another above it, is no authority's");
+            }
+            None => {}
+        }
         match &self.cause {
             Some(Cause::InvalidCertificate(CertificateError::Other(found))) => {
                 write!(f, ": {}", plain(&found.to_string()))
