@@ -4,6 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use safe_rt::{ClientTls, ClientTlsOptions, Identity, TlsConfigError, Trust};
+use zeroize::Zeroizing;
 
 use super::error::{ConfigError, ConfigErrors, Problem};
 use super::keys::{Key, Section};
@@ -144,7 +145,8 @@ fn tls(cloud: &CloudDraft, path: &Path, faults: &mut Faults<'_>) -> Option<Clien
     });
     let identity = cloud.identity.as_ref().and_then(|(certificate, key)| {
         let chain = read("certificate", certificate, path, faults);
-        let secret = read("key", key, path, faults);
+        let secret =
+            read("key", key, path, faults).map(|(path, secret)| (path, Zeroizing::new(secret)));
         let ((chain_path, chain), (key_path, secret)) = chain.zip(secret)?;
         let identity = Identity::from_pem(&chain, &secret);
         let (name, at, path) = match &identity {

@@ -335,6 +335,17 @@ fn a_file_is_read_off_the_thread() {
 }
 
 #[test]
+fn a_file_is_read_into_one_place() {
+    real(|| {
+        let here = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/offload.rs");
+        let text = crate::fs::read(here).unwrap();
+        // What had grown would have left its beginning elsewhere, and have room to grow on.
+        assert!(text.len() > 4096);
+        assert_eq!(text.capacity(), text.len() + 1);
+    });
+}
+
+#[test]
 fn who_may_use_a_file_is_told_without_its_type() {
     real(|| {
         assert_eq!(crate::fs::permissions("/dev/null").unwrap(), 0o666);

@@ -47,6 +47,10 @@ pub(super) use on_disk;
 
 /// Reads a whole file. Yields until it is read.
 ///
+/// Room for all of a file is made before it is read, so that no part of it is left behind elsewhere in
+/// memory: who reads a secret can overwrite it. A file that grows meanwhile is the exception, and what
+/// is read for a fiber whose wait ended early.
+///
 /// # Errors
 ///
 /// What the system answered; [`io::ErrorKind::FileTooLarge`] beyond [`FILE_BYTES_MAX`]; or the wait
@@ -59,10 +63,11 @@ pub fn read(path: impl Into<PathBuf>) -> io::Result<Vec<u8>> {
             disk.whole(node, rng)
         },
         move || {
-            let mut bytes = Vec::new();
-            let read = fs::File::open(path)?
-                .take(FILE_BYTES_MAX + 1)
-                .read_to_end(&mut bytes)?;
+            let file = fs::File::open(path)?;
+            // One more, to see the end without more room.
+            let room = file.metadata()?.len().min(FILE_BYTES_MAX) + 1;
+            let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0));
+            let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
             if read as u64 > FILE_BYTES_MAX {
                 let what = format!("expected a file of at most {FILE_BYTES_MAX} bytes, found more");
                 return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));

@@ -20,8 +20,10 @@ use super::signer::{DistantKey, Signer};
 /// an encrypted one included, are overwritten when they are no longer needed. The key itself stays
 /// in memory, in the form that ring signs with, for as long as the identity or a connection with it
 /// lives; ring does not overwrite it. The base64 decoder has a buffer of its own, which is freed as
-/// it is, and so has the one that turns a SEC1 key into PKCS#8. A key that must not be found in
-/// memory belongs behind a [`Signer`].
+/// it is, and so has the one that turns a SEC1 key into PKCS#8. The crate `pkcs5` does not overwrite
+/// the key that it makes of a password, nor the memory that scrypt takes for it; and what a thread has
+/// read or decrypted for a fiber whose wait ended early is freed as it is. A key that must not be found
+/// in memory belongs behind a [`Signer`].
 ///
 /// # Changing it while running
 /// Files that are replaced one after the other do not match for a moment: that is

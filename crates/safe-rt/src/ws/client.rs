@@ -11,6 +11,7 @@ use tungstenite::handshake::client::Response;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::handshake::machine::TryParse as _;
 use tungstenite::http::{StatusCode, header};
+use zeroize::Zeroizing;
 
 use super::SUB_PROTOCOL;
 use super::error::{PEER_TEXT_BYTES_MAX, WsError, WsErrorKind};
@@ -81,7 +82,7 @@ impl WsOptions {
     }
 
     /// Builds the request; its text is never part of an error.
-    fn request(&self, host: &str, target: &str, key: &str) -> io::Result<String> {
+    fn request(&self, host: &str, target: &str, key: &str) -> io::Result<Zeroizing<String>> {
         let invalid = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         if host.is_empty() || !visible(host) {
@@ -95,7 +96,7 @@ impl WsOptions {
         if target.len() > TARGET_LEN_MAX {
             return invalid("the path of a WebSocket is too long");
         }
-        let mut request = format!(
+        let head = Zeroizing::new(format!(
             "GET {target} HTTP/1.1\r\n\
              Host: {host}\r\n\
              Upgrade: websocket\r\n\
@@ -103,10 +104,16 @@ impl WsOptions {
              Sec-WebSocket-Key: {key}\r\n\
              Sec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Protocol: {SUB_PROTOCOL}\r\n"
-        );
-        for (name, value) in self.headers() {
-            request.extend([name, ": ", value, "\r\n"]);
-        }
+        ));
+        let headers = || {
+            self.headers()
+                .flat_map(|(name, value)| [name, ": ", value, "\r\n"])
+        };
+        // Of its full size at once: what grows leaves copies behind.
+        let room = head.len() + headers().map(str::len).sum::<usize>() + 2;
+        let mut request = Zeroizing::new(String::with_capacity(room));
+        request.push_str(&head);
+        request.extend(headers());
         request.push_str("\r\n");
         Ok(request)
     }

@@ -3,6 +3,8 @@
 
 use core::fmt;
 
+use zeroize::Zeroizing;
+
 use crate::dial::DialOptions;
 
 /// Most bytes of the headers given for one handshake, names and values together.
@@ -21,7 +23,8 @@ pub const WS_HEADERS_BYTES_MAX: usize = 8 * 1024;
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct WsOptions {
-    headers: Vec<(String, String)>,
+    /// Names and values; the latter are overwritten when they are dropped.
+    headers: Vec<(String, Zeroizing<String>)>,
 }
 
 /// Why a header cannot be sent.
@@ -96,7 +99,8 @@ impl WsOptions {
         if RESERVED.contains(&lower.as_str()) || lower.starts_with(RESERVED_PREFIX) {
             return Err(WsHeaderError::Reserved);
         }
-        self.headers.push((name.to_owned(), value.to_owned()));
+        let value = Zeroizing::new(value.to_owned());
+        self.headers.push((name.to_owned(), value));
         let len: usize = self
             .headers
             .iter()

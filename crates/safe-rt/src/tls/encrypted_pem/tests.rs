@@ -394,6 +394,38 @@ fn neither_the_password_nor_the_key_is_left_in_memory() {
     assert!(!key.is_in_memory());
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+#[allow(clippy::disallowed_methods, reason = "a test may stop its own thread")]
+fn reading_files_leaves_neither_the_password_nor_the_key_in_memory() {
+    /// What comes before the 32 bytes of an Ed25519 key in PKCS #8 (RFC 8410 section 7).
+    const ED25519: [u8; 16] = [
+        0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
+    ];
+    let (password, key) = (Masked::new(64), Masked::new(32));
+    let how = pbkdf2(2);
+    let sealed = {
+        let (plain, password) = (key.behind(&ED25519), password.behind(&[]));
+        info(&how, &how.encrypt(&*password, &plain).expect("encryption"))
+    };
+    // Of another key, so that none is kept once all was done with this one.
+    let chain = pair(&how, "other").0;
+    let folder = std::env::temp_dir().join(format!("safe-rt-wiped-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder of our own");
+    let (chain_path, key_path) = (folder.join("chain.pem"), folder.join("key.pem"));
+    std::fs::write(&chain_path, chain).expect("a file of our own");
+    std::fs::write(&key_path, pem_of("ENCRYPTED PRIVATE KEY", &sealed)).expect("a file");
+    let given = Password(password.behind(&[]));
+    let outcome = run(move || Identity::from_files_with_password(chain_path, key_path, given));
+    std::fs::remove_dir_all(&folder).expect("our own folder");
+    assert!(
+        matches!(outcome, Err(TlsConfigError::KeyMismatch)),
+        "{outcome:?}"
+    );
+    assert!(!password.is_in_memory());
+    assert!(!key.is_in_memory());
+}
+
 #[test]
 fn a_password_that_protects_nothing_is_told_as_that() {
     static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
