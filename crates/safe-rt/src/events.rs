@@ -299,19 +299,22 @@ impl<T: 'static> NextSignal<T> {
     ///
     /// # Errors
     /// [`Stopped`] when the wait ended early.
-    pub fn wait(self) -> Result<T, Stopped> {
+    pub fn wait(mut self) -> Result<T, Stopped> {
         loop {
-            if let Some(payload) = self.take() {
-                return Ok(payload);
-            }
+            self = match self.take() {
+                Ok(payload) => return Ok(payload),
+                Err(waiting) => waiting,
+            };
             self.wait.emitted.wait()?;
         }
     }
 
-    /// Takes what the signal carried, if it was emitted; once. Neither waits nor yields.
-    #[must_use]
-    pub fn take(&self) -> Option<T> {
-        self.wait.take()
+    /// Takes what the signal carried, which ends the wait. Neither waits nor yields.
+    ///
+    /// # Errors
+    /// The wait itself, which goes on, if the signal was not emitted yet.
+    pub fn take(self) -> Result<T, Self> {
+        self.wait.take().ok_or(self)
     }
 }
 

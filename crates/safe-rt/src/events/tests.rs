@@ -110,10 +110,24 @@ fn nothing_is_missed_between_the_beginning_of_a_wait_and_its_end() {
         fiber::spawn(move || emitting.emit(&WORD, &"yes")).expect("a fiber");
         let selected = fiber::select(&[&number, &word], None).expect("one of them");
         assert_eq!(selected, Selected::Ready(1));
-        assert_eq!(
-            (number.take(), word.take(), word.take()),
-            (None, Some("yes"), None)
-        );
+        assert_eq!((number.take().ok(), word.take().ok()), (None, Some("yes")));
+    });
+}
+
+#[test]
+fn a_wait_whose_payload_was_asked_for_too_early_goes_on() {
+    paused(|| {
+        let signals = Signals::new();
+        let next = signals.next(&NUMBER).expect("a wait");
+        let next = next.take().expect_err("not emitted yet");
+        let emitting = signals.clone();
+        fiber::spawn(move || emitting.emit(&NUMBER, &7)).expect("a fiber");
+        assert_eq!(next.wait(), Ok(7));
+        // A payload is taken once: there is no wait left that could be asked again, or spin.
+        let next = signals.next(&NUMBER).expect("a wait");
+        assert_eq!(signals.emit(&NUMBER, &8), Ok(1));
+        assert_eq!(next.take().ok(), Some(8));
+        assert_eq!(names(&signals), 0);
     });
 }
 
@@ -245,10 +259,11 @@ fn who_comes_during_a_signal_hears_the_next_and_who_goes_is_not_called_any_more(
         later.borrow_mut().push(noting(&signals, &log, "second"));
         assert_eq!(signals.emit(&NUMBER, &1), Ok(1));
         expect(&log, &["first 1"]);
-        assert_eq!(waits.borrow()[0].take(), None);
+        let wait = waits.borrow_mut().pop().expect("a wait");
+        let wait = wait.take().expect_err("not emitted since it began");
         assert_eq!(signals.emit(&NUMBER, &2), Ok(3));
         expect(&log, &["first 2", "new 2"]);
-        assert_eq!(waits.borrow()[0].take(), Some(2));
+        assert_eq!(wait.take().ok(), Some(2));
     });
 }
 
@@ -321,7 +336,7 @@ fn of_a_latched_name_the_last_value_is_there_for_who_comes_late() {
         expect(&log, &["late 3"]);
         // A wait is for the next one all the same.
         let next = signals.next(&STATE).expect("a wait");
-        assert_eq!(next.take(), None);
+        let next = next.take().expect_err("not emitted since it began");
         drop((watch, next));
         assert_eq!(signals.last(&STATE), Ok(Some(3)));
         signals.forget(&STATE).expect("the same type");
