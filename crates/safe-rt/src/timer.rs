@@ -38,7 +38,8 @@ pub enum TimerError {
     /// No fiber could be had for the closure: outside a runtime, at its bound on fibers, or without
     /// memory for a stack.
     Spawn(SpawnError),
-    /// The closure has panicked, or the runtime is over: this timer fires no more.
+    /// The handle was dropped, the closure has panicked, or the runtime is over: this timer fires no
+    /// more.
     Ended,
 }
 
@@ -180,7 +181,8 @@ fn start(
 /// A timer that was started.
 ///
 /// **Dropping it cancels the timer and ends its fiber**, which drops the closure there; so a timer
-/// lives as long as what holds its handle, whatever scope it was started in.
+/// lives as long as what holds its handle, whatever scope it was started in. Its closure cannot arm
+/// it again then.
 /// [`detach`](Self::detach) lets it go on instead. Neither this nor [`cancel`](Self::cancel) breaks
 /// into a run of the closure that is under way: it is let finish, and there is none after it.
 ///
@@ -210,7 +212,7 @@ impl TimerHandle {
     /// [`TimerError::ZeroPeriod`] for a periodic one, which stays as it is; [`TimerError::Ended`].
     pub fn reset(&self, duration: Duration) -> Result<(), TimerError> {
         let state = &self.state;
-        if state.keeper.get() == Keeper::Ended {
+        if matches!(state.keeper.get(), Keeper::Nobody | Keeper::Ended) {
             return Err(TimerError::Ended);
         }
         if state.period.get().is_some() {
@@ -265,7 +267,7 @@ impl Drop for TimerHandle {
     fn drop(&mut self) {
         if self.owns {
             self.state.due.set(None);
-            self.state.leave(Keeper::Itself);
+            self.state.leave(Keeper::Nobody);
         }
     }
 }
@@ -288,6 +290,8 @@ enum Keeper {
     Handle,
     /// There is none: it ends when it is not armed.
     Itself,
+    /// The handle was dropped: it ends, and cannot be armed, also not by its closure.
+    Nobody,
     /// The fiber has ended.
     Ended,
 }
@@ -322,7 +326,7 @@ impl State {
                     self.wakes_at.set(None);
                     self.changed.wait().map_err(Into::into)
                 }
-                (None, Keeper::Itself | Keeper::Ended) => return false,
+                (None, Keeper::Itself | Keeper::Nobody | Keeper::Ended) => return false,
             };
             if waited.is_err() {
                 return false;

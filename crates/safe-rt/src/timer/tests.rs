@@ -219,6 +219,38 @@ fn a_handle_that_is_dropped_ends_its_timer_and_lets_a_run_finish() {
 }
 
 #[test]
+fn a_handle_that_is_dropped_ends_also_a_timer_that_arms_itself() {
+    paused(|| {
+        for period in [None, Some(SECOND)] {
+            let (log, outcome) = (Log::new(), Rc::new(RefCell::new(None)));
+            let body = {
+                let (noted, outcome) = (log.clone(), Rc::clone(&outcome));
+                move |this: &TimerHandle| {
+                    noted.note();
+                    sleep(SECOND / 2).expect("no scope is over");
+                    *outcome.borrow_mut() = Some(this.reset(SECOND));
+                }
+            };
+            let timer = match period {
+                None => after(SECOND, body),
+                Some(period) => every(period, body),
+            };
+            let timer = timer.expect("a fiber");
+            sleep(SECOND * 11 / 4).expect("time");
+            log.expect(&[1.0, 2.5]);
+            assert!(matches!(*outcome.borrow(), Some(Ok(()))));
+            // While its second run is under way.
+            drop(timer);
+            sleep(60 * SECOND).expect("time");
+            log.expect(&[1.0, 2.5]);
+            let refused = outcome.take().expect("a second run");
+            assert!(matches!(refused, Err(TimerError::Ended)));
+            assert_eq!(Rc::strong_count(&outcome), 1, "the closure was dropped");
+        }
+    });
+}
+
+#[test]
 fn a_detached_timer_goes_on_by_itself() {
     paused(|| {
         let fibers = || fiber::stats().spawns - fiber::stats().ended;
