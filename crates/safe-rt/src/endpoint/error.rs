@@ -31,7 +31,10 @@ pub enum EndpointError {
     /// Something other than a port follows the closing bracket.
     AfterBracket(String),
     /// The port is not a number from 1 to 65535.
-    BadPort(String),
+    BadPort(
+        /// What was found, if it is digits; what is not may be a password, and is left out.
+        String,
+    ),
     /// A user name stands before the host.
     UserInfo,
     /// A path, query or fragment follows the host where none may; what a query holds is left out.
@@ -91,6 +94,9 @@ impl fmt::Display for EndpointError {
             Self::UnclosedBracket => f.write_str("bracket of an IPv6 address is not closed"),
             Self::AfterBracket(found) => {
                 write!(f, "expected :port after the bracket, found {found:?}")
+            }
+            Self::BadPort(found) if found.is_empty() => {
+                f.write_str("the port is not a number: expected one from 1 to 65535")
             }
             Self::BadPort(found) => {
                 write!(f, "port {found:?}: expected a number from 1 to 65535")

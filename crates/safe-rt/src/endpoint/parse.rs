@@ -70,12 +70,12 @@ fn parse_host(host: &str) -> Result<Host, EndpointError> {
 
 /// Parses a port; a sign, a blank or zero is not one.
 pub(super) fn parse_port(text: &str) -> Result<u16, EndpointError> {
-    let bad = || EndpointError::BadPort(text.to_owned());
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(bad());
+        // Where somebody forgot what comes behind `user:password`.
+        return Err(EndpointError::BadPort(String::new()));
     }
     match text.parse() {
-        Ok(0) | Err(_) => Err(bad()),
+        Ok(0) | Err(_) => Err(EndpointError::BadPort(text.to_owned())),
         Ok(port) => Ok(port),
     }
 }

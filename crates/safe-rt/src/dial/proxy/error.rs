@@ -138,8 +138,10 @@ pub enum ProxyUrlError {
     Scheme(&'static str),
     /// The scheme is none of a proxy.
     UnknownScheme,
-    /// The host or the port is not one.
-    Host(EndpointError),
+    /// The host is no name and no address.
+    Host,
+    /// The port is not a number from 1 to 65535.
+    Port,
     /// There is no port: proxies have no common one.
     NoPort,
     /// Something follows the host and its port.
@@ -163,6 +165,15 @@ impl ProxyUrlError {
             .find(|known| known.eq_ignore_ascii_case(found))
             .map_or(Self::UnknownScheme, Self::Scheme)
     }
+
+    /// Where the `@host` behind it was forgotten, what stands for host and port is a user name and a
+    /// password.
+    pub(super) fn place(error: &EndpointError) -> Self {
+        match error {
+            EndpointError::BadPort(_) => Self::Port,
+            _ => Self::Host,
+        }
+    }
 }
 
 impl fmt::Display for ProxyUrlError {
@@ -172,7 +183,14 @@ impl fmt::Display for ProxyUrlError {
                 write!(f, "a proxy of scheme {found} is not supported: expected http://")
             }
             Self::UnknownScheme => f.write_str("unknown scheme of a proxy: expected http://"),
-            Self::Host(error) => write!(f, "the proxy is at no valid place: {error}"),
+            Self::Host => f.write_str(
+                "the proxy's host is no name and no address: expected http://host:port, with \
+                 http://user:password@ in front of the host where they are wanted",
+            ),
+            Self::Port => f.write_str(
+                "the proxy's port is not a number from 1 to 65535: expected http://host:port, or \
+                 http://user:password@host:port",
+            ),
             Self::NoPort => f.write_str("the proxy has no port: expected http://host:port"),
             Self::Path => f.write_str("something follows the host and port of the proxy"),
             Self::BadPercentEncoding => f.write_str(

@@ -77,7 +77,7 @@ impl FromStr for Proxy {
             return Err(ProxyUrlError::Path);
         }
         let at = HostPort::parse(authority, None)
-            .map_err(ProxyUrlError::Host)?
+            .map_err(|error| ProxyUrlError::place(&error))?
             .ok_or(ProxyUrlError::NoPort)?;
         let credentials = user_info.map(encode_credentials).transpose()?;
         Ok(Self { at, credentials })

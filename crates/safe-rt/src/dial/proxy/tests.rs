@@ -1,7 +1,6 @@
 //! Tables of proxies: what is accepted, what is refused, and that no text repeats a password.
 
 use super::*;
-use crate::endpoint::EndpointError;
 
 fn parse(text: &str) -> Result<Proxy, ProxyUrlError> {
     text.parse()
@@ -75,11 +74,10 @@ fn proxies_are_refused() {
         ("http://[::1]", ProxyUrlError::NoPort),
         ("http://h:1/path", ProxyUrlError::Path),
         ("http://h:1?q", ProxyUrlError::Path),
-        ("", ProxyUrlError::Host(EndpointError::NoHost)),
-        (
-            "http://h:0",
-            ProxyUrlError::Host(EndpointError::BadPort("0".into())),
-        ),
+        ("", ProxyUrlError::Host),
+        ("http://h..h:1", ProxyUrlError::Host),
+        ("http://h:0", ProxyUrlError::Port),
+        ("http://user:secret", ProxyUrlError::Port),
         ("http://u:%4@h:1", ProxyUrlError::BadPercentEncoding),
         ("http://u:%zz@h:1", ProxyUrlError::BadPercentEncoding),
         ("http://a%3Ab:p@h:1", ProxyUrlError::ColonInUser),
@@ -109,6 +107,13 @@ fn no_text_repeats_a_password() {
         "http://user:secret@h",
         "http://user:secret@h:1/secret",
         "user:secret@h:x",
+        // Somebody forgot the host.
+        "http://user:secret",
+        "http://user:80secret",
+        "http://secret..secret:1",
+        "http://secret.1:1",
+        "http://[secret]:1",
+        "http://[::1]secret",
     ];
     for text in texts {
         let parsed = parse(text);
