@@ -98,7 +98,7 @@ pub use backoff::{
 };
 pub use clock::{CLOCK_FLOOR_SPAN_MAX, ClockFloor, ClockVerdict};
 pub use dial::{
-    DIAL_TIMEOUT_DEFAULT, DialOptions, DialRefusal, HANDSHAKE_TIMEOUT_DEFAULT,
+    DIAL_TIMEOUT_DEFAULT, DialOptions, DialRefusal, HANDSHAKE_TIMEOUT_DEFAULT, INTERFACE_BYTES_MAX,
     PROXY_CREDENTIAL_BYTES_MAX, PROXY_HEAD_BYTES_MAX, PROXY_HEADERS_MAX, Proxy, ProxyEnvironment,
     ProxyError, ProxyUrlError, Step, TCP_KEEP_ALIVE_IDLE_DEFAULT, TCP_KEEP_ALIVE_INTERVAL_DEFAULT,
     TCP_KEEP_ALIVE_PROBES_DEFAULT, TcpKeepAlive, dial, dial_traced,

@@ -61,6 +61,9 @@ const fn of_refusal(refusal: &DialRefusal) -> &'static str {
         DialRefusal::NoInterfaces => {
             "Leave out the network interface, or give the local address of it instead."
         }
+        DialRefusal::BadInterface(_) => {
+            "Give the name of an interface as `ip link` shows it, for example wwan0."
+        }
     }
 }
 

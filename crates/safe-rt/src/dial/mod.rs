@@ -24,7 +24,7 @@ use fiber::net::{TcpStream, UnixStream};
 
 pub(crate) use self::attempts::with_default_deadline;
 pub use self::observe::Step;
-pub use self::options::DialOptions;
+pub use self::options::{DialOptions, INTERFACE_BYTES_MAX};
 pub use self::proxy::{
     PROXY_CREDENTIAL_BYTES_MAX, PROXY_HEAD_BYTES_MAX, PROXY_HEADERS_MAX, Proxy, ProxyEnvironment,
     ProxyError, ProxyUrlError,

@@ -12,6 +12,9 @@ use crate::endpoint::{Endpoint, Scheme};
 use crate::tls::ClientTls;
 use crate::ws::{self, WsOptions};
 
+/// Longest name of a network interface, in bytes: `IFNAMSIZ` of Linux without the NUL.
+pub const INTERFACE_BYTES_MAX: usize = 15;
+
 /// How to dial. Clones share their [`Resolver`].
 ///
 /// # Examples
@@ -120,8 +123,11 @@ impl DialOptions {
     }
 
     /// Connects through this network interface alone, for example `wwan0` (`SO_BINDTODEVICE`). Only
-    /// Linux can: elsewhere a dial is refused. The simulator takes no notice of it, and neither does
-    /// a Unix socket.
+    /// Linux can: elsewhere a dial is refused, and so it is anywhere with what is no name of one. The
+    /// simulator takes no notice of it, and neither does a Unix socket.
+    ///
+    /// **Names are not looked up through it**: the questions to name servers go as the system routes
+    /// them. Where that matters give the endpoint by its address.
     #[must_use]
     pub fn interface(mut self, name: impl Into<String>) -> Self {
         self.tcp.interface = Some(name.into());
@@ -201,11 +207,16 @@ impl DialOptions {
         }
     }
 
-    /// Refuses an interface where a socket cannot be bound to one.
-    pub(super) const fn check_interface(&self) -> Result<(), DialRefusal> {
+    /// Refuses an interface where a socket cannot be bound to one, and what is no name of one. With
+    /// an empty name the kernel would unbind the socket, and of one that is too long take a part.
+    pub(super) fn check_interface(&self) -> Result<(), DialRefusal> {
         let can = cfg!(any(target_os = "linux", target_os = "android"));
+        let is_name = |name: &str| {
+            !name.is_empty() && name.len() <= INTERFACE_BYTES_MAX && !name.contains(['\0', '/'])
+        };
         match &self.tcp.interface {
             Some(_) if !can => Err(DialRefusal::NoInterfaces),
+            Some(name) if !is_name(name) => Err(DialRefusal::BadInterface(name.clone())),
             _ => Ok(()),
         }
     }

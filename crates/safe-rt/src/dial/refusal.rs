@@ -3,6 +3,7 @@
 use core::fmt;
 use std::io;
 
+use super::options::INTERFACE_BYTES_MAX;
 use super::proxy::ProxyUrlError;
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::{Error, Phase};
@@ -29,6 +30,9 @@ pub enum DialRefusal {
     ProxyUrl(ProxyUrlError),
     /// A network interface is given, and this system cannot bind a socket to one.
     NoInterfaces,
+    /// What is given is no name of a network interface: it is empty, has more than
+    /// [`INTERFACE_BYTES_MAX`] bytes, or contains a NUL or a slash.
+    BadInterface(String),
 }
 
 impl DialRefusal {
@@ -53,7 +57,7 @@ impl DialRefusal {
             Self::TlsForPlain(_) | Self::TlsMissing(_) => Phase::Tls,
             Self::NoWebSocket(_) | Self::WsForOther(_) => Phase::WebSocket,
             Self::ProxyForUnix | Self::ProxyUrl(_) => Phase::Proxy,
-            Self::NoInterfaces => Phase::Connect,
+            Self::NoInterfaces | Self::BadInterface(_) => Phase::Connect,
         }
     }
 
@@ -63,7 +67,8 @@ impl DialRefusal {
             | Self::TlsMissing(_)
             | Self::WsForOther(_)
             | Self::ProxyForUnix
-            | Self::ProxyUrl(_) => io::ErrorKind::InvalidInput,
+            | Self::ProxyUrl(_)
+            | Self::BadInterface(_) => io::ErrorKind::InvalidInput,
             Self::NoWebSocket(_) | Self::NoInterfaces => io::ErrorKind::Unsupported,
         }
     }
@@ -109,6 +114,11 @@ impl fmt::Display for DialRefusal {
             Self::NoInterfaces => {
                 f.write_str("this system cannot bind a connection to a network interface")
             }
+            Self::BadInterface(name) => write!(
+                f,
+                "{name:?} is no name of a network interface: expected 1 to {INTERFACE_BYTES_MAX} \
+                 bytes without a slash"
+            ),
         }
     }
 }

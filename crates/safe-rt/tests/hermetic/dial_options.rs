@@ -4,7 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use safe_rt::{DialOptions, Endpoint, Listener, Phase, Scheme, Socket, TcpKeepAlive};
+use safe_rt::{
+    DialOptions, DialRefusal, Endpoint, INTERFACE_BYTES_MAX, Listener, Phase, Scheme, Socket,
+    TcpKeepAlive,
+};
 
 const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
@@ -99,6 +102,25 @@ fn a_network_interface_is_bound_before_the_connection_is_made() {
         assert_eq!(error.phase(), Phase::Connect);
         let text = error.to_string();
         assert!(text.contains("the network interface no-such-one"), "{text}");
+    })
+    .expect("the runtime ran");
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn what_is_no_name_of_an_interface_is_refused_before_anything_is_sent() {
+    fiber::run(|| {
+        // The kernel would connect without the first, and cut the second to one that may exist.
+        let long = "n".repeat(INTERFACE_BYTES_MAX + 1);
+        for name in ["", &long, "lo\0", "a/b"] {
+            let endpoint: Endpoint = "mqtt://127.0.0.1:1".parse().expect("an endpoint");
+            let options = DialOptions::new().interface(name);
+            let error = safe_rt::dial(&endpoint, &options).expect_err("refused");
+            let expected = DialRefusal::BadInterface(name.to_owned());
+            assert_eq!(DialRefusal::of(&error), Some(&expected));
+            assert_eq!(error.phase(), Phase::Connect);
+            assert!(error.remedy().is_some());
+        }
     })
     .expect("the runtime ran");
 }
