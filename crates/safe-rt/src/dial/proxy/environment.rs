@@ -2,6 +2,7 @@
 //! is asked for.
 
 use core::net::IpAddr;
+use std::ffi::OsString;
 
 use super::{Proxy, ProxyUrlError};
 use crate::endpoint::{Endpoint, Scheme};
@@ -17,8 +18,9 @@ use crate::endpoint::{Endpoint, Scheme};
 /// 3. `all_proxy`.
 ///
 /// None of them counts for a host in `no_proxy`, a list with commas or blanks between its entries:
-/// `*` for every host; a name, with or without a dot in front, for that host and all below it; an
-/// address; or a network as `192.0.2.0/24`. A Unix socket has no proxy.
+/// `*` for every host; a name, with or without a dot or `*.` in front, for that host and all below
+/// it; an address; or a network as `192.0.2.0/24`. What is none of these is passed over with a line
+/// in the log. A Unix socket has no proxy.
 #[derive(Clone, Debug, Default)]
 pub struct ProxyEnvironment {
     /// What the variables hold, by their names.
@@ -39,7 +41,7 @@ impl ProxyEnvironment {
     /// Reads the environment of this process.
     #[must_use]
     pub fn from_env() -> Self {
-        Self::read(|name| std::env::var(name).ok())
+        Self::read_raw(|name| std::env::var_os(name))
     }
 
     /// Reads what `lookup` answers for the names of variables.
@@ -63,19 +65,34 @@ impl ProxyEnvironment {
     /// ```
     #[must_use]
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        let set = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
+        Self::read_raw(|name| lookup(name).map(OsString::from))
+    }
+
+    fn read_raw(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name: &str| {
+            let value = lookup(name).map(OsString::into_string);
+            value.filter(|value| !value.as_ref().is_ok_and(|value| value.trim().is_empty()))
+        };
         let schemes = [Scheme::Mqtt, Scheme::Mqtts, Scheme::Ws, Scheme::Wss];
         let mut variables = Vec::new();
         for name in schemes.into_iter().flat_map(names) {
             let is_new = variables.iter().all(|(known, _)| *known != name);
             if let Some(value) = set(&name).filter(|_| is_new) {
-                variables.push((name, value.trim().parse()));
+                let value = value.map_err(|_| ProxyUrlError::NotUtf8);
+                variables.push((name, value.and_then(|value| value.trim().parse())));
             }
         }
-        let exceptions = set("no_proxy").or_else(|| set("NO_PROXY"));
+        let exceptions = set("no_proxy").or_else(|| set("NO_PROXY")).map(|list| {
+            // Of a list that is not UTF-8 the entries count that are.
+            list.unwrap_or_else(|raw| raw.to_string_lossy().into_owned())
+        });
+        let (exceptions, odd) = exceptions_of(exceptions.as_deref().unwrap_or_default());
+        if !odd.is_empty() {
+            log::warn!("no_proxy: {odd:?} name no hosts and are passed over");
+        }
         Self {
             variables,
-            exceptions: exceptions.as_deref().map_or_else(Vec::new, exceptions_of),
+            exceptions,
         }
     }
 
@@ -117,13 +134,21 @@ fn names(scheme: Scheme) -> Vec<String> {
     [own, own_capitals].into_iter().chain(others).collect()
 }
 
-fn exceptions_of(list: &str) -> Vec<Exception> {
-    let words = list.split([',', ' ', '\t']);
-    words.filter_map(Exception::parse).collect()
+/// Returns who is excepted, and the entries that nobody can make something of.
+fn exceptions_of(list: &str) -> (Vec<Exception>, Vec<&str>) {
+    let words = list.split([',', ' ', '\t']).filter(|word| !word.is_empty());
+    let (mut exceptions, mut odd) = (Vec::new(), Vec::new());
+    for word in words {
+        match Exception::parse(word) {
+            Some(exception) => exceptions.push(exception),
+            None => odd.push(word),
+        }
+    }
+    (exceptions, odd)
 }
 
 impl Exception {
-    /// What is neither an address nor a network is a name.
+    /// What is neither an address nor a network is a name, if it can be one.
     fn parse(word: &str) -> Option<Self> {
         if word == "*" {
             return Some(Self::All);
@@ -138,8 +163,10 @@ impl Exception {
             let bits = bits.map_or(Ok(most), str::parse).ok()?;
             return (bits <= most).then_some(Self::Network(address, bits));
         }
-        let name = word.trim_matches('.').to_ascii_lowercase();
-        (!name.is_empty()).then_some(Self::Name(name))
+        let below = word.strip_prefix("*.").unwrap_or(word);
+        let name = below.trim_matches('.').to_ascii_lowercase();
+        let is_name = !name.is_empty() && !name.contains(['/', '*', char::REPLACEMENT_CHARACTER]);
+        is_name.then_some(Self::Name(name))
     }
 
     fn covers(&self, host: &str, address: Option<IpAddr>) -> bool {

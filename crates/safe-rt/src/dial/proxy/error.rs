@@ -136,6 +136,8 @@ impl From<ProxyError> for io::Error {
 pub enum ProxyUrlError {
     /// The scheme is a known one of proxies, but none that is supported: only `http` is.
     Scheme(&'static str),
+    /// The variable that holds it is not UTF-8.
+    NotUtf8,
     /// The scheme is none of a proxy.
     UnknownScheme,
     /// The host is no name and no address.
@@ -182,6 +184,7 @@ impl fmt::Display for ProxyUrlError {
             Self::Scheme(found) => {
                 write!(f, "a proxy of scheme {found} is not supported: expected http://")
             }
+            Self::NotUtf8 => f.write_str("the text of the proxy is not UTF-8"),
             Self::UnknownScheme => f.write_str("unknown scheme of a proxy: expected http://"),
             Self::Host => f.write_str(
                 "the proxy's host is no name and no address: expected http://host:port, with \

@@ -105,6 +105,10 @@ fn who_is_in_no_proxy_has_none() {
         ("B.EXAMPLE.", "mqtts://b.example", true),
         ("xample", "mqtts://b.example", false),
         ("a.b.example", "mqtts://b.example", false),
+        ("*.example", "mqtts://b.example", true),
+        ("*.EXAMPLE", "mqtts://a.b.example", true),
+        ("*.example", "mqtts://b.xample", false),
+        ("*.xample", "mqtts://b.example", false),
         ("a, b.example c", "mqtts://b.example", true),
         ("", "mqtts://b.example", false),
         (" , .", "mqtts://b.example", false),
@@ -132,6 +136,31 @@ fn who_is_in_no_proxy_has_none() {
             assert_eq!(found.is_none(), excepted, "{list:?} {endpoint}");
         }
     }
+}
+
+#[test]
+fn entries_of_no_proxy_that_name_nothing_are_told() {
+    let (exceptions, odd) = exceptions_of("a/b, 192.0.2.0/33 ,192.0.2.0/x *.b.example, ., b*,*.");
+    assert_eq!(exceptions, [Exception::Name("b.example".to_owned())]);
+    assert_eq!(odd, ["a/b", "192.0.2.0/33", "192.0.2.0/x", ".", "b*", "*."]);
+    assert_eq!(exceptions_of(" ,\t, "), (Vec::new(), Vec::new()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_utf_8_is_no_proxy_and_not_unset() {
+    use std::os::unix::ffi::OsStringExt;
+
+    let environment = ProxyEnvironment::read_raw(|name| match name {
+        "https_proxy" => Some(OsString::from_vec(b"http://u:\xe4@p:1".to_vec())),
+        "all_proxy" => Some("all:1".into()),
+        "no_proxy" => Some(OsString::from_vec(b"\xe4.example, b.example".to_vec())),
+        _ => None,
+    });
+    let proxy = |text: &str| environment.proxy_for(&text.parse().expect("an endpoint"));
+    assert_eq!(proxy("mqtts://broker"), Err(ProxyUrlError::NotUtf8));
+    assert_eq!(proxy("mqtts://b.example"), Ok(None));
+    assert!(proxy("mqtt://broker").expect("a proxy").is_some());
 }
 
 #[test]
