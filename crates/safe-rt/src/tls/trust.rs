@@ -165,7 +165,8 @@ impl Trust {
     ///
     /// Where `SSL_CERT_FILE` or `SSL_CERT_DIR` are set in the environment, what they name is read
     /// instead: a file, and folders with a colon between them. After [`SYSTEM_ROOTS_AGE_MAX`] they
-    /// are read again. Finding none is [`TrustError::NoSystemRoots`].
+    /// are read again. Finding none is [`TrustError::NoSystemRoots`], and finding
+    /// only what cannot be read [`TlsConfigError::File`].
     #[must_use]
     pub fn system() -> Self {
         Self {
@@ -261,7 +262,8 @@ impl Trust {
     /// use this value or a clone of it use what was found from their next handshake on.
     ///
     /// # Errors
-    /// [`TrustError::NoSystemRoots`], or what reading failed with; what was read before then stays.
+    /// [`TrustError::NoSystemRoots`], or what reading failed with, [`TlsConfigError::File`] among it;
+    /// what was read before then stays.
     pub fn load(&self) -> Result<(), TlsConfigError> {
         match &self.system {
             Some(system) => system.reload(),

@@ -192,6 +192,7 @@ impl Places {
             .flat_map(std::env::split_paths)
             .filter(|folder| !folder.as_os_str().is_empty())
             .collect();
+        let file = file.filter(|file| !file.is_empty());
         if file.is_some() || !folders.is_empty() {
             return Self {
                 files: file.into_iter().map(PathBuf::from).collect(),
@@ -210,6 +211,8 @@ impl Places {
 /// Reads the authorities that are there.
 fn find_in(places: Places) -> Result<RootCertStore, TlsConfigError> {
     let mut roots = RootCertStore::empty();
+    // What is there and cannot be read is what to repair, if it comes to nothing.
+    let mut unreadable = None;
     type Source = fn(&Path) -> Result<Arc<RootCertStore>, TlsConfigError>;
     let files = places.files.iter().map(|path| (path, from_file as Source));
     let folders = places
@@ -221,11 +224,19 @@ fn find_in(places: Places) -> Result<RootCertStore, TlsConfigError> {
             Ok(found) => merge(&mut roots, &found),
             Err(error) if fiber::cause(&error).is_some() => return Err(error),
             Err(error) if is_absent(&error) && !places.all => {}
-            Err(error) => log::warn!("the system's authorities at {}: {error}", path.display()),
+            Err(error) => {
+                log::warn!("the system's authorities at {}: {error}", path.display());
+                if matches!(error, TlsConfigError::File { .. }) && !is_absent(&error) {
+                    unreadable.get_or_insert(error);
+                }
+            }
         }
         if !places.all && !roots.is_empty() {
             break;
         }
+    }
+    if let Some(error) = unreadable.filter(|_| roots.is_empty()) {
+        return Err(error);
     }
     if roots.is_empty() {
         let looked_at = [places.files, places.folders].concat();

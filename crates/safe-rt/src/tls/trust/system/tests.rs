@@ -78,9 +78,11 @@ fn what_the_environment_names_is_all_that_counts() {
     assert_eq!(of(Some("/a"), None).folders, Vec::<PathBuf>::new());
     assert_eq!(of(None, Some("/b")).files, Vec::<PathBuf>::new());
     for nothing in [None, Some(""), Some(":")] {
-        let usual = of(None, nothing);
-        assert_eq!(usual.files[0], PathBuf::from(BUNDLES[0]));
-        assert!(!usual.all && usual.folders.len() == FOLDERS.len());
+        for file in [None, Some("")] {
+            let usual = of(file, nothing);
+            assert_eq!(usual.files[0], PathBuf::from(BUNDLES[0]));
+            assert!(!usual.all && usual.folders.len() == FOLDERS.len());
+        }
     }
 }
 
@@ -186,6 +188,37 @@ fn they_are_read_again_when_they_are_old_or_when_told_to() {
         roots.reload().expect_err("nothing to read");
         assert_eq!(roots.get().expect("authorities").len(), 3);
     });
+}
+
+#[test]
+fn a_bundle_that_is_there_and_cannot_be_read_is_named() {
+    let folder = Folder::new("unreadable");
+    let found = paused(move || {
+        // A folder in its place: root could read a file whatever its mode.
+        let unreadable = folder.place("");
+        for all in [false, true] {
+            let error = find_in(Places {
+                files: vec![folder.place("missing.pem"), unreadable.clone()],
+                folders: vec!["/nowhere/certs".into()],
+                all,
+            })
+            .expect_err("no authority");
+            let TlsConfigError::File { path, source } = &error else {
+                panic!("{error:?}");
+            };
+            assert_eq!(*path, unreadable);
+            assert_eq!(source.kind(), std::io::ErrorKind::IsADirectory);
+        }
+        folder.write("one.pem", 1);
+        find_in(Places {
+            files: vec![unreadable, folder.place("one.pem")],
+            folders: Vec::new(),
+            all: false,
+        })
+        .expect("another place has one")
+        .len()
+    });
+    assert_eq!(found, 1);
 }
 
 #[test]
