@@ -165,8 +165,8 @@ impl Trust {
     ///
     /// Where `SSL_CERT_FILE` or `SSL_CERT_DIR` are set in the environment, what they name is read
     /// instead: a file, and folders with a colon between them. After [`SYSTEM_ROOTS_AGE_MAX`] they
-    /// are read again. Finding none is [`TrustError::NoSystemRoots`], and finding
-    /// only what cannot be read [`TlsConfigError::File`].
+    /// are read again; where that fails or takes long, the ones from before go on to serve. Finding none
+    /// is [`TrustError::NoSystemRoots`], and finding only what cannot be read [`TlsConfigError::File`].
     #[must_use]
     pub fn system() -> Self {
         Self {

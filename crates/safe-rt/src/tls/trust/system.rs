@@ -2,14 +2,15 @@
 //!
 //! Files are read by way of [`fiber::fs`] and taken apart off the thread, so that only the fibers
 //! that need them wait, each under its own deadline, and so that a simulated machine has those of its
-//! simulated disk. One fiber reads; the others wait for it, or go on with what was read before.
+//! simulated disk. One fiber reads; the others wait for it, or go on with what was read before: where
+//! files cannot be read, or not in time, what is known goes on to serve.
 
 use core::time::Duration;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fiber::Instant;
+use fiber::{Elapsed, FiberBuilder, Instant};
 use rustls::RootCertStore;
 
 use super::{Trust, TrustError, merge, parse};
@@ -18,6 +19,11 @@ use crate::tls::config::{TlsConfigError, read};
 /// How old the system's authorities may be before a handshake has them read again: a device runs
 /// for longer than some of them are believed.
 pub const SYSTEM_ROOTS_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long a handshake waits for the authorities to be read again, before it goes on with the ones
+/// from before.
+const SYSTEM_ROOTS_REREAD_WAIT: Duration = Duration::from_secs(1);
+/// How long one reading may take, before another fiber takes it over.
+const SYSTEM_ROOTS_READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a fiber looks whether another one has read them.
 const SYSTEM_ROOTS_PAUSE: Duration = Duration::from_millis(10);
 
@@ -60,16 +66,25 @@ struct Shared {
 struct State {
     /// What was read last, and when.
     roots: Option<(Arc<RootCertStore>, Instant)>,
-    /// A fiber is reading.
-    reading: bool,
+    /// The number of the reading that is under way, and when it began.
+    reading: Option<(u64, Instant)>,
+    /// How many were begun.
+    readings: u64,
 }
 
-/// The right to read, given back at the end.
-struct Reading<'a>(&'a SystemRoots);
+/// The right to read, given back at the end. It must not be dropped under the lock.
+struct Reading {
+    roots: SystemRoots,
+    number: u64,
+}
 
-impl Drop for Reading<'_> {
+impl Drop for Reading {
     fn drop(&mut self) {
-        self.0.state().reading = false;
+        let mut state = self.roots.state();
+        // Another fiber may have taken it over.
+        if matches!(state.reading, Some((number, _)) if number == self.number) {
+            state.reading = None;
+        }
     }
 }
 
@@ -79,7 +94,8 @@ impl SystemRoots {
             places,
             state: Mutex::new(State {
                 roots: None,
-                reading: false,
+                reading: None,
+                readings: 0,
             }),
         }))
     }
@@ -91,48 +107,87 @@ impl SystemRoots {
 
     /// Returns the authorities; waits if they have to be read.
     pub(super) fn get(&self) -> Result<Arc<RootCertStore>, TlsConfigError> {
-        let reading = loop {
-            let mut state = self.state();
-            match &state.roots {
+        loop {
+            let known = self.state().roots.clone();
+            if let Some((known, at)) = known {
                 // While they are read again, the ones from before serve.
-                Some((roots, at)) if state.reading || at.elapsed() < SYSTEM_ROOTS_AGE_MAX => {
-                    return Ok(Arc::clone(roots));
-                }
-                _ if !state.reading => {
-                    state.reading = true;
-                    break Reading(self);
-                }
-                _ => {}
+                return Ok(match self.begin_if(at.elapsed() >= SYSTEM_ROOTS_AGE_MAX) {
+                    Some(reading) => self.read_again(reading, known),
+                    None => known,
+                });
             }
-            drop(state);
+            if let Some(_reading) = self.begin_if(true) {
+                return Ok(self.keep(self.find()?));
+            }
             pause()?;
-        };
-        match (self.find(), self.known()) {
-            (Ok(found), _) => Ok(self.keep(found)),
-            (Err(error), Some(known)) if fiber::cause(&error).is_none() => {
-                log::warn!("the system's authorities stay as they were read before: {error}");
-                // Tried again when they have aged once more, and not at every handshake.
-                self.state().roots = Some((Arc::clone(&known), Instant::now()));
-                drop(reading);
-                Ok(known)
-            }
-            (Err(error), _) => Err(error),
         }
     }
 
     /// Reads the authorities, whatever was read before; waits.
     pub(super) fn reload(&self) -> Result<(), TlsConfigError> {
         let _reading = loop {
-            let mut state = self.state();
-            if !state.reading {
-                state.reading = true;
-                break Reading(self);
+            if let Some(reading) = self.begin_if(true) {
+                break reading;
             }
-            drop(state);
             pause()?;
         };
         self.keep(self.find()?);
         Ok(())
+    }
+
+    /// Begins to read if that is `wanted` and nobody else does, or one who began too long ago: its
+    /// fiber may be gone without a trace.
+    fn begin_if(&self, wanted: bool) -> Option<Reading> {
+        let mut state = self.state();
+        let taken = match state.reading {
+            Some((_, began)) => began.elapsed() < SYSTEM_ROOTS_READ_TIMEOUT,
+            None => false,
+        };
+        if !wanted || taken {
+            return None;
+        }
+        state.readings += 1;
+        let number = state.readings;
+        state.reading = Some((number, Instant::now()));
+        Some(Reading {
+            roots: self.clone(),
+            number,
+        })
+    }
+
+    /// Has them read by a fiber of its own and waits a little for it: files that do not come must not
+    /// cost the connection. Returns what is known then.
+    fn read_again(&self, reading: Reading, known: Arc<RootCertStore>) -> Arc<RootCertStore> {
+        let read = move || {
+            let roots = &reading.roots;
+            let outcome = fiber::timeout(SYSTEM_ROOTS_READ_TIMEOUT, || roots.find());
+            match outcome.unwrap_or_else(|Elapsed(outcome)| outcome) {
+                Ok(found) => drop(roots.keep(found)),
+                Err(error) => {
+                    log::warn!("the system's authorities stay as they were read before: {error}");
+                    // Tried again when they have aged once more, and not at every handshake; but
+                    // soon, where it was for want of time.
+                    if fiber::cause(&error).is_none() {
+                        roots.still_good();
+                    }
+                }
+            }
+        };
+        match FiberBuilder::new().name("system authorities").spawn(read) {
+            Ok(mut handle) => {
+                // However the wait ends, what is known serves; the fiber reads on.
+                let _ = fiber::timeout(SYSTEM_ROOTS_REREAD_WAIT, || handle.join());
+            }
+            Err(error) => log::warn!("the system's authorities cannot be read again now: {error}"),
+        }
+        self.known().unwrap_or(known)
+    }
+
+    /// Lets what is known age anew.
+    fn still_good(&self) {
+        if let Some((_, at)) = &mut self.state().roots {
+            *at = Instant::now();
+        }
     }
 
     fn find(&self) -> Result<RootCertStore, TlsConfigError> {

@@ -14,10 +14,16 @@ thread_local! {
 thread_local! {
     /// How often it looked.
     static LOOKS: Cell<u32> = const { Cell::new(0) };
+    /// How long its disk takes.
+    static DISK_TAKES: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 fn places_of_test() -> Places {
     LOOKS.set(LOOKS.get() + 1);
+    if !DISK_TAKES.get().is_zero() {
+        // What comes of it shows at the next wait, that for the file.
+        let _ = fiber::sleep(DISK_TAKES.get());
+    }
     let (files, folders) = PLACES.with_borrow(Clone::clone);
     Places {
         files,
@@ -222,6 +228,68 @@ fn a_bundle_that_is_there_and_cannot_be_read_is_named() {
 }
 
 #[test]
+fn a_disk_that_hangs_costs_no_connection_while_authorities_are_known() {
+    let folder = Folder::new("hangs");
+    folder.write("bundle.crt", 1);
+    paused(move || {
+        PLACES.set((vec![folder.place("bundle.crt")], Vec::new()));
+        let roots = SystemRoots::new(places_of_test);
+        let one = roots.get().expect("authorities");
+        folder.write("bundle.crt", 2);
+        fiber::sleep(SYSTEM_ROOTS_AGE_MAX).expect("no scope is over");
+
+        DISK_TAKES.set(Duration::from_secs(3600));
+        let reconnect = |waits: Duration| {
+            let began = Instant::now();
+            let outcome = fiber::timeout(Duration::from_secs(10), || roots.get());
+            let known = outcome.expect("in time").expect("authorities");
+            assert!(Arc::ptr_eq(&one, &known));
+            assert_eq!(began.elapsed(), waits);
+        };
+        let before = LOOKS.get();
+        reconnect(SYSTEM_ROOTS_REREAD_WAIT);
+        reconnect(Duration::ZERO);
+        assert_eq!(LOOKS.get() - before, 1);
+        // That reading is given up, and another one begins.
+        fiber::sleep(SYSTEM_ROOTS_READ_TIMEOUT).expect("no scope is over");
+        reconnect(SYSTEM_ROOTS_REREAD_WAIT);
+        assert_eq!(LOOKS.get() - before, 2);
+
+        // A reading that takes a while is for the handshakes after it.
+        fiber::sleep(SYSTEM_ROOTS_READ_TIMEOUT).expect("no scope is over");
+        DISK_TAKES.set(Duration::from_secs(5));
+        reconnect(SYSTEM_ROOTS_REREAD_WAIT);
+        fiber::sleep(Duration::from_secs(5)).expect("no scope is over");
+        assert_eq!(roots.get().expect("authorities").len(), 2);
+        DISK_TAKES.set(Duration::ZERO);
+    });
+}
+
+#[test]
+fn a_reading_that_never_ends_is_taken_over() {
+    let folder = Folder::new("taken-over");
+    let file = folder.write("bundle.crt", 1);
+    paused(move || {
+        PLACES.set((vec![file], Vec::new()));
+        let roots = SystemRoots::new(places_of_test);
+        // As if a fiber that reads were gone without a trace.
+        let gone = roots.begin_if(true).expect("nobody reads");
+        let began = Instant::now();
+        assert_eq!(roots.get().expect("authorities").len(), 1);
+        let waited = began.elapsed();
+        assert!(waited >= SYSTEM_ROOTS_READ_TIMEOUT, "{waited:?}");
+        assert!(waited <= SYSTEM_ROOTS_READ_TIMEOUT + 2 * SYSTEM_ROOTS_PAUSE);
+        // Should it end after all, it does not end the reading of another.
+        let other = roots.begin_if(true).expect("nobody reads");
+        drop(gone);
+        assert!(roots.begin_if(true).is_none());
+        drop(other);
+        assert!(roots.begin_if(true).is_some());
+        drop(folder);
+    });
+}
+
+#[test]
 fn a_fiber_that_waits_for_them_obeys_its_deadline_and_the_next_one_reads() {
     let folder = Folder::new("deadline");
     let file = folder.write("bundle.crt", 1);
@@ -229,14 +297,14 @@ fn a_fiber_that_waits_for_them_obeys_its_deadline_and_the_next_one_reads() {
         PLACES.set((vec![file], Vec::new()));
         let roots = SystemRoots::new(places_of_test);
         // As if another fiber read, and came to nothing.
-        roots.state().reading = true;
+        roots.state().reading = Some((0, Instant::now()));
         let began = Instant::now();
         let outcome = fiber::timeout(Duration::from_secs(2), || roots.get());
-        let fiber::Elapsed(outcome) = outcome.expect_err("the deadline passes");
+        let Elapsed(outcome) = outcome.expect_err("the deadline passes");
         let error = outcome.expect_err("nobody reads");
         assert_eq!(fiber::cause(&error), Some(fiber::Stopped::TimedOut));
         assert_eq!(began.elapsed(), Duration::from_secs(2));
-        drop(Reading(&roots));
+        roots.state().reading = None;
         // One that is stopped while it reads leaves it to the next.
         let reader = roots.clone();
         let ended = Rc::new(RefCell::new(None));
