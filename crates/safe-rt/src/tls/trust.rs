@@ -106,7 +106,9 @@ impl Trust {
     /// # Errors
     /// As [`from_pem`](Self::from_pem), and [`TlsConfigError::File`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, TlsConfigError> {
-        Self::from_pem(&read(path.as_ref())?)
+        let path = path.as_ref();
+        let pem = read(path)?;
+        off_thread(path, move || Self::from_pem(&pem))
     }
 
     /// Reads several PEM files, each of which must hold an authority; waits, without stopping other
@@ -238,7 +240,9 @@ impl Trust {
     /// # Errors
     /// As [`crl_pem`](Self::crl_pem), and [`TlsConfigError::File`].
     pub fn crl_file(self, path: impl AsRef<Path>) -> Result<Self, TlsConfigError> {
-        self.crl_pem(&read(path.as_ref())?)
+        let path = path.as_ref();
+        let text = read(path)?;
+        off_thread(path, move || self.crl_pem(&text))
     }
 
     /// Chooses which certificates must be covered by a revocation list, if there are any.
@@ -376,6 +380,17 @@ impl fmt::Debug for Trust {
         }
         f.write_str(")")
     }
+}
+
+/// Takes apart what a file holds: some of a megabyte, during which other fibers run.
+fn off_thread<T: Send + 'static>(
+    path: &Path,
+    parse: impl FnOnce() -> Result<T, TlsConfigError> + Send + 'static,
+) -> Result<T, TlsConfigError> {
+    fiber::offload(parse).map_err(|error| TlsConfigError::File {
+        path: path.to_owned(),
+        source: error.into(),
+    })?
 }
 
 /// Reads the authorities of a PEM text, at least one, and counts what cannot be one.

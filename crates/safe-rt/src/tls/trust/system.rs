@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fiber::{Elapsed, FiberBuilder, Instant};
 use rustls::RootCertStore;
 
-use super::{Trust, TrustError, merge, parse};
+use super::{Trust, TrustError, merge, off_thread, parse};
 use crate::tls::config::{TlsConfigError, read};
 
 /// How old the system's authorities may be before a handshake has them read again: a device runs
@@ -302,12 +302,9 @@ fn find_in(places: Places) -> Result<RootCertStore, TlsConfigError> {
 
 fn from_file(path: &Path) -> Result<Arc<RootCertStore>, TlsConfigError> {
     let text = read(path)?;
-    let parsed = fiber::offload(move || parse(&text)).map_err(|error| TlsConfigError::File {
-        path: path.to_owned(),
-        source: error.into(),
-    })?;
     // Whatever of a system's own file cannot be read is the system's business.
-    Ok(Arc::new(parsed?.0))
+    let (roots, _) = off_thread(path, move || parse(&text))?;
+    Ok(Arc::new(roots))
 }
 
 fn from_folder(path: &Path) -> Result<Arc<RootCertStore>, TlsConfigError> {
