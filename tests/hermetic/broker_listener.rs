@@ -165,7 +165,7 @@ fn a_device_that_finds_no_tls_at_its_broker_is_told_so() {
         let plain_address = plain.local_addr().unwrap();
         let broker = Broker::new(BrokerOptions::default());
         broker.serve(plain).unwrap();
-        let no_tls = "the peer does not speak TLS: expected a TLS record, found other bytes";
+        let no_tls = "the server does not speak TLS";
         let (not_tls, closed) = (TlsErrorKind::NotTls, TlsErrorKind::ClosedInHandshake);
         let cases = [
             (serve_bytes(b"\x20\x02\x00\x00", false), not_tls, no_tls),
@@ -178,12 +178,12 @@ fn a_device_that_finds_no_tls_at_its_broker_is_told_so() {
             (
                 serve_bytes(b"\x16\x03\x03\xff\xff", false),
                 TlsErrorKind::Protocol,
-                "the peer broke the rules of TLS",
+                "the server broke the rules of TLS",
             ),
             (
                 plain_address,
                 closed,
-                "the peer closed the connection in the middle of the TLS handshake",
+                "the server closed the connection in the middle of the TLS handshake",
             ),
         ];
         for (address, expected, text) in cases {
