@@ -24,7 +24,7 @@ use webpki::{ExpirationPolicy, KeyUsage, VerifiedPath};
 
 use super::config::{self, TlsConfigError};
 use super::danger::Danger;
-use super::trust::{Crls, Pin, Signatory};
+use super::trust::{Crls, Pin, Revocation, Signatory};
 use super::x509::{Der, SEQUENCE};
 
 /// A valid chain in which no key is pinned.
@@ -99,20 +99,30 @@ impl Demands {
         if self.pins.is_empty() && self.crls.is_empty() {
             return Ok(());
         }
-        let outcome = self.build_chain(
-            end_entity,
-            intermediates,
-            now,
-            usage,
-            ExpirationPolicy::Enforce,
-        );
-        match outcome {
+        let mut questions = self.crls.questions().iter();
+        questions.try_for_each(|&question| {
+            self.ask_chain(end_entity, intermediates, now, usage, question)
+        })
+    }
+
+    fn ask_chain(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        usage: KeyUsage,
+        question: Revocation,
+    ) -> Result<(), Error> {
+        let build = |expiration| {
+            let how = (question, expiration);
+            self.build_chain(end_entity, intermediates, now, usage, how)
+        };
+        match build(ExpirationPolicy::Enforce) {
             Err(Error::InvalidCertificate(
                 ref expired @ CertificateError::ExpiredRevocationListContext { .. },
             )) if self.crls.allow_expired => {
                 log::warn!("a revocation list is used beyond its time, as was allowed: {expired}");
-                let policy = ExpirationPolicy::Ignore;
-                self.build_chain(end_entity, intermediates, now, usage, policy)
+                build(ExpirationPolicy::Ignore)
             }
             outcome => outcome,
         }
@@ -124,7 +134,7 @@ impl Demands {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
         usage: KeyUsage,
-        expiration: ExpirationPolicy,
+        (question, expiration): (Revocation, ExpirationPolicy),
     ) -> Result<(), Error> {
         let leaf = webpki::EndEntityCert::try_from(end_entity)
             .map_err(|_| CertificateError::BadEncoding)?;
@@ -142,7 +152,7 @@ impl Demands {
             let outcome = match is_pinned {
                 false => Err(mismatch(keys)),
                 true if choose => self
-                    .ask_lists(&leaf, path, now, usage, expiration)
+                    .ask_lists(&leaf, path, now, usage, (question, expiration))
                     .map_err(refused),
                 true => Ok(()),
             };
@@ -157,7 +167,7 @@ impl Demands {
             intermediates,
             now,
             usage,
-            self.crls.options(&lists, expiration),
+            Crls::options(question, &lists, expiration),
             Some(&demanded),
         );
         match (outcome, wrong.take()) {
@@ -174,7 +184,7 @@ impl Demands {
         path: &VerifiedPath<'_>,
         now: UnixTime,
         usage: KeyUsage,
-        expiration: ExpirationPolicy,
+        (question, expiration): (Revocation, ExpirationPolicy),
     ) -> Result<(), webpki::Error> {
         let issuers = || path.intermediate_certificates();
         let keys: Vec<_> = issuers()
@@ -197,7 +207,7 @@ impl Demands {
             &intermediates,
             now,
             usage,
-            self.crls.options(&lists, expiration),
+            Crls::options(question, &lists, expiration),
             None,
         )?;
         Ok(())

@@ -216,6 +216,13 @@ fn what_must_be_covered_is_chosen() {
                 let (client, _) = pki.refused(version, of_middle(&revoked).revocation(chosen));
                 assert_eq!(kind(&client), Some(TlsErrorKind::Revoked));
             }
+            // Also of those in between, whether or not all of them must be covered.
+            let revoked = [pki.middle.serial()];
+            for chosen in [Revocation::PeerOnly, Revocation::WhereCovered] {
+                let trust = pki.trust(&revoked, NOBODY).revocation(chosen);
+                let (client, _) = pki.refused(version, trust);
+                assert_eq!(kind(&client), Some(TlsErrorKind::Revoked));
+            }
         });
     }
 }

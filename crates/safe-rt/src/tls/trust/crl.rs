@@ -32,7 +32,7 @@ pub enum Revocation {
     /// missing for is refused, so that a wrong file is not the same as no file.
     #[default]
     WholeChain,
-    /// The peer's own. Those between it and the authority are not looked up.
+    /// The peer's own. Those between it and the authority need not be covered.
     PeerOnly,
     /// None: what no list covers is taken as not revoked.
     WhereCovered,
@@ -127,14 +127,24 @@ impl Crls {
             .collect()
     }
 
-    /// Returns what to ask of `lists`, if there are any.
+    /// Returns what a chain is asked, one after the other: webpki either looks at the peer's
+    /// certificate alone or demands the same of all.
+    pub(in crate::tls) const fn questions(&self) -> &'static [Revocation] {
+        match self.revocation {
+            Revocation::WholeChain => &[Revocation::WholeChain],
+            Revocation::PeerOnly => &[Revocation::WhereCovered, Revocation::PeerOnly],
+            Revocation::WhereCovered => &[Revocation::WhereCovered],
+        }
+    }
+
+    /// Returns what to ask of `lists`, if there are any, for one of the questions.
     pub(in crate::tls) fn options<'a>(
-        &self,
+        question: Revocation,
         lists: &'a [&'a CertRevocationList<'a>],
         expiration: ExpirationPolicy,
     ) -> Option<RevocationOptions<'a>> {
         let builder = RevocationOptionsBuilder::new(lists).ok()?;
-        let (depth, unknown) = match self.revocation {
+        let (depth, unknown) = match question {
             Revocation::WholeChain => (RevocationCheckDepth::Chain, UnknownStatusPolicy::Deny),
             Revocation::PeerOnly => (RevocationCheckDepth::EndEntity, UnknownStatusPolicy::Deny),
             Revocation::WhereCovered => (RevocationCheckDepth::Chain, UnknownStatusPolicy::Allow),
