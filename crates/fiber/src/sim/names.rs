@@ -2,7 +2,7 @@
 //! asking for them.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
@@ -28,6 +28,8 @@ pub(crate) struct Service {
     failing: u32,
     lying: u32,
     broken: BTreeSet<String>,
+    /// Names that have other addresses than their machine's.
+    given: BTreeMap<String, Vec<IpAddr>>,
 }
 
 impl Service {
@@ -39,6 +41,7 @@ impl Service {
             failing: 0,
             lying: 0,
             broken: BTreeSet::new(),
+            given: BTreeMap::new(),
         })
     }
 }
@@ -91,16 +94,21 @@ impl State {
         if service.broken.contains(name) || self.chances.chance(service.failing) {
             return Err(no_answer());
         }
-        let Some(host) = self.machines.find(name) else {
-            let what = format!("no machine has the name {name:?}");
-            return Err(io::Error::other(what));
+        let host = self.machines.find(name);
+        let truth = match (service.given.get(name), host) {
+            (Some(given), _) => given.clone(),
+            (None, Some(host)) => vec![address_of(host)],
+            (None, None) => {
+                let what = format!("no machine has the name {name:?}");
+                return Err(io::Error::other(what));
+            }
         };
         if !self.chances.chance(service.lying) {
-            return Ok(vec![address_of(host)]);
+            return Ok(truth);
         }
         let machines = self.machines.count();
         let other = u32::try_from(self.chances.below(u64::from(machines))).unwrap_or(0);
-        let lie = if other == host {
+        let lie = if truth.contains(&address_of(other)) {
             let nobody = NOBODY | u32::from(self.chances.below(200) as u8);
             IpAddr::V4(Ipv4Addr::from_bits(nobody))
         } else {
@@ -148,6 +156,31 @@ impl Names {
     /// Sets how many answers are the address of another machine, or of none.
     pub fn lying(&self, per_million: u32) -> &Self {
         self.change(|service| service.lying = per_million)
+    }
+
+    /// Gives a name these addresses, answered in this order, instead of that of the machine that has
+    /// it. None at all give the name back to its machine.
+    ///
+    /// # Examples
+    /// ```
+    /// use fiber::sim::SimBuilder;
+    ///
+    /// let ran = SimBuilder::new(1).run(|world| {
+    ///     let addresses = [world.host("old").address(), world.host("new").address()];
+    ///     world.names().addresses("cloud", &addresses);
+    ///     let found = fiber::resolve("cloud", 80).expect("an answer");
+    ///     assert_eq!(found.iter().map(|at| at.ip()).collect::<Vec<_>>(), addresses);
+    /// });
+    /// # ran.expect("a run");
+    /// ```
+    pub fn addresses(&self, name: &str, addresses: &[IpAddr]) -> &Self {
+        self.change(|service| {
+            if addresses.is_empty() {
+                service.given.remove(name);
+            } else {
+                service.given.insert(name.to_owned(), addresses.to_vec());
+            }
+        })
     }
 
     /// Lets every look-up of this name fail until [`Names::mend`].

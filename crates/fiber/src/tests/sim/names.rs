@@ -113,6 +113,32 @@ fn addresses_need_no_service() {
 }
 
 #[test]
+fn a_name_has_the_addresses_it_was_given_in_their_order() {
+    run(1, |world| {
+        let machine = world.host("cloud").address();
+        let nobody: IpAddr = "10.255.0.9".parse().unwrap();
+        let of = |name| {
+            let found = resolve(name, 1).ok()?;
+            Some(found.iter().map(|at| at.ip()).collect::<Vec<_>>())
+        };
+        let names = world.names();
+        for given in [vec![nobody, machine], vec![machine, nobody], vec![nobody]] {
+            names.addresses("cloud", &given);
+            assert_eq!(of("cloud"), Some(given));
+        }
+        names.lying(1_000_000);
+        assert_ne!(of("cloud"), Some(vec![nobody]));
+        names.lying(0).addresses("cloud", &[]);
+        assert_eq!(of("cloud"), Some(vec![machine]));
+        // No machine needs to have the name.
+        names.addresses("alias", &[machine]);
+        assert_eq!(of("alias"), Some(vec![machine]));
+        names.addresses("alias", &[]);
+        assert_eq!(of("alias"), None);
+    });
+}
+
+#[test]
 fn a_look_up_that_nobody_waits_for_never_begins() {
     run(7, |world: &World| {
         drop(world.host("cloud"));
