@@ -37,7 +37,7 @@ pub use self::transport::{
 
 use self::attempts::{Turn, is_stopped, try_each};
 use self::observe::{Observer, observed};
-use crate::dns::{Candidates, Resolver};
+use crate::dns::{Came, Candidates, Resolver};
 use crate::endpoint::{Endpoint, HostPort, Place};
 use crate::error::{Error, Phase};
 use crate::socket::Socket;
@@ -149,11 +149,11 @@ impl<'a> Dialling<'a> {
     /// Looks the name up, tries what was found, and remembers what came of it.
     fn try_candidates(&mut self, at: &HostPort) -> Result<Socket, Error> {
         let candidates = self.resolve(at)?;
-        let (mut failed, mut good) = (Vec::new(), None);
-        let outcome = self.try_these(at, &candidates, &mut failed, &mut good);
+        let mut came = Came::default();
+        let outcome = self.try_these(at, &candidates, &mut came);
         let outcome = match outcome {
             Err(error) if candidates.look_up_error.is_some() && !is_stopped(&error) => {
-                self.try_found_since(at, error, &mut failed, &mut good)
+                self.try_found_since(at, error, &mut came)
             }
             outcome => outcome,
         };
@@ -162,27 +162,27 @@ impl<'a> Dialling<'a> {
         if is_told && at.literal().is_none() {
             let was_looked_up = candidates.look_up_error.is_none();
             let (host, port) = (at.host(), at.port());
-            self.resolver.note(host, port, &failed, good, was_looked_up);
+            self.resolver.note(host, port, &came, was_looked_up);
         }
         outcome.map_err(|error| error.after_look_up(candidates.look_up_error))
     }
 
-    /// Tries each address, and adds to those that failed.
+    /// Tries each address, and adds to what came of them.
     fn try_these(
         &mut self,
         at: &HostPort,
         candidates: &Candidates,
-        failed: &mut Vec<SocketAddr>,
-        good: &mut Option<SocketAddr>,
+        came: &mut Came,
     ) -> Result<Socket, Error> {
         try_each(&candidates.addresses, |address, turn| {
             if candidates.last_good == Some(address) {
                 Resolver::note_last_good(at.host(), address, candidates.look_up_error.as_ref());
             }
             let outcome = self.attempt(address, turn);
-            match outcome {
-                Ok(_) => *good = Some(address),
-                Err(_) => failed.push(address),
+            match &outcome {
+                Ok(_) => came.good = Some(address),
+                Err(error) if self.is_behind_proxy(error) => came.answered.push(address),
+                Err(_) => came.failed.push(address),
             }
             outcome
         })
@@ -194,11 +194,10 @@ impl<'a> Dialling<'a> {
         &mut self,
         at: &HostPort,
         error: Error,
-        failed: &mut Vec<SocketAddr>,
-        good: &mut Option<SocketAddr>,
+        came: &mut Came,
     ) -> Result<Socket, Error> {
-        match self.resolver.found_since(at.host(), at.port(), failed) {
-            Ok(candidates) => self.try_these(at, &candidates, failed, good),
+        match self.resolver.found_since(at.host(), at.port(), came) {
+            Ok(candidates) => self.try_these(at, &candidates, came),
             Err(stop) if fiber::cause(&stop) == Some(Stopped::Cancelled) => {
                 Err(Error::new(Phase::Resolve, at.to_string(), stop))
             }
@@ -214,6 +213,14 @@ impl<'a> Dialling<'a> {
             let socket = self.secure(stream.into(), address)?;
             self.upgrade(socket, address)
         })
+    }
+
+    /// Whether there is a proxy and it did its part: then its address is right, whatever became of
+    /// the dial.
+    fn is_behind_proxy(&self, error: &Error) -> bool {
+        self.proxy.is_some()
+            && (error.phase() > Phase::Proxy
+                || ProxyError::of(error).is_some_and(ProxyError::is_answer))
     }
 
     fn first_hop(&self) -> FirstHop<'a> {

@@ -30,7 +30,7 @@ pub use self::cache::{
 };
 pub use self::error::DnsError;
 pub use self::memory::{FAILED_WINDOW, LAST_GOOD_MAX};
-pub(crate) use self::resolver::Candidates;
+pub(crate) use self::resolver::{Came, Candidates};
 pub use self::resolver::{LOOK_UP_TIMEOUT_DEFAULT, LOOK_UPS_MAX, Resolver};
 #[cfg(feature = "dns")]
 pub use self::stub::{

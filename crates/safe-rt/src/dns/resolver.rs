@@ -40,6 +40,7 @@ const LOOK_UP_SHARE_WITH_LAST_GOOD: u32 = 3;
 /// - Addresses are tried in the order in which they were found, except that those that failed in the
 ///   last ten minutes come last. The last good one is not preferred, so that a broker of several
 ///   machines may spread its clients by the order of its answers.
+/// - What fails behind a proxy that answered does not count against the proxy's address.
 /// - When a look-up fails, or takes more than its share of the dial's time, the address to which the
 ///   last dial succeeded is tried instead, and what the look-up finds in the meantime after it. Over TLS,
 ///   where the peer shows who it is, that address is also tried when no address of an answer worked, which
@@ -105,6 +106,17 @@ impl Candidates {
             look_up_error: None,
         }
     }
+}
+
+/// What came of the addresses of a dial.
+#[derive(Debug, Default)]
+pub(crate) struct Came {
+    /// Those that failed.
+    pub(crate) failed: Vec<SocketAddr>,
+    /// The one to which it succeeded.
+    pub(crate) good: Option<SocketAddr>,
+    /// Those where a proxy answered, and what failed lies behind it.
+    pub(crate) answered: Vec<SocketAddr>,
 }
 
 impl fmt::Debug for Resolver {
@@ -202,12 +214,7 @@ impl Resolver {
 
     /// Returns what is found in the end by the look-up that a dial did not wait for, but for what that
     /// dial tried since. Begins none.
-    pub(crate) fn found_since(
-        &self,
-        host: &str,
-        port: u16,
-        tried: &[SocketAddr],
-    ) -> io::Result<Candidates> {
+    pub(crate) fn found_since(&self, host: &str, port: u16, came: &Came) -> io::Result<Candidates> {
         let name = key(host);
         let is_known = self
             .0
@@ -219,7 +226,9 @@ impl Resolver {
             return Err(DnsError::NoAnswer.into());
         }
         let mut addresses = self.addresses(host, port)?;
-        addresses.retain(|address| !tried.contains(address));
+        let tried =
+            |address: &SocketAddr| came.failed.contains(address) || came.answered.contains(address);
+        addresses.retain(|address| !tried(address));
         if addresses.is_empty() {
             return Err(DnsError::NoAddress.into());
         }
@@ -246,23 +255,16 @@ impl Resolver {
 
     /// Notes how a dial went. When no address that a look-up found worked, the next dial looks the name
     /// up anew; an answer that came too late to be tried is kept for it.
-    pub(crate) fn note(
-        &self,
-        host: &str,
-        port: u16,
-        failed: &[SocketAddr],
-        good: Option<SocketAddr>,
-        was_looked_up: bool,
-    ) {
+    pub(crate) fn note(&self, host: &str, port: u16, came: &Came, was_looked_up: bool) {
         let mut cache = self.0.cache.borrow_mut();
-        if good.is_none() && was_looked_up {
+        if came.good.is_none() && came.answered.is_empty() && was_looked_up {
             cache.forget(&key(host));
         } else {
-            cache.forget_failed(&key(host), failed);
+            cache.forget_failed(&key(host), &came.failed);
         }
         drop(cache);
         let mut memory = self.0.memory.borrow_mut();
-        memory.note(host, port, failed, good, Instant::now());
+        memory.note(host, port, &came.failed, came.good, Instant::now());
     }
 
     fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

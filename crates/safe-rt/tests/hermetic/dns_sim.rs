@@ -25,7 +25,7 @@ use crate::pki::SERVER_NAME;
 #[cfg(feature = "dns")]
 use crate::support::options;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(10);
 /// How late a fiber may be woken here: as long as a turn of each of a hundred others takes.
 const LATE_MAX: Duration = Duration::from_millis(1);
@@ -38,7 +38,7 @@ fn endpoint() -> Endpoint {
 /// Runs a program on the machine `meter`, next to a hundred fibers that are woken every 10 ms, in a
 /// world with a broker on the machine `cloud`.
 #[track_caller]
-fn run(program: impl FnOnce(&World) + 'static) {
+pub(crate) fn run(program: impl FnOnce(&World) + 'static) {
     let ran = SimBuilder::new(7).run(|world| {
         let world = Rc::new(world.clone());
         let cloud = world.host("cloud").start(|| {
@@ -74,14 +74,14 @@ fn run(program: impl FnOnce(&World) + 'static) {
 }
 
 /// Dials, and returns how long it took in whole seconds.
-fn dial(options: &DialOptions) -> (Result<(), Error>, u64) {
+pub(crate) fn dial(options: &DialOptions) -> (Result<(), Error>, u64) {
     let began = Instant::now();
     let dialled = safe_rt::dial(&endpoint(), options).map(drop);
     (dialled, began.elapsed().as_secs())
 }
 
 /// What `body` added to a counter.
-fn counted(counter: fn(&Stats) -> u64, body: impl FnOnce()) -> u64 {
+pub(crate) fn counted(counter: fn(&Stats) -> u64, body: impl FnOnce()) -> u64 {
     let before = counter(&stats());
     body();
     counter(&stats()) - before

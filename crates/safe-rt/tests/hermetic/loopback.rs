@@ -179,26 +179,26 @@ fn a_deadline_in_the_look_up_names_that_phase() {
 
 #[test]
 fn tls_options_for_a_plain_endpoint_are_refused_before_anything_is_sent() {
-    let outcome = fiber::run(|| {
-        let (client, _) = configurations(TlsVersion::Tls13);
-        let listener = Listener::bind(ANY_PORT.into()).expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let options = DialOptions::new().tls(client);
-        let endpoint = endpoint(Scheme::Mqtt, "127.0.0.1", port);
-        let error = safe_rt::dial(&endpoint, &options).expect_err("they do not fit");
-        let come = fiber::timeout(Duration::from_millis(20), || listener.accept());
-        assert!(come.is_err(), "a connection was made");
-        error
-    });
-    let error = outcome.expect("the runtime ran");
-    assert_eq!(
-        (error.phase(), error.io().kind()),
-        (Phase::Tls, io::ErrorKind::InvalidInput)
-    );
-    assert!(
-        error.to_string().contains("mqtt:// is plain text"),
-        "{error}"
-    );
+    for scheme in [Scheme::Mqtt, Scheme::Ws] {
+        let outcome = fiber::run(move || {
+            let (client, _) = configurations(TlsVersion::Tls13);
+            let listener = Listener::bind(ANY_PORT.into()).expect("a port");
+            let port = listener.local_addr().expect("an address").port();
+            let options = DialOptions::new().tls(client);
+            let endpoint = endpoint(scheme, "127.0.0.1", port);
+            let error = safe_rt::dial(&endpoint, &options).expect_err("they do not fit");
+            let come = fiber::timeout(Duration::from_millis(20), || listener.accept());
+            assert!(come.is_err(), "a connection was made");
+            error
+        });
+        let error = outcome.expect("the runtime ran");
+        assert_eq!(
+            (error.phase(), error.io().kind()),
+            (Phase::Tls, io::ErrorKind::InvalidInput)
+        );
+        let told = format!("{}:// is plain text", scheme.as_str());
+        assert!(error.to_string().contains(&told), "{error}");
+    }
 }
 
 #[test]

@@ -42,6 +42,8 @@ mod signer;
 #[cfg(feature = "sim")]
 mod sim;
 #[cfg(feature = "sim")]
+mod sim_addresses;
+#[cfg(feature = "sim")]
 mod sim_clocks;
 #[cfg(feature = "sim")]
 mod sim_dial;

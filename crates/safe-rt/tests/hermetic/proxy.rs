@@ -139,6 +139,7 @@ fn a_proxy_that_answers_a_byte_at_a_time_is_understood() {
 fn what_a_proxy_refuses_has_a_name() {
     let offer = "HTTP/1.1 407 no\r\nProxy-Authenticate: Basic realm=x\r\n\r\nbody";
     let digest = "HTTP/1.1 407 no\r\nProxy-Authenticate: Digest realm=x\r\n\r\n";
+    let server_digest = "HTTP/1.1 401 no\r\nWWW-Authenticate: Digest realm=x\r\n\r\n";
     let status = |code, reason: &str| ProxyError::Status {
         code,
         reason: reason.to_owned(),
@@ -148,6 +149,13 @@ fn what_a_proxy_refuses_has_a_name() {
         ("", offer, ProxyError::CredentialsWanted),
         ("u:secret@", offer, ProxyError::CredentialsRefused),
         ("u:secret@", digest, ProxyError::BasicNotOffered),
+        ("", "HTTP/1.0 401 x\r\n\r\n", ProxyError::CredentialsWanted),
+        (
+            "u:secret@",
+            "HTTP/1.0 401 x\r\n\r\n",
+            ProxyError::CredentialsRefused,
+        ),
+        ("u:secret@", server_digest, ProxyError::BasicNotOffered),
         ("", "HTTP/1.1 403 Filtered\r\n\r\n", ProxyError::Forbidden),
         ("", "HTTP/1.1 502 x\r\n\r\n", ProxyError::BadGateway),
         ("", "HTTP/1.1 504 x\r\n\r\n", ProxyError::GatewayTimeout),

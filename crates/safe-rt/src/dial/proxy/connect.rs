@@ -36,9 +36,10 @@ pub(in crate::dial) fn connect_on(
     match answer.code {
         // Fields that speak of a body mean nothing here (RFC 9110 section 9.3.6).
         200..=299 => Ok(()),
-        407 if !answer.basic_offered => Err(ProxyError::BasicNotOffered.into()),
-        407 if proxy.credentials().is_none() => Err(ProxyError::CredentialsWanted.into()),
-        407 => Err(ProxyError::CredentialsRefused.into()),
+        // 401 is a server's, and there is none yet: tinyproxy says so of a wrong password.
+        401 | 407 if !answer.basic_offered => Err(ProxyError::BasicNotOffered.into()),
+        401 | 407 if proxy.credentials().is_none() => Err(ProxyError::CredentialsWanted.into()),
+        401 | 407 => Err(ProxyError::CredentialsRefused.into()),
         code => Err(ProxyError::status(code, &answer.reason).into()),
     }
 }
@@ -65,7 +66,7 @@ fn request(proxy: &Proxy, target: &str) -> Zeroizing<String> {
 struct Answer {
     code: u16,
     reason: String,
-    /// Basic authentication is among what a 407 offers, or it does not say.
+    /// Basic authentication is among what a 407 or 401 offers, or it does not say.
     basic_offered: bool,
 }
 
@@ -119,7 +120,11 @@ fn parse(head: &[u8]) -> Result<Option<(Answer, usize)>, ProxyError> {
     let mut offers = response
         .headers
         .iter()
-        .filter(|field| field.name.eq_ignore_ascii_case("proxy-authenticate"))
+        .filter(|field| {
+            ["proxy-authenticate", "www-authenticate"]
+                .iter()
+                .any(|name| field.name.eq_ignore_ascii_case(name))
+        })
         .peekable();
     let basic_offered = offers.peek().is_none() || offers.any(|field| offers_basic(field.value));
     let answer = Answer {

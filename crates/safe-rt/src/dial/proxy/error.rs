@@ -17,10 +17,13 @@ const REASON_BYTES_MAX: usize = 128;
 #[non_exhaustive]
 pub enum ProxyError {
     /// It asks for a user name and a password, and was given none (407).
+    ///
+    /// Some proxies say 401 where 407 is meant, as tinyproxy does of wrong ones; before it has
+    /// connected on, that is of nobody else.
     CredentialsWanted,
-    /// It refuses the user name or the password (407).
+    /// It refuses the user name or the password (407 or 401).
     CredentialsRefused,
-    /// It asks for authentication of another kind than Basic (407).
+    /// It asks for authentication of another kind than Basic (407 or 401).
     BasicNotOffered,
     /// It forbids the connection (403).
     Forbidden,
@@ -77,6 +80,20 @@ impl ProxyError {
         }
     }
 
+    /// Whether it is what a proxy answers, and not that there is none.
+    pub(in crate::dial) const fn is_answer(&self) -> bool {
+        match self {
+            Self::CredentialsWanted
+            | Self::CredentialsRefused
+            | Self::BasicNotOffered
+            | Self::Forbidden
+            | Self::BadGateway
+            | Self::GatewayTimeout
+            | Self::Status { .. } => true,
+            Self::NotHttp | Self::HeadTooLong | Self::Closed => false,
+        }
+    }
+
     const fn kind(&self) -> io::ErrorKind {
         match self {
             Self::CredentialsWanted
@@ -95,13 +112,13 @@ impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CredentialsWanted => f.write_str(
-                "the proxy asks for a user name and a password, and none are given (status 407)",
+                "the proxy asks for a user name and a password, and none are given (status 407 or 401)",
             ),
             Self::CredentialsRefused => {
-                f.write_str("the proxy refuses the user name or the password (status 407)")
+                f.write_str("the proxy refuses the user name or the password (status 407 or 401)")
             }
             Self::BasicNotOffered => f.write_str(
-                "the proxy asks for authentication of another kind than Basic (status 407)",
+                "the proxy asks for authentication of another kind than Basic (status 407 or 401)",
             ),
             Self::Forbidden => f.write_str("the proxy forbids this connection (status 403)"),
             Self::BadGateway => f.write_str("the proxy could not connect to the host (status 502)"),
