@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test of the project, against a real Mosquitto, OpenSSL and Paho's client for Python as well.
+# Runs every test of the project, against a real Mosquitto, OpenSSL, tinyproxy and Paho's client for Python
+# as well.
 #
 #   ./test.sh              installs those when they are missing, then runs everything once
 #   ./test.sh --repeat N   builds once, then runs the unit, hermetic and interop tests N times

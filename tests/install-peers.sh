@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# Installs foreign programs: Mosquitto and its clients, Paho's client for Python, OpenSSL and a broker for
-# Node.js, which the interop tests talk to, and valgrind, which the instruction budget is counted with.
+# Installs foreign programs: Mosquitto and its clients, Paho's client for Python, OpenSSL, tinyproxy and a
+# broker for Node.js, which the interop tests talk to, and valgrind, which the instruction budget is
+# counted with.
 #
 # Sourced by test.sh and .ci/run. `install_peers` and `install_valgrind` say nothing when nothing is
 # missing, and fail with one clear line when they cannot help. Only builtins, `id` and the Python that is
@@ -124,7 +125,8 @@ install_programs() {
 install_peers() {
   install_programs "Mosquitto and Paho's client for Python" \
     'mosquitto mosquitto-clients python3-paho-mqtt' "${PEERS[@]}" &&
-    install_programs OpenSSL openssl openssl
+    install_programs OpenSSL openssl openssl &&
+    install_programs tinyproxy tinyproxy tinyproxy
 }
 
 # Installs Node.js, and a broker that speaks WebSocket: the packages of tests/peers/websocket, in the

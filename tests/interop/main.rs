@@ -1,5 +1,5 @@
-//! The interop tier: against a real Mosquitto and its clients, a real OpenSSL, and a broker that
-//! speaks WebSocket.
+//! The interop tier: against a real Mosquitto and its clients, a real OpenSSL, a real
+//! tinyproxy, and a broker that speaks WebSocket.
 //!
 //! Every test begins with [`peers`]: where one of them is not installed the tests are left out with
 //! one line, unless `REQUIRE_INTEROP` is set, as `test.sh` does. `minimum` holds the number of
@@ -17,6 +17,7 @@ mod broker;
 mod client;
 mod identity;
 mod kill;
+mod proxy;
 mod restart;
 mod support;
 mod tls_mosquitto;

@@ -20,3 +20,4 @@ pub mod scripted;
 pub mod soak;
 pub mod tally;
 pub mod temp_dir;
+pub mod tinyproxy;

@@ -40,6 +40,7 @@ pub struct Peers {
     pub(crate) mosquitto_sub: PathBuf,
     pub(crate) mosquitto_passwd: PathBuf,
     pub(crate) openssl: PathBuf,
+    pub(crate) tinyproxy: PathBuf,
     pub(crate) dynamic_security: PathBuf,
     /// A Python that has Paho's client.
     pub(crate) python: PathBuf,
@@ -108,6 +109,7 @@ impl Peers {
             mosquitto_sub: program("mosquitto_sub")?,
             mosquitto_passwd: program("mosquitto_passwd")?,
             openssl: program("openssl")?,
+            tinyproxy: program("tinyproxy")?,
             dynamic_security: find_file(plugins, PLUGIN)?,
             python: find_python(programs)?,
         })
@@ -184,6 +186,7 @@ mod tests {
             "mosquitto_sub",
             "mosquitto_passwd",
             "openssl",
+            "tinyproxy",
             PLUGIN,
         ];
         for name in names {

@@ -22,6 +22,10 @@ const PEERS: [&str; 5] = [
     "python3",
 ];
 
+/// Those that are installed one by one, with their packages.
+const PROGRAMS_OF_THEIR_OWN: [(&str, &str); 2] =
+    [("openssl", "openssl"), ("tinyproxy", "tinyproxy")];
+
 /// A folder that is the whole PATH of the script under test.
 struct Machine {
     folder: TempDir,
@@ -38,14 +42,16 @@ struct Outcome {
 }
 
 impl Machine {
-    /// A machine with OpenSSL, a user id and nothing else.
+    /// A machine with OpenSSL, tinyproxy, a user id and nothing else.
     fn new(user: u32) -> Self {
-        let machine = Self::without_openssl(user);
-        machine.program("openssl", "exit 1");
+        let machine = Self::bare(user);
+        for (program, _) in PROGRAMS_OF_THEIR_OWN {
+            machine.program(program, "exit 1");
+        }
         machine
     }
 
-    fn without_openssl(user: u32) -> Self {
+    fn bare(user: u32) -> Self {
         let machine = Self {
             folder: TempDir::new("installer"),
             python_dirs: String::new(),
@@ -149,22 +155,24 @@ fn a_machine_with_all_peers_is_left_alone_in_silence() {
 }
 
 #[test]
-fn openssl_is_installed_by_itself() {
-    let machine = Machine::without_openssl(0)
-        .with_peers(&PEERS)
-        .with_manager("apt-get", "exit 0");
-    let outcome = machine.install();
-    assert!(!outcome.success, "it is still missing");
-    assert!(
-        outcome.errors.contains("(missing: openssl)"),
-        "{}",
-        outcome.errors
-    );
-    let last = outcome.recorded.last().expect("a call");
-    assert!(
-        last.ends_with("install -y --no-install-recommends openssl"),
-        "{last}"
-    );
+fn a_program_of_its_own_is_installed_by_itself() {
+    for (missing, package) in PROGRAMS_OF_THEIR_OWN {
+        let machine = Machine::bare(0)
+            .with_peers(&PEERS)
+            .with_manager("apt-get", "exit 0");
+        for (program, _) in PROGRAMS_OF_THEIR_OWN {
+            if program != missing {
+                machine.program(program, "exit 1");
+            }
+        }
+        let outcome = machine.install();
+        assert!(!outcome.success, "it is still missing");
+        let told = format!("(missing: {missing})");
+        assert!(outcome.errors.contains(&told), "{}", outcome.errors);
+        let last = outcome.recorded.last().expect("a call");
+        let call = format!("install -y --no-install-recommends {package}");
+        assert!(last.ends_with(&call), "{last}");
+    }
 }
 
 #[test]
