@@ -245,6 +245,11 @@ fn without_a_broker_it_goes_on_trying_and_ends_when_its_time_is_over() {
     let told = finished.stderr;
     let found = told.contains("no connection: connecting to 127.0.0.1:");
     assert!(found && told.contains("; next attempt in "), "{told}");
+    assert_eq!(
+        told.matches("Nobody listens at this port").count(),
+        1,
+        "{told}"
+    );
     assert!(
         told.contains("stopping: the time of --for is over"),
         "{told}"

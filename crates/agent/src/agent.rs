@@ -1,9 +1,11 @@
 //! The agent as a value: connected as its configuration says, from its start until it leaves.
 //!
-//! It makes its connections itself, logs one line for each that is made, lost or not to be had, and
-//! publishes telemetry where that is asked for. What else is to be said and heard is the program's
-//! business, over [`Agent::mqtt`].
+//! It makes its connections itself, logs one line for each that is made, lost or not to be had, in
+//! another what a person can do about it, and publishes telemetry where that is asked for. What
+//! else is to be said and heard is the program's business, over [`Agent::mqtt`].
 
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use safe_rt::{DialOptions, Utc};
 
 use crate::config::{Config, Telemetry};
 use crate::connect::RECEIVED_PACKET_BYTES_MAX;
-use crate::failure::Failure;
+use crate::failure::{Failure, remedy_of_end};
 use crate::telemetry;
 
 type TelemetryFiber = JoinHandle<Result<(), Stopped>>;
@@ -126,8 +128,34 @@ fn open(config: &Config) -> Result<Client, Failure> {
     }
     let client = Client::open(&cloud.endpoint, options).map_err(Failure::Connect)?;
     let endpoint = cloud.endpoint.to_string();
-    client.on_event(move |_client, event| log_event(&endpoint, event));
+    let told = RefCell::default();
+    client.on_event(move |_client, event| {
+        log_event(&endpoint, event);
+        log_remedy(&told, event);
+    });
     Ok(client)
+}
+
+/// Logs what a person can do about a connection that does not come about, once until it does or
+/// until something else is in the way.
+fn log_remedy(told: &RefCell<Option<Cow<'static, str>>>, event: &Event) {
+    let remedy = match event {
+        Event::Connected { .. } => None,
+        Event::ConnectFailed { cause, .. } | Event::Disconnected { cause, .. } => {
+            match remedy_of_end(cause) {
+                None => return,
+                remedy => remedy,
+            }
+        }
+        _ => return,
+    };
+    if *told.borrow() == remedy {
+        return;
+    }
+    if let Some(remedy) = &remedy {
+        log::info!("{remedy}");
+    }
+    *told.borrow_mut() = remedy;
 }
 
 /// Logs one line of what happened to the connection.

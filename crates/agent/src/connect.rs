@@ -58,7 +58,13 @@ impl Link {
         };
         let socket = match fiber::deadline(deadline, dial) {
             Ok(socket) | Err(fiber::Elapsed(socket @ Ok(_))) => socket?,
-            Err(fiber::Elapsed(Err(_))) => return Err(Failure::ConnectTimeout { timeout }),
+            Err(fiber::Elapsed(Err(failure))) => {
+                let during = match failure {
+                    Failure::Dial(error) => Some(Box::new(error)),
+                    _ => None,
+                };
+                return Err(Failure::ConnectTimeout { timeout, during });
+            }
         };
         let client = Client::over(socket, options);
         Ok(Self {
@@ -98,6 +104,7 @@ impl Link {
     const fn timed_out(&self) -> Failure {
         Failure::ConnectTimeout {
             timeout: self.timeout,
+            during: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong once the command line is understood, and which exit code each failure is.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -56,6 +57,8 @@ pub enum Failure {
     ConnectTimeout {
         /// That time.
         timeout: Duration,
+        /// What was waited for when it was over, if it was before MQTT.
+        during: Option<Box<safe_rt::Error>>,
     },
     /// A message could not be published, or not to the end.
     Publish(PublishError),
@@ -131,6 +134,31 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Returns what a person can do about a connection that did not come about, in one sentence, if
+    /// there is something to say beyond the text.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Dial(error) => error.remedy(),
+            Self::ConnectTimeout { during, .. } => during.as_ref()?.remedy(),
+            Self::Connect(mqtt::Error::Wait(WaitCause::ConnectionLost(end))) | Self::Lost(end) => {
+                remedy_of_end(end)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// As [`Failure::remedy`], for the end of a connection.
+pub(crate) fn remedy_of_end(end: &EndCause) -> Option<Cow<'static, str>> {
+    match end {
+        EndCause::Dial(error) => error.remedy(),
+        EndCause::Transport(error) => TlsError::of(error).map(TlsError::remedy),
+        _ => None,
+    }
+}
+
 fn exit_of_error(error: &mqtt::Error) -> Exit {
     match error {
         mqtt::Error::Refused(reason) => Exit::Refused(*reason),
@@ -180,7 +208,7 @@ impl fmt::Display for Failure {
                 mqtt::Error::Refused(_) => error.fmt(f),
                 _ => write!(f, "the broker did not accept the connection: {error}"),
             },
-            Self::ConnectTimeout { timeout } => {
+            Self::ConnectTimeout { timeout, .. } => {
                 write!(f, "no connection after {} s (--timeout)", timeout.as_secs())
             }
             Self::Publish(error) => write!(f, "cannot publish: {error}"),
@@ -223,13 +251,16 @@ impl StdError for Failure {
             Self::File { source, .. } => Some(source),
             Self::TlsConfig(error) => Some(error),
             Self::Dial(error) => Some(error),
+            Self::ConnectTimeout { during, .. } => match during {
+                Some(error) => Some(&**error),
+                None => None,
+            },
             Self::Connect(error) | Self::Subscribe(error) => Some(error),
             Self::Publish(error) => Some(error),
             Self::Unacknowledged(cause) => Some(cause),
             Self::Lost(cause) => Some(cause),
             Self::Stopped(stopped) => Some(stopped),
             Self::LineTooLong { .. }
-            | Self::ConnectTimeout { .. }
             | Self::Undelivered(_)
             | Self::SubscriptionRefused { .. }
             | Self::Expired => None,
@@ -291,12 +322,37 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_did_not_come_about_has_a_remedy_wherever_it_is_found() {
+        let dial = || {
+            let endpoint = "mqtts://broker".parse().expect("an endpoint");
+            safe_rt::dial(&endpoint, &safe_rt::DialOptions::new()).expect_err("no TLS options")
+        };
+        let found = [
+            Failure::Dial(dial()).remedy(),
+            Failure::Connect(mqtt::Error::Wait(lost(EndCause::Dial(dial())))).remedy(),
+            Failure::Lost(Arc::new(EndCause::Dial(dial()))).remedy(),
+            Failure::ConnectTimeout {
+                timeout: Duration::from_secs(30),
+                during: Some(Box::new(dial())),
+            }
+            .remedy(),
+        ];
+        for remedy in found {
+            let remedy = remedy.expect("one");
+            assert!(remedy.contains("trusted"), "{remedy}");
+        }
+        assert_eq!(Failure::Expired.remedy(), None);
+        assert_eq!(Failure::Lost(Arc::new(EndCause::Closed)).remedy(), None);
+    }
+
+    #[test]
     fn every_text_is_one_line_without_a_full_stop() {
         let failures = [
             Failure::Expired,
             Failure::LineTooLong { line: 3 },
             Failure::ConnectTimeout {
                 timeout: Duration::from_secs(30),
+                during: None,
             },
             Failure::Lost(Arc::new(EndCause::ClosedByPeer)),
             Failure::SubscriptionRefused {

@@ -31,13 +31,16 @@ pub fn rejected(rejected: &Rejected) {
     ));
 }
 
-/// Prints why a tool failed.
+/// Prints why a tool failed, and in another line what a person can do about it.
 pub fn failure(failure: &Failure) {
     match failure {
         // In the words that scripts look for.
         Failure::Expired => error_line(format_args!("Timed out")),
         Failure::Config(errors) => error_line(format_args!("{errors}")),
-        failure => error_line(format_args!("Error: {failure}")),
+        failure => match failure.remedy() {
+            None => error_line(format_args!("Error: {failure}")),
+            Some(remedy) => error_line(format_args!("Error: {failure}\nHelp: {remedy}")),
+        },
     }
 }
 

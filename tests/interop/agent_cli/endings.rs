@@ -41,7 +41,15 @@ fn what_goes_wrong_before_a_connection_ends_with_mosquittos_code() {
         assert_eq!(ours.code(), theirs.code(), "{args:?}: {}", ours.stderr);
         expect_error(&ours, 1, text);
     }
-    expect_error(&run(agent("sub", nobody, &["-t", "a"])), 1, "refused");
+    let refused = run(agent("sub", nobody, &["-t", "a"]));
+    expect_error(&refused, 1, "refused");
+    let lines: Vec<_> = refused.stderr.lines().collect();
+    let help = "Help: Nobody listens at this port";
+    assert!(
+        matches!(lines[..], [_, second] if second.starts_with(help)),
+        "{}",
+        refused.stderr
+    );
     let qos_3 = run(agent("sub", port, &["-t", "a", "-q", "3"]));
     expect_error(&qos_3, 1, "expected 0, 1 or 2");
     assert!(qos_3.stderr.contains("Use 'agent sub --help'"));

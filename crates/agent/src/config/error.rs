@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use mqtt::EncodeError;
 use mqtt::topic::TopicError;
-use safe_rt::{EndpointError, TlsConfigError};
+use safe_rt::{EndpointError, Scheme, TlsConfigError};
 
 use super::keys::{Key, Section};
 
@@ -169,6 +169,8 @@ pub enum ConfigError {
         /// What is wrong with it.
         error: TlsConfigError,
     },
+    /// The address asks for a WebSocket, and this program was built without.
+    NoWebSocket(Scheme),
 }
 
 /// Gives every fault its code, and lists all codes.
@@ -219,6 +221,7 @@ codes! {
     NoAuthority => "C027",
     File => "C028",
     Contents => "C029",
+    NoWebSocket => "C030",
 }
 
 impl fmt::Display for ConfigError {

@@ -187,14 +187,19 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, ConfigError> {
         let (found, error) = (format!("...@{address}"), EndpointError::UserInfo);
         return Err(ConfigError::Endpoint { found, error });
     }
-    text.parse().map_err(|error| {
+    let endpoint: Endpoint = text.parse().map_err(|error| {
         // Neither is a query, which may be a signature, repeated.
         let found = match text.split_once('?') {
             Some((place, _)) => format!("{place}?..."),
             None => text.to_owned(),
         };
         ConfigError::Endpoint { found, error }
-    })
+    })?;
+    let scheme = endpoint.scheme();
+    if scheme.is_web_socket() && !scheme.is_available() {
+        return Err(ConfigError::NoWebSocket(scheme));
+    }
+    Ok(endpoint)
 }
 
 fn password(table: &Table<'_, '_>, faults: &mut Faults<'_>) -> Option<Placed<PasswordSource>> {
@@ -350,5 +355,35 @@ fn noted<T>(result: Result<T, ConfigError>, at: usize, faults: &mut Faults<'_>) 
 impl CloudDraft {
     pub(super) fn keep_alive(&self) -> Duration {
         self.keep_alive.unwrap_or(KEEP_ALIVE_DEFAULT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safe_rt::Scheme;
+
+    #[test]
+    fn an_endpoint_that_the_build_cannot_dial_is_refused_with_what_to_do() {
+        for (text, scheme) in [
+            ("ws://h", Scheme::Ws),
+            ("WSS://h/mqtt?key=secret", Scheme::Wss),
+        ] {
+            match parse_endpoint(text) {
+                Ok(endpoint) => {
+                    assert!(cfg!(feature = "ws") || scheme.is_available(), "{text}");
+                    assert_eq!(endpoint.scheme(), scheme);
+                }
+                Err(ConfigError::NoWebSocket(found)) => {
+                    assert!(!scheme.is_available());
+                    assert_eq!(found, scheme);
+                }
+                Err(other) => panic!("{text}: {other}"),
+            }
+        }
+        let told = ConfigError::NoWebSocket(Scheme::Wss);
+        assert_eq!(told.code(), "C030");
+        assert!(told.to_string().contains("built without"), "{told}");
+        parse_endpoint("mqtts://h").expect("TLS is always there");
     }
 }

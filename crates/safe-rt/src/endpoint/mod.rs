@@ -85,6 +85,12 @@ impl Scheme {
         matches!(self, Self::Ws | Self::Wss)
     }
 
+    /// Returns whether this build can dial it: TLS needs the feature `tls`, a WebSocket `ws`.
+    #[must_use]
+    pub const fn is_available(self) -> bool {
+        (cfg!(feature = "tls") || !self.is_tls()) && (cfg!(feature = "ws") || !self.is_web_socket())
+    }
+
     fn parse(text: &str) -> Option<Self> {
         Self::ALL
             .into_iter()

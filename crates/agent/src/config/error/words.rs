@@ -131,6 +131,13 @@ impl ConfigError {
                 format!("{found:?}"),
                 "write for example endpoint = \"mqtts://broker.example:8883\"".to_owned(),
             ),
+            Self::NoWebSocket(scheme) => (
+                "`endpoint` in [cloud] asks for a WebSocket, which this program was built without"
+                    .to_owned(),
+                "mqtts://HOST:PORT, or for plain text mqtt://HOST:PORT or unix:/PATH".to_owned(),
+                format!("{}://", scheme.as_str()),
+                "use such a port of the broker, or build the agent with --features ws".to_owned(),
+            ),
             Self::Topic { key, found, error } => (
                 format!("{key} is not valid: {error}"),
                 match key.section {
