@@ -21,7 +21,7 @@ use crate::tls::config::{TlsConfigError, read};
 pub const SYSTEM_ROOTS_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long a handshake waits for the authorities to be read again, before it goes on with the ones
 /// from before.
-const SYSTEM_ROOTS_REREAD_WAIT: Duration = Duration::from_secs(1);
+const SYSTEM_ROOTS_REREAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long one reading may take, before another fiber takes it over.
 const SYSTEM_ROOTS_READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a fiber looks whether another one has read them.
@@ -176,7 +176,7 @@ impl SystemRoots {
         match FiberBuilder::new().name("system authorities").spawn(read) {
             Ok(mut handle) => {
                 // However the wait ends, what is known serves; the fiber reads on.
-                let _ = fiber::timeout(SYSTEM_ROOTS_REREAD_WAIT, || handle.join());
+                let _ = fiber::timeout(SYSTEM_ROOTS_REREAD_TIMEOUT, || handle.join());
             }
             Err(error) => log::warn!("the system's authorities cannot be read again now: {error}"),
         }

@@ -247,18 +247,18 @@ fn a_disk_that_hangs_costs_no_connection_while_authorities_are_known() {
             assert_eq!(began.elapsed(), waits);
         };
         let before = LOOKS.get();
-        reconnect(SYSTEM_ROOTS_REREAD_WAIT);
+        reconnect(SYSTEM_ROOTS_REREAD_TIMEOUT);
         reconnect(Duration::ZERO);
         assert_eq!(LOOKS.get() - before, 1);
         // That reading is given up, and another one begins.
         fiber::sleep(SYSTEM_ROOTS_READ_TIMEOUT).expect("no scope is over");
-        reconnect(SYSTEM_ROOTS_REREAD_WAIT);
+        reconnect(SYSTEM_ROOTS_REREAD_TIMEOUT);
         assert_eq!(LOOKS.get() - before, 2);
 
         // A reading that takes a while is for the handshakes after it.
         fiber::sleep(SYSTEM_ROOTS_READ_TIMEOUT).expect("no scope is over");
         DISK_TAKES.set(Duration::from_secs(5));
-        reconnect(SYSTEM_ROOTS_REREAD_WAIT);
+        reconnect(SYSTEM_ROOTS_REREAD_TIMEOUT);
         fiber::sleep(Duration::from_secs(5)).expect("no scope is over");
         assert_eq!(roots.get().expect("authorities").len(), 2);
         DISK_TAKES.set(Duration::ZERO);
