@@ -57,9 +57,15 @@ fn showing(version: TlsVersion, pki: &Pki, own: Option<&Identity>) -> ClientTls 
 }
 
 fn dial(broker: &Mosquitto, listener: Listener, tls: &ClientTls) -> Result<Socket, Error> {
+    safe_rt::dial(
+        &endpoint(broker, listener),
+        &DialOptions::new().tls(tls.clone()),
+    )
+}
+
+fn endpoint(broker: &Mosquitto, listener: Listener) -> Endpoint {
     let authority = format!("localhost:{}", broker.port(listener));
-    let endpoint = Endpoint::new(Scheme::Mqtts, &authority).unwrap();
-    safe_rt::dial(&endpoint, &DialOptions::new().tls(tls.clone()))
+    Endpoint::new(Scheme::Mqtts, &authority).unwrap()
 }
 
 /// Connects, sends a message at QoS 1, gets it back, and leaves.
