@@ -177,11 +177,10 @@ fn live(world: &World, jumps: bool) -> Vec<String> {
         }
     });
     let jumping = jumping.expect("a fiber");
-    let publishing = transport.clone();
     let mut publishing = world
         .host("device")
         .start(move || {
-            let client = publishing.open("publisher");
+            let client = transport.open("publisher");
             for number in 0..12_u8 {
                 let payload = [number];
                 let publish = Publish::to(TOPIC, &payload).qos(QoS::AtLeastOnce);
