@@ -6,9 +6,10 @@ use safe_rt::{
     TlsConfigError, TlsErrorKind, TlsVersion, Trust, TrustError,
 };
 
+use crate::bystanders::among_bystanders;
 use crate::handshake::kind;
 use crate::pki::{Authority, Leaf, SERVER_NAME, VALID, Validity};
-use crate::support::{ROOMY, paused, read_text, shake};
+use crate::support::{ROOMY, read_text, shake};
 
 const VERSIONS: [TlsVersion; 2] = [TlsVersion::Tls12, TlsVersion::Tls13];
 const NOBODY: &[SerialNumber] = &[];
@@ -76,7 +77,7 @@ fn shown(serial: &SerialNumber) -> String {
 #[test]
 fn a_revoked_server_is_refused_and_learns_why() {
     for version in VERSIONS {
-        paused(move || {
+        among_bystanders(move || {
             let pki = Pki::new();
             let revoked = [pki.server.serial.clone()];
             let (client, server) = pki.refused(version, pki.trust(NOBODY, &revoked));
@@ -97,7 +98,7 @@ fn a_revoked_server_is_refused_and_learns_why() {
 #[test]
 fn a_server_of_a_revoked_authority_is_refused() {
     for version in VERSIONS {
-        paused(move || {
+        among_bystanders(move || {
             let pki = Pki::new();
             let revoked = [pki.middle.serial()];
             let (client, _) = pki.refused(version, pki.trust(&revoked, NOBODY));
@@ -113,7 +114,7 @@ fn a_server_of_a_revoked_authority_is_refused() {
 #[test]
 fn lists_that_name_others_refuse_nobody() {
     for version in VERSIONS {
-        paused(move || {
+        among_bystanders(move || {
             let pki = Pki::new();
             let other = pki.middle.server(&["other.test"], VALID).serial;
             let (client, server) = pki.meet(version, pki.trust(NOBODY, &[other]));
@@ -126,7 +127,7 @@ fn lists_that_name_others_refuse_nobody() {
 #[test]
 fn a_revoked_client_is_refused_and_learns_why() {
     for version in VERSIONS {
-        paused(move || {
+        among_bystanders(move || {
             let pki = Pki::new();
             let clients = Authority::new("clients");
             let (good, bad) = (clients.client("good.test"), clients.client("bad.test"));
@@ -162,7 +163,7 @@ fn a_revoked_client_is_refused_and_learns_why() {
 #[test]
 fn a_list_that_should_have_been_replaced_is_refused_unless_allowed() {
     for version in VERSIONS {
-        paused(move || {
+        among_bystanders(move || {
             let pki = Pki::new();
             let old = Validity(2000, 2001);
             let lists = |revoked: &[SerialNumber]| {
@@ -184,7 +185,7 @@ fn a_list_that_should_have_been_replaced_is_refused_unless_allowed() {
 #[test]
 fn what_must_be_covered_is_chosen() {
     for version in VERSIONS {
-        paused(move || {
+        among_bystanders(move || {
             let pki = Pki::new();
             let of_root = || pki.trust_with(&pki.root.crl(NOBODY, VALID));
             let of_middle =
@@ -229,7 +230,7 @@ fn what_must_be_covered_is_chosen() {
 
 #[test]
 fn a_list_that_somebody_else_signed_tells_nothing() {
-    paused(|| {
+    among_bystanders(|| {
         let pki = Pki::new();
         let impostor = Authority::new("middle");
         let lists = [pki.root.crl(NOBODY, VALID), impostor.crl(NOBODY, VALID)];
@@ -241,7 +242,7 @@ fn a_list_that_somebody_else_signed_tells_nothing() {
 #[test]
 fn lists_given_while_running_hold_for_sessions_that_were_remembered_too() {
     for version in VERSIONS {
-        paused(move || {
+        among_bystanders(move || {
             let pki = Pki::new();
             let client = ClientTlsOptions::new(pki.root.trust()).version(version);
             let client = client.build().expect("options");
