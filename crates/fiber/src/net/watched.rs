@@ -269,7 +269,9 @@ where
         if asked == 0 {
             return Ok(Some(0));
         }
-        let written = self.attempt(Direction::Write, call)?;
+        let written = self
+            .attempt(Direction::Write, call)
+            .inspect_err(|_| self.watch.bits.write_failed())?;
         if let Some(n) = written {
             if n < asked {
                 self.watch.bits.fell_short(Direction::Write);

@@ -178,6 +178,34 @@ fn a_socket_that_is_only_polled_becomes_ready() {
 }
 
 #[test]
+fn what_came_before_a_failed_write_is_read_at_once() {
+    patiently(|| {
+        let (mut near, far) = pair();
+        let mut buffer = [0; 100];
+        // Watched from here on.
+        assert_eq!(far.try_read(&mut buffer).unwrap(), None);
+        near.write_all(b"hello").unwrap();
+        select(&[&far.readable()], None).unwrap();
+        // A short read: from here on only the runtime's next look at its events tells of more.
+        assert_eq!(far.try_read(&mut buffer).unwrap(), Some(5));
+        // What the peer never read makes a reset of its close, right behind its last words.
+        assert_eq!(far.try_write(b"unread").unwrap(), Some(6));
+        assert_eq!(near.try_write(b"last words").unwrap(), Some(10));
+        drop(near);
+        assert_eq!(far.try_read(&mut buffer).unwrap(), None);
+        let failed = loop {
+            match far.try_write(b"more") {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(failed.kind(), ErrorKind::ConnectionReset, "{failed}");
+        assert_eq!(far.try_read(&mut buffer).unwrap(), Some(10));
+        assert_eq!(buffer[..10], *b"last words");
+    });
+}
+
+#[test]
 fn writing_into_a_full_socket_is_polled_and_selected() {
     patiently(|| {
         let (near, far) = pair();

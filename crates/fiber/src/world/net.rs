@@ -147,6 +147,13 @@ impl Readiness {
         }
     }
 
+    /// Notes that writing failed. The peer's last words may have come before the end of the
+    /// connection, with the edge that tells of them still to be taken: a read finds out.
+    #[cold]
+    pub(crate) fn write_failed(&self) {
+        self.readable.set(true);
+    }
+
     #[inline(always)]
     fn clear(&self, direction: Direction) {
         match direction {
