@@ -27,7 +27,9 @@ pub mod connect;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod exit;
+pub mod explain;
 pub mod failure;
+pub mod format;
 pub mod help;
 pub mod out;
 pub mod publish;
