@@ -31,6 +31,7 @@ pub mod explain;
 pub mod failure;
 pub mod format;
 pub mod help;
+pub mod identity;
 pub mod out;
 pub mod publish;
 pub mod run;

@@ -130,8 +130,8 @@ pub use dns::{
 };
 #[cfg(feature = "tls")]
 pub use tls::{
-    ALPN_PROTOCOLS_MAX, AUTHORITIES_MAX, CRLS_MAX, ClientTls, ClientTlsOptions, Danger,
-    DangerOptions, Identity, PEM_BYTES_MAX, PINS_MAX, PemContents, PemError, Pin,
+    ALPN_PROTOCOLS_MAX, AUTHORITIES_MAX, CRLS_MAX, CertificateFacts, ClientTls, ClientTlsOptions,
+    Danger, DangerOptions, Identity, PEM_BYTES_MAX, PINS_MAX, PemContents, PemError, Pin,
     RECORD_PLAINTEXT_MAX, Revocation, SERVER_SESSIONS_MAX, SESSION_AGE_MAX, SESSIONS_MAX,
     SYSTEM_ROOTS_AGE_MAX, ServerTls, ServerTlsOptions, SignatureScheme, Signer,
     TRANSPORT_READS_MAX, TRUST_FILES_MAX, TlsConfigError, TlsError, TlsErrorKind, TlsVersion,

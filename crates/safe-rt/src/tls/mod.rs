@@ -16,6 +16,7 @@ mod danger;
 mod encrypted_pem;
 mod error;
 mod evidence;
+mod facts;
 mod identity;
 #[cfg(feature = "keylog")]
 mod key_log;
@@ -37,6 +38,7 @@ pub use danger::{Danger, DangerOptions};
 #[cfg(feature = "encrypted-pem")]
 pub use encrypted_pem::{PBKDF2_ITERATIONS_MAX, Password, SCRYPT_BYTES_MAX, SCRYPT_PASSES_MAX};
 pub use error::{TlsError, TlsErrorKind};
+pub use facts::CertificateFacts;
 pub use identity::Identity;
 pub use pem::{PEM_BYTES_MAX, PemContents, PemError};
 pub use server::{ServerTls, ServerTlsOptions};

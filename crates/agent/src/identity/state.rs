@@ -1,0 +1,321 @@
+//! What the device knows of its identity, as a value, and as the payload of a record.
+//!
+//! ```text
+//!   Fresh ─► KeyReady ─► CsrSent ─► CertHeld ─► Registered ─► Proving ─► Active
+//!                ▲                      │            ▲            │
+//!                └──── token too old ───┘            └─ not proven┘
+//! ```
+//!
+//! An identity in use and one in the making are independent of each other: a device that renews is
+//! active all the while. Pure.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+/// Longest reason of a failure that is kept, in bytes.
+const REASON_BYTES_MAX: usize = 300;
+
+/// One of the two places that an identity can be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Slot {
+    /// `identity/a`.
+    A,
+    /// `identity/b`.
+    B,
+}
+
+impl Slot {
+    /// The name of its folder.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::B => "b",
+        }
+    }
+
+    /// Returns the other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::A, Self::B]
+            .into_iter()
+            .find(|slot| slot.as_str() == text)
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How far an identity in the making has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Key and signing request are in the slot.
+    KeyReady,
+    /// The cloud may have been asked for a certificate.
+    CsrSent,
+    /// The certificate is in the slot, and what proves to the cloud that it is this device's.
+    CertHeld {
+        /// The cloud's name for the certificate.
+        certificate_id: String,
+        /// When it came, in seconds of Unix time by the device's clock, which may be wrong.
+        got_at: u64,
+    },
+    /// The cloud knows the device by the certificate in the slot.
+    Registered {
+        /// The cloud's name for the certificate.
+        certificate_id: String,
+    },
+    /// It is being tried out: a connection under the real client identifier.
+    Proving {
+        /// The cloud's name for the certificate.
+        certificate_id: String,
+    },
+}
+
+impl Step {
+    /// Returns its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::KeyReady => "KeyReady",
+            Self::CsrSent => "CsrSent",
+            Self::CertHeld { .. } => "CertHeld",
+            Self::Registered { .. } => "Registered",
+            Self::Proving { .. } => "Proving",
+        }
+    }
+
+    /// Returns the cloud's name for the certificate, once there is one.
+    #[must_use]
+    pub fn certificate_id(&self) -> Option<&str> {
+        match self {
+            Self::KeyReady | Self::CsrSent => None,
+            Self::CertHeld { certificate_id, .. }
+            | Self::Registered { certificate_id }
+            | Self::Proving { certificate_id } => Some(certificate_id),
+        }
+    }
+}
+
+/// All that is kept in a state record. Times are seconds of Unix time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct State {
+    /// The device id that was made here, once one was needed.
+    pub device_id: Option<String>,
+    /// The identity in use.
+    pub active: Option<Slot>,
+    /// How far the identity in the making has come, which is in the other slot.
+    pub candidate: Option<Step>,
+    /// Since when the active identity is proven.
+    pub active_since: Option<u64>,
+    /// Attempts of the present candidate that the cloud refused.
+    pub attempts: u32,
+    /// Why the last attempt came to nothing.
+    pub last_failure: Option<String>,
+    /// No request to the provisioning cloud before.
+    pub blocked_until: Option<u64>,
+    /// The latest time that is known to have passed.
+    pub last_good: Option<u64>,
+    /// The boot in which this was written.
+    pub boot_id: Option<String>,
+}
+
+impl State {
+    /// Where the identity in the making is, or is to be.
+    #[must_use]
+    pub fn candidate_slot(&self) -> Slot {
+        self.active.map_or(Slot::A, Slot::other)
+    }
+
+    /// Returns the phase in one word.
+    #[must_use]
+    pub fn phase(&self) -> &'static str {
+        match (&self.candidate, self.active) {
+            (Some(step), _) => step.name(),
+            (None, Some(_)) => "Active",
+            (None, None) => "Fresh",
+        }
+    }
+
+    /// Notes why an attempt came to nothing, shortened.
+    pub(super) fn fail(&mut self, reason: &str) {
+        let mut end = reason.len().min(REASON_BYTES_MAX);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.last_failure = Some(reason[..end].to_owned());
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut map = Map::new();
+        let mut put = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                map.insert(name.to_owned(), value);
+            }
+        };
+        let text = |text: &Option<String>| text.clone().map(Value::from);
+        put("device_id", text(&self.device_id));
+        put("active", self.active.map(|slot| slot.as_str().into()));
+        put("candidate", self.candidate.as_ref().map(step_to_json));
+        put("active_since", self.active_since.map(Value::from));
+        put(
+            "attempts",
+            (self.attempts > 0).then(|| self.attempts.into()),
+        );
+        put("last_failure", text(&self.last_failure));
+        put("blocked_until", self.blocked_until.map(Value::from));
+        put("last_good", self.last_good.map(Value::from));
+        put("boot_id", text(&self.boot_id));
+        Value::Object(map).to_string().into_bytes()
+    }
+
+    /// Reads what [`State::encode`] wrote; nothing of what is not understood.
+    pub(super) fn decode(payload: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(payload).ok()?;
+        let map = value.as_object()?;
+        let text = |name: &str| map.get(name).and_then(Value::as_str).map(str::to_owned);
+        let number = |name: &str| map.get(name).and_then(Value::as_u64);
+        let active = match map.get("active") {
+            None => None,
+            Some(slot) => Some(Slot::parse(slot.as_str()?)?),
+        };
+        let candidate = match map.get("candidate") {
+            None => None,
+            Some(step) => Some(step_of_json(step)?),
+        };
+        Some(Self {
+            device_id: text("device_id"),
+            active,
+            candidate,
+            active_since: number("active_since"),
+            attempts: number("attempts")
+                .and_then(|attempts| u32::try_from(attempts).ok())
+                .unwrap_or(0),
+            last_failure: text("last_failure"),
+            blocked_until: number("blocked_until"),
+            last_good: number("last_good"),
+            boot_id: text("boot_id"),
+        })
+    }
+}
+
+fn step_to_json(step: &Step) -> Value {
+    let mut value = json!({ "step": step.name() });
+    if let Some(id) = step.certificate_id() {
+        value["certificate_id"] = id.into();
+    }
+    if let Step::CertHeld { got_at, .. } = step {
+        value["got_at"] = (*got_at).into();
+    }
+    value
+}
+
+fn step_of_json(value: &Value) -> Option<Step> {
+    let id = || Some(value.get("certificate_id")?.as_str()?.to_owned());
+    Some(match value.get("step")?.as_str()? {
+        "KeyReady" => Step::KeyReady,
+        "CsrSent" => Step::CsrSent,
+        "CertHeld" => Step::CertHeld {
+            certificate_id: id()?,
+            got_at: value.get("got_at")?.as_u64()?,
+        },
+        "Registered" => Step::Registered {
+            certificate_id: id()?,
+        },
+        "Proving" => Step::Proving {
+            certificate_id: id()?,
+        },
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::RECORD_PAYLOAD_MAX;
+    use super::*;
+
+    fn states() -> Vec<State> {
+        let certificate_id = "c".repeat(64);
+        let steps = [
+            None,
+            Some(Step::KeyReady),
+            Some(Step::CsrSent),
+            Some(Step::CertHeld {
+                certificate_id: certificate_id.clone(),
+                got_at: 1_795_959_000,
+            }),
+            Some(Step::Registered {
+                certificate_id: certificate_id.clone(),
+            }),
+            Some(Step::Proving { certificate_id }),
+        ];
+        let mut states = Vec::new();
+        for candidate in steps {
+            for active in [None, Some(Slot::A), Some(Slot::B)] {
+                let mut state = State {
+                    device_id: Some("d".repeat(128)),
+                    active,
+                    candidate: candidate.clone(),
+                    active_since: Some(1),
+                    attempts: u32::MAX,
+                    blocked_until: Some(u64::MAX),
+                    last_good: Some(2),
+                    boot_id: Some("b".repeat(36)),
+                    ..State::default()
+                };
+                state.fail(&"ä".repeat(1_000));
+                states.push(state);
+            }
+        }
+        states.push(State::default());
+        states
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded_and_fits() {
+        for state in states() {
+            let payload = state.encode();
+            assert!(payload.len() <= RECORD_PAYLOAD_MAX, "{}", payload.len());
+            assert_eq!(State::decode(&payload), Some(state));
+        }
+    }
+
+    #[test]
+    fn a_phase_is_that_of_the_candidate_while_there_is_one() {
+        let phases: Vec<&str> = states().iter().map(State::phase).collect();
+        assert_eq!(phases[..3], ["Fresh", "Active", "Active"]);
+        assert_eq!(phases[3..6], ["KeyReady"; 3]);
+        assert_eq!(phases[15..18], ["Proving"; 3]);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_no_state() {
+        for payload in [
+            &b""[..],
+            b"[]",
+            b"{\"active\":\"c\"}",
+            b"{\"active\":1}",
+            b"{\"candidate\":{\"step\":\"Flying\"}}",
+            b"{\"candidate\":{\"step\":\"CertHeld\",\"certificate_id\":\"x\"}}",
+            b"{\"candidate\":{\"step\":\"Proving\"}}",
+        ] {
+            assert_eq!(State::decode(payload), None, "{payload:?}");
+        }
+        // Written by a later version.
+        let later = State::decode(b"{\"active\":\"b\",\"colour\":\"red\"}").unwrap();
+        assert_eq!(later.active, Some(Slot::B));
+    }
+}
