@@ -24,7 +24,7 @@ use mqtt::topic::{TopicFilter, TopicName};
 use mqtt::{ClientId, QoS, Will};
 use safe_rt::Endpoint;
 
-pub use self::demo::{DemoArgs, RUN_FOR_MAX};
+pub use self::demo::{DEMO_FAULTS_MAX, DemoArgs, Fault, RUN_FOR_MAX};
 pub use self::error::{Rejected, UsageError};
 
 /// Shortest keep-alive that can be asked for, in seconds.

@@ -21,7 +21,7 @@ const AGENT: &str = "\
 Usage: agent run ...    connect as a configuration file says, and stay connected
        agent pub ...    publish messages, as mosquitto_pub does
        agent sub ...    subscribe and print what arrives, as mosquitto_sub does
-       agent demo       a device, its cloud and a link that fails, all in this program
+       agent demo       a device, its cloud, and what may happen to both
        agent run --help
        agent pub --help
        agent sub --help
@@ -48,22 +48,29 @@ Exit codes: 0 ended by a signal, by --for, or because nobody reads the output an
 ";
 
 const DEMO: &str = "\
-Usage: agent demo [--seed N] [--for TIME]
+Usage: agent demo [--seed N] [--for TIME] [--fault NAME]... [--interactive]
 
-A device and its cloud in one program, on the loopback interface: nothing else is needed,
-and nothing is written. The device publishes telemetry and obeys commands over TLS with
-certificates of both sides. Its link is cut inside a packet, with messages in flight, and
-comes back by itself. In the end two counts are compared: what the device published, and
-what the cloud received.
+A device and its cloud on the loopback interface: nothing else is needed, and nothing stays.
+The device is a process of its own. It publishes telemetry, kept on the disk until the cloud
+has it, and obeys commands over TLS with certificates of both sides. Its link is cut inside a
+packet, with messages in flight; then its process is killed and started again. In the end two
+counts are compared: what the device published, and what the cloud received.
 
-     --seed N     what decides when the link is cut, and where (default: a random number)
-     --for TIME   go on cutting for so long, as 60s or 5m (default: one cut)
-     --help       print this
-     --version    print the version
+     --seed N       what decides when a fault comes (default: a random number)
+     --for TIME     go on for so long, as 60s or 5m (default: each fault once)
+     --fault NAME   what to do, in this order; may be repeated (default: cut, power-cut):
+                    cut          cut the link inside a packet
+                    stall        let nothing pass for a while; the link stays
+                    drop-acks    leave acknowledgements out, then cut the link
+                    kill-broker  kill the broker with all that it keeps
+                    power-cut    kill the device's process, start it again
+     --interactive  do what the keyboard says, a letter and Enter each
+     --help         print this
+     --version      print the version
 
 Exit codes: 0 nothing is lost, and nothing doubled that must not be; 1 something is, or an
 error; 3 it was not shown: the cut was not inside a packet, fewer than five messages were
-in flight, or the link did not come back.
+in flight, or the device did not come back.
 ";
 
 /// The options that both tools have, in one place.

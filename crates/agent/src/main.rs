@@ -58,7 +58,9 @@ fn main() -> ExitCode {
 
 #[cfg(feature = "demo")]
 fn demo(args: args::DemoArgs) -> Exit {
-    start_log(false, "warn");
+    // What happens to the device's link is told by the demonstration.
+    let is_device = args.device.is_some();
+    start_log(false, if is_device { "error" } else { "warn" });
     match fiber::run(move || agent::demo::run(&args)) {
         Ok(Ok(())) => Exit::Done,
         Ok(Err(error)) => {

@@ -1,5 +1,6 @@
 //! The words after `agent demo`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::Arg;
@@ -12,13 +13,61 @@ use crate::config::parse_length;
 /// Longest `--for`: both sides keep a book of every message.
 pub const RUN_FOR_MAX: Duration = Duration::from_secs(3600);
 
+/// Most faults of one round (`--fault`).
+pub const DEMO_FAULTS_MAX: usize = 100;
+
+/// What can be done to a device and its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The link is cut inside a packet.
+    Cut,
+    /// Nothing passes for a while, and the link stays.
+    Stall,
+    /// Acknowledgements are left out, then the link is cut.
+    DropAcks,
+    /// The broker dies, with what it kept for the device.
+    KillBroker,
+    /// The device's process is killed, and started again.
+    PowerCut,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Cut,
+        Self::Stall,
+        Self::DropAcks,
+        Self::KillBroker,
+        Self::PowerCut,
+    ];
+
+    /// Returns what it is called on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cut => "cut",
+            Self::Stall => "stall",
+            Self::DropAcks => "drop-acks",
+            Self::KillBroker => "kill-broker",
+            Self::PowerCut => "power-cut",
+        }
+    }
+}
+
 /// What `agent demo` is to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DemoArgs {
     /// What decides when the link is cut; `None` for a random number.
     pub seed: Option<u64>,
-    /// How long to go on; `None` for one cut.
+    /// How long to go on; `None` for one round of faults.
     pub run_for: Option<Duration>,
+    /// The faults of a round, in order; none for the usual ones.
+    pub faults: Vec<Fault>,
+    /// Whether the keyboard says what happens.
+    pub interactive: bool,
+    /// The folder of the demonstration whose device this process is to be.
+    pub device: Option<PathBuf>,
 }
 
 /// Understands the words.
@@ -31,6 +80,18 @@ pub(super) fn parse(parser: &mut lexopt::Parser) -> Result<Command, UsageError> 
             Arg::Long("version") => return Ok(Command::Version),
             Arg::Long("seed") => Known::Seed,
             Arg::Long("for") => Known::For,
+            Arg::Long("fault") => Known::Fault,
+            Arg::Long("interactive") => {
+                args.interactive = true;
+                continue;
+            }
+            // How the demonstration starts its device: nothing for people.
+            Arg::Long("device") => {
+                let folder = parser.value();
+                let folder = folder.map_err(|_| UsageError::MissingValue(name))?;
+                args.device = Some(folder.into());
+                continue;
+            }
             _ => return Err(UsageError::UnknownOption(name)),
         };
         let mut value = Value {
@@ -43,6 +104,15 @@ pub(super) fn parse(parser: &mut lexopt::Parser) -> Result<Command, UsageError> 
                 let text = value.text()?;
                 args.run_for = Some(duration(&text).ok_or(UsageError::RunFor(text))?);
             }
+            Known::Fault => {
+                let text = value.text()?;
+                let found = Fault::ALL.into_iter().find(|fault| fault.name() == text);
+                let is_full = args.faults.len() >= DEMO_FAULTS_MAX;
+                match found.filter(|_| !is_full) {
+                    Some(fault) => args.faults.push(fault),
+                    None => return Err(UsageError::Fault(text)),
+                }
+            }
         }
     }
     Ok(Command::Demo(args))
@@ -52,6 +122,7 @@ pub(super) fn parse(parser: &mut lexopt::Parser) -> Result<Command, UsageError> 
 enum Known {
     Seed,
     For,
+    Fault,
 }
 
 /// A whole number and its unit; at most [`RUN_FOR_MAX`].
@@ -87,9 +158,25 @@ mod tests {
         ];
         for (words, seed, millis) in table {
             let run_for = millis.map(Duration::from_millis);
-            let expected = Command::Demo(DemoArgs { seed, run_for });
+            let expected = Command::Demo(DemoArgs {
+                seed,
+                run_for,
+                ..DemoArgs::default()
+            });
             assert_eq!(demo(words), Ok(expected), "{words}");
         }
+        let words = "--fault power-cut --interactive --fault=cut --fault cut";
+        let expected = DemoArgs {
+            faults: vec![Fault::PowerCut, Fault::Cut, Fault::Cut],
+            interactive: true,
+            ..DemoArgs::default()
+        };
+        assert_eq!(demo(words), Ok(Command::Demo(expected)));
+        let expected = DemoArgs {
+            device: Some("/tmp/x".into()),
+            ..DemoArgs::default()
+        };
+        assert_eq!(demo("--device /tmp/x"), Ok(Command::Demo(expected)));
         assert_eq!(demo("--help"), Ok(Command::Help(Tool::Demo)));
         assert_eq!(demo("--seed 1 --version"), Ok(Command::Version));
     }
@@ -116,6 +203,12 @@ mod tests {
             let rejected = parse(["demo", &word]).unwrap_err().error;
             assert_eq!(rejected, UsageError::RunFor(text.to_owned()));
         }
+        for text in ["", "cuts", "Cut", "all"] {
+            let rejected = demo(&format!("--fault={text}"));
+            assert_eq!(rejected, Err(UsageError::Fault(text.to_owned())));
+        }
+        let too_many = "--fault cut ".repeat(DEMO_FAULTS_MAX + 1);
+        assert_eq!(demo(&too_many), Err(UsageError::Fault("cut".to_owned())));
         for word in ["-h", "--host", "again", "--seed=1=2 x"] {
             let rejected = demo(word);
             assert!(rejected.is_err(), "{word}: {rejected:?}");

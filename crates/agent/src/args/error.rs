@@ -8,7 +8,7 @@ use mqtt::packet::MAX_FIELD_LEN;
 use mqtt::topic::TopicError;
 use safe_rt::EndpointError;
 
-use super::{KEEP_ALIVE_SECS_MIN, RUN_FOR_MAX, Tool};
+use super::{DEMO_FAULTS_MAX, KEEP_ALIVE_SECS_MIN, RUN_FOR_MAX, Tool};
 
 /// A command line that was not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +109,8 @@ pub enum UsageError {
     Seed(String),
     /// The time of `demo` is not a number and its unit, or too long.
     RunFor(String),
+    /// The fault of `demo` is none, or one too many.
+    Fault(String),
     /// `pub` was given no topic.
     NoTopic,
     /// `pub` was given no message.
@@ -207,6 +209,11 @@ impl fmt::Display for UsageError {
                 f,
                 "invalid --for {found:?}: expected a time as 60s or 5m, at most {} minutes",
                 RUN_FOR_MAX.as_secs() / 60
+            ),
+            Self::Fault(found) => write!(
+                f,
+                "invalid --fault {found:?}: expected cut, stall, drop-acks, kill-broker or power-cut, \
+                 at most {DEMO_FAULTS_MAX} of them"
             ),
             Self::NoTopic => f.write_str("no topic given: expected -t"),
             Self::NoMessage => f.write_str("no message given: expected -m, -f, -l or -n"),

@@ -1,4 +1,4 @@
-//! A certificate authority that lives as long as the program: nothing of it is ever written.
+//! A certificate authority that lives as long as the program: its key is never written.
 //!
 //! Keys are ECDSA on P-256. The certificates are for one run on the loopback interface; this is no
 //! way to provision a device.
@@ -10,6 +10,7 @@ use rcgen::{
     KeyUsagePurpose,
 };
 use safe_rt::{Identity, Trust};
+use zeroize::Zeroizing;
 
 use super::error::DemoError;
 
@@ -59,14 +60,20 @@ impl Authority {
         Ok(Trust::from_pem(self.certificate.as_bytes())?)
     }
 
+    /// Returns its certificate, as PEM.
+    pub(super) fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
     /// Makes the identity of a server with this name or address.
     pub(super) fn server(&self, name: &str) -> Result<Identity, DemoError> {
         let params = named(&[name], "agent demo cloud")?;
-        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
+        let (certificate, key) = self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)?;
+        Ok(Identity::from_pem(certificate.as_bytes(), key.as_bytes())?)
     }
 
-    /// Makes the identity of a device.
-    pub(super) fn device(&self, name: &str) -> Result<Identity, DemoError> {
+    /// Makes the certificate of a device and its key, as PEM.
+    pub(super) fn device(&self, name: &str) -> Result<(String, Zeroizing<String>), DemoError> {
         self.sign(named(&[], name)?, ExtendedKeyUsagePurpose::ClientAuth)
     }
 
@@ -74,14 +81,13 @@ impl Authority {
         &self,
         mut params: CertificateParams,
         usage: ExtendedKeyUsagePurpose,
-    ) -> Result<Identity, DemoError> {
+    ) -> Result<(String, Zeroizing<String>), DemoError> {
         let key = KeyPair::generate()?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![usage];
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer)?.pem();
-        let key = key.serialize_pem();
-        Ok(Identity::from_pem(certificate.as_bytes(), key.as_bytes())?)
+        Ok((certificate, Zeroizing::new(key.serialize_pem())))
     }
 }
 

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::FiberBuilder;
-use mqtt::{Broker, BrokerMessage, BrokerOptions, CutReport, Faults, LocalSubscription, QoS};
+use mqtt::{
+    Broker, BrokerMessage, BrokerOptions, CutReport, DropAcks, Faults, LocalSubscription, QoS,
+};
 use safe_rt::{Endpoint, Incoming, Listener, Scheme, ServerTlsOptions, TlsVersion};
 
 use super::authority::Authority;
@@ -20,13 +22,18 @@ use super::timeline::{Timeline, Who};
 
 /// How long what the cloud says is held back on a link that fails: longer than any run.
 const STALL: Duration = Duration::from_secs(24 * 3600);
+/// How long to wait for a message before looking whether there is another broker.
+const BROKER_PACE: Duration = Duration::from_millis(50);
 
 /// The cloud of one device.
 pub(super) struct Cloud {
-    broker: Broker,
+    /// Another one after each time that it was killed.
+    broker: RefCell<Broker>,
+    arrivals: RefCell<Rc<LocalSubscription>>,
+    /// Whether nobody is served: the broker is dead.
+    down: Rc<Cell<bool>>,
     endpoint: Endpoint,
     listener: Listener,
-    arrivals: LocalSubscription,
     timeline: Timeline,
     news: News,
     cut: Rc<Cell<Option<CutReport>>>,
@@ -65,18 +72,15 @@ impl Cloud {
         let address = listener.local_addr().map_err(DemoError::Address)?;
         let endpoint = Endpoint::new(Scheme::Mqtts, &address.to_string())?;
         let cut = Rc::new(Cell::new(None));
-        let (report, told) = (Rc::clone(&cut), news.clone());
-        let broker = Broker::new(BrokerOptions::new().on_cut(move |_client, place| {
-            report.set(Some(*place));
-            told.tell();
-        }));
+        let broker = new_broker(&cut, news);
         timeline.say(
             Who::Cloud,
             format_args!("listening at {endpoint}, demands a client certificate and {ALPN}"),
         );
         Ok(Self {
-            arrivals: broker.subscribe(FROM_DEVICES)?,
-            broker,
+            arrivals: RefCell::new(Rc::new(broker.subscribe(FROM_DEVICES)?)),
+            broker: RefCell::new(broker),
+            down: Rc::default(),
             endpoint,
             listener,
             timeline: timeline.clone(),
@@ -101,23 +105,41 @@ impl Cloud {
                 Err(error) if fiber::cause(&error).is_some() => return Ok(()),
                 Err(error) => return Err(DemoError::Listen(error)),
             };
-            let (broker, timeline) = (self.broker.clone(), self.timeline.clone());
+            if self.down.get() {
+                continue;
+            }
+            let (broker, timeline) = (self.broker(), self.timeline.clone());
             FiberBuilder::new()
                 .name("cloud handshake")
                 .spawn(move || welcome(&broker, &timeline, incoming))?;
         }
     }
 
-    /// Counts what arrives until the wait for it is stopped. Yields.
+    fn broker(&self) -> Broker {
+        self.broker.borrow().clone()
+    }
+
+    fn arrivals(&self) -> Rc<LocalSubscription> {
+        Rc::clone(&self.arrivals.borrow())
+    }
+
+    /// Counts what arrives, from one broker after the other, until the wait for it is stopped. Yields.
     pub(super) fn receive(&self) {
-        while let Ok(message) = self.arrivals.recv() {
-            self.enter(&message);
+        loop {
+            let arrivals = self.arrivals();
+            match fiber::timeout(BROKER_PACE, || arrivals.recv()) {
+                Ok(Ok(message)) | Err(fiber::Elapsed(Ok(message))) => self.enter(&message),
+                Ok(Err(_)) => return,
+                // To look whether there is another broker.
+                Err(fiber::Elapsed(Err(_))) => {}
+            }
         }
     }
 
     /// Counts what has arrived by now. Does not yield.
     fn receive_all(&self) {
-        while let Some(message) = self.arrivals.try_recv() {
+        let arrivals = self.arrivals();
+        while let Some(message) = arrivals.try_recv() {
             self.enter(&message);
         }
     }
@@ -186,7 +208,7 @@ impl Cloud {
             book.unanswered.push(command);
             command
         };
-        let connected = self.broker.handled_bytes(DEVICE).is_some();
+        let connected = self.broker().handled_bytes(DEVICE).is_some();
         let note = if connected {
             ""
         } else {
@@ -194,9 +216,13 @@ impl Cloud {
         };
         self.timeline
             .say(Who::Cloud, format_args!("command {command}: sent{note}"));
+        self.publish(command)
+    }
+
+    fn publish(&self, command: Command) -> Result<(), DemoError> {
         let text = command.to_string();
         Ok(self
-            .broker
+            .broker()
             .publish(COMMANDS, text, QoS::AtLeastOnce, false)?)
     }
 
@@ -215,36 +241,85 @@ impl Cloud {
     /// From now on nothing that the cloud says leaves for the device, acknowledgements included.
     /// Does not yield.
     pub(super) fn stall(&self) -> Result<(), DemoError> {
+        self.spoil(|faults| faults.delay = STALL)
+    }
+
+    /// From now on acknowledgements are left out. Does not yield.
+    pub(super) fn drop_acks(&self) -> Result<(), DemoError> {
+        self.spoil(|faults| faults.drop_acks = DropAcks::All)
+    }
+
+    /// From now on nothing passes, in either direction, and the link stays. Does not yield.
+    pub(super) fn freeze(&self) -> Result<(), DemoError> {
+        self.spoil(|faults| faults.half_open = true)
+    }
+
+    fn spoil(&self, how: impl FnOnce(&mut Faults)) -> Result<(), DemoError> {
         // What the broker has acknowledged is entered before: all that comes later is not.
         self.receive_all();
         self.book.borrow_mut().since_stall.clear();
-        let faults = Faults {
-            delay: STALL,
-            ..self.broker.faults(DEVICE)
-        };
-        Ok(self.broker.set_faults(DEVICE, faults)?)
+        let broker = self.broker();
+        let mut faults = broker.faults(DEVICE);
+        how(&mut faults);
+        Ok(broker.set_faults(DEVICE, faults)?)
+    }
+
+    /// Ends what is wrong with the link. Does not yield.
+    pub(super) fn heal(&self) -> Result<(), DemoError> {
+        self.broker().set_faults(DEVICE, Faults::default())?;
+        self.receive_all();
+        Ok(())
+    }
+
+    /// Kills the broker: its connections end, and what it kept for the device is lost with it. Does not
+    /// yield.
+    pub(super) fn kill_broker(&self) -> Result<(), DemoError> {
+        self.receive_all();
+        self.down.set(true);
+        self.broker().stop();
+        let broker = new_broker(&self.cut, &self.news);
+        *self.arrivals.borrow_mut() = Rc::new(broker.subscribe(FROM_DEVICES)?);
+        *self.broker.borrow_mut() = broker;
+        Ok(())
+    }
+
+    /// Lets the new broker serve. Does not yield.
+    pub(super) fn revive(&self) {
+        self.down.set(false);
+    }
+
+    /// Sends the commands again that have no answer: a broker that was killed forgot them. Does not
+    /// yield.
+    pub(super) fn repeat_commands(&self) -> Result<(), DemoError> {
+        let unanswered = self.book.borrow().unanswered.clone();
+        for command in unanswered {
+            let number = command.number;
+            self.timeline
+                .say(Who::Cloud, format_args!("command {number}: sent once more"));
+            self.publish(command)?;
+        }
+        Ok(())
     }
 
     /// Cuts the link once a part of one of the device's next packets has arrived. Does not yield.
     pub(super) fn cut(&self, cut: Cut) -> Result<(), DemoError> {
         let len = self.book.borrow().reading_len;
         // The packet after next: of the next one some bytes may be there already.
-        let at = self
-            .broker
+        let broker = self.broker();
+        let at = broker
             .handled_bytes(DEVICE)
             .map(|handled| handled + len + cut.bytes_of(len));
         let faults = Faults {
             cut_after_received: at,
-            ..self.broker.faults(DEVICE)
+            ..broker.faults(DEVICE)
         };
-        Ok(self.broker.set_faults(DEVICE, faults)?)
+        Ok(broker.set_faults(DEVICE, faults)?)
     }
 
     /// Waits for the cut, and ends what is wrong with the link. Yields until then.
     pub(super) fn wait_for_cut(&self) -> Result<CutReport, DemoError> {
         let report = self.news.until(|| self.cut.take())?;
-        self.broker.set_faults(DEVICE, Faults::default())?;
-        self.receive_all();
+        self.heal()?;
         Ok(report)
     }
 
@@ -256,9 +331,18 @@ impl Cloud {
     /// Returns a copy of the book of readings, and ends all connections. Does not yield.
     pub(super) fn close(&self) -> Arrived {
         self.receive_all();
-        self.broker.stop();
+        self.broker().stop();
         self.book.borrow().arrived.clone()
     }
+}
+
+/// A broker that knows nobody yet.
+fn new_broker(cut: &Rc<Cell<Option<CutReport>>>, news: &News) -> Broker {
+    let (report, told) = (Rc::clone(cut), news.clone());
+    Broker::new(BrokerOptions::new().on_cut(move |_client, place| {
+        report.set(Some(*place));
+        told.tell();
+    }))
 }
 
 /// Runs the handshake with whoever connects, and hands the connection to the broker.

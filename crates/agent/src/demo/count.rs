@@ -3,13 +3,13 @@
 //! Pure. Neither side sees the other's book before the end: a message is lost when the device's has
 //! it and the cloud's has not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt::QoS;
 
-/// What the device published, by sequence number from 1.
+/// What the device published, by sequence number.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Published(Vec<Entry>);
+pub(super) struct Published(BTreeMap<u64, Entry>);
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -32,28 +32,34 @@ pub(super) enum End {
 }
 
 impl Published {
-    /// Enters the next message and returns its sequence number.
-    pub(super) fn enter(&mut self, qos: QoS) -> u64 {
+    /// Enters a message; one that is known, because the device tells of it once more, stays as it is.
+    pub(super) fn enter(&mut self, sequence: u64, qos: QoS) {
         let end = End::Open;
-        self.0.push(Entry { qos, end });
-        self.0.len() as u64
+        self.0.entry(sequence).or_insert(Entry { qos, end });
     }
 
     /// Notes what became of a message.
     pub(super) fn end(&mut self, sequence: u64, end: End) {
-        let entry = usize::try_from(sequence)
-            .ok()
-            .and_then(|sequence| self.0.get_mut(sequence.checked_sub(1)?));
-        if let Some(entry) = entry {
+        if let Some(entry) = self.0.get_mut(&sequence) {
             entry.end = end;
         }
     }
 
+    /// Whether it is known what became of a message.
+    pub(super) fn is_ended(&self, sequence: u64) -> bool {
+        let entry = self.0.get(&sequence);
+        entry.is_some_and(|entry| entry.end != End::Open)
+    }
+
+    /// Returns the messages of which that is not known.
+    pub(super) fn open(&self) -> BTreeSet<u64> {
+        let open = self.0.iter().filter(|(_, entry)| entry.end == End::Open);
+        open.map(|(sequence, _)| *sequence).collect()
+    }
+
     /// Whether the outcome says that the message may have been sent more than once.
     pub(super) fn may_be_there_twice(&self, sequence: u64) -> bool {
-        let entry = usize::try_from(sequence)
-            .ok()
-            .and_then(|sequence| self.0.get(sequence.checked_sub(1)?));
+        let entry = self.0.get(&sequence);
         entry.is_some_and(|entry| entry.end == End::Acknowledged { maybe_twice: true })
     }
 }
@@ -108,14 +114,17 @@ pub struct Tally {
 
 impl Tally {
     /// Compares the books.
-    pub(super) fn of(published: &Published, arrived: &Arrived) -> Self {
+    ///
+    /// A cloud that was killed and `forgot` its sessions may see a QoS 2 message again: the other half
+    /// of what would have ruled that out is gone.
+    pub(super) fn of(published: &Published, arrived: &Arrived, forgot: bool) -> Self {
         let mut tally = Self {
             unknown: arrived.unreadable,
             ..Self::default()
         };
         let mut known = 0;
-        for (entry, sequence) in published.0.iter().zip(1..) {
-            let copies = arrived.copies.get(&sequence).copied().unwrap_or(0);
+        for (sequence, entry) in &published.0 {
+            let copies = arrived.copies.get(sequence).copied().unwrap_or(0);
             known += copies;
             tally.published += 1;
             tally.exactly_once += u64::from(entry.qos == QoS::ExactlyOnce);
@@ -128,7 +137,7 @@ impl Tally {
                 continue;
             };
             tally.received += 1;
-            let allowed = entry.qos == QoS::AtLeastOnce
+            let allowed = (entry.qos == QoS::AtLeastOnce || forgot)
                 && entry.end != End::Acknowledged { maybe_twice: false };
             if allowed {
                 tally.doubled += surplus;
@@ -156,15 +165,17 @@ mod tests {
 
     fn tally(messages: &[(QoS, End)], arrivals: &[u64]) -> Tally {
         let (mut published, mut arrived) = (Published::default(), Arrived::default());
-        for (qos, end) in messages {
-            let sequence = published.enter(*qos);
+        for ((qos, end), sequence) in messages.iter().zip(1..) {
+            published.enter(sequence, *qos);
             published.end(sequence, *end);
+            // Told once more, as by a process that began anew.
+            published.enter(sequence, *qos);
             assert_eq!(published.may_be_there_twice(sequence), *end == TWICE);
         }
         for sequence in arrivals {
             arrived.enter(Some(*sequence));
         }
-        Tally::of(&published, &arrived)
+        Tally::of(&published, &arrived, false)
     }
 
     #[test]
@@ -232,7 +243,7 @@ mod tests {
         assert!(found.is_broken());
         let mut arrived = Arrived::default();
         arrived.enter(None);
-        let found = Tally::of(&Published::default(), &arrived);
+        let found = Tally::of(&Published::default(), &arrived, false);
         assert_eq!((found.unknown, arrived.distinct()), (1, 0));
     }
 }

@@ -1,42 +1,73 @@
 //! The device, as a program of yours would be written: it reads from top to bottom, and nowhere does
-//! it say what to do when the link fails.
+//! it say what to do when the link fails or when its process is killed.
 //!
-//! It publishes readings without waiting for one before it takes the next, each with a ticket that
-//! tells what became of it, and obeys commands. The [`Diary`] is what this demonstration wants to
-//! know of it, and its screen.
+//! It publishes readings without waiting for one before it takes the next, each kept on the disk until
+//! the cloud has it, and obeys commands. [`Told`] is what this demonstration wants to know of it.
 
-use std::rc::Rc;
+use std::path::Path;
 use std::time::Duration;
 
+use mqtt::store::{File, Identity, Key, Level, StoreOptions};
 use mqtt::{Client, ClientId, ClientOptions, Publish, QoS, Subscribe, Wait};
-use safe_rt::{BackoffOptions, ClientTls, DialOptions, Endpoint};
+use safe_rt::{BackoffOptions, DialOptions};
 
-use super::diary::Diary;
-use super::protocol::{ANSWERS, COMMANDS, Command, DEVICE, Reading, TELEMETRY};
+use super::error::DemoError;
+use super::life;
+use super::protocol::{ANSWERS, COMMANDS, Command, DEVICE, Reading, TELEMETRY, qos_of};
+use super::told::{Told, key_of};
+use crate::config::Config;
 use crate::connect::LEAVE_TIMEOUT;
 
-/// Every fourth reading must arrive exactly once, the others at least once.
-const EXACTLY_ONCE_EVERY: u64 = 4;
+/// Where messages are kept, in the device's folder.
+pub(super) const QUEUE: &str = "queue";
 
-/// Takes a reading every `pace` and obeys commands, until the diary says that it is enough. Yields;
-/// returns once everything is acknowledged.
-pub(super) fn run(
-    cloud: &Endpoint,
-    tls: ClientTls,
-    pace: Duration,
-    diary: &Rc<Diary>,
-) -> Result<(), mqtt::Error> {
-    let options = ClientOptions::new(ClientId::new(DEVICE)?)
-        .dial(DialOptions::new().tls(tls))
+/// Takes a reading every `pace` and obeys commands, until it is told that it is enough. Yields; returns
+/// once everything is acknowledged.
+pub(super) fn run(folder: &Path, pace: Duration) -> Result<(), DemoError> {
+    let told = Told::connect(&folder.join(life::SOCKET)).map_err(DemoError::Line)?;
+    fiber::scope(|scope| {
+        scope.spawn(|| told.write().map_err(DemoError::Line))?;
+        scope.spawn(|| {
+            told.follow();
+            Ok(())
+        })?;
+        scope.spawn(|| {
+            told.listen().map_err(DemoError::Line)?;
+            // Nobody is left to be a device for.
+            scope.cancel();
+            Ok(())
+        })?;
+        measure(folder, pace, &told)?;
+        told.flush()?;
+        scope.cancel();
+        Ok(())
+    })
+}
+
+/// What the device is for.
+fn measure(folder: &Path, pace: Duration, told: &Told) -> Result<(), DemoError> {
+    let config = Config::load(&folder.join(super::CONFIG))
+        .map_err(|errors| DemoError::Config(Box::new(errors)))?;
+    let cloud = config.cloud;
+    let queue = StoreOptions::new(
+        Identity::kept(DEVICE, cloud.endpoint.to_string()),
+        Level::Synced,
+    );
+    let queue = File::open(folder.join(QUEUE), queue)?;
+    let mut options = ClientOptions::new(ClientId::new(DEVICE).map_err(mqtt::Error::from)?)
+        .store(queue.clone())
         .backoff(backoff());
-    let client = Client::open(cloud, options)?;
+    if let Some(tls) = cloud.tls {
+        options = options.dial(DialOptions::new().tls(tls));
+    }
+    let client = Client::open(&cloud.endpoint, options)?;
 
-    let link = Rc::clone(diary);
+    let link = told.clone();
     client.on_event(move |_client, event| link.event(event));
 
     // There is no connection yet, and need not be.
     let commands = Subscribe::to(COMMANDS, QoS::AtLeastOnce).wait(Wait::None);
-    let valve = Rc::clone(diary);
+    let valve = told.clone();
     client.subscribe_as(commands, move |client, message| {
         let command: Command = std::str::from_utf8(&message.data)?.parse()?;
         valve.obey(command);
@@ -48,22 +79,21 @@ pub(super) fn run(
         Ok(())
     })?;
 
-    for sequence in 1.. {
-        if diary.is_enough() {
+    // What an earlier process left on the disk goes first.
+    for sequence in told.earlier(&client, &queue).. {
+        if told.is_enough() {
             break;
         }
         let reading = Reading::take(sequence).to_string();
-        let qos = if sequence % EXACTLY_ONCE_EVERY == 0 {
-            QoS::ExactlyOnce
-        } else {
-            QoS::AtLeastOnce
-        };
-        let ticket = client.publish(Publish::to(TELEMETRY, &reading).qos(qos))?;
-        diary.published(qos, ticket);
+        let publish = Publish::to(TELEMETRY, &reading)
+            .qos(qos_of(sequence))
+            .key(Key::new(key_of(sequence))?);
+        let ticket = client.publish(publish.wait(Wait::Stored))?;
+        told.published(sequence, ticket);
         fiber::sleep(pace)?;
     }
 
-    diary.wait_for_acknowledgements()?;
+    told.wait_for_acknowledgements()?;
     client.close(LEAVE_TIMEOUT)?;
     Ok(())
 }

@@ -1,25 +1,28 @@
-//! What the device notes while it works: what it published, what became of that, how its link is.
+//! What is known of the device from what it tells: what it published, what became of that, how its link
+//! is. It outlives the device's processes.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use mqtt::{Event, Outcome, QoS, Ticket};
-
 use super::count::{End, Published};
 use super::news::News;
-use super::protocol::Command;
+use super::protocol::qos_of;
 use super::timeline::{Timeline, Who};
+use super::wire::Line;
 
 /// After so many acknowledgements there is a line about them.
 const TOLD_EVERY: u64 = 25;
 
-/// The device's book. Its link calls in with events, its loop with tickets.
+/// The device's book.
 pub(super) struct Diary {
     timeline: Timeline,
     news: News,
-    enough: Cell<bool>,
+    /// Processes that began.
+    started: Cell<u64>,
     connected: Cell<u64>,
+    /// Connections that kept the session.
+    kept: Cell<u64>,
     lost: Cell<u64>,
     state: RefCell<State>,
 }
@@ -27,12 +30,12 @@ pub(super) struct Diary {
 #[derive(Default)]
 struct State {
     published: Published,
-    /// Messages whose outcome is open, in order.
-    open: Vec<(u64, Ticket)>,
     acknowledged: u64,
     /// Messages whose outcome was open when the link was lost.
     in_flight: BTreeSet<u64>,
     obeyed: BTreeSet<u64>,
+    /// What the latest process found on the disk.
+    found: usize,
 }
 
 impl Diary {
@@ -40,8 +43,9 @@ impl Diary {
         Rc::new(Self {
             timeline: timeline.clone(),
             news: news.clone(),
-            enough: Cell::new(false),
+            started: Cell::new(0),
             connected: Cell::new(0),
+            kept: Cell::new(0),
             lost: Cell::new(0),
             state: RefCell::default(),
         })
@@ -50,158 +54,106 @@ impl Diary {
     fn say(&self, what: impl std::fmt::Display) {
         self.timeline.say(Who::Device, what);
     }
-}
 
-/// What the device calls.
-impl Diary {
-    /// Whether the device is to publish nothing more.
-    pub(super) fn is_enough(&self) -> bool {
-        self.enough.get()
-    }
-
-    /// Notes a message that was published, and what became of earlier ones by now.
-    pub(super) fn published(&self, qos: QoS, ticket: Ticket) {
-        {
-            let mut state = self.state.borrow_mut();
-            let sequence = state.published.enter(qos);
-            state.open.push((sequence, ticket));
-        }
-        self.look();
-    }
-
-    /// Waits until nothing is under way any more. Yields until then.
-    pub(super) fn wait_for_acknowledgements(&self) -> Result<(), mqtt::Error> {
-        loop {
-            let next = {
-                let mut state = self.state.borrow_mut();
-                (!state.open.is_empty()).then(|| state.open.remove(0))
-            };
-            let Some((sequence, mut ticket)) = next else {
-                return Ok(());
-            };
-            let outcome = ticket.outcome()?;
-            self.ended(sequence, outcome);
-        }
-    }
-
-    /// Notes a command that came, perhaps once more.
-    pub(super) fn obey(&self, command: Command) {
-        let first = self.state.borrow_mut().obeyed.insert(command.number);
-        let again = if first { "" } else { " once more" };
-        self.say(format_args!("command {command}: received{again}, obeyed"));
-    }
-
-    /// Notes that the cloud has the answer to a command.
-    pub(super) fn answered(&self, command: Command) {
-        let number = command.number;
-        self.say(format_args!("command {number}: answer acknowledged"));
-        self.news.tell();
-    }
-
-    /// Notes what happened to the link.
-    pub(super) fn event(&self, event: &Event) {
-        match event {
-            Event::Connected { session_present } => {
-                let session = if *session_present { "kept" } else { "new" };
-                let open = self.open_now().len();
-                self.say(format_args!(
-                    "connected, session {session}, messages without acknowledgement: {open}"
-                ));
-                self.connected.set(self.connected.get() + 1);
+    /// Enters what the device told.
+    pub(super) fn enter(&self, line: Line) {
+        match line {
+            Line::Started(process) => {
+                self.say(format_args!("started, process {process}"));
+                self.started.set(self.started.get() + 1);
             }
-            Event::Disconnected {
-                cause, retry_in, ..
-            } => {
-                let open = self.open_now();
-                self.state.borrow_mut().in_flight = open;
-                self.lost.set(self.lost.get() + 1);
-                match retry_in {
-                    Some(pause) => self.say(format_args!(
-                        "link lost ({cause}), reconnecting in {:.3} s",
-                        pause.as_secs_f64()
-                    )),
-                    None => self.say(format_args!("disconnected ({cause})")),
+            Line::Identity(text) | Line::Link(text) => self.say(text),
+            Line::Found(count) => {
+                self.state.borrow_mut().found = count;
+                if count > 0 {
+                    self.say(format_args!(
+                        "found {count} messages in its queue on the disk"
+                    ));
                 }
             }
-            Event::ConnectFailed { cause, .. } => {
-                self.say(format_args!("not connected ({cause}), trying again"));
+            Line::Connected { kept } => self.connected(kept),
+            Line::Lost { open, retry, cause } => self.lost(open, retry, &cause),
+            Line::Stored(sequence) => {
+                let qos = qos_of(sequence);
+                self.state.borrow_mut().published.enter(sequence, qos);
             }
-            Event::SubscribeRefused { filters } => {
-                self.say(format_args!(
-                    "the cloud refused to subscribe to {}",
-                    filters.join(", ")
-                ));
+            Line::Acknowledged {
+                sequence,
+                maybe_twice,
+            } => self.ended(sequence, End::Acknowledged { maybe_twice }),
+            Line::GivenUp(sequence) => {
+                self.ended(sequence, End::GivenUp);
+                self.say(format_args!("telemetry: {sequence} given up"));
             }
-            _ => {}
+            Line::Obeyed(number, text) => {
+                let first = self.state.borrow_mut().obeyed.insert(number);
+                let again = if first { "" } else { " once more" };
+                self.say(format_args!("command {text}: received{again}, obeyed"));
+            }
+            Line::Answered(number) => {
+                self.say(format_args!("command {number}: answer acknowledged"));
+            }
         }
         self.news.tell();
     }
 
-    /// Collects outcomes that are there.
-    fn look(&self) {
-        let ended: Vec<(u64, Outcome)> = {
-            let mut state = self.state.borrow_mut();
-            let mut ended = Vec::new();
-            state.open.retain(|(sequence, ticket)| match ticket.poll() {
-                Some(outcome) => {
-                    ended.push((*sequence, outcome));
-                    false
-                }
-                None => true,
-            });
-            ended
-        };
-        for (sequence, outcome) in ended {
-            self.ended(sequence, outcome);
+    fn connected(&self, kept: bool) {
+        let session = if kept { "kept" } else { "new" };
+        let open = self.open().len();
+        self.say(format_args!(
+            "connected, session {session}, without acknowledgement: {open}"
+        ));
+        self.connected.set(self.connected.get() + 1);
+        self.kept.set(self.kept.get() + u64::from(kept));
+    }
+
+    fn lost(&self, open: BTreeSet<u64>, retry: Option<u64>, cause: &str) {
+        self.state.borrow_mut().in_flight = open;
+        self.lost.set(self.lost.get() + 1);
+        match retry {
+            Some(millis) => self.say(format_args!(
+                "link lost ({cause}), reconnecting in {millis} ms"
+            )),
+            None => self.say(format_args!("disconnected ({cause})")),
         }
     }
 
-    fn ended(&self, sequence: u64, outcome: Outcome) {
-        let end = match outcome {
-            Outcome::Acked { maybe_twice } => End::Acknowledged { maybe_twice },
-            _ => End::GivenUp,
-        };
+    fn ended(&self, sequence: u64, end: End) {
         let acknowledged = {
             let mut state = self.state.borrow_mut();
+            if state.published.is_ended(sequence) {
+                return;
+            }
             state.published.end(sequence, end);
             state.acknowledged += u64::from(end != End::GivenUp);
             state.acknowledged
         };
-        match end {
-            End::Acknowledged { .. } if acknowledged % TOLD_EVERY == 0 => {
-                self.say(format_args!("telemetry: {acknowledged} acknowledged"));
-            }
-            End::Acknowledged { .. } | End::Open => {}
-            End::GivenUp => self.say(format_args!("telemetry: {sequence} given up")),
+        if end != End::GivenUp && acknowledged.is_multiple_of(TOLD_EVERY) {
+            self.say(format_args!("telemetry: {acknowledged} acknowledged"));
         }
-        self.news.tell();
-    }
-
-    /// Messages whose outcome is open at this moment.
-    fn open_now(&self) -> BTreeSet<u64> {
-        let state = self.state.borrow();
-        let open = state.open.iter();
-        open.filter(|(_, ticket)| ticket.poll().is_none())
-            .map(|(sequence, _)| *sequence)
-            .collect()
     }
 }
 
 /// What others ask.
 impl Diary {
-    /// Asks the device to come to an end.
-    pub(super) fn finish(&self) {
-        self.enough.set(true);
+    /// Returns how many processes began.
+    pub(super) fn processes(&self) -> u64 {
+        self.started.get()
     }
 
     /// Returns how often the link came to be.
-    pub(super) fn connected(&self) -> u64 {
+    pub(super) fn times_connected(&self) -> u64 {
         self.connected.get()
     }
 
     /// Returns how often it was lost.
-    pub(super) fn lost(&self) -> u64 {
+    pub(super) fn times_lost(&self) -> u64 {
         self.lost.get()
+    }
+
+    /// Returns how many messages the latest process found on its disk.
+    pub(super) fn found(&self) -> usize {
+        self.state.borrow().found
     }
 
     /// Returns which messages had no outcome when the link was last lost.
@@ -209,12 +161,16 @@ impl Diary {
         self.state.borrow().in_flight.clone()
     }
 
-    /// Of these messages, how many had to be sent again and may be there twice, as their outcomes
-    /// say; `None` while an outcome is open.
+    /// Returns which messages have no outcome, as far as the device told.
+    pub(super) fn open(&self) -> BTreeSet<u64> {
+        self.state.borrow().published.open()
+    }
+
+    /// Of these messages, how many may be there twice, as their outcomes say; `None` while an outcome
+    /// is open.
     pub(super) fn sent_again(&self, messages: &BTreeSet<u64>) -> Option<usize> {
-        self.look();
         let state = self.state.borrow();
-        if state.open.iter().any(|(open, _)| messages.contains(open)) {
+        if messages.iter().any(|open| !state.published.is_ended(*open)) {
             return None;
         }
         let again = |message: &&u64| state.published.may_be_there_twice(**message);
@@ -226,11 +182,8 @@ impl Diary {
         self.state.borrow().obeyed.len() as u64
     }
 
-    /// Returns a copy of the book of messages. What is open is let go.
-    pub(super) fn close(&self) -> Published {
-        self.look();
-        let mut state = self.state.borrow_mut();
-        state.open.clear();
-        state.published.clone()
+    /// Returns a copy of the book of messages.
+    pub(super) fn book(&self) -> Published {
+        self.state.borrow().published.clone()
     }
 }

@@ -3,15 +3,19 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::process::ExitStatus;
 
-use fiber::{SpawnError, Stopped};
-use mqtt::BrokerError;
+use fiber::{JoinError, OffloadError, SpawnError, Stopped};
+use mqtt::store::{KeyLength, OpenError};
+use mqtt::{BrokerError, PublishError};
 use safe_rt::{EndpointError, TlsConfigError};
 
 use super::authority::AuthorityError;
 use super::count::Tally;
 use super::verdict::Miss;
+use crate::config::ConfigErrors;
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::out::PrintError;
 
 /// Why a demonstration failed.
@@ -34,6 +38,26 @@ pub enum DemoError {
     Broker(BrokerError),
     /// The device failed.
     Device(mqtt::Error),
+    /// The device's queue on the disk failed.
+    Queue(OpenError),
+    /// The number of a message is no key of its queue.
+    Key(KeyLength),
+    /// The device's configuration is faulty.
+    Config(Box<ConfigErrors>),
+    /// The folder of the demonstration cannot be made or used.
+    Folder(io::Error),
+    /// The line between the device and the demonstration failed.
+    Line(io::Error),
+    /// The device's process could not be started, killed or waited for.
+    Process(io::Error),
+    /// What stops a fiber found no thread.
+    Offload(OffloadError),
+    /// The device's fiber failed.
+    Join(JoinError),
+    /// The device ended by itself.
+    DeviceGone(Option<ExitStatus>),
+    /// The keyboard cannot be read.
+    Keys(Failure),
     /// No fiber could be started.
     Spawn(SpawnError),
     /// A wait was stopped.
@@ -60,6 +84,16 @@ impl DemoError {
             | Self::Endpoint(_)
             | Self::Broker(_)
             | Self::Device(_)
+            | Self::Queue(_)
+            | Self::Key(_)
+            | Self::Config(_)
+            | Self::Folder(_)
+            | Self::Line(_)
+            | Self::Process(_)
+            | Self::Offload(_)
+            | Self::Join(_)
+            | Self::DeviceGone(_)
+            | Self::Keys(_)
             | Self::Spawn(_)
             | Self::Stopped(_)
             | Self::Output(_)
@@ -79,6 +113,19 @@ impl fmt::Display for DemoError {
             Self::Endpoint(error) => write!(f, "the cloud's address is not usable: {error}"),
             Self::Broker(error) => write!(f, "the cloud failed: {error}"),
             Self::Device(error) => write!(f, "the device failed: {error}"),
+            Self::Queue(error) => write!(f, "the device's queue failed: {error}"),
+            Self::Key(error) => error.fmt(f),
+            Self::Config(errors) => errors.fmt(f),
+            Self::Folder(error) => write!(f, "cannot use a folder for temporary files: {error}"),
+            Self::Line(error) => write!(f, "the device cannot be heard: {error}"),
+            Self::Process(error) => write!(f, "the device's process: {error}"),
+            Self::Offload(error) => error.fmt(f),
+            Self::Join(error) => write!(f, "the device failed: {error}"),
+            Self::DeviceGone(None) => f.write_str("the device ended by itself"),
+            Self::DeviceGone(Some(status)) => {
+                write!(f, "the device ended by itself: {status}")
+            }
+            Self::Keys(failure) => failure.fmt(f),
             Self::Spawn(error) => error.fmt(f),
             Self::Stopped(error) => error.fmt(f),
             Self::Output(error) => write!(f, "cannot write to the standard output: {error}"),
@@ -96,7 +143,17 @@ impl fmt::Display for DemoError {
 impl StdError for DemoError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Randomness(error) | Self::Address(error) => Some(error),
+            Self::Randomness(error)
+            | Self::Address(error)
+            | Self::Folder(error)
+            | Self::Line(error)
+            | Self::Process(error) => Some(error),
+            Self::Queue(error) => Some(error),
+            Self::Key(error) => Some(error),
+            Self::Config(errors) => Some(errors),
+            Self::Offload(error) => Some(error),
+            Self::Join(error) => Some(error),
+            Self::Keys(failure) => Some(failure),
             Self::Authority(error) => Some(error),
             Self::TlsConfig(error) => Some(error),
             Self::Listen(error) => Some(error),
@@ -106,7 +163,7 @@ impl StdError for DemoError {
             Self::Spawn(error) => Some(error),
             Self::Stopped(error) => Some(error),
             Self::Output(error) => Some(error),
-            Self::NotKept(_) | Self::NotShown(_) => None,
+            Self::NotKept(_) | Self::NotShown(_) | Self::DeviceGone(_) => None,
         }
     }
 }
@@ -120,6 +177,24 @@ impl From<TlsConfigError> for DemoError {
 impl From<EndpointError> for DemoError {
     fn from(error: EndpointError) -> Self {
         Self::Endpoint(error)
+    }
+}
+
+impl From<OpenError> for DemoError {
+    fn from(error: OpenError) -> Self {
+        Self::Queue(error)
+    }
+}
+
+impl From<KeyLength> for DemoError {
+    fn from(error: KeyLength) -> Self {
+        Self::Key(error)
+    }
+}
+
+impl From<PublishError> for DemoError {
+    fn from(error: PublishError) -> Self {
+        Self::Device(error.into())
     }
 }
 

@@ -1,13 +1,14 @@
 //! `agent demo`: a device and its cloud in one program, and a link between them that fails.
 //!
 //! ```text
-//!   authority ──► certificates, in memory
-//!   cloud  = broker + TLS listener on loopback ◄── link, cut inside a packet ──► device = client
-//!     └─ counts what arrives ──────────► tally ◄────────── notes what it published ─┘
+//!   this process                                                  another process, killed at times
+//!   cloud  = broker + TLS listener on loopback ◄── link, cut ───► device = client + queue on the disk
+//!     └─ counts what arrives ───► tally ◄── diary ◄── line ────────── told: what it published ─┘
 //! ```
-//! Everything runs on fibers of one thread; nothing is written, and no name is looked up. The device
-//! (`device`) is written as a program of a user would be; the rest is there to spoil its link, to
-//! measure that this worked (`verdict`) and to count (`count`). There is no provisioning here.
+//! No name is looked up and nothing is left behind: what the device keeps is in a folder for temporary
+//! files, which goes in the end. The device (`device`) is written as a program of a user would be; the
+//! rest is there to spoil its link and its life (`stage`, `life`), to measure that this worked
+//! (`verdict`) and to count (`count`).
 
 mod authority;
 mod cloud;
@@ -15,62 +16,76 @@ mod count;
 mod device;
 mod diary;
 mod error;
+mod folder;
+mod keys;
+mod life;
 mod news;
 mod plan;
 mod protocol;
 mod report;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod told;
 mod verdict;
+mod wire;
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
+use std::path::Path;
 use std::time::Duration;
 
-use safe_rt::{ClientTls, ClientTlsOptions};
+use fiber::fs::{self, File};
+use safe_rt::Endpoint;
 
 use self::authority::Authority;
 use self::cloud::Cloud;
 use self::diary::Diary;
+use self::life::{Body, Life};
 use self::news::News;
-use self::plan::{Cut, Plan};
 use self::protocol::{ALPN, DEVICE};
-use self::report::Report;
+use self::stage::Stage;
 use self::timeline::{Timeline, Who};
-use self::verdict::{Bite, Verdict};
-use crate::args::DemoArgs;
+use crate::args::{DemoArgs, Fault, RUN_FOR_MAX};
 use crate::out::{self, Printer};
 
 pub use self::authority::AuthorityError;
 pub use self::count::Tally;
 pub use self::error::DemoError;
 pub use self::verdict::{IN_FLIGHT_MIN, Miss};
+pub use self::wire::DEMO_LINE_BYTES_MAX;
 
-/// How long a run may take, in addition to the time that was asked for with `--for`.
+/// How long a round of faults may take, in addition to the time that was asked for with `--for`.
 pub const DEMO_TIMEOUT: Duration = Duration::from_secs(18);
 
-/// Readings after the last cut, to show that everything goes on.
-const READINGS_AFTER: u64 = 20;
-/// Readings between commands while a run goes on for the time asked for.
-const READINGS_PER_COMMAND: u64 = 50;
 /// Time between two readings.
 const PACE: Duration = Duration::from_millis(20);
+/// The device's configuration, in its folder.
+const CONFIG: &str = "agent.toml";
 
-/// Shows it. Yields; runs on a fiber, for [`DEMO_TIMEOUT`] at most, or as long as `--for` says
+/// Shows it. Yields; runs on a fiber, for [`DEMO_TIMEOUT`] a fault at most, or as long as `--for` says
 /// and that much more.
 ///
 /// # Errors
 ///
-/// [`DemoError`], which knows the exit code: also when something is lost or doubled, and when the
-/// fault did not bite.
+/// [`DemoError`], which knows the exit code: also when something is lost or doubled, and when a fault
+/// did not bite.
 pub fn run(args: &DemoArgs) -> Result<(), DemoError> {
+    if let Some(folder) = &args.device {
+        return device::run(folder, PACE);
+    }
     let seed = match args.seed {
         Some(seed) => seed,
         None => random_seed()?,
     };
+    let program = std::env::current_exe().map_err(DemoError::Process)?;
+    let mut script = Script::new(seed, args.run_for, Body::Process(program));
+    if !args.faults.is_empty() {
+        script.faults.clone_from(&args.faults);
+    }
+    script.interactive = args.interactive;
     let timeline = Timeline::new(Printer::to_stdout(), out::is_coloured());
-    perform(&Script::new(seed, args.run_for), &timeline)
+    in_folder(&script, &timeline)
 }
 
 /// A short number, which is easily given again.
@@ -85,48 +100,77 @@ fn random_seed() -> Result<u64, DemoError> {
 struct Script {
     seed: u64,
     run_for: Option<Duration>,
-    /// The link is cut so often at least.
-    cuts_min: usize,
-    pace: Duration,
-    /// What is done to the link; less than all of it is for tests.
-    sabotage: Sabotage,
+    /// The faults of a round, in order.
+    faults: Vec<Fault>,
+    /// So many rounds at least.
+    rounds_min: usize,
+    /// Whether the keyboard says what happens.
+    interactive: bool,
+    /// What is done before the link is cut; less is for tests.
+    spoil: Spoil,
+    /// How the device runs.
+    body: Body,
     /// A message that the cloud does not count, for tests.
     overlooked: Option<u64>,
 }
 
-/// What is done to the link.
+/// What is done to a link before it is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "tests show that a run without the fault fails")
-)]
-enum Sabotage {
-    None,
-    /// It is cut while acknowledgements come.
-    Cut,
-    /// Acknowledgements stop, then it is cut.
-    StallAndCut,
+enum Spoil {
+    /// Nothing: it is cut while acknowledgements come.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "tests show that a cut with little in flight shows nothing"
+        )
+    )]
+    Nothing,
+    /// Nothing that the cloud says reaches the device.
+    Stall,
+    /// Acknowledgements do not.
+    DropAcks,
 }
 
 impl Script {
-    const fn new(seed: u64, run_for: Option<Duration>) -> Self {
+    fn new(seed: u64, run_for: Option<Duration>, body: Body) -> Self {
         Self {
             seed,
             run_for,
-            cuts_min: 1,
-            pace: PACE,
-            sabotage: Sabotage::StallAndCut,
+            faults: vec![Fault::Cut, Fault::PowerCut],
+            rounds_min: 1,
+            interactive: false,
+            spoil: Spoil::Stall,
+            body,
             overlooked: None,
         }
     }
 
     fn limit(&self) -> Duration {
-        DEMO_TIMEOUT.saturating_add(self.run_for.unwrap_or_default())
+        if self.interactive {
+            return RUN_FOR_MAX;
+        }
+        let faults = self.faults.len().saturating_mul(self.rounds_min).max(1);
+        let faults = u32::try_from(faults).unwrap_or(u32::MAX);
+        DEMO_TIMEOUT
+            .saturating_mul(faults)
+            .saturating_add(self.run_for.unwrap_or_default())
     }
 }
 
+/// As [`perform`], in a folder that goes afterwards, whatever happens.
+fn in_folder(script: &Script, timeline: &Timeline) -> Result<(), DemoError> {
+    let folder = folder::make().map_err(DemoError::Folder)?;
+    let performed = perform(script, timeline, &folder);
+    let removed = fiber::shield(DEMO_TIMEOUT, || folder::remove(&folder));
+    performed?;
+    removed
+        .unwrap_or_else(|elapsed| elapsed.0)
+        .map_err(DemoError::Folder)
+}
+
 /// Makes the parts, lets them act under a time limit, and tells what the books say.
-fn perform(script: &Script, timeline: &Timeline) -> Result<(), DemoError> {
+fn perform(script: &Script, timeline: &Timeline, folder: &Path) -> Result<(), DemoError> {
     let authority = Authority::new()?;
     timeline.say(
         Who::Cloud,
@@ -137,14 +181,17 @@ fn perform(script: &Script, timeline: &Timeline) -> Result<(), DemoError> {
     );
     let news = News::default();
     let cloud = Cloud::new(&authority, timeline, &news, script.overlooked)?;
+    equip(folder, &authority, cloud.endpoint())?;
+    let diary = Diary::new(timeline, &news);
     let stage = Stage {
         script,
         timeline,
-        tls: device_tls(&authority)?,
-        diary: Diary::new(timeline, &news),
-        news,
+        life: Life::new(folder, script.body.clone(), &diary, &news)?,
         cloud,
+        diary,
+        news,
         bites: RefCell::default(),
+        forgot: Cell::new(false),
     };
     let acted = fiber::timeout(script.limit(), || stage.act());
     let finished = match acted {
@@ -159,156 +206,20 @@ fn perform(script: &Script, timeline: &Timeline) -> Result<(), DemoError> {
     stage.judge(finished)
 }
 
-/// The device's side of TLS: its certificate, trust in the one authority, the protocol demanded.
-fn device_tls(authority: &Authority) -> Result<ClientTls, DemoError> {
-    Ok(ClientTlsOptions::new(authority.trust()?)
-        .identity(authority.device(DEVICE)?)
-        .alpn([ALPN])
-        .require_alpn()
-        .build()?)
-}
-
-struct Stage<'a> {
-    script: &'a Script,
-    timeline: &'a Timeline,
-    tls: ClientTls,
-    cloud: Cloud,
-    diary: Rc<Diary>,
-    news: News,
-    bites: RefCell<Vec<Bite>>,
-}
-
-impl Stage<'_> {
-    /// Lets cloud and device run, and spoils the link between them.
-    fn act(&self) -> Result<(), DemoError> {
-        let left = std::cell::Cell::new(false);
-        fiber::scope(|scope| {
-            scope.spawn(|| self.cloud.serve())?;
-            scope.spawn(|| {
-                self.cloud.receive();
-                Ok(())
-            })?;
-            scope.spawn(|| {
-                let (endpoint, tls) = (self.cloud.endpoint(), self.tls.clone());
-                device::run(endpoint, tls, self.script.pace, &self.diary)?;
-                left.set(true);
-                self.news.tell();
-                Ok(())
-            })?;
-            self.direct()?;
-            self.diary.finish();
-            self.news.until(|| left.get().then_some(()))?;
-            scope.cancel();
-            Ok(())
-        })
-    }
-
-    /// What happens, in this order.
-    fn direct(&self) -> Result<(), DemoError> {
-        let cloud = &self.cloud;
-        // The device asked for commands before it sent this, so that none finds it deaf.
-        cloud.wait_until_seen(1)?;
-        let mut plan = Plan::new(self.script.seed);
-        if self.script.sabotage != Sabotage::None {
-            while let Some(cut) = plan.next()
-                && (self.bites.borrow().len() < self.script.cuts_min || self.has_time())
-            {
-                self.interrupt(cut)?;
-            }
-        }
-        loop {
-            cloud.command()?;
-            cloud.wait_for_answers()?;
-            cloud.wait_until_seen(cloud.seen() + READINGS_AFTER)?;
-            if !self.has_time() {
-                return Ok(());
-            }
-            cloud.wait_until_seen(cloud.seen() + READINGS_PER_COMMAND)?;
-        }
-    }
-
-    /// Whether the time asked for is not over yet.
-    fn has_time(&self) -> bool {
-        let run_for = self.script.run_for.unwrap_or_default();
-        self.timeline.began().elapsed() < run_for
-    }
-
-    /// One cut: telemetry and a command, then no acknowledgements any more, then the end inside a
-    /// packet; a command for the device that is away; and all that goes on by itself.
-    fn interrupt(&self, cut: Cut) -> Result<(), DemoError> {
-        let (cloud, diary, timeline) = (&self.cloud, &self.diary, self.timeline);
-        let (began, connected, lost) = (cloud.seen(), diary.connected(), diary.lost());
-        cloud.wait_until_seen(began + cut.before / 2)?;
-        cloud.command()?;
-        cloud.wait_until_seen(began + cut.before)?;
-        // So that telemetry alone is under way.
-        cloud.wait_for_answers()?;
-
-        if self.script.sabotage == Sabotage::StallAndCut {
-            timeline.say(Who::Fault, "nothing reaches the device any more");
-            cloud.stall()?;
-        }
-        cloud.wait_until_seen(cloud.seen() + cut.unacknowledged)?;
-        cloud.cut(cut)?;
-        let report = cloud.wait_for_cut()?;
-        timeline.say(Who::Fault, report::place(&report));
-        cloud.command()?;
-
-        self.news.until(|| (diary.lost() > lost).then_some(()))?;
-        let (open, had) = (diary.in_flight(), cloud.since_stall());
-        let in_flight = open.intersection(&had).count();
-        timeline.say(
-            Who::Fault,
-            format_args!(
-                "{in_flight} messages in flight: the cloud has them, the device does not know"
-            ),
-        );
-        self.bites.borrow_mut().push(Bite {
-            in_flight,
-            inside: report.inside,
-            came_back: false,
-        });
-
-        self.news
-            .until(|| (diary.connected() > connected).then_some(()))?;
-        if let Some(bite) = self.bites.borrow_mut().last_mut() {
-            bite.came_back = true;
-        }
-        let again = self.news.until(|| diary.sent_again(&open))?;
-        timeline.say(
-            Who::Device,
-            format_args!(
-                "what was open is acknowledged: {again} messages sent again that may be there \
-                 twice (QoS 1), {} there once",
-                open.len() - again
-            ),
-        );
-        cloud.wait_for_answers()
-    }
-
-    /// Compares the books, prints the table, and decides.
-    fn judge(&self, finished: bool) -> Result<(), DemoError> {
-        let (commands, unanswered) = self.cloud.commands();
-        let tally = Tally {
-            unanswered,
-            ..Tally::of(&self.diary.close(), &self.cloud.close())
-        };
-        let bites = self.bites.borrow();
-        let verdict = Verdict::of(&tally, &bites, finished);
-        let report = Report {
-            tally,
-            commands,
-            obeyed: self.diary.obeyed(),
-            bites: &bites,
-            seed: self.script.seed,
-            took: self.timeline.began().elapsed(),
-        };
-        self.timeline.print(&report.to_string());
-        self.timeline.finish()?;
-        match verdict {
-            Verdict::Kept => Ok(()),
-            Verdict::Broken => Err(DemoError::NotKept(tally)),
-            Verdict::NotShown(miss) => Err(DemoError::NotShown(miss)),
-        }
-    }
+/// Puts into the folder what the device is delivered with.
+fn equip(folder: &Path, authority: &Authority, cloud: &Endpoint) -> Result<(), DemoError> {
+    let write = |name: &str, text: &str| {
+        let file = File::create(folder.join(name)).map_err(DemoError::Folder)?;
+        file.append(text).map_err(DemoError::Folder).map(drop)
+    };
+    let (certificate, key) = authority.device(DEVICE)?;
+    write("authority.pem", authority.certificate())?;
+    write("device.pem", &certificate)?;
+    write("device.key", &key)?;
+    let config = format!(
+        "[device]\nid = \"{DEVICE}\"\n\n[cloud]\nendpoint = \"{cloud}\"\nauthority = \
+         \"authority.pem\"\ncertificate = \"device.pem\"\nkey = \"device.key\"\nalpn = [\"{ALPN}\"]\n"
+    );
+    write(CONFIG, &config)?;
+    fs::create_dir(folder.join(device::QUEUE)).map_err(DemoError::Folder)
 }

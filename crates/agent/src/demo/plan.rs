@@ -54,17 +54,14 @@ impl Plan {
         let choices = *range.end() - *range.start() + 1;
         *range.start() + self.draw() % choices
     }
-}
 
-impl Iterator for Plan {
-    type Item = Cut;
-
-    fn next(&mut self) -> Option<Cut> {
-        Some(Cut {
+    /// Draws the next cut. There is no end of them.
+    pub(super) const fn draw_cut(&mut self) -> Cut {
+        Cut {
             before: self.within(&MESSAGES_BEFORE),
             unacknowledged: self.within(&MESSAGES_UNACKNOWLEDGED),
             place: self.within(&PLACE),
-        })
+        }
     }
 }
 
@@ -75,7 +72,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn cuts(seed: u64) -> Vec<Cut> {
-        Plan::new(seed).take(20).collect()
+        let mut plan = Plan::new(seed);
+        (0..20).map(|_| plan.draw_cut()).collect()
     }
 
     #[test]

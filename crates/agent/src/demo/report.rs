@@ -7,6 +7,7 @@ use mqtt::CutReport;
 
 use super::count::Tally;
 use super::verdict::Bite;
+use crate::args::Fault;
 
 /// Returns the line about where a cut hit.
 pub(super) fn place(report: &CutReport) -> String {
@@ -37,6 +38,8 @@ pub(super) struct Report<'a> {
     pub(super) commands: u64,
     pub(super) obeyed: u64,
     pub(super) bites: &'a [Bite],
+    /// Processes of the device, one after the other.
+    pub(super) processes: u64,
     pub(super) seed: u64,
     pub(super) took: Duration,
 }
@@ -44,6 +47,10 @@ pub(super) struct Report<'a> {
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tally, .. } = self;
+        let count = |is: fn(Fault) -> bool| {
+            let bites = self.bites.iter().filter(|bite| is(bite.fault));
+            bites.count() as u64
+        };
         let in_flight = self.bites.iter().map(|bite| bite.in_flight).min();
         let rows = [
             ("published", tally.published),
@@ -57,8 +64,14 @@ impl fmt::Display for Report<'_> {
             ("commands sent", self.commands),
             ("commands received", self.obeyed),
             ("commands answered", self.commands - tally.unanswered),
-            ("links cut", self.bites.len() as u64),
-            ("in flight at a cut, least", in_flight.unwrap_or(0) as u64),
+            ("links cut", count(|fault| fault == Fault::Cut)),
+            ("power cuts", count(|fault| fault == Fault::PowerCut)),
+            (
+                "other faults",
+                count(|fault| !matches!(fault, Fault::Cut | Fault::PowerCut)),
+            ),
+            ("device processes", self.processes),
+            ("in flight at a fault, least", in_flight.unwrap_or(0) as u64),
             ("seed", self.seed),
         ];
         let mut rows = rows
@@ -69,7 +82,7 @@ impl fmt::Display for Report<'_> {
         let width = rows.iter().map(|(_, number)| number).fold(0, widest);
         writeln!(f)?;
         for (name, number) in rows {
-            writeln!(f, "{name:<26} {number:>width$}")?;
+            writeln!(f, "{name:<27} {number:>width$}")?;
         }
         Ok(())
     }
@@ -93,6 +106,7 @@ mod tests {
             commands: 3,
             obeyed: 2,
             bites: &[],
+            processes: 1,
             seed: u64::from(u32::MAX),
             took: Duration::from_millis(2345),
         };

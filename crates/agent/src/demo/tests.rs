@@ -18,7 +18,7 @@ fn run(script: Script) -> (Exit, String) {
             sink.lock().unwrap().extend_from_slice(bytes);
             Ok(())
         });
-        perform(&script, &Timeline::new(printer, false))
+        in_folder(&script, &Timeline::new(printer, false))
     };
     let exit = match fiber::run(body).unwrap() {
         Ok(()) => Exit::Done,
@@ -32,11 +32,21 @@ fn run(script: Script) -> (Exit, String) {
     (exit, printed)
 }
 
-fn script(seed: u64) -> Script {
+/// A script for a device that is a fiber of this process, and so cannot be killed.
+fn slowly(seed: u64, pace: Duration) -> Script {
     Script {
-        pace: QUICK,
-        ..Script::new(seed, None)
+        faults: vec![Fault::Cut],
+        ..Script::new(seed, None, Body::Fiber { pace })
     }
+}
+
+fn script(seed: u64) -> Script {
+    slowly(seed, QUICK)
+}
+
+/// What is printed, without the ends of lines.
+fn unfolded(printed: &str) -> String {
+    printed.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The number of a row of the closing table.
@@ -81,7 +91,7 @@ fn nothing_is_lost_whatever_the_seed() {
             "connected, session kept",
             "sent again",
         ] {
-            assert!(printed.contains(text), "no {text:?}:\n{printed}");
+            assert!(unfolded(&printed).contains(text), "no {text:?}:\n{printed}");
         }
         assert!(!printed.contains('\x1B'), "{printed:?}");
     }
@@ -90,9 +100,8 @@ fn nothing_is_lost_whatever_the_seed() {
 #[test]
 fn a_link_that_is_cut_again_and_again_loses_nothing() {
     // More often than what counts as flapping.
-    let cuts_min = 5;
     let (exit, printed) = run(Script {
-        cuts_min,
+        rounds_min: 5,
         ..script(3)
     });
     assert_eq!(exit, Exit::Done, "{printed}");
@@ -102,10 +111,29 @@ fn a_link_that_is_cut_again_and_again_loses_nothing() {
 }
 
 #[test]
-fn without_the_fault_nothing_is_shown() {
-    let sabotage = Sabotage::None;
+fn whatever_is_done_to_the_link_or_the_broker_loses_nothing() {
+    let faults = vec![Fault::Stall, Fault::DropAcks, Fault::KillBroker, Fault::Cut];
     let (exit, printed) = run(Script {
-        sabotage,
+        faults,
+        ..script(4)
+    });
+    assert_eq!(exit, Exit::Done, "{printed}");
+    assert_eq!(row(&printed, "lost"), 0, "{printed}");
+    assert_eq!(row(&printed, "links cut"), 1, "{printed}");
+    assert_eq!(row(&printed, "other faults"), 3, "{printed}");
+    assert_eq!(
+        row(&printed, "commands answered"),
+        row(&printed, "commands sent")
+    );
+    for text in ["the link stays", "left out", "killed, with its sessions"] {
+        assert!(unfolded(&printed).contains(text), "no {text:?}:\n{printed}");
+    }
+}
+
+#[test]
+fn without_the_fault_nothing_is_shown() {
+    let (exit, printed) = run(Script {
+        faults: Vec::new(),
         ..script(1)
     });
     assert_eq!(exit, Exit::NotShown, "{printed}");
@@ -116,11 +144,10 @@ fn without_the_fault_nothing_is_shown() {
 
 #[test]
 fn a_cut_with_little_in_flight_shows_nothing() {
-    let sabotage = Sabotage::Cut;
     // Slowly, so that acknowledgements come before the next message on any machine.
     let (exit, printed) = run(Script {
-        sabotage,
-        ..Script::new(1, None)
+        spoil: Spoil::Nothing,
+        ..slowly(1, PACE)
     });
     assert_eq!(exit, Exit::NotShown, "{printed}");
     assert!(row(&printed, "in flight") < 5, "{printed}");

@@ -36,6 +36,30 @@ impl Who {
     }
 }
 
+/// Columns of a terminal that is none too wide, and where the text of a line begins.
+const COLUMNS: usize = 80;
+const INDENT: usize = 20;
+
+/// The text in lines that fit: a word that does not begins the next one.
+fn folded(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    let mut column = INDENT;
+    for word in text.split(' ') {
+        let len = word.chars().count();
+        if column > INDENT && column + 1 + len > COLUMNS {
+            folded.push('\n');
+            folded.extend(std::iter::repeat_n(' ', INDENT));
+            column = INDENT;
+        } else if column > INDENT {
+            folded.push(' ');
+            column += 1;
+        }
+        folded.push_str(word);
+        column += len;
+    }
+    folded
+}
+
 /// Prints what happens, with the time since it began. Clones share it.
 #[derive(Clone)]
 pub(super) struct Timeline(Rc<State>);
@@ -71,6 +95,7 @@ impl Timeline {
             ("", "")
         };
         let name = who.name();
+        let what = folded(&what.to_string());
         self.print(&format!("{seconds:>8.3} s  {on}{name:<6}{off}  {what}\n"));
     }
 
@@ -90,5 +115,27 @@ impl Timeline {
             Err(PrintError::Closed) => Ok(()),
             result => result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_fit_into_80_columns_unless_a_word_does_not() {
+        let text = "x".repeat(70) + " and " + &"a few words more ".repeat(9);
+        let lines = folded(&text);
+        let mut lines = lines.split('\n');
+        assert_eq!(lines.next(), Some("x".repeat(70).as_str()));
+        let mut words = 0;
+        for line in lines {
+            assert!(line.chars().count() <= COLUMNS, "{line}");
+            assert!(line.starts_with(&" ".repeat(INDENT)), "{line}");
+            words += line.split_whitespace().count();
+        }
+        assert_eq!(words, 1 + 4 * 9);
+        assert_eq!(folded("short"), "short");
+        assert_eq!(folded(""), "");
     }
 }

@@ -9,6 +9,7 @@ use mqtt::CutPacket;
 use mqtt::packet::PacketType;
 
 use super::count::Tally;
+use crate::args::Fault;
 
 /// Messages that must be in flight when the link is cut.
 pub const IN_FLIGHT_MIN: usize = 5;
@@ -16,6 +17,8 @@ pub const IN_FLIGHT_MIN: usize = 5;
 /// What was measured of one cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bite {
+    /// What was done.
+    pub(super) fault: Fault,
     /// Messages that the cloud had and whose acknowledgement the device had not.
     pub(super) in_flight: usize,
     /// The packet of the device that had come in part.
@@ -28,8 +31,8 @@ pub(super) struct Bite {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Miss {
-    /// The link was never cut.
-    NoCut,
+    /// Nothing was done to the device or its link.
+    NoFault,
     /// It was cut between two packets.
     Boundary,
     /// It was cut in a packet that is none of PUBLISH.
@@ -48,12 +51,12 @@ pub enum Miss {
 impl fmt::Display for Miss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoCut => f.write_str("the link was not cut"),
+            Self::NoFault => f.write_str("nothing was done to the device or its link"),
             Self::Boundary => f.write_str("the link was cut between two packets, not inside one"),
             Self::OtherPacket => f.write_str("the link was cut in a packet other than a PUBLISH"),
             Self::FewInFlight { found } => write!(
                 f,
-                "expected at least {IN_FLIGHT_MIN} messages in flight when the link was cut, found {found}"
+                "expected at least {IN_FLIGHT_MIN} messages in flight at the fault, found {found}"
             ),
             Self::NotBack => f.write_str("the link did not come back"),
             Self::Unfinished => f.write_str("the time was over before everything was shown"),
@@ -64,17 +67,18 @@ impl fmt::Display for Miss {
 impl Bite {
     /// Returns what is missing, if something is.
     fn miss(&self) -> Option<Miss> {
-        match self.inside.map(|packet| packet.packet_type) {
-            None => Some(Miss::Boundary),
-            Some(Some(PacketType::Publish)) if self.in_flight < IN_FLIGHT_MIN => {
-                Some(Miss::FewInFlight {
-                    found: self.in_flight,
-                })
+        if let Fault::Cut | Fault::DropAcks = self.fault {
+            match self.inside.map(|packet| packet.packet_type) {
+                None => return Some(Miss::Boundary),
+                Some(Some(PacketType::Publish)) => {}
+                Some(_) => return Some(Miss::OtherPacket),
             }
-            Some(Some(PacketType::Publish)) if !self.came_back => Some(Miss::NotBack),
-            Some(Some(PacketType::Publish)) => None,
-            Some(_) => Some(Miss::OtherPacket),
         }
+        if self.in_flight < IN_FLIGHT_MIN {
+            let found = self.in_flight;
+            return Some(Miss::FewInFlight { found });
+        }
+        (!self.came_back).then_some(Miss::NotBack)
     }
 }
 
@@ -97,7 +101,7 @@ impl Verdict {
             return Self::Broken;
         }
         if bites.is_empty() {
-            return Self::NotShown(Miss::NoCut);
+            return Self::NotShown(Miss::NoFault);
         }
         if let Some(miss) = bites.iter().find_map(Bite::miss) {
             return Self::NotShown(miss);
@@ -151,6 +155,7 @@ mod tests {
         let boundary = in_part(b"\xC0\x00", 2);
         assert_eq!(boundary, None);
         let bite = |in_flight, inside, came_back| Bite {
+            fault: Fault::Cut,
             in_flight,
             inside,
             came_back,
@@ -178,7 +183,29 @@ mod tests {
             ..fine
         };
         let not_shown = Verdict::NotShown;
-        let table: [(&str, Tally, &[Bite], bool, Verdict); 16] = [
+        let elsewhere = |fault, in_flight| Bite {
+            fault,
+            ..bite(in_flight, None, true)
+        };
+        let power = elsewhere(Fault::PowerCut, 5);
+        let empty = elsewhere(Fault::PowerCut, 0);
+        let silent = elsewhere(Fault::DropAcks, 5);
+        let table: [(&str, Tally, &[Bite], bool, Verdict); 19] = [
+            ("power cut", fine, &[power], true, Verdict::Kept),
+            (
+                "nothing in the queue",
+                fine,
+                &[power, empty],
+                true,
+                not_shown(Miss::FewInFlight { found: 0 }),
+            ),
+            (
+                "not cut after all",
+                fine,
+                &[silent],
+                true,
+                not_shown(Miss::Boundary),
+            ),
             ("all is well", fine, &[good], true, Verdict::Kept),
             ("twice", fine, &[good, good], true, Verdict::Kept),
             ("lost", lost, &[good], true, Verdict::Broken),
@@ -187,7 +214,7 @@ mod tests {
             ("unknown", unknown, &[good], true, Verdict::Broken),
             ("stuck", stuck, &[good], false, Verdict::Broken),
             ("no answer", unanswered, &[good], false, Verdict::Broken),
-            ("no cut", fine, &[], true, not_shown(Miss::NoCut)),
+            ("no cut", fine, &[], true, not_shown(Miss::NoFault)),
             (
                 "at a boundary",
                 fine,
