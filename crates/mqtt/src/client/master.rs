@@ -45,6 +45,11 @@ impl Masters {
         masters.any(|master| master.qos >= qos && master.filter.covers(filter))
     }
 
+    /// The filters of all.
+    pub(super) fn filters(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|master| master.filter.as_str())
+    }
+
     /// Those that the broker has granted.
     pub(super) fn granted(&self) -> impl Iterator<Item = (&TopicFilter, QoS)> {
         let masters = self.0.iter();

@@ -12,7 +12,7 @@ use super::outbox::{QUEUE_BYTES_DEFAULT, QUEUE_MESSAGES_DEFAULT, QueuePolicy};
 use super::overrun::{INBOUND_BYTES_DEFAULT, INBOUND_WINDOW_DEFAULT, OVERRUN_GRACE_DEFAULT};
 use super::store_failure::OnStoreFailure;
 use crate::packet::{ClientId, MAX_PACKET_LEN, QoS};
-use crate::session::{OnSessionLoss, PublishRate};
+use crate::session::{OnSessionLoss, PublishByteRate, PublishRate, ServerLimits};
 use crate::store::Store;
 
 /// Keep-alive unless set otherwise (MQTT3-3.1.2.10).
@@ -69,7 +69,9 @@ pub struct ClientOptions {
     pub(crate) overrun_grace: Duration,
     pub(crate) maximum_packet_size: usize,
     pub(crate) server_maximum_packet_size: usize,
+    pub(crate) server_limits: Option<Rc<ServerLimits>>,
     pub(crate) publish_rate: Option<PublishRate>,
+    pub(crate) publish_byte_rate: Option<PublishByteRate>,
     pub(crate) ping_after: Option<Duration>,
     pub(crate) coalesce: bool,
     pub(crate) queue_messages_max: usize,
@@ -117,7 +119,9 @@ impl ClientOptions {
             overrun_grace: OVERRUN_GRACE_DEFAULT,
             maximum_packet_size: MAXIMUM_PACKET_SIZE_DEFAULT,
             server_maximum_packet_size: MAX_PACKET_LEN,
+            server_limits: None,
             publish_rate: None,
+            publish_byte_rate: None,
             ping_after: None,
             coalesce: true,
             queue_messages_max: QUEUE_MESSAGES_DEFAULT,
@@ -317,6 +321,27 @@ impl ClientOptions {
     #[must_use]
     pub fn publish_rate(mut self, per_second: u32, burst: u32) -> Self {
         self.publish_rate = Some(PublishRate { per_second, burst });
+        self
+    }
+
+    /// Bytes of messages that leave in a second, and that may leave at once after a quiet time, both
+    /// at least 1; any number unless set. Holds beside [`ClientOptions::publish_rate`], and in the same
+    /// way. A message larger than `burst` leaves when as much could, and those behind it wait for the
+    /// rest.
+    #[must_use]
+    pub fn publish_byte_rate(mut self, per_second: u32, burst: u32) -> Self {
+        self.publish_byte_rate = Some(PublishByteRate { per_second, burst });
+        self
+    }
+
+    /// What the broker is known to refuse; whatever MQTT allows unless set. A message or a
+    /// subscription that is beyond is an argument error
+    /// ([`ArgumentError::ServerLimit`](crate::session::ArgumentError::ServerLimit)) before it goes
+    /// anywhere, and what is asked for again on a new connection is cut into as many SUBSCRIBEs as
+    /// they ask for. Messages that a store had from before are sent as they are.
+    #[must_use]
+    pub fn server_limits(mut self, limits: ServerLimits) -> Self {
+        self.server_limits = Some(Rc::new(limits));
         self
     }
 

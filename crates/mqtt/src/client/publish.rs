@@ -164,6 +164,7 @@ impl Client {
     /// [`PublishError::Wait`]: it was, and
     /// its ticket is in the error.
     pub fn publish(&self, publish: Publish<'_>) -> Result<Ticket, PublishError> {
+        self.check_server_limits(&publish)?;
         if self.shared.stores && publish.outgoing.qos != QoS::AtMostOnce {
             return self.publish_stored(&publish);
         }
@@ -191,6 +192,7 @@ impl Client {
     /// [`PublishError::QueueFull`] without room, [`PublishError::Full`] when the client is closed or,
     /// where none comes by itself, there is no connection.
     pub fn try_publish(&self, publish: Publish<'_>) -> Result<Ticket, PublishError> {
+        self.check_server_limits(&publish)?;
         if self.shared.stores && publish.outgoing.qos != QoS::AtMostOnce {
             return self.enter_stored(&publish, false);
         }
@@ -198,6 +200,18 @@ impl Client {
             Some(ticket) => Ok(ticket),
             None => self.shared.publish_by_queue(&publish, false),
         }
+    }
+
+    /// Refuses what the broker is known not to take.
+    #[inline]
+    fn check_server_limits(&self, publish: &Publish<'_>) -> Result<(), PublishError> {
+        let Some(limits) = &self.shared.options.server_limits else {
+            return Ok(());
+        };
+        let outgoing = &publish.outgoing;
+        limits
+            .check_publish(outgoing.topic, outgoing.payload.len(), outgoing.qos)
+            .map_err(|limited| PublishError::Argument(limited.into()))
     }
 }
 

@@ -120,6 +120,8 @@ pub(super) struct State {
     pub(super) exactly_once_window: usize,
     pub(super) requests: Requests,
     pub(super) asks: Asks,
+    /// Topic filters that the broker takes in one SUBSCRIBE.
+    pub(super) ask_filters_max: usize,
     pub(super) subscriptions: Subscriptions,
     pub(super) stall: StallWatch,
     pub(super) settled: Settled,
@@ -200,6 +202,7 @@ impl State {
             on_session_loss: options.on_session_loss,
             ping_after: options.ping_after,
             publish_rate: options.publish_rate,
+            publish_byte_rate: options.publish_byte_rate,
             packet_bytes_max: options.server_maximum_packet_size,
             recorded: store.is_some(),
             #[cfg(any(test, feature = "planted"))]
@@ -218,6 +221,10 @@ impl State {
             exactly_once_window: options.exactly_once_window.into(),
             requests: Requests::default(),
             asks: Asks::default(),
+            ask_filters_max: options
+                .server_limits
+                .as_ref()
+                .map_or(usize::MAX, |limits| limits.filters_per_subscribe_max()),
             subscriptions: Subscriptions::new(options.inbound_bytes),
             stall: StallWatch::default(),
             settled: Settled::default(),

@@ -411,6 +411,15 @@ impl Client {
         if asks > 0 && state.session.requests() + asks >= REQUESTS_MAX {
             return Ok(Err(Room::Requests));
         }
+        if let (Ask::Subscribe(_, filters), Some(limits)) =
+            (ask, &self.shared.options.server_limits)
+        {
+            let asked = filters.iter().map(|(filter, _)| *filter);
+            let all = state.subscriptions.wanted_count();
+            limits
+                .check_subscribe(asked, all)
+                .map_err(ArgumentError::from)?;
+        }
         let key = state.tickets.open(false);
         let log = &mut state.log;
         let admitted = match ask {

@@ -222,6 +222,16 @@ impl Subscriptions {
         self.masters.contains(filter) || self.routes().any(asked)
     }
 
+    /// Returns how many filters the broker is to know.
+    pub(super) fn wanted_count(&self) -> usize {
+        let asked = self
+            .routes()
+            .filter(|(_, route)| route.standing != Standing::Local);
+        let asked = asked.map(|(filter, _)| filter.as_str());
+        let filters: BTreeSet<&str> = asked.chain(self.masters.filters()).collect();
+        filters.len()
+    }
+
     /// Whether some subscription has exactly this filter.
     pub(super) fn has_filter(&self, filter: &str) -> bool {
         self.routes().any(|(other, _)| other.as_str() == filter)

@@ -22,7 +22,7 @@ use super::ahead::AHEAD_BYTES_MAX;
 use super::inbound::{AckRing, AckToken, Ready};
 use super::keep_alive::KeepAlive;
 use super::phase::Phase;
-use super::rate::Bucket;
+use super::rate::Pace;
 use crate::control_buffer::ControlBuffer;
 use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::{
@@ -134,7 +134,7 @@ impl Connection {
 
     /// Lets as many more messages leave as there are tokens; requests and acknowledgements behind
     /// them need none. Returns whether messages are held back.
-    pub(super) fn let_leave(&mut self, bucket: &mut Bucket, now: Time, log: &OutboundLog) -> bool {
+    pub(super) fn let_leave(&mut self, pace: &mut Pace, now: Time, log: &OutboundLog) -> bool {
         let mut at = self.allowed.max(self.sent);
         let is_held = loop {
             if at >= log.tail() {
@@ -149,10 +149,11 @@ impl Connection {
                 .from(at)
                 .first()
                 .is_some_and(|first| packet::is_publish(*first));
-            if is_publish && !bucket.take(now) {
+            let end = packet_end(log, at);
+            if is_publish && !pace.take(now, end.since(at)) {
                 break true;
             }
-            at = packet_end(log, at);
+            at = end;
         };
         self.allowed = at;
         is_held

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::fmt;
 
-use super::FILTERS_MAX;
+use super::{FILTERS_MAX, Limited};
 use crate::outbound_log::LogFull;
 use crate::packet::{EncodeError, PacketId, PacketType, QoS};
 use crate::topic::TopicError;
@@ -91,6 +91,8 @@ pub enum ArgumentError {
         /// The bound in bytes.
         bound: usize,
     },
+    /// It is beyond what the server is known to take.
+    ServerLimit(Limited),
     /// The identifier that is to be restored is in use.
     IdentifierInUse {
         /// The identifier.
@@ -125,6 +127,7 @@ impl fmt::Display for ArgumentError {
                     "expected a packet of at most {bound} bytes, found {found}"
                 )
             }
+            Self::ServerLimit(limited) => limited.fmt(f),
             Self::IdentifierInUse { packet_id } => {
                 write!(f, "expected a free identifier, found {packet_id} in use")
             }
@@ -149,10 +152,17 @@ impl Error for ArgumentError {
             Self::Filter { error, .. } => Some(error),
             Self::TooManyFilters { .. }
             | Self::TooLarge { .. }
+            | Self::ServerLimit(_)
             | Self::IdentifierInUse { .. }
             | Self::NotReserved { .. }
             | Self::QoS { .. } => None,
         }
+    }
+}
+
+impl From<Limited> for ArgumentError {
+    fn from(limited: Limited) -> Self {
+        Self::ServerLimit(limited)
     }
 }
 

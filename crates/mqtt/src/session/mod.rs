@@ -37,6 +37,7 @@ mod received;
 mod recorded;
 mod restore;
 mod resume;
+mod server_limits;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod tests;
 
@@ -52,8 +53,9 @@ pub use phase::{CloseCause, Phase};
 #[cfg(any(test, feature = "planted"))]
 #[doc(hidden)]
 pub use planted::Planted;
-pub use rate::PublishRate;
-pub use resume::Fate;
+pub use rate::{PublishByteRate, PublishRate};
+pub use resume::{Fate, OnSessionLoss};
+pub use server_limits::{Limit, Limited, ServerLimits};
 
 use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::{MAX_PACKET_LEN, PacketId, Version};
@@ -61,7 +63,7 @@ use crate::time::Time;
 use adopted::AdoptedIds;
 use connection::Connection;
 use in_flight::InFlight;
-use rate::Bucket;
+pub(crate) use rate::Pace;
 use received::ReceivedIds;
 
 /// The largest window of unacknowledged publishes: with all requests there are still fewer than
@@ -84,21 +86,6 @@ pub const HOLD_BYTES_MAX: usize = 16 * 1024;
 
 /// How long nothing must have been sent or received before a grown, empty log is given back.
 pub const TRIM_AFTER: Duration = Duration::from_secs(10);
-
-/// What becomes of QoS 2 messages that were in flight when the server lost the session.
-///
-/// Whether the server had them, nobody can know: it may have passed them on, or lost them with the
-/// session. A message that cannot have come to the server whole is sent again in any case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnSessionLoss {
-    /// They are sent as new messages: none is lost, some may double. A message stays in the log
-    /// until PUBCOMP.
-    #[default]
-    Resend,
-    /// They are given up: none doubles, some may be lost. A message stays in the log until PUBREC.
-    Finish,
-}
 
 /// What a session is made with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +110,8 @@ pub struct SessionOptions {
     /// How many messages may leave in a time; any number, unless set. What came before goes on
     /// counting on a later connection.
     pub publish_rate: Option<PublishRate>,
+    /// How many bytes of messages may leave in a time, beside their number; likewise.
+    pub publish_byte_rate: Option<PublishByteRate>,
     /// The longest packet that the server takes, in bytes; a longer one is
     /// [`ArgumentError::TooLarge`].
     pub packet_bytes_max: usize,
@@ -150,6 +139,7 @@ impl Default for SessionOptions {
             disconnect_timeout: Duration::from_secs(2),
             on_session_loss: OnSessionLoss::default(),
             publish_rate: None,
+            publish_byte_rate: None,
             packet_bytes_max: MAX_PACKET_LEN,
             recorded: false,
             #[cfg(any(test, feature = "planted"))]
@@ -196,7 +186,7 @@ pub struct Session {
     outputs: VecDeque<Output>,
     counters: Counters,
     /// What the rate leaves to be sent; without a rate there is none.
-    bucket: Option<Bucket>,
+    pace: Option<Pace>,
     /// The rate holds messages back.
     is_throttled: bool,
     /// When to see whether the log can be given back; set when it is empty and had grown.
@@ -227,7 +217,7 @@ impl Session {
             connection: Connection::new(0, version, inbound_window, LogOffset::default()),
             outputs: VecDeque::new(),
             counters: Counters::default(),
-            bucket: options.publish_rate.map(Bucket::new),
+            pace: Pace::new(options.publish_rate, options.publish_byte_rate),
             is_throttled: false,
             trim_at: None,
             urgent: LogOffset::default(),
@@ -239,16 +229,16 @@ impl Session {
     /// [`Session::next_chunk`] where there is a rate: without this nothing of the log leaves.
     #[inline]
     pub fn pace(&mut self, now: Time, log: &OutboundLog) {
-        if self.bucket.is_some() && self.connection.is_up() {
+        if self.pace.is_some() && self.connection.is_up() {
             self.let_leave(now, log);
         }
     }
 
     fn let_leave(&mut self, now: Time, log: &OutboundLog) {
-        let Some(bucket) = &mut self.bucket else {
+        let Some(pace) = &mut self.pace else {
             return;
         };
-        let is_held = self.connection.let_leave(bucket, now, log);
+        let is_held = self.connection.let_leave(pace, now, log);
         if is_held && !self.is_throttled {
             self.outputs.push_back(Output::Throttled);
         }
@@ -338,9 +328,9 @@ impl Session {
             | Phase::Leaving { .. }
             | Phase::Resting { .. } => keep_alive.give_up().map(|(deadline, _)| deadline),
         };
-        let bucket = self.bucket.as_ref();
-        let token = bucket.filter(|_| self.is_throttled && self.connection.is_up());
-        [of_phase, give_up, self.trim_at, token.map(Bucket::next_at)]
+        let pace = self.pace.as_ref();
+        let token = pace.filter(|_| self.is_throttled && self.connection.is_up());
+        [of_phase, give_up, self.trim_at, token.map(Pace::next_at)]
             .into_iter()
             .flatten()
             .min()

@@ -1,4 +1,5 @@
-//! How many messages may leave in a time: a bucket of tokens, one for each message.
+//! How many messages and bytes of them may leave in a time: buckets of tokens, one for each message
+//! and one for each byte.
 //!
 //! A full bucket holds `burst` tokens, and `per_second` come back in each second. What is kept is not
 //! their number but when the bucket will be full, so that nothing is rounded away:
@@ -23,10 +24,76 @@ pub struct PublishRate {
     pub burst: u32,
 }
 
+/// How many bytes of messages may leave, in the long run and at once. A PUBLISH counts as a whole,
+/// its fixed header included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishByteRate {
+    /// Bytes in a second; at least 1.
+    pub per_second: u32,
+    /// Bytes that may leave at once after a quiet time; at least 1. A message that is larger leaves
+    /// when as much could, and what it is more counts against those behind it.
+    pub burst: u32,
+}
+
+/// Both rates, as far as they are set.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
+pub(crate) struct Pace {
+    messages: Option<Bucket>,
+    bytes: Option<Bucket>,
+    /// The bytes of the message that was held back last.
+    held: u32,
+}
+
+impl Pace {
+    /// Makes full buckets; `None` without a rate.
+    pub(crate) fn new(
+        messages: Option<PublishRate>,
+        bytes: Option<PublishByteRate>,
+    ) -> Option<Self> {
+        if messages.is_none() && bytes.is_none() {
+            return None;
+        }
+        Some(Self {
+            messages: messages.map(Bucket::new),
+            bytes: bytes.map(|rate| {
+                Bucket::new(PublishRate {
+                    per_second: rate.per_second,
+                    burst: rate.burst,
+                })
+            }),
+            held: 0,
+        })
+    }
+
+    /// Takes what a message of so many bytes needs, if all of it is there.
+    pub(crate) fn take(&mut self, now: Time, len: usize) -> bool {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        self.held = len;
+        if self.next_at() > now {
+            return false;
+        }
+        if let Some(messages) = &mut self.messages {
+            messages.take(now);
+        }
+        if let Some(bytes) = &mut self.bytes {
+            bytes.take_many(now, len);
+        }
+        true
+    }
+
+    /// Returns when the message that was held back last may leave.
+    pub(super) fn next_at(&self) -> Time {
+        let messages = self.messages.as_ref().map(Bucket::next_at);
+        let bytes = self.bytes.as_ref().map(|bytes| bytes.many_at(self.held));
+        messages.max(bytes).unwrap_or(Time::ZERO)
+    }
+}
+
 /// A bucket of tokens.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
-pub(super) struct Bucket {
+struct Bucket {
     /// Until a token comes back.
     interval: Duration,
     /// What a bucket that is full is ahead of one with a single token.
@@ -36,7 +103,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// Makes a full bucket.
-    pub(super) fn new(rate: PublishRate) -> Self {
+    fn new(rate: PublishRate) -> Self {
         let interval = NANOS_PER_SECOND.div_ceil(rate.per_second.max(1).into());
         let spare = interval * u64::from(rate.burst.max(1) - 1);
         Self {
@@ -47,7 +114,7 @@ impl Bucket {
     }
 
     /// Takes a token, if there is one.
-    pub(super) fn take(&mut self, now: Time) -> bool {
+    fn take(&mut self, now: Time) -> bool {
         let has_one = self.next_at() <= now;
         if has_one {
             self.full_at = self.full_at.max(now) + self.interval;
@@ -56,8 +123,20 @@ impl Bucket {
     }
 
     /// Returns when there is a token, or since when.
-    pub(super) fn next_at(&self) -> Time {
+    fn next_at(&self) -> Time {
         Time(self.full_at.0.saturating_sub(nanos(self.spare)))
+    }
+
+    /// Takes so many tokens, whether they are there or not.
+    fn take_many(&mut self, now: Time, count: u32) {
+        self.full_at = self.full_at.max(now) + self.interval.saturating_mul(count);
+    }
+
+    /// Returns when there are so many tokens, or a full bucket for more than it holds.
+    fn many_at(&self, count: u32) -> Time {
+        let needed = self.interval.saturating_mul(count.max(1) - 1);
+        let spare = self.spare.saturating_sub(needed);
+        Time(self.full_at.0.saturating_sub(nanos(spare)))
     }
 }
 
@@ -115,5 +194,55 @@ mod tests {
                 "{total} of {most}"
             );
         }
+    }
+
+    fn pace(messages: Option<(u32, u32)>, bytes: Option<(u32, u32)>) -> Pace {
+        Pace::new(
+            messages.map(|(per_second, burst)| PublishRate { per_second, burst }),
+            bytes.map(|(per_second, burst)| PublishByteRate { per_second, burst }),
+        )
+        .expect("a rate")
+    }
+
+    #[test]
+    fn bytes_leave_at_their_rate_whatever_the_messages_are_cut_into() {
+        let mut pace = pace(None, Some((1_000, 500)));
+        let start = Time(SECOND);
+        assert!(pace.take(start, 500));
+        assert!(!pace.take(start, 100));
+        assert_eq!(pace.next_at(), Time(SECOND + SECOND / 10));
+        assert!(!pace.take(Time(SECOND + SECOND / 10 - 1), 100));
+        assert!(pace.take(Time(SECOND + SECOND / 10), 100));
+        assert!(!pace.take(Time(SECOND + SECOND / 10), 1));
+    }
+
+    #[test]
+    fn a_message_above_the_burst_leaves_from_a_full_bucket_and_is_paid_for() {
+        let mut pace = pace(None, Some((1_000, 500)));
+        let start = Time(SECOND);
+        assert!(pace.take(start, 2_500));
+        assert!(!pace.take(start, 1));
+        assert_eq!(pace.next_at(), Time(3 * SECOND + SECOND / 1_000));
+        assert!(!pace.take(Time(3 * SECOND), 600));
+        assert_eq!(pace.next_at(), Time(3 * SECOND + SECOND / 2));
+    }
+
+    #[test]
+    fn both_rates_hold_and_what_is_held_back_costs_nothing() {
+        let mut pace = pace(Some((10, 2)), Some((1_000, 1_000)));
+        let start = Time(SECOND);
+        assert!(pace.take(start, 10));
+        assert!(!pace.take(start, 2_000), "too many bytes for now");
+        assert!(pace.take(start, 10), "the token of the message is there");
+        assert!(
+            !pace.take(start, 10),
+            "the bytes of this one are not to blame"
+        );
+        assert_eq!(pace.next_at(), Time(SECOND + SECOND / 10));
+    }
+
+    #[test]
+    fn without_a_rate_there_is_no_pace() {
+        assert!(Pace::new(None, None).is_none());
     }
 }

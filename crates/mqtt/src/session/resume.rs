@@ -13,10 +13,25 @@ use super::adopted::AdoptedIds;
 use super::error::Rejected;
 use super::handle::Output;
 use super::phase::Phase;
-use super::{Counters, OnSessionLoss, Session};
+use super::{Counters, Session};
 use crate::outbound_log::OutboundLog;
 use crate::packet::PacketId;
 use crate::time::Time;
+
+/// What becomes of QoS 2 messages that were in flight when the server lost the session.
+///
+/// Whether the server had them, nobody can know: it may have passed them on, or lost them with the
+/// session. A message that cannot have come to the server whole is sent again in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnSessionLoss {
+    /// They are sent as new messages: none is lost, some may double. A message stays in the log
+    /// until PUBCOMP.
+    #[default]
+    Resend,
+    /// They are given up: none doubles, some may be lost. A message stays in the log until PUBREC.
+    Finish,
+}
 
 /// What became of a message that was in flight when the server lost the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +140,7 @@ impl Session {
             adopted.clear_from(self.in_flight.opposite_id());
         }
         let left_out = self.in_flight.left_out(log.head());
-        let is_paced = self.bucket.is_some();
+        let is_paced = self.pace.is_some();
         self.connection.resume(log.head(), left_out, is_paced, log);
         self.release_log(now, log);
         if self.adopted.is_some() {
