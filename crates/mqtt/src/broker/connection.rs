@@ -13,6 +13,7 @@ use safe_rt::Socket;
 use super::cut::{CutPacket, CutReport};
 use super::error::{End, Violation};
 use super::faults::{Cut, Faults, allowed};
+use super::handle::Allowed;
 use super::options::BROKER_CONNECTIONS_MAX;
 use super::outgoing::Outgoing;
 use super::shared::{Entry, now};
@@ -255,17 +256,22 @@ impl Link {
 
     fn handle(&self, packet: &PacketRef<'_>) -> Result<(), End> {
         let (id, shared) = (self.entry.id, self.entry.shared());
-        let allowed: Vec<bool> = match (packet, &self.client) {
+        let mut allowed = Allowed::default();
+        match (packet, &self.client) {
             (PacketRef::Subscribe(subscribe), Some(client)) => {
                 let filters = subscribe.filters();
                 let ask = |(filter, qos)| {
                     check_topic_filter(filter).is_ok()
                         && shared.hooks.may_subscribe(client, filter, qos)
                 };
-                filters.iter().map(ask).collect()
+                allowed.filters = filters.iter().map(ask).collect();
             }
-            _ => Vec::new(),
-        };
+            (PacketRef::Publish(publish), Some(client)) => {
+                let (topic, qos) = (publish.topic(), publish.qos());
+                allowed.publish = shared.hooks.may_publish(client, topic, qos);
+            }
+            _ => {}
+        }
         shared.with(|core| core.handle(id, packet, &allowed, now()))?;
         if shared.with(|core| core.is_closing(id)) {
             return Err(End::Closed);

@@ -13,10 +13,12 @@ use super::error::{BrokerError, Violation};
 use super::message::BrokerMessage;
 use super::options::{BROKER_CONNECT_TIMEOUT, LOCAL_QUEUE_MAX, LOCAL_SUBSCRIPTIONS_MAX, Limits};
 use super::outgoing::{Answers, Outgoing};
+use super::policy::{Connects, Policy};
 use super::queue::Queue;
 use super::retained::Retained;
 use super::session::Session;
 use crate::packet::{Connect, ConnectReason, PacketId, QoS};
+use crate::session::Pace;
 use crate::time::Time;
 use crate::topic::{RouteId, Router, TopicFilter};
 
@@ -71,6 +73,8 @@ pub(super) struct Open {
     clean: bool,
     will: Option<BrokerMessage>,
     keep_alive_secs: u16,
+    /// What rations its messages.
+    pub(super) pace: Option<Pace>,
     /// What is to be sent once more before anything new.
     pub(super) resend: VecDeque<PacketId>,
 }
@@ -92,6 +96,8 @@ struct Local {
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) limits: Limits,
+    pub(super) policy: Policy,
+    connects: Connects,
     pub(super) clients: BTreeMap<Rc<str>, Client>,
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
     pub(super) router: Router<Target>,
@@ -103,13 +109,19 @@ pub(super) struct Core {
     pub(super) dropped: u64,
     /// Messages not retained for want of room.
     pub(super) not_retained: u64,
+    /// Messages beyond a quota that were discarded.
+    pub(super) discarded: u64,
+    /// Sessions ended because their client was away and too much was queued.
+    pub(super) sessions_ended: u64,
 }
 
 impl Core {
-    pub(super) const fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, policy: Policy) -> Self {
         Self {
             retained: Retained::new(limits.retained_max, limits.retained_bytes_max),
             limits,
+            policy,
+            connects: Connects::default(),
             clients: BTreeMap::new(),
             connections: BTreeMap::new(),
             router: Router::new(),
@@ -118,6 +130,8 @@ impl Core {
             next_id: 0,
             dropped: 0,
             not_retained: 0,
+            discarded: 0,
+            sessions_ended: 0,
         }
     }
 
@@ -146,13 +160,15 @@ impl Core {
         verdict: Result<(), ConnectReason>,
         now: Time,
     ) -> Result<(), Violation> {
+        self.connects.note(&self.policy, client, now)?;
         let fields = connect.fields();
         let full = self.clients.len() >= self.limits.sessions_max;
         let verdict = match verdict {
             Ok(()) if full && !self.clients.contains_key(client) => {
                 Err(ConnectReason::ServerUnavailable)
             }
-            verdict => verdict,
+            Ok(()) => self.check_crowd(client),
+            verdict @ Err(_) => verdict,
         };
         if let Err(reason) = verdict {
             return Err(self.refuse(id, reason));
@@ -174,13 +190,28 @@ impl Core {
                 client: Rc::clone(client),
                 clean: fields.clean_start,
                 will: fields.will.as_ref().map(BrokerMessage::of_will),
-                keep_alive_secs: fields.keep_alive_secs,
+                keep_alive_secs: self.policy.keep_alive_secs(fields.keep_alive_secs),
+                pace: self.policy.pace(),
                 resend,
             });
             let answer = Outgoing::Accepted { session_present };
             connection.control.push(answer);
         }
         Ok(())
+    }
+
+    /// Refuses a further client where the policy says how many there may be.
+    fn check_crowd(&self, client: &Rc<str>) -> Result<(), ConnectReason> {
+        let Some((max, reason)) = self.policy.crowd() else {
+            return Ok(());
+        };
+        let others = self.clients.iter();
+        let others = others.filter(|(id, other)| *id != client && other.connection.is_some());
+        if others.count() < max {
+            Ok(())
+        } else {
+            Err(reason)
+        }
     }
 
     /// Answers a CONNECT with a refusal, after which the connection ends (MQTT3-3.2.2-5).
@@ -336,8 +367,8 @@ impl Core {
     }
 
     /// Queues a message for a client; one of QoS 0 only while it is connected.
-    pub(super) fn enqueue(&mut self, client: &str, message: BrokerMessage) {
-        let Some(client) = self.clients.get_mut(client) else {
+    pub(super) fn enqueue(&mut self, client_id: &str, message: BrokerMessage) {
+        let Some(client) = self.clients.get_mut(client_id) else {
             return;
         };
         match client.connection {
@@ -345,7 +376,14 @@ impl Core {
                 self.woken.insert(Woken::Connection(id));
             }
             None if message.qos() == QoS::AtMostOnce => return,
-            None => {}
+            None => {
+                let (messages, bytes) = client.session.queue.with_one_more(&message);
+                if !self.policy.fits_offline(messages, bytes) {
+                    self.dropped += messages as u64;
+                    self.sessions_ended += 1;
+                    return self.forget(client_id);
+                }
+            }
         }
         let Limits {
             queue_max,

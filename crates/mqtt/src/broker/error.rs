@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::packet::{ConnectReason, DecodeError, PacketId, PacketType};
+use crate::session::Limited;
 use crate::topic::TopicError;
 
 /// What a client did that ends its connection, and no other (MQTT3-4.8.0-1).
@@ -23,6 +24,14 @@ pub(super) enum Violation {
     WrongAck(PacketType, PacketId),
     /// CONNECT was answered with a refusal (MQTT3-3.2.2-5).
     Refused(ConnectReason),
+    /// What it sent is beyond a limit of the policy.
+    Limit(Limited),
+    /// It published more than its quota.
+    Quota,
+    /// It published or subscribed to what it may not.
+    Forbidden,
+    /// Its CONNECT came too soon after its last one.
+    TooSoon,
     /// No CONNECT came in time.
     ConnectLate,
     /// Nothing came for one and a half times the keep alive (MQTT3-3.1.2-24).
@@ -43,6 +52,10 @@ impl fmt::Display for Violation {
                 write!(f, "expected another answer for packet {id}, found {found}")
             }
             Self::Refused(reason) => write!(f, "refused: {reason}"),
+            Self::Limit(limited) => limited.fmt(f),
+            Self::Quota => f.write_str("expected no more messages than the quota, found one"),
+            Self::Forbidden => f.write_str("expected a topic that is allowed, found another"),
+            Self::TooSoon => f.write_str("expected a pause since the last CONNECT, found none"),
             Self::ConnectLate => f.write_str("expected CONNECT in time, found none"),
             Self::KeepAlive => f.write_str("expected a packet within the keep alive, found none"),
         }
@@ -149,6 +162,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::packet::QoS;
+    use crate::session::ServerLimits;
     use crate::tests::{expect_all, variants};
 
     variants!(Violation {
@@ -159,6 +174,10 @@ mod tests {
         TopicFilter,
         WrongAck,
         Refused,
+        Limit,
+        Quota,
+        Forbidden,
+        TooSoon,
         ConnectLate,
         KeepAlive,
     });
@@ -166,6 +185,8 @@ mod tests {
     #[test]
     fn every_violation_says_what_was_expected_and_found() {
         let id = PacketId::new(7).unwrap();
+        let limits = ServerLimits::new("the policy").qos_max(QoS::AtLeastOnce);
+        let limited = limits.check_publish("a", 0, QoS::ExactlyOnce).unwrap_err();
         let mut shown = BTreeSet::new();
         for (violation, text) in [
             (
@@ -195,6 +216,22 @@ mod tests {
             (
                 Violation::Refused(ConnectReason::NotAuthorized),
                 "refused: not authorized",
+            ),
+            (
+                Violation::Limit(limited),
+                "expected at most 1 for the QoS, as the policy says, found 2",
+            ),
+            (
+                Violation::Quota,
+                "expected no more messages than the quota, found one",
+            ),
+            (
+                Violation::Forbidden,
+                "expected a topic that is allowed, found another",
+            ),
+            (
+                Violation::TooSoon,
+                "expected a pause since the last CONNECT, found none",
             ),
             (
                 Violation::ConnectLate,

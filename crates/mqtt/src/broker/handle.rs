@@ -9,14 +9,23 @@ use super::error::Violation;
 use super::message::BrokerMessage;
 use super::options::BROKER_SUBSCRIPTIONS_MAX;
 use super::outgoing::Outgoing;
+use super::policy::PublishVerdict;
 use super::session::Session;
 use crate::packet::{PacketId, PacketRef, Publish, QoS, Subscribe, SubscribeReason, Unsubscribe};
 use crate::time::Time;
 use crate::topic::TopicFilter;
 
+/// What the program allows of a packet.
+#[derive(Debug, Default)]
+pub(super) struct Allowed {
+    /// Whether the client may have each filter of a SUBSCRIBE.
+    pub(super) filters: Vec<bool>,
+    pub(super) publish: PublishVerdict,
+}
+
 impl Core {
-    /// Handles a packet that `id` received and that is no CONNECT. `allowed` says for each filter
-    /// of a SUBSCRIBE whether the client may have it.
+    /// Handles a packet that `id` received and that is no CONNECT. `allowed` says what the program
+    /// allows of it.
     ///
     /// # Errors
     ///
@@ -25,7 +34,7 @@ impl Core {
         &mut self,
         id: ConnectionId,
         packet: &PacketRef<'_>,
-        allowed: &[bool],
+        allowed: &Allowed,
         now: Time,
     ) -> Result<(), Violation> {
         let Some(connection) = self.connections.get_mut(&id) else {
@@ -38,7 +47,12 @@ impl Core {
         };
         connection.last_packet = now;
         match packet {
-            PacketRef::Publish(publish) => self.published(id, &client, publish),
+            PacketRef::Publish(publish) => {
+                let verdict = allowed.publish;
+                if self.admits(id, publish, verdict, now)? {
+                    self.published(id, &client, publish, verdict);
+                }
+            }
             PacketRef::PubAck(ack) => {
                 self.answered(id, &client, ack.packet_id, Session::acknowledged)?;
             }
@@ -55,7 +69,9 @@ impl Core {
                 }
                 self.answer(id, Outgoing::PubComp(ack.packet_id));
             }
-            PacketRef::Subscribe(subscribe) => self.subscribe(id, &client, subscribe, allowed)?,
+            PacketRef::Subscribe(subscribe) => {
+                self.subscribe(id, &client, subscribe, &allowed.filters)?;
+            }
             PacketRef::Unsubscribe(unsubscribe) => self.unsubscribe(id, &client, unsubscribe),
             PacketRef::PingReq => self.answer(id, Outgoing::PingResp),
             PacketRef::Disconnect(_) => self.end(id, true),
@@ -70,19 +86,52 @@ impl Core {
         Ok(())
     }
 
-    /// A message of a client (MQTT3-3.3.4-1): passed on, then answered as its QoS asks. Of QoS 2 the
+    /// Decides about a message of a client; `false` discards it.
+    fn admits(
+        &mut self,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        verdict: PublishVerdict,
+        now: Time,
+    ) -> Result<bool, Violation> {
+        if verdict == PublishVerdict::HangUp {
+            return Err(Violation::Forbidden);
+        }
+        let pace = match self.connections.get_mut(&id).map(|c| &mut c.stage) {
+            Some(Stage::Open(open)) => open.pace.as_mut(),
+            Some(Stage::Fresh | Stage::Closing) | None => None,
+        };
+        let admitted = self.policy.admit(publish, pace, now)?;
+        self.discarded += u64::from(!admitted);
+        Ok(admitted)
+    }
+
+    /// A message of a client (MQTT3-3.3.4-1): passed on, unless the verdict is to drop it, then answered as its QoS asks. Of QoS 2 the
     /// first copy is passed on at once, and the identifier remembered (MQTT3-4.3.3-2).
-    fn published(&mut self, id: ConnectionId, client: &str, publish: &Publish<'_>) {
+    fn published(
+        &mut self,
+        id: ConnectionId,
+        client: &str,
+        publish: &Publish<'_>,
+        verdict: PublishVerdict,
+    ) {
         let qos = publish.qos();
+        let is_passed_on = verdict != PublishVerdict::Drop;
         let Some(packet_id) = publish.packet_id() else {
-            return self.publish_packet(publish);
+            if is_passed_on {
+                self.publish_packet(publish);
+            }
+            return;
         };
         if qos == QoS::AtLeastOnce {
-            self.publish_packet(publish);
+            if is_passed_on {
+                self.publish_packet(publish);
+            }
             return self.answer(id, Outgoing::PubAck(packet_id));
         }
         let entry = self.clients.get_mut(client);
-        if entry.is_some_and(|client| client.session.receive(packet_id)) {
+        let is_first = entry.is_some_and(|client| client.session.receive(packet_id));
+        if is_first && is_passed_on {
             self.publish_packet(publish);
         }
         self.answer(id, Outgoing::PubRec(packet_id));
@@ -124,9 +173,12 @@ impl Core {
     ) -> Result<(), Violation> {
         let mut filters = Vec::new();
         for (filter, qos) in &subscribe.filters() {
+            let qos = self.policy.granted(qos);
             let filter = TopicFilter::new(filter).map_err(Violation::TopicFilter)?;
             filters.push((filter, qos));
         }
+        let names = filters.iter().map(|(filter, _)| filter.as_str());
+        self.policy.check_filters(names, allowed)?;
         let mut reasons = Vec::with_capacity(filters.len());
         for (place, (filter, qos)) in filters.into_iter().enumerate() {
             let may = allowed.get(place).copied().unwrap_or(true);
@@ -149,7 +201,7 @@ impl Core {
         };
         let subscriptions = &mut entry.session.subscriptions;
         let old = subscriptions.remove(filter.as_str());
-        if old.is_none() && subscriptions.len() >= BROKER_SUBSCRIPTIONS_MAX {
+        if old.is_none() && subscriptions.len() >= self.policy.subscriptions_max() {
             return false;
         }
         if let Some(route) = old {

@@ -22,6 +22,7 @@ mod local;
 mod message;
 mod options;
 mod outgoing;
+mod policy;
 mod queue;
 mod retained;
 mod session;
@@ -46,6 +47,8 @@ pub use options::{
     BROKER_SUBSCRIPTIONS_MAX, BROKER_WINDOW_DEFAULT, BrokerOptions, LOCAL_QUEUE_MAX,
     LOCAL_SUBSCRIPTIONS_MAX,
 };
+
+pub use policy::{Beyond, CONNECTS_NOTED_MAX, PublishVerdict, SubscribeRefusal};
 
 use self::core::Woken;
 use crate::packet::QoS;
@@ -118,6 +121,11 @@ pub struct BrokerStats {
     pub dropped: u64,
     /// Messages not retained for want of room, so far.
     pub not_retained: u64,
+    /// Messages of clients discarded beyond their quota ([`BrokerOptions::publish_quota`]), so far.
+    pub discarded: u64,
+    /// Sessions ended because too much waited for a client that was away
+    /// ([`BrokerOptions::offline_queue_max`]), so far.
+    pub sessions_ended: u64,
 }
 
 impl Broker {
@@ -286,6 +294,8 @@ impl Broker {
             retained: core.retained.len(),
             dropped: core.dropped,
             not_retained: core.not_retained,
+            discarded: core.discarded,
+            sessions_ended: core.sessions_ended,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::cut::CutReport;
+use super::policy::{Policy, PublishVerdict};
 use crate::packet::{Connect, ConnectReason, MAX_PACKET_LEN, QoS};
 
 /// What a PUBLISH has beside topic and payload at most: its first byte and length, and the lengths of topic
@@ -44,6 +45,7 @@ pub const LOCAL_QUEUE_MAX: usize = 4_096;
 
 type Authenticate = Box<dyn FnMut(&Connect<'_>) -> Result<(), ConnectReason>>;
 type Authorize = Box<dyn FnMut(&str, &str, QoS) -> bool>;
+type AuthorizePublish = Box<dyn FnMut(&str, &str, QoS) -> PublishVerdict>;
 type OnCut = Box<dyn FnMut(&str, &CutReport)>;
 
 /// The bounds that can be set.
@@ -60,9 +62,10 @@ pub(super) struct Limits {
 
 /// Settings of a [`Broker`](super::Broker): bounds, and who may do what.
 ///
-/// Without hooks every client is welcome and may subscribe to everything.
+/// Without hooks every client is welcome and may publish and subscribe to everything.
 pub struct BrokerOptions {
     pub(super) limits: Limits,
+    pub(super) policy: Policy,
     pub(super) hooks: Hooks,
 }
 
@@ -81,6 +84,7 @@ impl BrokerOptions {
         };
         Self {
             limits,
+            policy: Policy::default(),
             hooks: Hooks::default(),
         }
     }
@@ -148,6 +152,17 @@ impl BrokerOptions {
         self
     }
 
+    /// Asks this hook about every message that a client publishes, with client identifier, topic and
+    /// QoS. It must not wait: what comes while it does ends its connection.
+    #[must_use]
+    pub fn authorize_publish(
+        mut self,
+        hook: impl FnMut(&str, &str, QoS) -> PublishVerdict + 'static,
+    ) -> Self {
+        self.hooks.authorize_publish = Some(RefCell::new(Box::new(hook)));
+        self
+    }
+
     /// Tells this hook of every connection that [`Faults`](super::Faults) cut, with client identifier
     /// and place. It must not wait: of what is cut while it does it is not told.
     #[must_use]
@@ -167,6 +182,7 @@ impl fmt::Debug for BrokerOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BrokerOptions")
             .field("limits", &self.limits)
+            .field("policy", &self.policy)
             .finish_non_exhaustive()
     }
 }
@@ -176,6 +192,7 @@ impl fmt::Debug for BrokerOptions {
 pub(super) struct Hooks {
     authenticate: Option<RefCell<Authenticate>>,
     authorize_subscribe: Option<RefCell<Authorize>>,
+    authorize_publish: Option<RefCell<AuthorizePublish>>,
     on_cut: Option<RefCell<OnCut>>,
 }
 
@@ -193,6 +210,14 @@ impl Hooks {
     pub(super) fn cut(&self, client: &str, report: &CutReport) {
         if let Some(Ok(mut hook)) = self.on_cut.as_ref().map(RefCell::try_borrow_mut) {
             hook(client, report);
+        }
+    }
+
+    pub(super) fn may_publish(&self, client: &str, topic: &str, qos: QoS) -> PublishVerdict {
+        match self.authorize_publish.as_ref().map(RefCell::try_borrow_mut) {
+            None => PublishVerdict::Allow,
+            Some(Ok(mut hook)) => hook(client, topic, qos),
+            Some(Err(_)) => PublishVerdict::HangUp,
         }
     }
 

@@ -53,6 +53,11 @@ impl Queue {
         self.len() == 0 || (self.len() < max && self.bytes + message.len() <= bytes_max)
     }
 
+    /// Returns how many messages and bytes it would hold with one more.
+    pub(super) fn with_one_more(&self, message: &BrokerMessage) -> (usize, usize) {
+        (self.len() + 1, self.bytes + message.len())
+    }
+
     /// Takes the next message: the oldest, or while the window is full the oldest of QoS 0.
     pub(super) fn pop(&mut self, window_open: bool) -> Option<BrokerMessage> {
         let first_of_0 = self.at_most_once.front().map(|(place, _)| *place);

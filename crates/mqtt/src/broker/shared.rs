@@ -37,7 +37,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(options: BrokerOptions) -> Rc<Self> {
         Rc::new(Self {
-            core: RefCell::new(Core::new(options.limits)),
+            core: RefCell::new(Core::new(options.limits, options.policy)),
             faults: RefCell::default(),
             hooks: options.hooks,
             events: RefCell::default(),
