@@ -33,6 +33,7 @@ pub mod format;
 pub mod help;
 pub mod identity;
 pub mod out;
+pub mod profile;
 pub mod publish;
 pub mod run;
 pub mod subscribe;

@@ -1,0 +1,181 @@
+//! From a profile to the options of client and dial.
+
+use std::time::Duration;
+
+use mqtt::ClientOptions;
+use safe_rt::{
+    BACKOFF_FLOOR_DEFAULT, BackoffOptions, ClientTls, ClientTlsOptions, ClockFloor, Endpoint,
+    Identity, Scheme, TlsConfigError, Trust,
+};
+
+use super::{Note, Profile};
+
+/// A part of a rate that may leave at once; the rest comes evenly, so that no second has more than the
+/// rate, wherever it begins.
+const BURST_PART: u32 = 10;
+/// The same of a rate in bytes, which is to let a large message pass.
+const BYTE_BURST_PART: u32 = 4;
+
+/// Options with a profile in them.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Applied {
+    /// The options.
+    pub options: ClientOptions,
+    /// What is not as it was asked for.
+    pub notes: Vec<Note>,
+}
+
+/// What the configuration says of TLS.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct OwnTls {
+    /// The authorities that are trusted, if it says.
+    pub authority: Option<Trust>,
+    /// Who the device is, if it has a certificate.
+    pub identity: Option<Identity>,
+    /// What to offer by ALPN in place of what the profile says, if it says; none for an empty one.
+    pub alpn: Option<Vec<String>>,
+    /// The earliest time that it can be.
+    pub clock_floor: Option<ClockFloor>,
+}
+
+impl Profile {
+    /// Sets keep-alive, window, rates and limits. The keep-alive asked for is `keep_alive`; where the
+    /// profile has a range without it the nearest one is taken, and told.
+    #[must_use]
+    pub fn apply(&self, options: ClientOptions, keep_alive: Duration) -> Applied {
+        let limits = self.limits();
+        let (keep_alive, note) = self.keep_alive(keep_alive);
+        let mut options = options
+            .keep_alive(keep_alive)
+            .server_limits(limits.server_limits(self.provider()));
+        if let Some(bytes) = limits.packet_bytes {
+            options = options.server_maximum_packet_size(bytes);
+        }
+        if let Some(window) = limits.window {
+            options = options.window(window.min(mqtt::WINDOW_DEFAULT));
+        }
+        if let Some(rate) = limits.publish_rate {
+            let (per_second, burst) = shaped(rate, BURST_PART);
+            options = options.publish_rate(per_second, burst);
+        }
+        if let Some(rate) = limits.publish_bytes {
+            let (per_second, burst) = shaped(rate, BYTE_BURST_PART);
+            options = options.publish_byte_rate(per_second, burst);
+        }
+        // The pauses of the client are longer than that as they are, for the providers of the table.
+        if let Some(interval) = limits.connect_interval
+            && interval > BACKOFF_FLOOR_DEFAULT
+        {
+            options = options.backoff(BackoffOptions::new().floor(interval));
+        }
+        Applied {
+            options,
+            notes: note.into_iter().collect(),
+        }
+    }
+
+    /// Returns the keep-alive to use for the one that was asked for, and what to tell about it.
+    #[must_use]
+    pub fn keep_alive(&self, asked: Duration) -> (Duration, Option<Note>) {
+        let Some(range) = self.facts().limits.keep_alive else {
+            return (asked, None);
+        };
+        let (shortest, longest) = range.value;
+        let used = if asked.is_zero() {
+            longest
+        } else {
+            asked.clamp(shortest, longest)
+        };
+        let note = (used != asked).then_some(Note::KeepAlive {
+            asked,
+            used,
+            provider: self.provider(),
+            evidence: range.evidence,
+        });
+        (used, note)
+    }
+
+    /// Returns what to offer by ALPN at this endpoint, by a device that has a certificate or not;
+    /// `None` for nothing.
+    #[must_use]
+    pub fn alpn(&self, endpoint: &Endpoint, has_certificate: bool) -> Option<&'static str> {
+        let alpn = self.facts().alpn?.value;
+        let is_there = endpoint.scheme() == Scheme::Mqtts && endpoint.port() == alpn.port;
+        is_there.then_some(if has_certificate {
+            alpn.with_certificate
+        } else {
+            alpn.without
+        })
+    }
+
+    /// Returns the authorities to trust where the configuration names none: those of the system for
+    /// a public cloud; `None` for others, where they have to be named.
+    #[must_use]
+    pub fn default_trust(&self) -> Option<Trust> {
+        self.facts().public_roots.then(Trust::system)
+    }
+
+    /// Makes the TLS configuration for an endpoint; `None` where it asks for no TLS, or where nobody
+    /// says who is to be trusted. The host of the endpoint is sent as server name (SNI) in any case.
+    /// Does not yield.
+    ///
+    /// # Errors
+    /// [`TlsConfigError`], as [`ClientTlsOptions::build`].
+    pub fn tls(
+        &self,
+        endpoint: &Endpoint,
+        own: OwnTls,
+    ) -> Result<Option<ClientTls>, TlsConfigError> {
+        if !endpoint.scheme().is_tls() {
+            return Ok(None);
+        }
+        let Some(trust) = own.authority.or_else(|| self.default_trust()) else {
+            return Ok(None);
+        };
+        let mut options = ClientTlsOptions::new(trust);
+        let of_profile = self.alpn(endpoint, own.identity.is_some());
+        match own.alpn {
+            Some(protocols) if protocols.is_empty() => {}
+            Some(protocols) => options = options.alpn(protocols),
+            None => {
+                if let Some(protocol) = of_profile {
+                    options = options.alpn([protocol]);
+                }
+            }
+        }
+        if let Some(identity) = own.identity {
+            options = options.identity(identity);
+        }
+        if let Some(floor) = own.clock_floor {
+            options = options.clock_floor(floor);
+        }
+        options.build().map(Some)
+    }
+}
+
+/// Cuts a rate into what comes evenly and what may leave at once: together no more than the rate.
+fn shaped(rate: u32, part: u32) -> (u32, u32) {
+    let burst = (rate / part).max(1);
+    (rate.saturating_sub(burst).max(1), burst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_evenly_and_at_once_is_together_no_more_than_the_rate() {
+        for rate in [2, 3, 10, 100, 1_000, 524_288, u32::MAX] {
+            let (per_second, burst) = shaped(rate, BURST_PART);
+            assert!(
+                u64::from(per_second) + u64::from(burst) <= u64::from(rate),
+                "{rate}"
+            );
+            assert!(burst >= 1 && per_second >= 1);
+        }
+        assert_eq!(shaped(10, BURST_PART), (9, 1));
+        assert_eq!(shaped(1, BURST_PART), (1, 1));
+    }
+}

@@ -1,0 +1,235 @@
+//! Profiles of providers: one endpoint decides port, ALPN, server name, authorities and limits.
+//!
+//! A [`Profile`] is what is known of a provider ([`Facts`], with how each value is known) and what the
+//! configuration says otherwise ([`Overrides`]). It is chosen by the host name of the endpoint, or by
+//! name. It does three things:
+//!
+//! ```text
+//!  endpoint ──► Profile::resolve ──► scheme, port
+//!                    ├──► Profile::tls    ──► authorities, ALPN, identity
+//!                    └──► Profile::apply  ──► keep-alive, window, rates, limits
+//! ```
+//! What is beyond a limit is an error before it is sent, which names the limit and the profile; rates
+//! are kept by holding messages back. Behind the feature `demo` the embedded broker can play each
+//! provider: its limits and its refusals, which mostly are to hang up.
+
+mod apply;
+mod facts;
+mod limits;
+mod note;
+#[cfg(feature = "demo")]
+mod play;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::str::FromStr;
+
+use safe_rt::{Endpoint, EndpointError, Scheme};
+
+pub use apply::{Applied, OwnTls};
+pub use facts::{Alpn, Evidence, Fact, Facts, LimitFacts};
+pub use limits::{Limits, Overrides, Setting};
+pub use note::Note;
+
+/// Who runs the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Provider {
+    /// `aws`: AWS IoT Core.
+    Aws,
+    /// `azure-eventgrid`: the MQTT broker of an Azure Event Grid namespace.
+    AzureEventGrid,
+    /// `hivemq`: HiveMQ Cloud.
+    HiveMq,
+    /// `emqx`: EMQX Cloud, serverless.
+    Emqx,
+    /// `plain`: any other broker, of which nothing is assumed.
+    Plain,
+}
+
+impl Provider {
+    /// All of them, in the order in which a host name is compared.
+    pub const ALL: [Self; 5] = [
+        Self::Aws,
+        Self::AzureEventGrid,
+        Self::HiveMq,
+        Self::Emqx,
+        Self::Plain,
+    ];
+
+    /// Returns its name, as `profile =` takes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::AzureEventGrid => "azure-eventgrid",
+            Self::HiveMq => "hivemq",
+            Self::Emqx => "emqx",
+            Self::Plain => "plain",
+        }
+    }
+
+    /// Returns who the errors of its limits name.
+    const fn set_by(self) -> &'static str {
+        match self {
+            Self::Aws => "the profile aws",
+            Self::AzureEventGrid => "the profile azure-eventgrid",
+            Self::HiveMq => "the profile hivemq",
+            Self::Emqx => "the profile emqx",
+            Self::Plain => "[limits]",
+        }
+    }
+
+    /// Returns whose a host name is; [`Provider::Plain`] if it is nobody's.
+    #[must_use]
+    pub fn of_host(host: &str) -> Self {
+        let mut all = Self::ALL.into_iter();
+        all.find(|provider| Facts::of(*provider).has_host(host))
+            .unwrap_or(Self::Plain)
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownProvider;
+
+impl fmt::Display for UnknownProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Provider::ALL.map(Provider::as_str);
+        write!(f, "expected one of {}", names.join(", "))
+    }
+}
+
+impl std::error::Error for UnknownProvider {}
+
+impl FromStr for Provider {
+    type Err = UnknownProvider;
+
+    fn from_str(text: &str) -> Result<Self, UnknownProvider> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|provider| provider.as_str() == text)
+            .ok_or(UnknownProvider)
+    }
+}
+
+/// What is assumed of a broker.
+///
+/// # Examples
+///
+/// ```
+/// use agent::profile::{Overrides, Profile, Provider};
+///
+/// let host = "a1b2c3-ats.iot.eu-west-1.amazonaws.com";
+/// let (endpoint, profile) = Profile::resolve(host, None, Overrides::default())?;
+/// assert_eq!(profile.provider(), Provider::Aws);
+/// assert_eq!(endpoint.to_string(), format!("mqtts://{host}:8883"));
+/// # Ok::<(), safe_rt::EndpointError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    facts: &'static Facts,
+    limits: Limits,
+}
+
+impl Profile {
+    /// Makes the profile of a provider, with what is said otherwise.
+    #[must_use]
+    pub fn new(provider: Provider, overrides: Overrides) -> Self {
+        let facts = Facts::of(provider);
+        let limits = Limits::new(&facts.limits, overrides);
+        Self { facts, limits }
+    }
+
+    /// Makes the profile for an endpoint that is there already: that of its host name, or `chosen`.
+    #[must_use]
+    pub fn of(endpoint: &Endpoint, chosen: Option<Provider>, overrides: Overrides) -> Self {
+        let provider = chosen.unwrap_or_else(|| Provider::of_host(endpoint.host()));
+        Self::new(provider, overrides)
+    }
+
+    /// Understands an endpoint as a configuration has it: an address with its scheme, or of a known
+    /// provider the host alone, with or without a port. What is missing the profile adds; `chosen`
+    /// comes before what the host name says.
+    ///
+    /// # Errors
+    /// [`EndpointError`]: what is no endpoint, and a host of nobody without a scheme.
+    pub fn resolve(
+        text: &str,
+        chosen: Option<Provider>,
+        overrides: Overrides,
+    ) -> Result<(Endpoint, Self), EndpointError> {
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => (Some(scheme), rest),
+            None => (None, text),
+        };
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let host = authority.split(':').next().unwrap_or_default();
+        let provider = chosen.unwrap_or_else(|| Provider::of_host(host));
+        let profile = Self::new(provider, overrides);
+        let has_port = authority.contains(':');
+        let endpoint = match scheme {
+            None if provider != Provider::Plain && !text.starts_with("unix:") => {
+                profile.endpoint(Scheme::Mqtts, rest, has_port)?
+            }
+            _ => {
+                let endpoint: Endpoint = text.parse()?;
+                profile.endpoint(endpoint.scheme(), rest, has_port || scheme.is_none())?
+            }
+        };
+        Ok((endpoint, profile))
+    }
+
+    /// Adds the provider's port where none is given.
+    fn endpoint(
+        &self,
+        scheme: Scheme,
+        rest: &str,
+        has_port: bool,
+    ) -> Result<Endpoint, EndpointError> {
+        let port = match scheme {
+            Scheme::Mqtts => self.facts.port,
+            Scheme::Wss => self.facts.web_socket_port,
+            _ => None,
+        };
+        let rest = match scheme.is_web_socket() {
+            true => rest,
+            false => rest.strip_suffix('/').unwrap_or(rest),
+        };
+        match port.filter(|_| !has_port) {
+            Some(port) => {
+                let at = rest.find(['/', '?']).unwrap_or(rest.len());
+                let (authority, path) = rest.split_at(at);
+                Endpoint::new(scheme, &format!("{authority}:{}{path}", port.value))
+            }
+            None if scheme == Scheme::Unix => {
+                Endpoint::new(scheme, rest.strip_prefix("unix:").unwrap_or(rest))
+            }
+            None => Endpoint::new(scheme, rest),
+        }
+    }
+
+    /// Returns whose it is.
+    #[must_use]
+    pub const fn provider(&self) -> Provider {
+        self.facts.provider
+    }
+
+    /// Returns what is known of the provider.
+    #[must_use]
+    pub const fn facts(&self) -> &'static Facts {
+        self.facts
+    }
+
+    /// Returns the limits that hold, with what was said otherwise.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}

@@ -1,0 +1,218 @@
+use std::time::Duration;
+
+use mqtt::session::Limit;
+use mqtt::{ClientId, ClientOptions, QoS};
+use safe_rt::EndpointError;
+
+use super::*;
+
+const AWS_HOST: &str = "a1b2-ats.iot.eu-west-1.amazonaws.com";
+
+fn resolved(text: &str) -> (String, Provider) {
+    let (endpoint, profile) = Profile::resolve(text, None, Overrides::default()).expect(text);
+    (endpoint.to_string(), profile.provider())
+}
+
+#[test]
+fn the_host_name_decides_whose_profile_it_is() {
+    for (host, provider) in [
+        (AWS_HOST, Provider::Aws),
+        ("A1B2-ATS.IOT.EU-WEST-1.AMAZONAWS.COM", Provider::Aws),
+        ("a1.iot.cn-north-1.amazonaws.com.cn", Provider::Aws),
+        ("bucket.s3.eu-west-1.amazonaws.com", Provider::Plain),
+        (
+            "ns.westeurope-1.ts.eventgrid.azure.net",
+            Provider::AzureEventGrid,
+        ),
+        ("ns.westeurope-1.eventgrid.azure.net", Provider::Plain),
+        ("0123.s1.eu.hivemq.cloud", Provider::HiveMq),
+        ("hivemq.cloud", Provider::Plain),
+        ("nothivemq.cloud.example", Provider::Plain),
+        ("x.ala.us-east-1.emqxsl.com", Provider::Emqx),
+        ("broker.example", Provider::Plain),
+        ("127.0.0.1", Provider::Plain),
+        ("", Provider::Plain),
+    ] {
+        assert_eq!(Provider::of_host(host), provider, "{host}");
+    }
+}
+
+#[test]
+fn one_endpoint_decides_scheme_and_port() {
+    for (text, endpoint, provider) in [
+        (
+            AWS_HOST.to_owned(),
+            format!("mqtts://{AWS_HOST}:8883"),
+            Provider::Aws,
+        ),
+        (
+            format!("{AWS_HOST}:443"),
+            format!("mqtts://{AWS_HOST}:443"),
+            Provider::Aws,
+        ),
+        (
+            format!("mqtts://{AWS_HOST}/"),
+            format!("mqtts://{AWS_HOST}:8883"),
+            Provider::Aws,
+        ),
+        (
+            "wss://x.s1.eu.hivemq.cloud/mqtt".to_owned(),
+            "wss://x.s1.eu.hivemq.cloud:8884/mqtt".to_owned(),
+            Provider::HiveMq,
+        ),
+        (
+            "wss://x.s1.eu.hivemq.cloud:443/mqtt".to_owned(),
+            "wss://x.s1.eu.hivemq.cloud:443/mqtt".to_owned(),
+            Provider::HiveMq,
+        ),
+        (
+            "mqtt://broker.example".to_owned(),
+            "mqtt://broker.example:1883".to_owned(),
+            Provider::Plain,
+        ),
+        (
+            "mqtts://[::1]".to_owned(),
+            "mqtts://[::1]:8883".to_owned(),
+            Provider::Plain,
+        ),
+        (
+            "unix:/run/b.sock".to_owned(),
+            "unix:/run/b.sock".to_owned(),
+            Provider::Plain,
+        ),
+    ] {
+        assert_eq!(resolved(&text), (endpoint, provider), "{text}");
+    }
+    let refused = Profile::resolve("broker.example", None, Overrides::default());
+    assert_eq!(refused.unwrap_err(), EndpointError::NoScheme);
+    let (endpoint, profile) =
+        Profile::resolve("broker.example", Some(Provider::Aws), Overrides::default()).unwrap();
+    assert_eq!(endpoint.to_string(), "mqtts://broker.example:8883");
+    assert_eq!(profile.provider(), Provider::Aws);
+}
+
+#[test]
+fn alpn_goes_by_port_and_by_who_the_device_is() {
+    let (on_443, profile) =
+        Profile::resolve(&format!("{AWS_HOST}:443"), None, Overrides::default()).unwrap();
+    assert_eq!(profile.alpn(&on_443, true), Some("x-amzn-mqtt-ca"));
+    assert_eq!(profile.alpn(&on_443, false), Some("mqtt"));
+    let (on_8883, _) = Profile::resolve(AWS_HOST, None, Overrides::default()).unwrap();
+    assert_eq!(profile.alpn(&on_8883, true), None);
+    let plain = Profile::new(Provider::Plain, Overrides::default());
+    assert_eq!(plain.alpn(&on_443, true), None);
+}
+
+#[test]
+fn public_clouds_are_trusted_by_the_systems_authorities_and_others_by_named_ones() {
+    for provider in Provider::ALL {
+        let profile = Profile::new(provider, Overrides::default());
+        let is_public = provider != Provider::Plain;
+        assert_eq!(profile.default_trust().is_some(), is_public, "{provider}");
+        let endpoint = "mqtts://broker.example".parse().unwrap();
+        let tls = profile.tls(&endpoint, OwnTls::default());
+        if let Ok(tls) = tls {
+            assert_eq!(tls.is_some(), is_public, "{provider}");
+        }
+        let endpoint = "mqtt://broker.example".parse().unwrap();
+        assert!(profile.tls(&endpoint, OwnTls::default()).unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_keep_alive_without_the_range_is_the_nearest_one_and_told() {
+    let profile = Profile::new(Provider::Aws, Overrides::default());
+    let used = |secs| {
+        let (used, note) = profile.keep_alive(Duration::from_secs(secs));
+        (used.as_secs(), note.map(|note| note.to_string()))
+    };
+    assert_eq!(used(60), (60, None));
+    let (secs, note) = used(5);
+    assert_eq!(secs, 30);
+    let note = note.unwrap();
+    // It is not known for certain, so it is no fact about the provider.
+    assert_eq!(
+        note,
+        "the keep-alive is 30 s instead of 5 s: the profile aws assumes no shorter one"
+    );
+    assert_eq!(used(0).0, 1_200);
+    assert_eq!(used(5_000).0, 1_200);
+    let plain = Profile::new(Provider::Plain, Overrides::default());
+    assert_eq!(plain.keep_alive(Duration::ZERO), (Duration::ZERO, None));
+}
+
+#[test]
+fn what_is_beyond_a_limit_names_the_limit_and_the_profile() {
+    let profile = Profile::new(Provider::Aws, Overrides::default());
+    let topic = "a/b/c/d/e/f/g/h/i";
+    let limited = profile
+        .check_publish(topic, 0, QoS::AtLeastOnce)
+        .unwrap_err();
+    assert_eq!(limited.limit, Limit::TopicLevels);
+    assert_eq!(
+        limited.to_string(),
+        "expected at most 8 levels of a topic, as the profile aws says, found 9"
+    );
+    let basic_ingest = format!("$aws/rules/store/{topic}");
+    let limited =
+        profile.check_publish(&basic_ingest[..basic_ingest.len() - 2], 0, QoS::AtLeastOnce);
+    assert_eq!(limited, Ok(()));
+    let emqx = Profile::new(Provider::Emqx, Overrides::default());
+    let filters = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"];
+    let limited = emqx.check_filters(filters.iter().copied()).unwrap_err();
+    assert_eq!((limited.limit, limited.bound), (Limit::Subscriptions, 10));
+    assert_eq!(profile.check_filters(filters.iter().copied()), Ok(()));
+    let parts: Vec<usize> = profile.parts(&filters).map(<[_]>::len).collect();
+    assert_eq!(parts, [8, 3]);
+    assert_eq!(emqx.parts(&filters).count(), 1);
+}
+
+#[test]
+fn each_value_can_be_set_otherwise() {
+    let overrides = Overrides {
+        publish_rate: Setting::To(7),
+        publish_bytes: Setting::Unlimited,
+        subscriptions: Setting::To(3),
+        filters_per_subscribe: Setting::To(2),
+        packet_bytes: Setting::To(1_000),
+        topic_levels: Setting::Unlimited,
+        qos: Setting::To(QoS::ExactlyOnce),
+    };
+    let profile = Profile::new(Provider::Aws, overrides);
+    let limits = profile.limits();
+    assert_eq!(limits.publish_rate, Some(7));
+    assert_eq!(limits.publish_bytes, None);
+    assert_eq!(limits.subscriptions, Some(3));
+    assert_eq!(limits.packet_bytes, Some(1_000));
+    assert_eq!(limits.message_bytes, None);
+    assert_eq!(limits.topic_levels, None);
+    let topic = "a/".repeat(50);
+    assert_eq!(
+        profile.check_publish(&topic, 500_000, QoS::ExactlyOnce),
+        Ok(())
+    );
+    assert_eq!(profile.parts(&[0; 5]).count(), 3);
+}
+
+#[test]
+fn names_are_understood_and_others_are_answered_with_all_of_them() {
+    for provider in Provider::ALL {
+        assert_eq!(provider.as_str().parse(), Ok(provider));
+        assert!(provider.set_by().contains(provider.as_str()) || provider == Provider::Plain);
+    }
+    let error = "azure".parse::<Provider>().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "expected one of aws, azure-eventgrid, hivemq, emqx, plain"
+    );
+}
+
+#[test]
+fn applying_tells_what_it_changed() {
+    let options = || ClientOptions::new(ClientId::new("meter-17").unwrap());
+    let profile = Profile::new(Provider::Aws, Overrides::default());
+    let applied = profile.apply(options(), Duration::from_secs(60));
+    assert_eq!(applied.notes, []);
+    let applied = profile.apply(options(), Duration::from_secs(10));
+    assert_eq!(applied.notes.len(), 1);
+}
