@@ -9,7 +9,6 @@
 )]
 
 mod acks;
-mod agent_config;
 mod agent_run;
 mod bad_server;
 mod broker_bounds;

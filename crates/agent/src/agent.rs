@@ -10,10 +10,10 @@ use std::fmt;
 use std::time::Duration;
 
 use fiber::{FiberBuilder, JoinHandle, Stopped};
-use mqtt::{Client, ClientOptions, EndCause, Event, Remaining};
+use mqtt::{Client, ClientId, ClientOptions, EndCause, Event, KEEP_ALIVE_DEFAULT, Remaining};
 use safe_rt::{DialOptions, Utc};
 
-use crate::config::{Config, Telemetry};
+use crate::config::{Config, ProxyChoice, Telemetry};
 use crate::connect::RECEIVED_PACKET_BYTES_MAX;
 use crate::failure::{Failure, remedy_of_end};
 use crate::telemetry;
@@ -47,15 +47,10 @@ type TelemetryFiber = JoinHandle<Result<(), Stopped>>;
 /// #     let listener = safe_rt::Listener::bind(([127, 0, 0, 1], 0).into())?;
 /// #     let endpoint = format!("mqtt://{}", listener.local_addr()?).parse()?;
 /// #     broker.serve(listener)?;
-/// #     let cloud = agent::config::Cloud {
-/// #         endpoint,
-/// #         credentials: None,
-/// #         tls: None,
-/// #         keep_alive: KEEP_ALIVE_DEFAULT,
-/// #         clean_start: true,
-/// #     };
-/// #     let device_id = ClientId::new("meter-17")?;
-/// #     device(&Config { device_id, cloud, telemetry: None, subscriptions: Vec::new() })?;
+/// #     let mut config = Config::new(endpoint);
+/// #     config.cloud.clean_start = true;
+/// #     config.set_device_id(&ClientId::new("meter-17")?)?;
+/// #     device(&config)?;
 /// #     assert_eq!(seen.recv()?.payload(), b"booted");
 /// #     broker.stop();
 /// #     Ok(())
@@ -76,7 +71,8 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// [`Failure::Connect`] for settings that no broker could accept, [`Failure::Spawn`].
+    /// [`Failure::NoDeviceId`] for a configuration without one, [`Failure::Connect`] for settings that
+    /// no broker could accept, [`Failure::Spawn`].
     pub fn start(config: &Config) -> Result<Self, Failure> {
         let client = open(config)?;
         let telemetry = config.telemetry.clone();
@@ -114,16 +110,24 @@ impl Agent {
 fn open(config: &Config) -> Result<Client, Failure> {
     let cloud = &config.cloud;
     let mut dial = DialOptions::new();
-    if let Some(tls) = &cloud.tls {
-        dial = dial.tls(tls.clone());
+    if let Some(tls) = cloud.tls(None, &[]).map_err(Failure::TlsConfig)? {
+        dial = dial.tls(tls);
     }
-    let mut options = ClientOptions::new(config.device_id.clone())
+    dial = match &cloud.proxy {
+        ProxyChoice::None => dial,
+        ProxyChoice::Environment => dial.proxy_from_env(),
+        ProxyChoice::Proxy(proxy) => dial.proxy(proxy.clone()),
+    };
+    let mut options = ClientOptions::new(device_id(config)?.clone())
         .dial(dial)
-        .keep_alive(cloud.keep_alive)
+        .keep_alive(cloud.keep_alive.unwrap_or(KEEP_ALIVE_DEFAULT))
         .clean_start(cloud.clean_start)
         .maximum_packet_size(RECEIVED_PACKET_BYTES_MAX);
     if let Some(credentials) = &cloud.credentials {
-        let password = credentials.password.clone().map(|password| password.0);
+        let password = credentials
+            .password
+            .as_ref()
+            .map(|password| password.0.clone());
         options = options.credentials(credentials.user_name.clone(), password);
     }
     let client = Client::open(&cloud.endpoint, options).map_err(Failure::Connect)?;
@@ -134,6 +138,10 @@ fn open(config: &Config) -> Result<Client, Failure> {
         log_remedy(&told, event);
     });
     Ok(client)
+}
+
+fn device_id(config: &Config) -> Result<&ClientId, Failure> {
+    config.device.id.as_ref().ok_or(Failure::NoDeviceId)
 }
 
 /// Logs what a person can do about a connection that does not come about, once until it does or
@@ -207,7 +215,7 @@ fn start_telemetry(
     config: &Config,
     telemetry: Telemetry,
 ) -> Result<TelemetryFiber, Failure> {
-    let (client, device) = (client.clone(), config.device_id.clone());
+    let (client, device) = (client.clone(), device_id(config)?.clone());
     FiberBuilder::new()
         .name("telemetry")
         .spawn(move || telemetry::publish(&client, device.as_str(), &telemetry))

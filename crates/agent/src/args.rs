@@ -23,6 +23,7 @@ use std::time::Duration;
 use mqtt::topic::{TopicFilter, TopicName};
 use mqtt::{ClientId, QoS, Will};
 use safe_rt::Endpoint;
+use zeroize::Zeroize as _;
 
 pub use self::demo::{DEMO_FAULTS_MAX, DemoArgs, Fault, RUN_FOR_MAX};
 pub use self::error::{Rejected, UsageError};
@@ -173,9 +174,15 @@ pub struct Credentials {
     pub password: Option<Password>,
 }
 
-/// A password, which never shows.
+/// A password, which never shows, and which is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(pub Vec<u8>);
+
+impl Drop for Password {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

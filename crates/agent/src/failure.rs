@@ -25,6 +25,8 @@ pub enum Failure {
     Runtime(RunError),
     /// The configuration is faulty.
     Config(Box<ConfigErrors>),
+    /// Nothing says who the device is.
+    NoDeviceId,
     /// The system does not let the program listen to signals.
     Signals(io::Error),
     /// No fiber could be started.
@@ -99,7 +101,7 @@ impl Failure {
             Self::Undelivered(_) => Exit::ConnectionLost,
             Self::SubscriptionRefused { .. } => Exit::SubscriptionRefused,
             Self::Expired => Exit::Expired,
-            Self::Config(_) => Exit::Config,
+            Self::Config(_) | Self::NoDeviceId => Exit::Config,
             Self::Runtime(_)
             | Self::Signals(_)
             | Self::Spawn(_)
@@ -190,6 +192,9 @@ impl fmt::Display for Failure {
         match self {
             Self::Runtime(error) => error.fmt(f),
             Self::Config(errors) => errors.fmt(f),
+            Self::NoDeviceId => {
+                f.write_str("expected `id` in [device] of the configuration, found none")
+            }
             Self::Signals(error) => write!(f, "cannot listen to signals: {error}"),
             Self::Spawn(error) => error.fmt(f),
             Self::Join(error) => error.fmt(f),
@@ -242,6 +247,7 @@ impl StdError for Failure {
         match self {
             Self::Runtime(error) => Some(error),
             Self::Config(errors) => Some(errors),
+            Self::NoDeviceId => None,
             Self::Spawn(error) => Some(error),
             Self::Join(error) => Some(error),
             Self::Signals(error)

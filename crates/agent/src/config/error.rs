@@ -2,35 +2,40 @@
 //!
 //! ```text
 //! error[C009]: `keep_alive` in [cloud] has no unit
-//!   --> /etc/agent/agent.toml:7:14
+//!   --> /etc/agent/conf.d/20-site.toml:7:14
+//!    |
+//!  7 | keep_alive = 30
+//!    |              ^^
 //!    = expected: a number and its unit, one of ms, s, m, h and d
 //!    = found: 30
 //!    = help: write keep_alive = "30s" for seconds, or "30m" for minutes
 //! ```
 //!
-//! The codes are stable: one that is no longer used is not given to another fault. No line of the
-//! file is shown, because passwords stand in such lines; what is shown is the value itself, where
-//! it is none.
+//! The codes are stable: one that is no longer used is not given to another fault. Of a line no more
+//! is shown than the setting that the fault is about, and of a setting that may be a password, or
+//! hold one, no more than its name.
 
+mod problem;
 mod words;
 
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use mqtt::EncodeError;
 use mqtt::topic::TopicError;
 use safe_rt::{EndpointError, Scheme, TlsConfigError};
 
-use super::keys::{Key, Section};
+pub(super) use self::problem::Excerpt;
+pub use self::problem::{ConfigErrors, Origin, Place, Problem};
+use super::table::{Key, Section};
 
 /// One fault of a configuration.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The configuration cannot be read.
+    /// A file of the configuration cannot be read.
     Unreadable(io::Error),
     /// The configuration is not UTF-8.
     NotText,
@@ -55,7 +60,7 @@ pub enum ConfigError {
     /// A table that must be there is not.
     MissingSection(Section),
     /// A setting that must be there is not.
-    MissingKey(Key),
+    MissingKey(&'static Key),
     /// What should be a table is none, or the other way of writing one.
     NotASection {
         /// The table.
@@ -66,43 +71,39 @@ pub enum ConfigError {
     /// A value is of another type.
     WrongType {
         /// The setting.
-        key: Key,
+        key: &'static Key,
         /// What it must be.
         expected: &'static str,
         /// What it is; the value itself if it is no secret.
         found: String,
     },
-    /// A length of time is a bare number.
+    /// A value is a bare number where it needs a unit.
     NoUnit {
         /// The setting.
-        key: Key,
+        key: &'static Key,
         /// The value as it was written.
         found: String,
         /// The number.
         number: String,
     },
-    /// A text is no length of time.
-    Duration {
+    /// A text does not have the form that it must have.
+    Malformed {
         /// The setting.
-        key: Key,
+        key: &'static Key,
         /// The text.
         found: String,
     },
-    /// A length of time is too short or too long.
-    DurationRange {
+    /// A value is too small or too large.
+    OutOfRange {
         /// The setting.
-        key: Key,
-        /// The text.
+        key: &'static Key,
+        /// The value as it was written.
         found: String,
-        /// The shortest that is allowed.
-        min: Duration,
-        /// The longest that is allowed.
-        max: Duration,
     },
     /// A quality of service is not 0, 1 or 2.
     QoS {
         /// The setting.
-        key: Key,
+        key: &'static Key,
         /// The number.
         found: String,
     },
@@ -120,7 +121,7 @@ pub enum ConfigError {
     /// A topic, or a filter of topics, is none.
     Topic {
         /// The setting.
-        key: Key,
+        key: &'static Key,
         /// The text.
         found: String,
         /// The rule it breaks.
@@ -132,29 +133,37 @@ pub enum ConfigError {
     AlpnLength(usize),
     /// There are too many application protocols.
     AlpnCount(usize),
-    /// There is more than one password.
-    SeveralPasswords(Vec<Key>),
+    /// There is more than one source of a password or a token.
+    SeveralSecrets(Vec<&'static Key>),
     /// There is a password and no user.
-    PasswordWithoutUser(Key),
-    /// A password stands in a file that others may read; its permissions.
-    PasswordReadable(u32),
-    /// The variable that the password is to be taken from is not set.
-    PasswordVariable(String),
+    PasswordWithoutUser(&'static Key),
+    /// A secret stands in a file that others may read.
+    SecretReadable {
+        /// The setting.
+        key: &'static Key,
+        /// The permissions of the file.
+        mode: u32,
+    },
+    /// The variable that a secret is to be taken from is not set.
+    SecretVariable {
+        /// The setting.
+        key: &'static Key,
+        /// The name of the variable.
+        name: String,
+    },
     /// There is only one of certificate and key.
     HalfIdentity {
         /// What is there.
-        given: Key,
+        given: &'static Key,
         /// What is not.
-        missing: Key,
+        missing: &'static Key,
     },
     /// TLS is set up for an address without it.
-    TlsForPlain(Key),
-    /// The address asks for TLS, and nothing says whom to trust.
-    NoAuthority,
+    TlsForPlain(&'static Key),
     /// A file that the configuration names cannot be read.
     File {
         /// The setting.
-        key: Key,
+        key: &'static Key,
         /// The file.
         path: PathBuf,
         /// What reading it ended with.
@@ -163,7 +172,7 @@ pub enum ConfigError {
     /// A file for TLS does not hold what it should.
     Contents {
         /// The setting.
-        key: Key,
+        key: &'static Key,
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -171,6 +180,67 @@ pub enum ConfigError {
     },
     /// The address asks for a WebSocket, and this program was built without.
     NoWebSocket(Scheme),
+    /// A text is none of the words that it may be.
+    Choice {
+        /// The setting.
+        key: &'static Key,
+        /// The text.
+        found: String,
+        /// The words.
+        words: &'static [&'static str],
+    },
+    /// The address of the provisioning service is none.
+    Url {
+        /// The setting.
+        key: &'static Key,
+    },
+    /// The address of the proxy is none; the rule it breaks.
+    Proxy(String),
+    /// The name of a credential is no file name.
+    CredentialName(&'static Key),
+    /// A credential is asked for, and the service manager gave none.
+    NoCredentials {
+        /// The setting.
+        key: &'static Key,
+        /// The name of the credential.
+        name: String,
+    },
+    /// A setting that this way of provisioning needs is not there.
+    ProvisionNeeds {
+        /// The setting.
+        key: &'static Key,
+        /// The way.
+        method: &'static str,
+    },
+    /// A setting belongs to the other way of provisioning.
+    ProvisionForeign {
+        /// The setting.
+        key: &'static Key,
+        /// The way that was chosen.
+        method: &'static str,
+    },
+    /// Renewal is to end before it begins.
+    RenewOrder {
+        /// From which part of its life, in per cent.
+        from: u8,
+        /// Until which part, in per cent.
+        until: u8,
+    },
+    /// A table is there several times with the same name.
+    Twice {
+        /// The setting that tells them apart.
+        key: &'static Key,
+        /// Its value.
+        found: String,
+    },
+    /// A list that must not be empty is.
+    EmptyList(&'static Key),
+    /// A secret stands on the command line.
+    SecretInFlag(&'static Key),
+    /// A table that may be there several times is set by a variable or an option.
+    OnlyInFiles(Section),
+    /// A folder of the configuration has too many files.
+    ManyFiles(usize),
 }
 
 /// Gives every fault its code, and lists all codes.
@@ -201,8 +271,8 @@ codes! {
     MissingKey => "C007",
     NotASection => "C008",
     NoUnit => "C009",
-    Duration => "C010",
-    DurationRange => "C011",
+    Malformed => "C010",
+    OutOfRange => "C011",
     WrongType => "C012",
     QoS => "C013",
     EmptyId => "C014",
@@ -212,16 +282,28 @@ codes! {
     Session => "C018",
     AlpnLength => "C019",
     AlpnCount => "C020",
-    SeveralPasswords => "C021",
+    SeveralSecrets => "C021",
     PasswordWithoutUser => "C022",
-    PasswordReadable => "C023",
-    PasswordVariable => "C024",
+    SecretReadable => "C023",
+    SecretVariable => "C024",
     HalfIdentity => "C025",
     TlsForPlain => "C026",
-    NoAuthority => "C027",
     File => "C028",
     Contents => "C029",
     NoWebSocket => "C030",
+    Choice => "C031",
+    Url => "C032",
+    Proxy => "C033",
+    CredentialName => "C034",
+    NoCredentials => "C035",
+    ProvisionNeeds => "C036",
+    ProvisionForeign => "C037",
+    RenewOrder => "C038",
+    Twice => "C039",
+    EmptyList => "C040",
+    SecretInFlag => "C041",
+    OnlyInFiles => "C042",
+    ManyFiles => "C043",
 }
 
 impl fmt::Display for ConfigError {
@@ -242,65 +324,3 @@ impl Error for ConfigError {
         }
     }
 }
-
-/// A place in the file, both numbers from 1; columns are characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// The line.
-    pub line: usize,
-    /// The column.
-    pub column: usize,
-}
-
-/// A fault and where it is.
-#[derive(Debug)]
-pub struct Problem {
-    /// Where; none if it is about the file as a whole.
-    pub place: Option<Place>,
-    /// What.
-    pub error: ConfigError,
-}
-
-/// Everything that is wrong with a configuration; at least one fault.
-#[derive(Debug)]
-pub struct ConfigErrors {
-    path: PathBuf,
-    problems: Vec<Problem>,
-}
-
-impl ConfigErrors {
-    /// Puts the faults in the order of the file.
-    pub(super) fn new(path: &Path, mut problems: Vec<Problem>) -> Self {
-        problems.sort_by_key(|problem| (problem.place, problem.error.code()));
-        Self {
-            path: path.to_owned(),
-            problems,
-        }
-    }
-
-    /// Returns the faults, in the order of the file; those of the file as a whole come first.
-    #[must_use]
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
-    }
-}
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Problem { place, error } in &self.problems {
-            let words = error.words();
-            writeln!(f, "error[{}]: {}", error.code(), words.what)?;
-            write!(f, "  --> {}", self.path.display())?;
-            if let Some(Place { line, column }) = place {
-                write!(f, ":{line}:{column}")?;
-            }
-            writeln!(f, "\n   = expected: {}", words.expected)?;
-            writeln!(f, "   = found: {}", words.found)?;
-            writeln!(f, "   = help: {}\n", words.help)?;
-        }
-        let s = if self.problems.len() == 1 { "" } else { "s" };
-        write!(f, "{} error{s}, nothing was started", self.problems.len())
-    }
-}
-
-impl Error for ConfigErrors {}

@@ -1,152 +1,140 @@
-//! From settings to what the agent uses: the files and variables that the configuration names.
+//! From settings to a configuration: the files, variables and credentials that they name.
 
 use std::env;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::path::{Path, PathBuf};
 
-use safe_rt::{ClientTls, ClientTlsOptions, Identity, TlsConfigError, Trust};
+use safe_rt::{ClientTlsOptions, Identity, TlsConfigError, Trust};
 use zeroize::Zeroizing;
 
-use super::error::{ConfigError, ConfigErrors, Problem};
-use super::keys::{Key, Section};
-use super::parse::{self, CloudDraft, PasswordSource};
-use super::reader::{Faults, Placed, place};
-use super::{Cloud, Config};
+use super::Config;
+use super::build::{self, CloudDraft, Draft, MethodDraft, ProvisionDraft, Surroundings};
+use super::error::{ConfigError, ConfigErrors};
+use super::faults::Faults;
+use super::layers::Layers;
+use super::raw::{At, Placed};
+use super::secret::{self, Places, Wanted};
+use super::sections::{Cloud, Provision, ProvisionMethod};
+use super::settings::Settings;
+use super::table::{Key, Section};
 use crate::args::{Credentials, Password};
 
-/// What may be set of a file's permissions if a password stands in it: nothing but its owner's.
-const OTHERS: u32 = 0o077;
+/// A configuration, and digests of what was read for it.
+pub(super) struct Loaded {
+    pub(super) config: Config,
+    pub(super) contents: Vec<(&'static Key, u64)>,
+}
 
 /// Reads the configuration at `path`, and what it names. Yields.
 pub(super) fn load(path: &Path) -> Result<Config, ConfigErrors> {
-    let whole = |error| {
-        let place = None;
-        ConfigErrors::new(path, vec![Problem { place, error }])
+    let mut layers = Layers::default();
+    layers.file(path, None);
+    let Layers {
+        settings,
+        mut faults,
+        is_broken,
+        ..
+    } = layers;
+    if is_broken {
+        return Err(faults.into_errors());
+    }
+    let draft = build::build(&settings, &Surroundings::default(), Some(path), &mut faults);
+    let places = Places {
+        variable: &|name| env::var_os(name),
+        credentials: None,
     };
-    let bytes = fiber::fs::read(path).map_err(|error| whole(ConfigError::Unreadable(error)))?;
-    let text = match std::str::from_utf8(&bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let problem = Problem {
-                place: Some(place(&bytes, error.valid_up_to())),
-                error: ConfigError::NotText,
-            };
-            return Err(ConfigErrors::new(path, vec![problem]));
-        }
-    };
-    let mut faults = Faults::new(text);
-    let draft = parse::parse(text, &mut faults);
-    let credentials = credentials(&draft.cloud, path, &mut faults);
-    let tls = tls(&draft.cloud, path, &mut faults);
-    match (draft.device_id, &draft.cloud.endpoint) {
-        (Some(device_id), Some(endpoint)) if faults.is_empty() => Ok(Config {
-            device_id,
-            cloud: Cloud {
-                endpoint: endpoint.clone(),
-                credentials,
-                tls,
-                keep_alive: draft.cloud.keep_alive(),
-                clean_start: draft.cloud.clean_start,
-            },
-            telemetry: draft.telemetry,
-            subscriptions: draft.subscriptions,
-        }),
-        _ => Err(ConfigErrors::new(path, faults.into_problems())),
+    match complete(draft, &settings, &places, &mut faults) {
+        Some(loaded) if faults.is_empty() => Ok(loaded.config),
+        _ => Err(faults.into_errors()),
     }
 }
 
-const fn key(name: &'static str) -> Key {
-    Key::new(Section::Cloud, name)
+/// Reads what the settings name. Yields.
+pub(super) fn complete(
+    draft: Draft,
+    settings: &Settings,
+    places: &Places<'_>,
+    faults: &mut Faults,
+) -> Option<Loaded> {
+    let mut contents = Contents::default();
+    let cloud = draft
+        .cloud
+        .and_then(|cloud| complete_cloud(cloud, places, &mut contents, faults));
+    let provision = draft
+        .provision
+        .map(|provision| complete_provision(provision, places, &mut contents, faults));
+    let mut config = Config {
+        device: draft.device,
+        cloud: cloud?,
+        state: draft.state,
+        provision,
+        queue: draft.queue,
+        telemetry: draft.telemetry,
+        subscriptions: draft.subscriptions,
+        commands: draft.commands,
+        schedule: draft.schedule,
+        limits: draft.limits,
+        metrics: draft.metrics,
+        control: draft.control,
+        log: draft.log,
+    };
+    let table = settings.table(Section::Device);
+    let setting = table.and_then(|table| table.get("id"));
+    if let (Some(id), Some(setting)) = (config.device.id.clone(), setting) {
+        let key = setting.key;
+        if let Err(error) = config.set_device_id(&id) {
+            let found = id.as_str().to_owned();
+            faults.note(setting.at, ConfigError::Topic { key, found, error });
+        }
+    }
+    let contents = contents.0;
+    Some(Loaded { config, contents })
 }
 
-fn credentials(cloud: &CloudDraft, path: &Path, faults: &mut Faults<'_>) -> Option<Credentials> {
-    let password = cloud
-        .password
-        .as_ref()
-        .and_then(|source| password(source, path, faults));
-    Some(Credentials {
-        user_name: cloud.user.clone()?,
+/// Digests of what was read, to see whether it changed.
+#[derive(Default)]
+struct Contents(Vec<(&'static Key, u64)>);
+
+impl Contents {
+    fn note(&mut self, key: &'static Key, bytes: &[u8]) {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(bytes);
+        self.0.push((key, hasher.finish()));
+    }
+
+    fn note_secret(&mut self, wanted: &Wanted, secret: Option<Password>) -> Option<Password> {
+        if let Some(Password(bytes)) = &secret {
+            self.note(wanted.key(), bytes);
+        }
+        secret
+    }
+}
+
+fn complete_cloud(
+    cloud: CloudDraft,
+    places: &Places<'_>,
+    contents: &mut Contents,
+    faults: &mut Faults,
+) -> Option<Cloud> {
+    let password = cloud.password.as_ref().and_then(|wanted| {
+        let secret = secret::fetch(wanted, places, faults);
+        contents.note_secret(wanted, secret)
+    });
+    let credentials = cloud.user.map(|user_name| Credentials {
+        user_name,
         password,
-    })
-}
-
-/// Fetches the password.
-fn password(
-    source: &Placed<PasswordSource>,
-    path: &Path,
-    faults: &mut Faults<'_>,
-) -> Option<Password> {
-    match &source.value {
-        PasswordSource::File(file) => {
-            let file = Placed {
-                value: file.clone(),
-                at: source.at,
-            };
-            let (_, mut bytes) = read("password_file", &file, path, faults)?;
-            // Editors end the last line; the password does not.
-            for end in [b'\n', b'\r'] {
-                if bytes.last() == Some(&end) {
-                    bytes.pop();
-                }
-            }
-            Some(Password(bytes))
-        }
-        PasswordSource::Variable(name) => match variable(name) {
-            Some(value) => Some(Password(value)),
-            None => {
-                faults.note_at(source.at, ConfigError::PasswordVariable(name.clone()));
-                None
-            }
-        },
-        PasswordSource::Inline(password) => {
-            match fiber::fs::permissions(path) {
-                Ok(mode) if mode & OTHERS == 0 => {}
-                Ok(mode) => faults.note_at(source.at, ConfigError::PasswordReadable(mode)),
-                // Read a moment ago and gone now: as unreadable as it can be.
-                Err(error) => faults.note(ConfigError::Unreadable(error)),
-            }
-            Some(password.clone())
-        }
-    }
-}
-
-/// A variable of the environment; a name that none can have is not set.
-fn variable(name: &str) -> Option<Vec<u8>> {
-    let possible = !name.is_empty() && !name.contains(['=', '\0']);
-    let value = possible.then(|| env::var_os(name))??;
-    Some(value.into_encoded_bytes())
-}
-
-/// Reads a file that the configuration at `config` names.
-fn read(
-    name: &'static str,
-    file: &Placed<PathBuf>,
-    config: &Path,
-    faults: &mut Faults<'_>,
-) -> Option<(PathBuf, Vec<u8>)> {
-    let beside = config.parent().unwrap_or_else(|| Path::new(""));
-    let path = beside.join(&file.value);
-    match fiber::fs::read(&path) {
-        Ok(bytes) => Some((path, bytes)),
-        Err(error) => {
-            let key = key(name);
-            faults.note_at(file.at, ConfigError::File { key, path, error });
-            None
-        }
-    }
-}
-
-/// Builds the TLS configuration, if there is to be TLS and everything for it is in order.
-fn tls(cloud: &CloudDraft, path: &Path, faults: &mut Faults<'_>) -> Option<ClientTls> {
-    let authority = cloud.authority.as_ref();
-    let trust = authority.and_then(|file| {
-        let (found, pem) = read("authority", file, path, faults)?;
-        let trust = Trust::from_pem(&pem);
-        checked(trust, "authority", file.at, found, faults)
+    });
+    let trust = cloud.authority.and_then(|file| {
+        let (found, pem) = read("authority", &file, contents, faults)?;
+        let checked = Trust::from_pem(&pem).and_then(|trust| {
+            // What no configuration can be built of is no use later either.
+            ClientTlsOptions::new(trust.clone()).build().map(|_| trust)
+        });
+        self::checked(checked, "authority", &file.at, found, faults)
     });
     let identity = cloud.identity.as_ref().and_then(|(certificate, key)| {
-        let chain = read("certificate", certificate, path, faults);
-        let secret =
-            read("key", key, path, faults).map(|(path, secret)| (path, Zeroizing::new(secret)));
+        let chain = read("certificate", certificate, contents, faults);
+        let secret = read("key", key, contents, faults);
         let ((chain_path, chain), (key_path, secret)) = chain.zip(secret)?;
         let identity = Identity::from_pem(&chain, &secret);
         let (name, at, path) = match &identity {
@@ -154,32 +142,122 @@ fn tls(cloud: &CloudDraft, path: &Path, faults: &mut Faults<'_>) -> Option<Clien
                 TlsConfigError::ChainPem(_)
                 | TlsConfigError::BadCertificate
                 | TlsConfigError::LeafNotFirst { .. },
-            ) => ("certificate", certificate.at, chain_path),
-            _ => ("key", key.at, key_path),
+            ) => ("certificate", &certificate.at, chain_path),
+            _ => ("key", &key.at, key_path),
         };
         checked(identity, name, at, path, faults)
     });
-    let authority = authority?;
-    let mut options = ClientTlsOptions::new(trust?);
-    if let Some(identity) = identity {
-        options = options.identity(identity);
+    let (endpoint, port_is_set) = cloud.endpoint?;
+    Some(Cloud {
+        endpoint,
+        port_is_set,
+        profile: cloud.profile,
+        credentials,
+        trust,
+        identity,
+        alpn: cloud.alpn,
+        keep_alive: cloud.keep_alive,
+        clean_start: cloud.clean_start,
+        session_expiry: cloud.session_expiry,
+        proxy: cloud.proxy,
+    })
+}
+
+fn complete_provision(
+    draft: ProvisionDraft,
+    places: &Places<'_>,
+    contents: &mut Contents,
+    faults: &mut Faults,
+) -> Provision {
+    let method = match draft.method {
+        MethodDraft::Aws {
+            template,
+            key,
+            claim_certificate,
+            claim_key,
+        } => {
+            // These need not be there: once they were used, there is a copy in the state directory.
+            ProvisionMethod::Aws {
+                template,
+                key,
+                claim_certificate,
+                claim_key,
+            }
+        }
+        MethodDraft::Https {
+            url,
+            token,
+            authority,
+        } => ProvisionMethod::Https {
+            url,
+            token: token.and_then(|wanted| {
+                let secret = secret::fetch(&wanted, places, faults);
+                contents.note_secret(&wanted, secret)
+            }),
+            authority: authority.map(|file| file.value),
+        },
+    };
+    Provision {
+        method,
+        parameters: draft.parameters,
+        renew_from: draft.renew_from,
+        renew_until: draft.renew_until,
     }
-    if !cloud.alpn.is_empty() {
-        options = options.alpn(&cloud.alpn);
+}
+
+/// Reads a file that the configuration names.
+fn read(
+    name: &'static str,
+    file: &Placed<PathBuf>,
+    contents: &mut Contents,
+    faults: &mut Faults,
+) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
+    let path = file.value.clone();
+    let key = Key::known(Section::Cloud, name);
+    match fiber::fs::read(&path) {
+        Ok(bytes) => {
+            contents.note(key, &bytes);
+            Some((path, Zeroizing::new(bytes)))
+        }
+        Err(error) => {
+            faults.note(&file.at, ConfigError::File { key, path, error });
+            None
+        }
     }
-    let path = authority.value.clone();
-    checked(options.build(), "authority", authority.at, path, faults)
 }
 
 /// Notes what is wrong with a file for TLS.
 fn checked<T>(
     result: Result<T, TlsConfigError>,
     name: &'static str,
-    at: usize,
+    at: &At,
     path: PathBuf,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> Option<T> {
-    let key = key(name);
-    let note = |error| faults.note_at(at, ConfigError::Contents { key, path, error });
-    result.map_err(note).ok()
+    let key = Key::known(Section::Cloud, name);
+    result
+        .map_err(|error| faults.note(at, ConfigError::Contents { key, path, error }))
+        .ok()
+}
+
+/// Everything as it is without a setting.
+pub(super) fn of_defaults(cloud: Cloud) -> Config {
+    let mut faults = Faults::default();
+    let around = Surroundings::default();
+    let draft = build::build(&Settings::default(), &around, None, &mut faults);
+    Config {
+        device: draft.device,
+        cloud,
+        state: draft.state,
+        provision: None,
+        queue: draft.queue,
+        telemetry: None,
+        subscriptions: Vec::new(),
+        commands: None,
+        schedule: None,
+        limits: draft.limits,
+        metrics: None,
+        control: draft.control,
+        log: draft.log,
+    }
 }

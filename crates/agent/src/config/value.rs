@@ -1,65 +1,394 @@
-//! From the text of one setting to what it means.
+//! From what was written to what it means, one value at a time.
 
+pub(super) mod units;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mqtt::QoS;
+use mqtt::topic::{TopicFilter, TopicName};
+use mqtt::{ClientId, QoS};
+use safe_rt::{ALPN_PROTOCOLS_MAX, Endpoint, EndpointError};
 
 use super::error::ConfigError;
-use super::keys::Key;
-use crate::args::KEEP_ALIVE_SECS_MIN;
+use super::raw::{At, Placed, Raw, RawItem};
+use super::sections::ProxyChoice;
+use super::table::{Key, Kind};
+use crate::args::Password;
+use units::{NoMeasure, Rate};
 
-/// How often telemetry is published unless the configuration says otherwise.
-pub const TELEMETRY_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 /// The shortest interval of telemetry.
 pub const TELEMETRY_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// The longest interval of telemetry.
 pub const TELEMETRY_INTERVAL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The longest name of a command, in bytes.
+pub const COMMAND_NAME_BYTES_MAX: usize = 64;
 
-/// The lengths of time that a setting may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) min: Duration,
-    pub(super) max: Duration,
+/// What a setting is set to.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    Text(String),
+    Id(ClientId),
+    Endpoint {
+        endpoint: Box<Endpoint>,
+        port_is_set: bool,
+    },
+    Proxy(Box<ProxyChoice>),
+    Path(PathBuf),
+    Secret(Password),
+    /// None for no end.
+    Duration(Option<Duration>),
+    Bytes(u64),
+    Count(u64),
+    Rate(Rate),
+    ByteRate(Rate),
+    Percent(u8),
+    QoS(QoS),
+    Bool(bool),
+    Topic(TopicName),
+    Filter(TopicFilter),
+    Texts(Vec<String>),
+    Map(BTreeMap<String, String>),
 }
 
-/// What a keep-alive may be: MQTT counts whole seconds in two bytes.
-pub(super) const KEEP_ALIVE: Range = Range {
-    min: Duration::from_secs(KEEP_ALIVE_SECS_MIN as u64),
-    max: Duration::from_secs(u16::MAX as u64),
-};
+/// As it could be written; a secret shows as `***`.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted =
+            |f: &mut fmt::Formatter<'_>, text: &str| f.write_str(&super::toml_text::quoted(text));
+        match self {
+            Self::Text(text) => quoted(f, text),
+            Self::Id(id) => quoted(f, id.as_str()),
+            Self::Endpoint { endpoint, .. } => quoted(f, &endpoint.to_string()),
+            Self::Proxy(proxy) => quoted(
+                f,
+                match **proxy {
+                    ProxyChoice::None => "none",
+                    ProxyChoice::Environment => "environment",
+                    // It may have a password.
+                    ProxyChoice::Proxy(_) => "***",
+                },
+            ),
+            Self::Path(path) => quoted(f, &path.to_string_lossy()),
+            Self::Secret(_) => quoted(f, "***"),
+            Self::Duration(None) => quoted(f, "unlimited"),
+            Self::Duration(Some(duration)) => quoted(f, &spell(*duration)),
+            Self::Bytes(bytes) => quoted(f, &units::spell_bytes(*bytes)),
+            Self::Count(count) => count.fmt(f),
+            Self::Rate(rate) => quoted(f, &rate.to_string()),
+            Self::ByteRate(rate) => quoted(f, &rate.spell(units::spell_bytes)),
+            Self::Percent(percent) => write!(f, "\"{percent}%\""),
+            Self::QoS(qos) => (*qos as u8).fmt(f),
+            Self::Bool(truth) => truth.fmt(f),
+            Self::Topic(topic) => quoted(f, topic.as_str()),
+            Self::Filter(filter) => quoted(f, filter.as_str()),
+            Self::Texts(texts) => f.write_str(&super::toml_text::list(texts)),
+            Self::Map(map) => f.write_str(&super::toml_text::map(map)),
+        }
+    }
+}
 
-/// What the interval of telemetry may be.
-pub(super) const INTERVAL: Range = Range {
-    min: TELEMETRY_INTERVAL_MIN,
-    max: TELEMETRY_INTERVAL_MAX,
-};
+impl Value {
+    /// A text without quotes, anything else as it is written.
+    pub(super) fn plain(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Topic(topic) => topic.as_str().to_owned(),
+            Self::Filter(filter) => filter.as_str().to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
 
-/// Understands a length of time with its unit: `250ms`, `30s`, `5m`, `12h`, `7d`.
-///
-/// # Errors
-///
-/// [`ConfigError::NoUnit`], [`ConfigError::Duration`] and [`ConfigError::DurationRange`].
-pub(super) fn duration(key: Key, text: &str, range: Range) -> Result<Duration, ConfigError> {
-    let duration = parse_length(text).map_err(|error| match error {
-        NoLength::NoUnit => ConfigError::NoUnit {
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Understands a value; what is wrong with it is noted where it stands. `beside` is the folder that
+/// a path without one is looked for in.
+pub(super) fn understand(
+    key: &'static Key,
+    written: &Placed<Raw>,
+    beside: &Path,
+    faults: &mut Vec<(At, ConfigError)>,
+) -> Option<Value> {
+    let at = &written.at;
+    let is_number = matches!(written.value, Raw::Integer(..) | Raw::Float(_));
+    if is_number && key.kind.has_unit() {
+        let (Raw::Integer(found, _) | Raw::Float(found)) = &written.value else {
+            return None;
+        };
+        let error = ConfigError::NoUnit {
+            key,
+            found: found.clone(),
+            number: found.split('.').next().unwrap_or_default().to_owned(),
+        };
+        faults.push((at.clone(), error));
+        return None;
+    }
+    let understood = match (key.kind, &written.value) {
+        (Kind::Count { min, max }, Raw::Integer(digits, true)) => count(key, digits, min, max),
+        (Kind::QoS, Raw::Integer(digits, true)) => qos(key, digits),
+        (Kind::Bool, Raw::Bool(truth)) => Ok(Value::Bool(*truth)),
+        (Kind::Texts | Kind::Alpn | Kind::Crons, Raw::List(list)) => {
+            return texts(key, list, at, faults);
+        }
+        (Kind::Map, Raw::Table(entries)) => {
+            let mut map = BTreeMap::new();
+            for entry in entries {
+                match &entry.item.raw {
+                    Raw::Text(text) => drop(map.insert(entry.name.clone(), text.to_string())),
+                    other => {
+                        let found = format!("{} in it", other.shown(false));
+                        let error = wrong_type(key, found);
+                        faults.push((entry.at_value(at.source), error));
+                    }
+                }
+            }
+            Ok(Value::Map(map))
+        }
+        (kind, Raw::Text(text)) if kind.type_expected() == "a text in quotes" => {
+            of_text(key, text, beside)
+        }
+        (kind, other) => Err(wrong_type(key, other.shown(kind.is_secret()))),
+    };
+    understood
+        .map_err(|error| faults.push((at.clone(), error)))
+        .ok()
+}
+
+fn wrong_type(key: &'static Key, found: String) -> ConfigError {
+    ConfigError::WrongType {
+        key,
+        expected: key.kind.type_expected(),
+        found,
+    }
+}
+
+fn of_text(key: &'static Key, text: &str, beside: &Path) -> Result<Value, ConfigError> {
+    let malformed = || ConfigError::Malformed {
+        key,
+        found: text.to_owned(),
+    };
+    let topic = |error| ConfigError::Topic {
+        key,
+        found: text.to_owned(),
+        error,
+    };
+    match key.kind {
+        Kind::Id if text.is_empty() => Err(ConfigError::EmptyId),
+        Kind::Id => ClientId::new(text).map(Value::Id).map_err(ConfigError::Id),
+        Kind::Endpoint => endpoint(text),
+        Kind::Url => match text.strip_prefix("https://") {
+            Some(rest) if !rest.is_empty() && !text.contains(['@', ' ', '"', '\n']) => {
+                Ok(Value::Text(text.to_owned()))
+            }
+            _ => Err(ConfigError::Url { key }),
+        },
+        Kind::Proxy => match text {
+            "none" => Ok(ProxyChoice::None),
+            "environment" => Ok(ProxyChoice::Environment),
+            address => address
+                .parse()
+                .map(ProxyChoice::Proxy)
+                .map_err(|error: safe_rt::ProxyUrlError| ConfigError::Proxy(error.to_string())),
+        }
+        .map(|proxy| Value::Proxy(Box::new(proxy))),
+        Kind::Path | Kind::Socket if text.is_empty() => Err(malformed()),
+        Kind::Socket if text == "none" => Ok(Value::Text(text.to_owned())),
+        Kind::Path | Kind::Socket => Ok(Value::Path(beside.join(text))),
+        Kind::Program if !Path::new(text).is_absolute() => Err(malformed()),
+        Kind::Program => Ok(Value::Path(PathBuf::from(text))),
+        Kind::Credential if !is_file_name(text) => Err(ConfigError::CredentialName(key)),
+        Kind::Secret => Ok(Value::Secret(Password(text.into()))),
+        Kind::Duration {
+            open: Some(word), ..
+        } if text == word => Ok(Value::Duration(None)),
+        Kind::Duration { min, max, .. } => duration(key, text, min, max),
+        Kind::Bytes { min, max } => {
+            let bytes = units::parse_bytes(text).map_err(|error| no_measure(key, text, error))?;
+            match (min..=max).contains(&bytes) {
+                true => Ok(Value::Bytes(bytes)),
+                false => Err(out_of_range(key, text)),
+            }
+        }
+        Kind::Rate => measured(key, text, units::parse_rate(text)).map(Value::Rate),
+        Kind::ByteRate => measured(key, text, units::parse_byte_rate(text)).map(Value::ByteRate),
+        Kind::Percent => measured(key, text, units::parse_percent(text)).map(Value::Percent),
+        Kind::Choice(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
+        Kind::Choice(_) if key.name == "session" => Err(ConfigError::Session(text.to_owned())),
+        Kind::Choice(words) => Err(ConfigError::Choice {
+            key,
+            found: text.to_owned(),
+            words,
+        }),
+        Kind::Topic => TopicName::new(text).map(Value::Topic).map_err(topic),
+        Kind::Filter => TopicFilter::new(text).map(Value::Filter).map_err(topic),
+        Kind::Name => {
+            let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            let fits = (1..=COMMAND_NAME_BYTES_MAX).contains(&text.len());
+            match fits && text.bytes().all(is_good) {
+                true => Ok(Value::Text(text.to_owned())),
+                false => Err(malformed()),
+            }
+        }
+        Kind::LogFilter if !is_log_filter(text) => Err(malformed()),
+        _ => Ok(Value::Text(text.to_owned())),
+    }
+}
+
+/// Whether a text names a file of one folder.
+fn is_file_name(text: &str) -> bool {
+    !text.is_empty() && !matches!(text, "." | "..") && !text.contains(['/', '\0'])
+}
+
+/// Whether each part of the text is a level, or a part of the program with a level.
+fn is_log_filter(text: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    text.split(',').all(|part| {
+        let (target, level) = part.rsplit_once('=').unwrap_or(("agent", part));
+        let target_is_good = |c: char| c.is_ascii_alphanumeric() || "_-:".contains(c);
+        !target.is_empty() && target.chars().all(target_is_good) && LEVELS.contains(&level)
+    })
+}
+
+fn count(key: &'static Key, digits: &str, min: u64, max: u64) -> Result<Value, ConfigError> {
+    let count = digits
+        .parse()
+        .ok()
+        .filter(|count| (min..=max).contains(count));
+    count
+        .map(Value::Count)
+        .ok_or_else(|| out_of_range(key, digits))
+}
+
+/// Understands a quality of service.
+fn qos(key: &'static Key, digits: &str) -> Result<Value, ConfigError> {
+    let qos = match digits {
+        "0" => QoS::AtMostOnce,
+        "1" => QoS::AtLeastOnce,
+        "2" => QoS::ExactlyOnce,
+        _ => {
+            return Err(ConfigError::QoS {
+                key,
+                found: digits.to_owned(),
+            });
+        }
+    };
+    Ok(Value::QoS(qos))
+}
+
+fn texts(
+    key: &'static Key,
+    list: &[RawItem],
+    at: &At,
+    faults: &mut Vec<(At, ConfigError)>,
+) -> Option<Value> {
+    if key.kind == Kind::Alpn && list.len() > ALPN_PROTOCOLS_MAX {
+        faults.push((at.clone(), ConfigError::AlpnCount(list.len())));
+        return None;
+    }
+    let mut texts = Vec::new();
+    for item in list {
+        let error = match &item.raw {
+            Raw::Text(name) if key.kind == Kind::Alpn && !(1..=255).contains(&name.len()) => {
+                ConfigError::AlpnLength(name.len())
+            }
+            Raw::Text(text) => {
+                texts.push(text.to_string());
+                continue;
+            }
+            other => wrong_type(key, format!("{} in it", other.shown(false))),
+        };
+        let point = item.span.clone();
+        faults.push((
+            At {
+                point,
+                ..at.clone()
+            },
+            error,
+        ));
+    }
+    Some(Value::Texts(texts))
+}
+
+/// What stands before the last `@` may be a password, in whichever way it breaks the rest.
+fn endpoint(text: &str) -> Result<Value, ConfigError> {
+    if let Some((_, address)) = text.rsplit_once('@') {
+        let (found, error) = (format!("...@{address}"), EndpointError::UserInfo);
+        return Err(ConfigError::Endpoint { found, error });
+    }
+    let endpoint: Endpoint = text.parse().map_err(|error| {
+        // Neither is a query, which may be a signature, repeated.
+        let found = match text.split_once('?') {
+            Some((place, _)) => format!("{place}?..."),
+            None => text.to_owned(),
+        };
+        ConfigError::Endpoint { found, error }
+    })?;
+    let scheme = endpoint.scheme();
+    if scheme.is_web_socket() && !scheme.is_available() {
+        return Err(ConfigError::NoWebSocket(scheme));
+    }
+    let place = text.split_once("://").map_or("", |(_, place)| place);
+    let authority = place.split(['/', '?']).next().unwrap_or_default();
+    let after_host = authority.rsplit(']').next().unwrap_or_default();
+    Ok(Value::Endpoint {
+        endpoint: Box::new(endpoint),
+        port_is_set: after_host.contains(':'),
+    })
+}
+
+fn measured<T>(
+    key: &'static Key,
+    text: &str,
+    measured: Result<T, NoMeasure>,
+) -> Result<T, ConfigError> {
+    measured.map_err(|error| no_measure(key, text, error))
+}
+
+fn no_measure(key: &'static Key, text: &str, error: NoMeasure) -> ConfigError {
+    match error {
+        NoMeasure::NoUnit => ConfigError::NoUnit {
             key,
             found: format!("{text:?}"),
             number: text.to_owned(),
         },
-        NoLength::Malformed => ConfigError::Duration {
+        NoMeasure::Malformed => ConfigError::Malformed {
             key,
             found: text.to_owned(),
         },
+        NoMeasure::OutOfRange => out_of_range(key, text),
+    }
+}
+
+fn out_of_range(key: &'static Key, found: &str) -> ConfigError {
+    ConfigError::OutOfRange {
+        key,
+        found: found.to_owned(),
+    }
+}
+
+/// Understands a length of time with its unit: `250ms`, `30s`, `5m`, `12h`, `7d`.
+fn duration(
+    key: &'static Key,
+    text: &str,
+    min: Duration,
+    max: Duration,
+) -> Result<Value, ConfigError> {
+    let duration = parse_length(text).map_err(|error| {
+        let error = match error {
+            NoLength::NoUnit => NoMeasure::NoUnit,
+            NoLength::Malformed => NoMeasure::Malformed,
+        };
+        no_measure(key, text, error)
     })?;
-    if (range.min..=range.max).contains(&duration) {
-        Ok(duration)
-    } else {
-        Err(ConfigError::DurationRange {
-            key,
-            found: text.to_owned(),
-            min: range.min,
-            max: range.max,
-        })
+    match (min..=max).contains(&duration) {
+        true => Ok(Value::Duration(Some(duration))),
+        false => Err(out_of_range(key, text)),
     }
 }
 
@@ -103,75 +432,9 @@ pub(super) fn spell(duration: Duration) -> String {
     ]
     .into_iter()
     .find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit))
-    .unwrap_or((1, "ms"));
+    .unwrap_or((1, if millis == 0 { "s" } else { "ms" }));
     format!("{}{name}", millis / unit)
 }
 
-/// Understands a quality of service.
-pub(super) fn qos(digits: &str) -> Option<QoS> {
-    match digits {
-        "0" => Some(QoS::AtMostOnce),
-        "1" => Some(QoS::AtLeastOnce),
-        "2" => Some(QoS::ExactlyOnce),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::super::keys::Section;
-    use super::*;
-
-    const KEY: Key = Key::new(Section::Telemetry, "interval");
-
-    #[test]
-    fn lengths_of_time_are_understood_with_their_unit() {
-        for (text, millis) in [
-            ("250ms", 250),
-            ("1s", 1_000),
-            ("90s", 90_000),
-            ("5m", 300_000),
-            ("12h", 43_200_000),
-            ("7d", 604_800_000),
-            ("007s", 7_000),
-        ] {
-            let expected = Duration::from_millis(millis);
-            assert_eq!(duration(KEY, text, INTERVAL).unwrap(), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn lengths_of_time_that_are_none_are_refused() {
-        for text in [
-            "", "s", "-5s", "+5s", "5 s", "5S", "1.5s", "5min", "5s ", "5sm",
-        ] {
-            let refused = duration(KEY, text, INTERVAL).unwrap_err();
-            assert!(matches!(refused, ConfigError::Duration { .. }), "{text}");
-        }
-        for text in ["5", "0"] {
-            let refused = duration(KEY, text, INTERVAL).unwrap_err();
-            assert!(matches!(refused, ConfigError::NoUnit { .. }), "{text}");
-        }
-        for text in ["99ms", "0s", "8d", "604801s", "99999999999999999999d"] {
-            let refused = duration(KEY, text, INTERVAL).unwrap_err();
-            assert!(
-                matches!(refused, ConfigError::DurationRange { .. }),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn lengths_of_time_are_spelled_in_the_largest_unit() {
-        for (millis, text) in [
-            (0, "0ms"),
-            (100, "100ms"),
-            (1_500, "1500ms"),
-            (60_000, "1m"),
-            (65_535_000, "65535s"),
-            (86_400_000, "1d"),
-        ] {
-            assert_eq!(spell(Duration::from_millis(millis)), text);
-        }
-    }
-}
+mod tests;

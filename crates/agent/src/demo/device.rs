@@ -57,7 +57,7 @@ fn measure(folder: &Path, pace: Duration, told: &Told) -> Result<(), DemoError> 
     let mut options = ClientOptions::new(ClientId::new(DEVICE).map_err(mqtt::Error::from)?)
         .store(queue.clone())
         .backoff(backoff());
-    if let Some(tls) = cloud.tls {
+    if let Some(tls) = cloud.tls(None, &[])? {
         options = options.dial(DialOptions::new().tls(tls));
     }
     let client = Client::open(&cloud.endpoint, options)?;

@@ -88,16 +88,18 @@ pub(super) const TABLE: &[Explanation] = &[
     },
     Explanation {
         code: "C010",
-        title: "a text is no length of time",
-        cause: "The value has no number, a fraction, a blank or an unknown unit.",
-        verify: "Look at the value that the message shows.",
-        fix: "Write a whole number and one of ms, s, m, h and d, in quotes, such as `\"1500ms\"`.",
+        title: "a text does not have the form that it must have",
+        cause: "A length of time, a size or a rate has no number, a fraction, a blank or an unknown \
+                unit; or a path or a name is none.",
+        verify: "Compare the value with what the message expects.",
+        fix: "Write a whole number and its unit in quotes, such as `\"1500ms\"`, `\"64KiB\"` or \
+                `\"10/s\"`; or what the message shows as an example.",
         notes: &[],
     },
     Explanation {
         code: "C011",
-        title: "a length of time is out of range",
-        cause: "The value is shorter or longer than what the agent or the provider allows.",
+        title: "a value is out of range",
+        cause: "The value is smaller or larger than what the agent or the provider allows.",
         verify: "Compare it with the range in the message.",
         fix: "Write a value inside the range.",
         notes: &[],
@@ -183,10 +185,11 @@ pub(super) const TABLE: &[Explanation] = &[
     },
     Explanation {
         code: "C021",
-        title: "there is more than one password",
-        cause: "Two keys give a password, and it is not clear which one counts.",
+        title: "there is more than one password or token",
+        cause: "Two keys of one file give a password or a token, and it is not clear which one \
+                counts.",
         verify: "Look for `password`, `password_file`, `password_env` and `credential` in \
-                `[cloud]`.",
+                `[cloud]`, or for the like with `token` in `[provision]`.",
         fix: "Keep one of them, best `password_file` or `credential`.",
         notes: &[],
     },
@@ -200,7 +203,7 @@ pub(super) const TABLE: &[Explanation] = &[
     },
     Explanation {
         code: "C023",
-        title: "a password stands in a file that others may read",
+        title: "a password or a token stands in a file that others may read",
         cause: "Whoever may read the configuration can then connect as this device.",
         verify: "Run `ls -l` on the file: its mode should be 600.",
         fix: "Run `chmod 600` on it, or move the password to a file of its own and write \
@@ -209,7 +212,7 @@ pub(super) const TABLE: &[Explanation] = &[
     },
     Explanation {
         code: "C024",
-        title: "the variable for the password is not set",
+        title: "the variable for a password or a token is not set",
         cause: "The environment that the agent was started with lacks the variable.",
         verify: "Run `systemctl show agent -p Environment`, or look where the agent is started.",
         fix: "Set the variable there, or write `password_file`.",
@@ -231,15 +234,6 @@ pub(super) const TABLE: &[Explanation] = &[
                 a setting says that TLS was meant.",
         verify: "Look at `endpoint` in `[cloud]`.",
         fix: "Write `mqtts://` or `wss://` in the endpoint, or remove the setting.",
-        notes: &[],
-    },
-    Explanation {
-        code: "C027",
-        title: "nothing says whom to trust",
-        cause: "The endpoint asks for TLS, and without authorities no certificate of a broker can \
-                be checked.",
-        verify: "Look for `authority` in `[cloud]`.",
-        fix: "Give the file with the authority's certificate; the provider offers it for download.",
         notes: &[],
     },
     Explanation {
@@ -269,6 +263,123 @@ pub(super) const TABLE: &[Explanation] = &[
         verify: "Run `agent --version` and ask whoever built the program.",
         fix: "Use a port of the broker for MQTT without WebSocket, or build the agent with \
                 `--features ws`.",
+        notes: &[],
+    },
+    Explanation {
+        code: "C031",
+        title: "a text is none of the words that it may be",
+        cause: "The key takes one of a few words, and another one stands there.",
+        verify: "Compare it with the words that the message lists.",
+        fix: "Write one of them, in small letters and in quotes.",
+        notes: &[],
+    },
+    Explanation {
+        code: "C032",
+        title: "the address of the provisioning service is none",
+        cause: "`url` in `[provision]` does not begin with `https://`, has no host, or has a user \
+                and a password in it.",
+        verify: "Look at `url`; the message does not repeat it, because a secret may stand in it.",
+        fix: "Write `https://`, the host and the path. A token belongs in `token_file`.",
+        notes: &[],
+    },
+    Explanation {
+        code: "C033",
+        title: "the address of the proxy is none",
+        cause: "`proxy` in `[cloud]` is no address of an HTTP proxy, or of a kind of proxy that \
+                this program does not speak.",
+        verify: "Look at `proxy`; the message tells the rule that is broken, and does not repeat \
+                what may be a password.",
+        fix: "Write `http://HOST:PORT`, `none`, or `environment` for what `https_proxy` says.",
+        notes: &[],
+    },
+    Explanation {
+        code: "C034",
+        title: "the name of a credential is none",
+        cause: "A credential of the service manager is a file in one folder, so that its name has \
+                no slash and is not empty.",
+        verify: "Look at `credential`.",
+        fix: "Write the name as it is in `LoadCredential=` of the unit.",
+        notes: &[],
+    },
+    Explanation {
+        code: "C035",
+        title: "there are no credentials",
+        cause: "A credential is asked for, and the service manager did not hand any over: \
+                `CREDENTIALS_DIRECTORY` is not set.",
+        verify: "Run `systemctl cat agent` and look for `LoadCredential=` or \
+                `SetCredentialEncrypted=`; started by hand there are none.",
+        fix: "Add the line to the unit, or write `password_file` or `token_file`.",
+        notes: &[],
+    },
+    Explanation {
+        code: "C036",
+        title: "a key that this way of provisioning needs is missing",
+        cause: "`method` in `[provision]` chooses a contract, and that needs a key that is not \
+                there.",
+        verify: "Look whether the line is commented out.",
+        fix: "Add the line that the message shows, with your own value.",
+        notes: &[],
+    },
+    Explanation {
+        code: "C037",
+        title: "a key belongs to another way of provisioning",
+        cause: "The key has a meaning with the other `method` alone, so that it would be passed \
+                over in silence.",
+        verify: "Look at `method` in `[provision]`.",
+        fix: "Remove the key, or write the other method.",
+        notes: &[],
+    },
+    Explanation {
+        code: "C038",
+        title: "renewal ends before it begins",
+        cause: "`renew_until` in `[provision]` is a smaller part of a certificate's life than \
+                `renew_from`.",
+        verify: "Run `agent config show --origin` and compare the two; one of them may be the \
+                default.",
+        fix: "Write a `renew_until` that is not below `renew_from`.",
+        notes: &[],
+    },
+    Explanation {
+        code: "C039",
+        title: "a table is there twice",
+        cause: "Two tables of one file have the same topic or the same name, and only one of them \
+                could count.",
+        verify: "Look for the other one in the same file.",
+        fix: "Remove one of the two, or give it a name of its own.",
+        notes: &[],
+    },
+    Explanation {
+        code: "C040",
+        title: "a list is empty",
+        cause: "The key needs at least one entry to mean anything.",
+        verify: "Look at the line that the message names.",
+        fix: "Write at least one entry, or remove the table.",
+        notes: &[],
+    },
+    Explanation {
+        code: "C041",
+        title: "a secret stands on the command line",
+        cause: "Everybody on the machine can read the command lines of all programs.",
+        verify: "Look for `--set` where the agent is started.",
+        fix: "Move the secret to a file and name that, and give it a new value: the old one was \
+                readable.",
+        notes: &[],
+    },
+    Explanation {
+        code: "C042",
+        title: "a table can be set in files alone",
+        cause: "A table that may be there several times cannot be meant by a variable or an \
+                option.",
+        verify: "Look for the variable or the option that the message names.",
+        fix: "Write the table in a file, such as one in `/etc/agent/conf.d`.",
+        notes: &[],
+    },
+    Explanation {
+        code: "C043",
+        title: "there are too many files",
+        cause: "A folder of the configuration has more files than the agent reads.",
+        verify: "Run `ls` on the folder: something else may write there.",
+        fix: "Put the files together, or remove what does not belong there.",
         notes: &[],
     },
 ];

@@ -1,10 +1,11 @@
 //! What is said about each fault: what is wrong, what was expected, what was found, what to do.
 
+mod more;
+
 use safe_rt::ALPN_PROTOCOLS_MAX;
 
 use super::ConfigError;
-use crate::config::keys::{Key, Section};
-use crate::config::value::spell;
+use crate::config::table::{Key, Kind, Section};
 
 /// What is said about a fault.
 pub(super) struct Words {
@@ -48,7 +49,7 @@ impl ConfigError {
                 meant,
             } => (
                 format!("there is no key `{found}` in {section}"),
-                format!("one of {}", section.keys().join(", ")),
+                format!("one of {}", section.keys().map(|key| key.name).collect::<Vec<_>>().join(", ")),
                 found.clone(),
                 guess(*meant, "remove it"),
             ),
@@ -82,27 +83,19 @@ impl ConfigError {
             ),
             Self::NoUnit { key, found, number } => (
                 format!("{key} has no unit"),
-                "a number and its unit, one of ms, s, m, h and d".to_owned(),
+                measure(key.kind),
                 found.clone(),
-                format!(
-                    "write {} = \"{number}s\" for seconds, or \"{number}m\" for minutes",
-                    key.name
-                ),
+                with_unit(key, number),
             ),
-            Self::Duration { key, found } => (
-                format!("{key} is no length of time"),
-                "a whole number and its unit, one of ms, s, m, h and d".to_owned(),
+            Self::Malformed { key, found } => (
+                format!("{key} is no {}", called(key.kind)),
+                measure(key.kind),
                 format!("{found:?}"),
                 format!("write for example {}", key.example()),
             ),
-            Self::DurationRange {
-                key,
-                found,
-                min,
-                max,
-            } => (
+            Self::OutOfRange { key, found } => (
                 format!("{key} is out of range"),
-                format!("{} to {}", spell(*min), spell(*max)),
+                key.kind.allowed(),
                 found.clone(),
                 format!("write for example {}", key.example()),
             ),
@@ -140,10 +133,12 @@ impl ConfigError {
             ),
             Self::Topic { key, found, error } => (
                 format!("{key} is not valid: {error}"),
-                match key.section {
-                    Section::Telemetry => "a topic, without + and #".to_owned(),
-                    _ => "a filter of topics, with + for one level and # for the rest".to_owned(),
-                },
+                match key.kind {
+                    Kind::Filter => "a filter of topics, with + for one level and # for the rest",
+                    Kind::Id => "an identifier that can stand in the topics that have {id}",
+                    _ => "a topic, without + and #",
+                }
+                .to_owned(),
                 format!("{found:?}"),
                 format!("write for example {}", key.example()),
             ),
@@ -165,72 +160,7 @@ impl ConfigError {
                 found.to_string(),
                 "write for example alpn = [\"mqtt\"]".to_owned(),
             ),
-            Self::SeveralPasswords(keys) => (
-                "there is more than one password in [cloud]".to_owned(),
-                "one of password_file, password_env and password".to_owned(),
-                keys.iter()
-                    .map(|key| key.name)
-                    .collect::<Vec<_>>()
-                    .join(", "),
-                format!("keep one of them, {} for example", keys[0].name),
-            ),
-            Self::PasswordWithoutUser(key) => (
-                format!("{key} needs a user"),
-                "`user` beside it: MQTT has no password without a user name".to_owned(),
-                "none".to_owned(),
-                "add user = \"meter-17\"".to_owned(),
-            ),
-            Self::PasswordReadable(mode) => (
-                "`password` in [cloud] stands in a file that others may read".to_owned(),
-                "a file that its owner alone may read (mode 600)".to_owned(),
-                format!("mode {mode:o}"),
-                "run chmod 600 on it, or move the password to a file and write password_file"
-                    .to_owned(),
-            ),
-            Self::PasswordVariable(name) => (
-                "`password_env` in [cloud] names a variable that is not set".to_owned(),
-                format!("{} in the environment of the agent", variable(name)),
-                "no such variable".to_owned(),
-                format!(
-                    "set {} where the agent is started, or write password_file",
-                    variable(name)
-                ),
-            ),
-            Self::HalfIdentity { given, missing } => (
-                format!("{given} is of no use alone"),
-                format!("`{}` beside it", missing.name),
-                "none".to_owned(),
-                format!("add {}", missing.example()),
-            ),
-            Self::TlsForPlain(key) => (
-                format!("{key} is for TLS, and the endpoint is plain text"),
-                "an endpoint that begins with mqtts:// or wss://".to_owned(),
-                "one that begins otherwise".to_owned(),
-                format!("write mqtts:// or wss:// in `endpoint`, or remove `{}`", key.name),
-            ),
-            Self::NoAuthority => (
-                "`authority` in [cloud] is missing".to_owned(),
-                "a file with the authorities whose certificates are believed".to_owned(),
-                "none".to_owned(),
-                "add authority = \"ca.pem\"".to_owned(),
-            ),
-            Self::File { key, path, error } => (
-                format!("{key} names a file that cannot be read"),
-                format!("a file that this user may read at {}", path.display()),
-                error.to_string(),
-                "check the path, which is relative to this file, and who may read it".to_owned(),
-            ),
-            Self::Contents { key, path, error } => (
-                format!("{key} names a file that does not hold what it should"),
-                match key.name {
-                    "authority" => "certificates of authorities, as PEM",
-                    "certificate" => "the device's certificate, as PEM",
-                    _ => "the certificate's private key, as PEM and without a password",
-                }
-                .to_owned(),
-                format!("in {}: {error}", path.display()),
-                format!("check that {} is the right file", path.display()),
-            ),
+            other => return more::words(other),
         };
         Words {
             what,
@@ -246,22 +176,68 @@ fn list(sections: impl IntoIterator<Item = Section>) -> String {
     format!("one of {}", names.join(", "))
 }
 
-/// The name of a variable, unless it looks more like the password itself.
-fn variable(name: &str) -> &str {
-    let is_usual = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    match name.bytes().all(is_usual) {
-        true => name,
-        false => "this variable",
-    }
-}
-
-fn guess(meant: Option<&str>, otherwise: &str) -> String {
+fn guess(meant: Option<&'static str>, otherwise: &str) -> String {
     match meant {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => otherwise.to_owned(),
     }
 }
 
-fn first(section: Section) -> &'static str {
-    Key::new(section, section.keys()[0]).example()
+fn first(section: Section) -> String {
+    section.keys().next().map_or_else(String::new, Key::example)
+}
+
+/// What a text of this kind is called.
+const fn called(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Duration { .. } => "length of time",
+        Kind::Bytes { .. } => "size",
+        Kind::Rate | Kind::ByteRate => "rate",
+        Kind::Percent => "part of a whole",
+        Kind::Program => "full path",
+        Kind::Path | Kind::Socket => "path",
+        Kind::Name => "name of a command",
+        Kind::LogFilter => "filter of the log",
+        _ => "such value",
+    }
+}
+
+/// What a text of this kind is made of.
+fn measure(kind: Kind) -> String {
+    match kind {
+        Kind::Duration { open, .. } => {
+            let usual = "a whole number and its unit, one of ms, s, m, h and d";
+            match open {
+                Some(word) => format!("{usual}, or \"{word}\""),
+                None => usual.to_owned(),
+            }
+        }
+        Kind::Bytes { .. } => {
+            "a whole number and its unit, one of B, KB, MB, GB, KiB, MiB and GiB".to_owned()
+        }
+        Kind::Rate => "a whole number and /s, /m or /h".to_owned(),
+        Kind::ByteRate => "a size and /s, /m or /h".to_owned(),
+        Kind::Percent => "a whole number and %".to_owned(),
+        Kind::Program => "a path that begins with /".to_owned(),
+        Kind::Path | Kind::Socket => "a path that is not empty".to_owned(),
+        kind => kind.allowed(),
+    }
+}
+
+/// The fix for a number without a unit, as it can be pasted.
+fn with_unit(key: &Key, number: &str) -> String {
+    let name = key.name;
+    match key.kind {
+        Kind::Duration { .. } => {
+            format!("write {name} = \"{number}s\" for seconds, or \"{number}m\" for minutes")
+        }
+        Kind::Bytes { .. } => {
+            format!(
+                "write {name} = \"{number}B\" for bytes, or \"{number}KiB\" for 1024 times as many"
+            )
+        }
+        Kind::Rate => format!("write {name} = \"{number}/s\" for so many in a second"),
+        Kind::Percent => format!("write {name} = \"{number}%\""),
+        _ => format!("write for example {}", key.example()),
+    }
 }

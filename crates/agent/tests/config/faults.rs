@@ -5,10 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use agent::config::ConfigError;
+use std::path::Path;
+
+use agent::config::{ConfigError, ConfigErrors};
 use safe_rt::Scheme;
 
-use super::*;
+use crate::temp_dir::TempDir;
+use crate::{LEAST, folder, load, load_text, permit};
 
 const TABLE: &str = include_str!("faults.txt");
 
@@ -29,7 +32,7 @@ fn refused(folder: &TempDir, kind: &str, text: &str) -> ConfigErrors {
             let bytes = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap());
             load_text(folder, bytes.collect::<Vec<u8>>())
         }
-        "no file" => load(&folder.path().join("missing.toml")),
+        "no file" => load(Path::new(&folder.path().join("missing.toml"))),
         other => panic!("a row of an unknown kind: {other}"),
     };
     loaded.expect_err(text)
@@ -59,8 +62,15 @@ fn every_fault_is_told_in_its_own_words_with_its_place_and_a_remedy() {
         )));
         seen.insert(problem.error.code());
     }
-    // The tests are built with all there is; the agent's own show this one.
-    seen.insert(ConfigError::NoWebSocket(Scheme::Ws).code());
+    // Shown elsewhere: by a build without WebSockets, and where there are more layers than a file.
+    for code in [
+        ConfigError::NoWebSocket(Scheme::Ws).code(),
+        "C041",
+        "C042",
+        "C043",
+    ] {
+        seen.insert(code);
+    }
     assert_eq!(Vec::from_iter(seen), ConfigError::CODES);
 }
 
@@ -89,10 +99,9 @@ fn all_faults_are_told_at_once_in_the_order_of_the_file() {
     let told: Vec<_> = errors
         .problems()
         .iter()
-        .map(|problem| (problem.place.map_or(0, |p| p.line), problem.error.code()))
+        .map(|problem| (problem.place().map_or(0, |p| p.line), problem.error.code()))
         .collect();
     let expected = [
-        (0, "C006"),
         (3, "C016"),
         (4, "C009"),
         (5, "C012"),
@@ -112,7 +121,7 @@ fn all_faults_are_told_at_once_in_the_order_of_the_file() {
     assert_eq!(told, expected, "{errors}");
     let told = errors.to_string();
     assert!(
-        told.ends_with("\n\n16 errors, nothing was started"),
+        told.ends_with("\n\n15 errors, nothing was started"),
         "{told}"
     );
     for secret in SECRETS {
@@ -142,7 +151,7 @@ fn what_is_no_toml_is_told_in_a_few_places_and_shows_no_password() {
         assert!((1..=4).contains(&count), "{errors}");
         for problem in errors.problems() {
             assert!(matches!(problem.error, ConfigError::Syntax(_)), "{errors}");
-            assert!(problem.place.is_some_and(|place| place.line >= 5));
+            assert!(problem.place().is_some_and(|place| place.line >= 5));
         }
         let shown = format!("{errors} {errors:?}");
         assert!(!shown.contains("hunter2"), "{errors}");

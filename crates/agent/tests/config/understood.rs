@@ -1,67 +1,38 @@
-//! The configuration of `agent run`: what is understood, and every fault in its exact words.
-
-mod faults;
+//! What a configuration is understood as.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use agent::args::{Credentials, Password};
-use agent::config::{Config, ConfigErrors};
-use mqtt::QoS;
-use tests::pki::Pki;
-use tests::temp_dir::TempDir;
+use agent::config::{Config, Limits};
+use mqtt::{QoS, QueuePolicy};
 
-/// A configuration that is in order and as short as can be.
-const LEAST: &str = "[device]\nid = \"meter-17\"\n[cloud]\nendpoint = \"mqtt://127.0.0.1:1883\"\n";
+use crate::{LEAST, folder, load_text, understood};
 
-/// A folder with everything that a configuration may name.
-fn folder() -> TempDir {
-    let pki = Pki::new();
-    let folder = TempDir::new("agent-config");
-    folder.write("ca.pem", pki.authority.certificate());
-    folder.write("device.pem", &pki.client.certificate);
-    folder.write("device.key", &pki.client.key);
-    folder.write("other.key", &pki.server.key);
-    folder.write("notes.txt", "nothing of use");
-    folder.write("password", "hunter2\n");
-    folder
-}
-
-/// Loads a file of the folder.
-fn load(path: &Path) -> Result<Config, ConfigErrors> {
-    let path = path.to_owned();
-    let loaded = fiber::run(move || Config::load(&path));
-    loaded.unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// Loads a text, as a file that its owner alone may read.
-fn load_text(folder: &TempDir, text: impl AsRef<[u8]>) -> Result<Config, ConfigErrors> {
-    let path = folder.write("agent.toml", text);
-    permit(&path, 0o600);
-    load(&path)
-}
-
-#[track_caller]
-fn permit(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
-
-#[track_caller]
-fn understood(folder: &TempDir, text: &str) -> Config {
-    load_text(folder, text).unwrap_or_else(|errors| panic!("{errors}"))
+fn device_id(config: &Config) -> Option<&str> {
+    config.device.id.as_ref().map(|id| id.as_str())
 }
 
 #[test]
 fn the_shortest_configuration_has_the_documented_defaults() {
     let config = understood(&folder(), LEAST);
-    assert_eq!(config.device_id.as_str(), "meter-17");
+    assert_eq!(device_id(&config), Some("meter-17"));
     assert_eq!(config.cloud.endpoint.to_string(), "mqtt://127.0.0.1:1883");
-    assert_eq!(config.cloud.keep_alive, Duration::from_secs(60));
-    assert!(!config.cloud.clean_start);
-    assert!(config.cloud.tls.is_none() && config.cloud.credentials.is_none());
+    assert_eq!(config.cloud.keep_alive, None);
+    assert!(!config.cloud.clean_start && config.cloud.credentials.is_none());
+    assert!(config.cloud.trust.is_none() && config.cloud.identity.is_none());
     assert!(config.telemetry.is_none() && config.subscriptions.is_empty());
+    assert!(config.provision.is_none() && config.commands.is_none());
+    assert!(config.schedule.is_none() && config.metrics.is_none());
+    assert_eq!(config.state.dir, Path::new("/var/lib/agent"));
+    let socket = config.control.socket.as_deref();
+    assert_eq!(socket, Some(Path::new("/var/lib/agent/control.sock")));
+    assert_eq!(config.queue.max_messages, 100_000);
+    assert_eq!(config.queue.max_disk, 64 << 20);
+    assert_eq!(config.queue.when_full, QueuePolicy::DropOldest);
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.log.filter, "warn,agent=info");
 }
 
 #[test]
@@ -99,8 +70,9 @@ fn every_key_is_understood() {
         password: Some(Password(b"hunter2".to_vec())),
     };
     assert_eq!(config.cloud.credentials, Some(credentials));
-    assert!(config.cloud.tls.is_some() && config.cloud.clean_start);
-    assert_eq!(config.cloud.keep_alive, Duration::from_secs(300));
+    assert!(config.cloud.trust.is_some() && config.cloud.identity.is_some());
+    assert!(config.cloud.clean_start && !config.cloud.port_is_set);
+    assert_eq!(config.cloud.keep_alive, Some(Duration::from_secs(300)));
     let telemetry = config.telemetry.unwrap();
     assert_eq!(telemetry.topic.as_str(), "up");
     assert_eq!(
@@ -129,12 +101,12 @@ fn a_password_may_stand_in_a_file_that_its_owner_alone_may_read() {
 fn the_example_is_understood_and_so_are_the_defaults_that_it_shows() {
     let example = fs::read_to_string(concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../docs/agent.example.toml"
+        "/../../docs/agent.example.toml"
     ))
     .unwrap();
     let folder = folder();
     let config = understood(&folder, &example);
-    assert!(config.cloud.tls.is_some() && config.telemetry.is_some());
+    assert!(config.cloud.trust.is_some() && config.telemetry.is_some());
 
     // One after the other, what is commented out.
     let with: Vec<String> = example
@@ -157,7 +129,7 @@ fn the_example_is_understood_and_so_are_the_defaults_that_it_shows() {
             continue;
         }
         let changed = format!("{:?}", understood(&folder, &text));
-        let is_default = ["alpn", "user", "password"]
+        let is_default = ["alpn", "user", "password", "keep_alive"]
             .iter()
             .all(|key| !line.starts_with(key));
         if is_default {

@@ -1,0 +1,339 @@
+//! Where a configuration comes from: the layers, each over the one before.
+//!
+//! ```text
+//! defaults
+//!   < /usr/lib/agent/conf.d/*.toml     by the vendor, in the order of the names
+//!   < /etc/agent/agent.toml            or the file of --config, and then nothing else of /etc
+//!   < /etc/agent/conf.d/*.toml         in the order of the names
+//!   < $CREDENTIALS_DIRECTORY           SECTION.KEY, and *.toml
+//!   < AGENT_SECTION__KEY               of the environment
+//!   < --set SECTION.KEY=VALUE
+//! ```
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use super::build::{self, Draft, Surroundings};
+use super::effective::Effective;
+use super::error::{ConfigError, ConfigErrors, Problem};
+use super::faults::{Faults, Layer, Source as Text, Whence, place};
+use super::layers::{Layers, at_start};
+use super::load;
+use super::secret::Places;
+use super::settings::Settings;
+use super::table::{Key, Kind, Section};
+
+/// How variables of the environment begin that are settings.
+const VARIABLE_PREFIX: &str = "AGENT_";
+
+/// Where a configuration comes from.
+///
+/// # Examples
+///
+/// ```
+/// use agent::config::Source;
+///
+/// // Nothing of this system, one setting.
+/// let source = Source::system().root("/nonexistent").variables([]);
+/// let source = source.set("cloud.endpoint=mqtts://broker.example")?;
+/// let effective = fiber::run(move || source.load())??;
+/// assert_eq!(effective.config().cloud.endpoint.host(), "broker.example");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Source {
+    root: PathBuf,
+    file: Option<PathBuf>,
+    variables: Vec<(OsString, OsString)>,
+    flags: Vec<(String, Zeroizing<String>)>,
+}
+
+impl fmt::Debug for Source {
+    /// Leaves out what variables and options are set to.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("root", &self.root)
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A text is no setting: it is not `SECTION.KEY=VALUE`. What follows the `=` is not told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoSetting(String);
+
+impl fmt::Display for NoSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "expected SECTION.KEY=VALUE, such as cloud.keep_alive=30s, found {:?}",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for NoSetting {}
+
+/// How much is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// The layers alone.
+    Syntax,
+    /// Also the files that they name.
+    Files,
+}
+
+impl Source {
+    /// The layers of this system, with the environment of this process.
+    #[must_use]
+    pub fn system() -> Self {
+        Self {
+            root: PathBuf::from("/"),
+            file: None,
+            variables: env::vars_os().collect(),
+            flags: Vec::new(),
+        }
+    }
+
+    /// Looks for `/usr/lib/agent` and `/etc/agent` below another folder.
+    #[must_use]
+    pub fn root(mut self, root: impl Into<PathBuf>) -> Self {
+        self.root = root.into();
+        self
+    }
+
+    /// Takes this file instead of what is in `/etc/agent`; it must be there.
+    #[must_use]
+    pub fn file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.file = Some(file.into());
+        self
+    }
+
+    /// Takes these variables for the environment.
+    #[must_use]
+    pub fn variables(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        self.variables = variables.into_iter().collect();
+        self
+    }
+
+    /// Sets something over everything else: `cloud.keep_alive=30s`.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSetting`] for a text of another form. Whether there is such a key is seen by
+    /// [`load`](Self::load).
+    pub fn set(mut self, setting: &str) -> Result<Self, NoSetting> {
+        let name = setting.split('=').next().unwrap_or_default();
+        match setting.split_once('=') {
+            Some((name, value)) if name.contains('.') => {
+                let value = Zeroizing::new(value.to_owned());
+                self.flags.push((name.trim().to_owned(), value));
+                Ok(self)
+            }
+            _ => Err(NoSetting(name.to_owned())),
+        }
+    }
+
+    /// Reads all layers and every file that they name. Yields.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, in the order of the layers. Where a text is no TOML, what can be
+    /// told without it.
+    pub fn load(&self) -> Result<Effective, ConfigErrors> {
+        let Read {
+            settings,
+            draft,
+            warnings,
+            mut faults,
+            ..
+        } = self.read()?;
+        let credentials = self.folder_variable("CREDENTIALS_DIRECTORY");
+        let places = Places {
+            variable: &|name| self.variable(name).cloned(),
+            credentials: credentials.as_deref(),
+        };
+        let loaded = load::complete(draft, &settings, &places, &mut faults);
+        match loaded {
+            Some(loaded) if faults.is_empty() => {
+                Ok(Effective::new(&settings, loaded, warnings, &faults))
+            }
+            _ => Err(faults.into_errors()),
+        }
+    }
+
+    /// Checks all layers, and with [`Level::Files`] every file that they name; nothing is kept.
+    /// Yields. Returns warnings.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn check(&self, level: Level) -> Result<Vec<Problem>, ConfigErrors> {
+        match level {
+            Level::Files => self.load().map(Effective::into_warnings),
+            Level::Syntax => {
+                let Read {
+                    faults, warnings, ..
+                } = self.read()?;
+                match faults.is_empty() {
+                    true => Ok(warnings),
+                    false => Err(faults.into_errors()),
+                }
+            }
+        }
+    }
+
+    /// Reads the layers.
+    fn read(&self) -> Result<Read, ConfigErrors> {
+        let mut read = Layers::default();
+        self.read_files(&mut read);
+        self.read_credentials(&mut read);
+        self.read_variables(&mut read);
+        for (name, value) in &self.flags {
+            read.setting(Whence::Flag(name.clone()), Layer::Flags, name, value);
+        }
+        if read.is_broken {
+            return Err(read.faults.into_errors());
+        }
+        let Layers {
+            settings,
+            mut faults,
+            ..
+        } = read;
+        let around = Surroundings {
+            state: self.folder_variable("STATE_DIRECTORY"),
+            runtime: self.folder_variable("RUNTIME_DIRECTORY"),
+        };
+        let main = self.main_file();
+        let draft = build::build(&settings, &around, Some(&main), &mut faults);
+        let warnings = faults.take_warnings();
+        Ok(Read {
+            settings,
+            draft,
+            warnings,
+            faults,
+        })
+    }
+
+    /// The file that a person would look into first.
+    fn main_file(&self) -> PathBuf {
+        match &self.file {
+            Some(file) => file.clone(),
+            None => self.root.join("etc/agent/agent.toml"),
+        }
+    }
+
+    fn read_files(&self, read: &mut Layers) {
+        read.folder(&self.root.join("usr/lib/agent/conf.d"));
+        let main = self.main_file();
+        match &self.file {
+            Some(file) => read.file(file, None),
+            None => {
+                // What is there, and that may be nothing.
+                match fiber::fs::read(main.as_path()) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    other => read.text_file(&main, other, None),
+                }
+                read.folder(&self.root.join("etc/agent/conf.d"));
+            }
+        }
+    }
+
+    /// What the service manager handed over: a file for each setting, and whole configurations.
+    fn read_credentials(&self, read: &mut Layers) {
+        let Some(folder) = self.folder_variable("CREDENTIALS_DIRECTORY") else {
+            return;
+        };
+        for name in read.names(&folder) {
+            let path = folder.join(&name);
+            let Some(name) = name.to_str() else { continue };
+            if name.ends_with(".toml") {
+                read.file(&path, Some(Layer::Credentials));
+                continue;
+            }
+            // Others have names of their own, and are asked for by name.
+            let Some((section, key)) = name.split_once('.') else {
+                continue;
+            };
+            let Some(section) = Section::by_name(section) else {
+                continue;
+            };
+            let is_path = Key::find(section, key).is_some_and(|key| key.kind == Kind::Path);
+            if is_path {
+                let text = path.to_string_lossy().into_owned();
+                read.setting(Whence::File(path), Layer::Credentials, name, &text);
+                continue;
+            }
+            match fiber::fs::read(path.as_path()).map(Zeroizing::new) {
+                Ok(bytes) => match std::str::from_utf8(&bytes) {
+                    Ok(text) => {
+                        let text = text.strip_suffix('\n').unwrap_or(text);
+                        read.setting(Whence::File(path), Layer::Credentials, name, text);
+                    }
+                    Err(error) => {
+                        let at = place(&bytes, error.valid_up_to());
+                        read.faults.note_place(&path, at, ConfigError::NotText);
+                    }
+                },
+                Err(error) => {
+                    read.faults
+                        .note_whole(Some(&path), ConfigError::Unreadable(error));
+                }
+            }
+        }
+    }
+
+    fn read_variables(&self, read: &mut Layers) {
+        let mut given: Vec<_> = self.variables.iter().collect();
+        given.sort();
+        for (name, value) in given {
+            let name = name.to_string_lossy();
+            let Some((section, key)) = name
+                .strip_prefix(VARIABLE_PREFIX)
+                .and_then(|rest| rest.split_once("__"))
+            else {
+                continue;
+            };
+            let path = format!("{section}.{key}").to_ascii_lowercase();
+            let whence = Whence::Variable(name.clone().into_owned());
+            match value.to_str() {
+                Some(value) => read.setting(whence, Layer::Environment, &path, value),
+                None => {
+                    let text = Zeroizing::new(String::new());
+                    let source = read.faults.add(Text {
+                        whence,
+                        layer: Layer::Environment,
+                        text,
+                    });
+                    read.faults.note(&at_start(source), ConfigError::NotText);
+                }
+            }
+        }
+    }
+
+    fn variable(&self, name: &str) -> Option<&OsString> {
+        let found = self.variables.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value)
+    }
+
+    /// A folder that the service manager made; of several the first.
+    fn folder_variable(&self, name: &str) -> Option<PathBuf> {
+        let value = self.variable(name)?.as_encoded_bytes();
+        let first = value.split(|byte| *byte == b':').next()?;
+        let first = std::str::from_utf8(first).ok()?;
+        (!first.is_empty()).then(|| PathBuf::from(first))
+    }
+}
+
+/// The layers, read.
+struct Read {
+    settings: Settings,
+    draft: Draft,
+    warnings: Vec<Problem>,
+    faults: Faults,
+}
