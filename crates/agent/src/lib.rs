@@ -32,8 +32,12 @@ pub mod failure;
 pub mod format;
 pub mod help;
 pub mod identity;
+#[cfg(feature = "demo")]
+pub mod local_cloud;
 pub mod out;
 pub mod profile;
+#[cfg(feature = "provision")]
+pub mod provision;
 pub mod publish;
 pub mod run;
 pub mod subscribe;

@@ -1,0 +1,264 @@
+//! How a device gets its identity, and a new one before that ends.
+//!
+//! ```text
+//!   key, request ─► certificate ─► registered ─► proof by a connection ─► in use
+//!        the device       the cloud, asked with the claim or a token         │
+//!             ▲                                                              │
+//!             └────────── at 60 to 80 per cent of the certificate's life ◄───┘
+//! ```
+//!
+//! An identity that is there is used at once and needs no cloud: [`ensure_identity`] returns without
+//! a wait then. Else it goes on with what was begun, step by step, for as long as it takes. Each step
+//! is kept before the next one relies on it, see [`crate::identity`]; what fails is tried again, later
+//! and later, and what was made so far is used again: the same key, the same request, the same
+//! certificate. An outage, a refusal, a claim that has expired or a clock that is wrong changes
+//! nothing about what the device has.
+
+mod answer;
+mod aws;
+mod error;
+mod key;
+mod proof;
+mod renew;
+mod steps;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fiber::{Instant, Stopped, sleep};
+use mqtt::ClientId;
+use safe_rt::{Backoff, BackoffOptions, ClockFloor, ClockVerdict, DialOptions, Endpoint, Trust};
+
+use crate::identity::{About, Loaded, Store};
+
+pub use crate::config::KeyOrigin;
+pub use aws::{ANSWER_TIMEOUT, CLAIM_CONNECT_TIMEOUT};
+pub use error::{ProvisionError, Refusal};
+pub use proof::{PROOF_TIMEOUT, PROOF_TOPIC_DEFAULT, PROOF_UP_MIN, ProofError, ProofOptions};
+pub use renew::{RENEW_FROM_DEFAULT, RENEW_UNTIL_DEFAULT, renewal_time};
+pub use steps::TOKEN_AGE_MAX;
+
+use answer::Granted;
+
+/// Longest time that a cloud's wish to be left alone is honoured for.
+pub const BLOCKED_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Between two questions whether the device was claimed, where the cloud does not say when to ask.
+pub const CLAIM_POLL_DEFAULT: Duration = Duration::from_secs(30);
+
+/// What a cloud does for a device that has no identity.
+trait Cloud {
+    /// Has a certificate made for a signing request, or for a key that the cloud makes. Yields.
+    fn certificate(&mut self, request: Option<&str>) -> Result<Granted, ProvisionError>;
+
+    /// Has the certificate taken as that of this device. Yields.
+    fn register(
+        &mut self,
+        certificate_id: &str,
+        token: Option<&str>,
+        request: Option<&str>,
+    ) -> Result<About, ProvisionError>;
+
+    /// Ends what there is of a connection, before another one is made. Yields.
+    fn leave(&mut self);
+}
+
+/// By which contract a device gets its identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Method {
+    /// Fleet provisioning of AWS IoT by a claim certificate, over the broker of the device.
+    Aws {
+        /// The provisioning template.
+        template: String,
+        /// Where the private key is made.
+        key: KeyOrigin,
+    },
+}
+
+/// The files that a device introduces itself with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimFiles {
+    /// The certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// The private key, PEM.
+    pub key: PathBuf,
+}
+
+/// How a device gets its identity, and tries it out.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// The broker of the device.
+    pub endpoint: Endpoint,
+    /// Whom to believe; the authorities of the system at first.
+    pub trust: Trust,
+    /// The application protocols to offer to the broker; none at first.
+    pub alpn: Vec<String>,
+    /// How to get there, without TLS: through a proxy, for example.
+    pub dial: DialOptions,
+    /// Who the device is, where that is settled; else what the cloud calls it, and before that an id
+    /// that is made once.
+    pub device_id: Option<ClientId>,
+    /// By which contract.
+    pub method: Method,
+    /// What is sent with the request: `{id}` in a value is the device id. Where there are none, it is
+    /// sent as `SerialNumber`.
+    pub parameters: BTreeMap<String, String>,
+    /// What the device introduces itself with; without them, the claim that was kept.
+    pub claim: Option<ClaimFiles>,
+    /// How long to wait between attempts.
+    pub backoff: BackoffOptions,
+    /// What the proof asks for.
+    pub proof: ProofOptions,
+    /// What certificates of the cloud are judged by while the clock is wrong.
+    pub floor: ClockFloor,
+}
+
+impl Options {
+    /// Starts with the defaults, for a broker.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, method: Method) -> Self {
+        const MINUTE: Duration = Duration::from_secs(60);
+        Self {
+            endpoint,
+            trust: Trust::system(),
+            alpn: Vec::new(),
+            dial: DialOptions::new(),
+            device_id: None,
+            method,
+            parameters: BTreeMap::new(),
+            claim: None,
+            // A refusal is a person's to mend: it is asked again once a day at least.
+            backoff: BackoffOptions::new()
+                .base(Duration::from_secs(5))
+                .cap(15 * MINUTE)
+                .long_base(MINUTE)
+                .long_cap(24 * 60 * MINUTE),
+            proof: ProofOptions::default(),
+            floor: ClockFloor::new(),
+        }
+    }
+
+    /// The parameters, with the device id in its places.
+    fn parameters_for(&self, device_id: &str) -> BTreeMap<String, String> {
+        if self.parameters.is_empty() {
+            return [("SerialNumber".to_owned(), device_id.to_owned())].into();
+        }
+        let filled = self.parameters.iter();
+        filled
+            .map(|(name, value)| (name.clone(), value.replace("{id}", device_id)))
+            .collect()
+    }
+}
+
+/// Returns the identity in use, at once if there is one; else gets one, for as long as it takes.
+/// Yields.
+///
+/// # Errors
+///
+/// [`Stopped`] when the wait was ended from outside; what was reached is kept.
+pub fn ensure_identity(store: &Store, options: &Options) -> Result<Loaded, Stopped> {
+    if let Some(active) = store.active() {
+        return Ok(active);
+    }
+    if let Some(passed) = store.state().last_good {
+        options
+            .floor
+            .raise(UNIX_EPOCH + Duration::from_secs(passed));
+    }
+    log::info!(
+        "provisioning: no identity yet, phase {}",
+        store.state().phase()
+    );
+    obtain(store, options, &mut |candidate| {
+        steps::prove_alone(options, candidate)
+    })
+}
+
+/// Gets an identity and has it proven, for as long as it takes. Yields.
+pub(crate) fn obtain(
+    store: &Store,
+    options: &Options,
+    prove: &mut dyn FnMut(&Loaded) -> Result<(), ProofError>,
+) -> Result<Loaded, Stopped> {
+    let mut backoff = Backoff::new(options.backoff);
+    let mut wait = blocked(store, options).max(backoff.first_delay(random()));
+    loop {
+        sleep(wait)?;
+        let began = Instant::now();
+        let error = match attempt(store, options, prove) {
+            Ok(loaded) => return Ok(loaded),
+            Err(error) => error,
+        };
+        wait = backoff.next_delay(error.class(), began.elapsed(), random());
+        if let ProvisionError::Unclaimed { .. } = error {
+            wait = CLAIM_POLL_DEFAULT;
+        }
+        if let Some(asked) = error.retry_after() {
+            wait = wait.max(asked.min(BLOCKED_MAX));
+        }
+        log::warn!(
+            "provisioning[{}]: {error}; next attempt in {} s",
+            error.code(),
+            wait.as_secs()
+        );
+    }
+}
+
+/// Goes as far as it can get. Yields. What the cloud refused is noted.
+///
+/// # Errors
+///
+/// Why it did not get to the end; what was reached is kept.
+pub(crate) fn attempt(
+    store: &Store,
+    options: &Options,
+    prove: &mut dyn FnMut(&Loaded) -> Result<(), ProofError>,
+) -> Result<Loaded, ProvisionError> {
+    let attempted = steps::run(store, options, prove);
+    if let Err(error) = &attempted
+        && error.is_answer()
+    {
+        let until = error
+            .retry_after()
+            .map(|wait| believed_now(options) + wait.min(BLOCKED_MAX));
+        if let Err(error) = store.refused(&error.to_string(), until) {
+            log::warn!("what the cloud refused is not kept: {error}");
+        }
+    }
+    attempted
+}
+
+/// How long the cloud still wants to be left alone, by what was noted: not longer than
+/// [`BLOCKED_MAX`], and not at all while the clock cannot be right.
+fn blocked(store: &Store, options: &Options) -> Duration {
+    let wall = fiber::wall_time();
+    let Some(until) = store.state().blocked_until else {
+        return Duration::ZERO;
+    };
+    if !matches!(options.floor.check(wall), ClockVerdict::Plausible) {
+        return Duration::ZERO;
+    }
+    let until = UNIX_EPOCH + Duration::from_secs(until);
+    let left = until.duration_since(wall).unwrap_or_default();
+    if left > BLOCKED_MAX {
+        // The clock was ahead when that was noted.
+        return Duration::ZERO;
+    }
+    left
+}
+
+/// The time, as far as it can be believed.
+fn believed_now(options: &Options) -> SystemTime {
+    options.floor.judged_at(fiber::wall_time())
+}
+
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // Without randomness the longest wait is as good as another.
+    match fiber::random::fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        Err(_) => u64::MAX,
+    }
+}

@@ -1,0 +1,273 @@
+//! From wherever the identity in the making is to its use, a step at a time.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fiber::fs;
+use mqtt::ClientId;
+use safe_rt::{ClientTlsOptions, DialOptions, Endpoint, Identity};
+use zeroize::Zeroizing;
+
+use super::aws::Aws;
+use super::error::ProvisionError;
+use super::proof::{self, ProofError};
+use super::{Cloud, KeyOrigin, Method, Options, believed_now, key};
+use crate::identity::{Claim, Held, Loaded, Step, Store, StoreError};
+
+/// How old what proves to the cloud that a certificate is this device's may be; the certificate is
+/// asked for again then, with the same key.
+pub const TOKEN_AGE_MAX: Duration = Duration::from_secs(3600);
+
+/// Goes as far as it can get. Yields.
+pub(super) fn run(
+    store: &Store,
+    options: &Options,
+    prove: &mut dyn FnMut(&Loaded) -> Result<(), ProofError>,
+) -> Result<Loaded, ProvisionError> {
+    let device_id = device_id(store, options)?;
+    let mut cloud = None;
+    loop {
+        let Some(step) = store.state().candidate else {
+            begin(store, options, &device_id)?;
+            continue;
+        };
+        match step {
+            Step::KeyReady => store.asking()?,
+            Step::CsrSent => {
+                let cloud = connected(&mut cloud, store, options, &device_id)?;
+                ask(store, options, cloud)?;
+            }
+            Step::CertHeld {
+                certificate_id,
+                got_at,
+            } => {
+                if is_too_old(got_at, believed_now(options)) {
+                    log::info!(
+                        "provisioning: certificate {certificate_id} was not registered in time"
+                    );
+                    store.ask_again()?;
+                    continue;
+                }
+                let cloud = connected(&mut cloud, store, options, &device_id)?;
+                register(store, cloud, &certificate_id)?;
+            }
+            Step::Registered { certificate_id } | Step::Proving { certificate_id } => {
+                // Two connections of one client identifier would end each other.
+                if let Some(cloud) = &mut cloud {
+                    cloud.leave();
+                }
+                let candidate = store.prove()?;
+                if let Err(error) = prove(&candidate) {
+                    store.not_proven(&error.to_string())?;
+                    return Err(ProvisionError::NotProven(error));
+                }
+                let active = store.promote(believed_now(options))?;
+                log::info!("provisioning: certificate {certificate_id} is proven and in use");
+                return Ok(active);
+            }
+        }
+    }
+}
+
+/// Who the device is before the cloud has called it something. Yields.
+pub(super) fn device_id(store: &Store, options: &Options) -> Result<ClientId, ProvisionError> {
+    if let Some(id) = &options.device_id {
+        return Ok(id.clone());
+    }
+    let id = store.device_id()?;
+    let id = ClientId::new(id).map_err(mqtt::Error::from)?;
+    Ok(id)
+}
+
+fn begin(store: &Store, options: &Options, device_id: &ClientId) -> Result<(), ProvisionError> {
+    let Method::Aws { key, .. } = &options.method;
+    match key {
+        KeyOrigin::Cloud => store.begin_without_key()?,
+        KeyOrigin::Device => {
+            let made = key::make(device_id.as_str())?;
+            store.begin(made.key.as_bytes(), made.request.as_bytes())?;
+            log::info!("provisioning: a key was made for {device_id}");
+        }
+    }
+    Ok(())
+}
+
+fn ask(store: &Store, options: &Options, cloud: &mut dyn Cloud) -> Result<(), ProvisionError> {
+    let request = request(store)?;
+    let granted = cloud.certificate(request.as_deref())?;
+    log::info!(
+        "provisioning: the cloud made certificate {}",
+        granted.certificate_id
+    );
+    store.hold(&Held {
+        chain: granted.chain.as_bytes(),
+        key: granted.key.as_ref().map(|key| key.0.as_bytes()),
+        certificate_id: &granted.certificate_id,
+        token: granted.token.as_ref().map(|token| token.0.as_bytes()),
+        got_at: believed_now(options),
+    })?;
+    Ok(())
+}
+
+fn register(
+    store: &Store,
+    cloud: &mut dyn Cloud,
+    certificate_id: &str,
+) -> Result<(), ProvisionError> {
+    let request = request(store)?;
+    let token = store.token()?.map(|token| text(&token)).transpose()?;
+    let token = token.map(Zeroizing::new);
+    let taken = cloud.register(
+        certificate_id,
+        token.as_ref().map(|token| token.as_str()),
+        request.as_deref(),
+    );
+    match taken {
+        Ok(about) => Ok(store.registered(&about)?),
+        Err(error) => {
+            // Of no use any more: the next attempt begins with the certificate.
+            if let ProvisionError::Refused(refusal) = &error
+                && refusal.code.contains("OwnershipToken")
+            {
+                store.ask_again()?;
+            }
+            Err(error)
+        }
+    }
+}
+
+fn request(store: &Store) -> Result<Option<String>, ProvisionError> {
+    store.request()?.map(|bytes| text(&bytes)).transpose()
+}
+
+fn text(bytes: &[u8]) -> Result<String, ProvisionError> {
+    let text = String::from_utf8(bytes.to_vec());
+    text.map_err(|_| ProvisionError::Key("what was kept is no text".to_owned()))
+}
+
+/// A clock that went back says nothing about an age.
+fn is_too_old(got_at: u64, now: SystemTime) -> bool {
+    let got_at = UNIX_EPOCH + Duration::from_secs(got_at);
+    now.duration_since(got_at)
+        .is_ok_and(|age| age > TOKEN_AGE_MAX)
+}
+
+/// The connection of this attempt with the cloud, made when it is needed first.
+fn connected<'c, 'a: 'c>(
+    cloud: &'c mut Option<Box<dyn Cloud + 'a>>,
+    store: &Store,
+    options: &'a Options,
+    device_id: &'a ClientId,
+) -> Result<&'c mut (dyn Cloud + 'a), ProvisionError> {
+    if cloud.is_none() {
+        let Method::Aws { template, .. } = &options.method;
+        let dial = if options.endpoint.scheme().is_tls() {
+            dial_options(options, &claim(store, options)?)?
+        } else {
+            options.dial.clone()
+        };
+        *cloud = Some(Box::new(Aws::new(
+            options,
+            template,
+            &options.endpoint,
+            dial,
+            device_id,
+        )));
+    }
+    cloud
+        .as_deref_mut()
+        .ok_or(ProvisionError::Silent { what: "connecting" })
+}
+
+/// What the device introduces itself with: the files that were named, which are kept, or those kept
+/// before. Yields.
+fn claim(store: &Store, options: &Options) -> Result<Identity, ProvisionError> {
+    let named = options
+        .claim
+        .as_ref()
+        .map(|files| -> Result<Claim, StoreError> {
+            let read = |path: &std::path::Path| {
+                fs::read(path).map_err(|source| StoreError::Io {
+                    path: path.to_owned(),
+                    source,
+                })
+            };
+            let (chain, key) = (read(&files.certificate)?, Zeroizing::new(read(&files.key)?));
+            Ok(Claim { chain, key })
+        });
+    let reason = match named {
+        None => "no claim certificate is named".to_owned(),
+        Some(Err(error)) => error.to_string(),
+        Some(Ok(claim)) => match Identity::from_pem(&claim.chain, &claim.key) {
+            Err(error) => error.to_string(),
+            Ok(identity) => {
+                if let Err(error) = store.keep_claim(&claim) {
+                    log::warn!("the claim certificate is used and not kept: {error}");
+                }
+                return Ok(identity);
+            }
+        },
+    };
+    let Some(kept) = store.claim() else {
+        return Err(ProvisionError::NoClaim { reason });
+    };
+    log::info!("provisioning: {reason}; the claim certificate that was kept is used");
+    Identity::from_pem(&kept.chain, &kept.key).map_err(ProvisionError::Tls)
+}
+
+fn dial_options(options: &Options, identity: &Identity) -> Result<DialOptions, ProvisionError> {
+    tls(options, identity).map_err(ProvisionError::Tls)
+}
+
+fn tls(options: &Options, identity: &Identity) -> Result<DialOptions, safe_rt::TlsConfigError> {
+    let mut tls = ClientTlsOptions::new(options.trust.clone())
+        .identity(identity.clone())
+        .clock_floor(options.floor.clone());
+    if !options.alpn.is_empty() {
+        tls = tls.alpn(&options.alpn);
+    }
+    Ok(options.dial.clone().tls(tls.build()?))
+}
+
+/// Proves a candidate by a connection of its own. Yields.
+pub(super) fn prove_alone(options: &Options, candidate: &Loaded) -> Result<(), ProofError> {
+    let about = candidate.about();
+    let called = about.map(|about| about.client_id.clone());
+    let client_id = match (&options.device_id, called) {
+        (Some(id), _) => id.clone(),
+        (None, Some(called)) => {
+            let id = ClientId::new(&*called);
+            id.map_err(|_| ProofError::ClientId(called))?
+        }
+        (None, None) => return Err(ProofError::ClientId(String::new())),
+    };
+    let endpoint = about
+        .and_then(|about| about.endpoint.as_ref())
+        .and_then(|endpoint| endpoint.parse::<Endpoint>().ok())
+        .unwrap_or_else(|| options.endpoint.clone());
+    let dial = if endpoint.scheme().is_tls() {
+        tls(options, candidate.identity()).map_err(ProofError::Tls)?
+    } else {
+        options.dial.clone()
+    };
+    proof::alone(&endpoint, &dial, &client_id, &options.proof)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_for_an_hour_and_a_clock_that_went_back_does_not_count() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let got_at = 1_795_959_000;
+        for (now, expected) in [
+            (got_at, false),
+            (got_at + 3_600, false),
+            (got_at + 3_601, true),
+            (got_at - 1, false),
+            (0, false),
+        ] {
+            assert_eq!(is_too_old(got_at, at(now)), expected, "{now}");
+        }
+    }
+}
