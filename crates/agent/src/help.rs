@@ -51,10 +51,10 @@ const DEMO: &str = "\
 Usage: agent demo [--seed N] [--for TIME] [--fault NAME]... [--interactive]
 
 A device and its cloud on the loopback interface: nothing else is needed, and nothing stays.
-The device is a process of its own. It publishes telemetry, kept on the disk until the cloud
-has it, and obeys commands over TLS with certificates of both sides. Its link is cut inside a
-packet, with messages in flight; then its process is killed and started again. In the end two
-counts are compared: what the device published, and what the cloud received.
+The device is a process of its own. It makes a key and has the cloud certify it, publishes
+telemetry, kept on the disk until the cloud has it, and obeys commands over TLS. Its link is
+cut inside a packet, with messages in flight; then its process is killed and started again.
+In the end two counts are compared: what the device published, what the cloud received.
 
      --seed N       what decides when a fault comes (default: a random number)
      --for TIME     go on for so long, as 60s or 5m (default: each fault once)

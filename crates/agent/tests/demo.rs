@@ -52,6 +52,10 @@ fn a_device_that_is_killed_goes_on_with_what_is_on_its_disk_and_loses_nothing() 
     assert_eq!(row(&printed, "received, never"), 0, "{printed}");
     assert_eq!(row(&printed, "power cuts"), 2, "{printed}");
     assert_eq!(row(&printed, "device processes"), 3, "{printed}");
+    // The identity outlives the processes.
+    assert_eq!(row(&printed, "device certificates"), 1, "{printed}");
+    assert_eq!(printed.matches("identity proven").count(), 1, "{printed}");
+    assert_eq!(printed.matches("has its identity").count(), 2, "{printed}");
     assert!(row(&printed, "in flight at a fault") >= 5, "{printed}");
     assert_eq!(
         row(&printed, "published "),

@@ -12,13 +12,15 @@ use mqtt::{
 };
 use safe_rt::{Endpoint, Incoming, Listener, Scheme, ServerTlsOptions, TlsVersion};
 
-use super::authority::Authority;
 use super::count::Arrived;
 use super::error::DemoError;
 use super::news::News;
 use super::plan::Cut;
-use super::protocol::{ALPN, ANSWERS, COMMANDS, Command, DEVICE, FROM_DEVICES, Reading, TELEMETRY};
+use super::protocol::{
+    ALPN, ANSWERS, COMMANDS, Command, DEVICE, FROM_DEVICES, Reading, TELEMETRY, TEMPLATE,
+};
 use super::timeline::{Timeline, Who};
+use crate::local_cloud::{Fleet, FleetOptions, LocalAuthority};
 
 /// How long what the cloud says is held back on a link that fails: longer than any run.
 const STALL: Duration = Duration::from_secs(24 * 3600);
@@ -30,6 +32,9 @@ pub(super) struct Cloud {
     /// Another one after each time that it was killed.
     broker: RefCell<Broker>,
     arrivals: RefCell<Rc<LocalSubscription>>,
+    /// What gives devices their identities, over each of the brokers.
+    fleets: RefCell<Vec<Fleet>>,
+    authority: Rc<LocalAuthority>,
     /// Whether nobody is served: the broker is dead.
     down: Rc<Cell<bool>>,
     endpoint: Endpoint,
@@ -58,7 +63,7 @@ impl Cloud {
     /// Listens on the loopback interface, at a port that the system chooses. Nobody is served before
     /// [`Cloud::serve`].
     pub(super) fn new(
-        authority: &Authority,
+        authority: &Rc<LocalAuthority>,
         timeline: &Timeline,
         news: &News,
         overlooked: Option<u64>,
@@ -73,6 +78,7 @@ impl Cloud {
         let endpoint = Endpoint::new(Scheme::Mqtts, &address.to_string())?;
         let cut = Rc::new(Cell::new(None));
         let broker = new_broker(&cut, news);
+        let fleet = Fleet::serve(&broker, Rc::clone(authority), FleetOptions::new(TEMPLATE))?;
         timeline.say(
             Who::Cloud,
             format_args!("listening at {endpoint}, demands a client certificate and {ALPN}"),
@@ -80,6 +86,8 @@ impl Cloud {
         Ok(Self {
             arrivals: RefCell::new(Rc::new(broker.subscribe(FROM_DEVICES)?)),
             broker: RefCell::new(broker),
+            fleets: RefCell::new(vec![fleet]),
+            authority: Rc::clone(authority),
             down: Rc::default(),
             endpoint,
             listener,
@@ -232,6 +240,13 @@ impl Cloud {
         Ok(self.news.until(answered)?)
     }
 
+    /// Returns how many certificates were made for devices.
+    pub(super) fn certificates(&self) -> u64 {
+        let fleets = self.fleets.borrow();
+        let made = fleets.iter().map(|fleet| fleet.stats().certificates);
+        made.sum::<usize>() as u64
+    }
+
     /// Returns how many commands were sent, and how many of them have no answer.
     pub(super) fn commands(&self) -> (u64, u64) {
         let book = self.book.borrow();
@@ -279,6 +294,9 @@ impl Cloud {
         self.broker().stop();
         let broker = new_broker(&self.cut, &self.news);
         *self.arrivals.borrow_mut() = Rc::new(broker.subscribe(FROM_DEVICES)?);
+        let options = FleetOptions::new(TEMPLATE);
+        let fleet = Fleet::serve(&broker, Rc::clone(&self.authority), options)?;
+        self.fleets.borrow_mut().push(fleet);
         *self.broker.borrow_mut() = broker;
         Ok(())
     }

@@ -11,6 +11,7 @@ use mqtt::store::{File, Identity, Key, Level, StoreOptions};
 use mqtt::{Client, ClientId, ClientOptions, Publish, QoS, Subscribe, Wait};
 use safe_rt::{BackoffOptions, DialOptions};
 
+use super::birth;
 use super::error::DemoError;
 use super::life;
 use super::protocol::{ANSWERS, COMMANDS, Command, DEVICE, Reading, TELEMETRY, qos_of};
@@ -20,6 +21,8 @@ use crate::connect::LEAVE_TIMEOUT;
 
 /// Where messages are kept, in the device's folder.
 pub(super) const QUEUE: &str = "queue";
+/// Where its identity is kept.
+pub(super) const STATE: &str = "state";
 
 /// Takes a reading every `pace` and obeys commands, until it is told that it is enough. Yields; returns
 /// once everything is acknowledged.
@@ -48,7 +51,11 @@ pub(super) fn run(folder: &Path, pace: Duration) -> Result<(), DemoError> {
 fn measure(folder: &Path, pace: Duration, told: &Told) -> Result<(), DemoError> {
     let config = Config::load(&folder.join(super::CONFIG))
         .map_err(|errors| DemoError::Config(Box::new(errors)))?;
+    // At once if it has one; else it gets one from the cloud.
+    let own = birth::identity(&folder.join(STATE), &config, told)?;
     let cloud = config.cloud;
+    let alpn = cloud.alpn.clone().unwrap_or_default();
+    let alpn: Vec<&str> = alpn.iter().map(String::as_str).collect();
     let queue = StoreOptions::new(
         Identity::kept(DEVICE, cloud.endpoint.to_string()),
         Level::Synced,
@@ -57,7 +64,7 @@ fn measure(folder: &Path, pace: Duration, told: &Told) -> Result<(), DemoError> 
     let mut options = ClientOptions::new(ClientId::new(DEVICE).map_err(mqtt::Error::from)?)
         .store(queue.clone())
         .backoff(backoff());
-    if let Some(tls) = cloud.tls(None, &[])? {
+    if let Some(tls) = cloud.tls(Some(own), &alpn)? {
         options = options.dial(DialOptions::new().tls(tls));
     }
     let client = Client::open(&cloud.endpoint, options)?;

@@ -10,12 +10,13 @@ use mqtt::store::{KeyLength, OpenError};
 use mqtt::{BrokerError, PublishError};
 use safe_rt::{EndpointError, TlsConfigError};
 
-use super::authority::AuthorityError;
 use super::count::Tally;
 use super::verdict::Miss;
 use crate::config::ConfigErrors;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::identity;
+use crate::local_cloud::CloudError;
 use crate::out::PrintError;
 
 /// Why a demonstration failed.
@@ -24,8 +25,8 @@ use crate::out::PrintError;
 pub enum DemoError {
     /// The system has no random bytes for a seed.
     Randomness(io::Error),
-    /// The certificates could not be made.
-    Authority(AuthorityError),
+    /// The local cloud's certificates or services could not be made.
+    Cloud(CloudError),
     /// The certificates made no TLS configuration.
     TlsConfig(TlsConfigError),
     /// The cloud cannot listen on the loopback interface.
@@ -38,6 +39,10 @@ pub enum DemoError {
     Broker(BrokerError),
     /// The device failed.
     Device(mqtt::Error),
+    /// The device's identity cannot be kept or read.
+    State(identity::StoreError),
+    /// The device was not delivered with what it needs.
+    Delivery(&'static str),
     /// The device's queue on the disk failed.
     Queue(OpenError),
     /// The number of a message is no key of its queue.
@@ -77,13 +82,15 @@ impl DemoError {
         match self {
             Self::NotShown(_) => Exit::NotShown,
             Self::Randomness(_)
-            | Self::Authority(_)
+            | Self::Cloud(_)
             | Self::TlsConfig(_)
             | Self::Listen(_)
             | Self::Address(_)
             | Self::Endpoint(_)
             | Self::Broker(_)
             | Self::Device(_)
+            | Self::State(_)
+            | Self::Delivery(_)
             | Self::Queue(_)
             | Self::Key(_)
             | Self::Config(_)
@@ -106,7 +113,9 @@ impl fmt::Display for DemoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Randomness(error) => write!(f, "no random bytes for a seed: {error}"),
-            Self::Authority(error) => write!(f, "cannot make certificates: {error}"),
+            Self::Cloud(error) => write!(f, "cannot make a cloud: {error}"),
+            Self::State(error) => write!(f, "the device's identity: {error}"),
+            Self::Delivery(expected) => write!(f, "the device was not delivered whole: {expected}"),
             Self::TlsConfig(error) => write!(f, "cannot set up TLS: {error}"),
             Self::Listen(error) => write!(f, "the cloud cannot listen: {error}"),
             Self::Address(error) => write!(f, "the cloud has no address: {error}"),
@@ -154,7 +163,8 @@ impl StdError for DemoError {
             Self::Offload(error) => Some(error),
             Self::Join(error) => Some(error),
             Self::Keys(failure) => Some(failure),
-            Self::Authority(error) => Some(error),
+            Self::Cloud(error) => Some(error),
+            Self::State(error) => Some(error),
             Self::TlsConfig(error) => Some(error),
             Self::Listen(error) => Some(error),
             Self::Endpoint(error) => Some(error),
@@ -163,7 +173,7 @@ impl StdError for DemoError {
             Self::Spawn(error) => Some(error),
             Self::Stopped(error) => Some(error),
             Self::Output(error) => Some(error),
-            Self::NotKept(_) | Self::NotShown(_) | Self::DeviceGone(_) => None,
+            Self::NotKept(_) | Self::NotShown(_) | Self::DeviceGone(_) | Self::Delivery(_) => None,
         }
     }
 }
@@ -177,6 +187,18 @@ impl From<TlsConfigError> for DemoError {
 impl From<EndpointError> for DemoError {
     fn from(error: EndpointError) -> Self {
         Self::Endpoint(error)
+    }
+}
+
+impl From<CloudError> for DemoError {
+    fn from(error: CloudError) -> Self {
+        Self::Cloud(error)
+    }
+}
+
+impl From<identity::StoreError> for DemoError {
+    fn from(error: identity::StoreError) -> Self {
+        Self::State(error)
     }
 }
 

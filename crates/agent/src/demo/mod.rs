@@ -10,7 +10,7 @@
 //! rest is there to spoil its link and its life (`stage`, `life`), to measure that this worked
 //! (`verdict`) and to count (`count`).
 
-mod authority;
+mod birth;
 mod cloud;
 mod count;
 mod device;
@@ -33,23 +33,23 @@ mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::fs::{self, File};
 use safe_rt::Endpoint;
 
-use self::authority::Authority;
 use self::cloud::Cloud;
 use self::diary::Diary;
 use self::life::{Body, Life};
 use self::news::News;
-use self::protocol::{ALPN, DEVICE};
+use self::protocol::{ALPN, DEVICE, TEMPLATE};
 use self::stage::Stage;
 use self::timeline::{Timeline, Who};
 use crate::args::{DemoArgs, Fault, RUN_FOR_MAX};
+use crate::local_cloud::{DEVICE_LIFE_DEFAULT, LocalAuthority};
 use crate::out::{self, Printer};
 
-pub use self::authority::AuthorityError;
 pub use self::count::Tally;
 pub use self::error::DemoError;
 pub use self::verdict::{IN_FLIGHT_MIN, Miss};
@@ -171,7 +171,7 @@ fn in_folder(script: &Script, timeline: &Timeline) -> Result<(), DemoError> {
 
 /// Makes the parts, lets them act under a time limit, and tells what the books say.
 fn perform(script: &Script, timeline: &Timeline, folder: &Path) -> Result<(), DemoError> {
-    let authority = Authority::new()?;
+    let authority = Rc::new(LocalAuthority::new("agent demo authority")?);
     timeline.say(
         Who::Cloud,
         format_args!(
@@ -206,20 +206,36 @@ fn perform(script: &Script, timeline: &Timeline, folder: &Path) -> Result<(), De
     stage.judge(finished)
 }
 
-/// Puts into the folder what the device is delivered with.
-fn equip(folder: &Path, authority: &Authority, cloud: &Endpoint) -> Result<(), DemoError> {
+/// Puts into the folder what the device is delivered with: where its cloud is, whom to believe, and a
+/// claim to introduce itself with. It has no identity.
+fn equip(folder: &Path, authority: &LocalAuthority, cloud: &Endpoint) -> Result<(), DemoError> {
     let write = |name: &str, text: &str| {
         let file = File::create(folder.join(name)).map_err(DemoError::Folder)?;
         file.append(text).map_err(DemoError::Folder).map(drop)
     };
-    let (certificate, key) = authority.device(DEVICE)?;
+    let claim = authority.issue("claim of a batch", DEVICE_LIFE_DEFAULT)?;
     write("authority.pem", authority.certificate())?;
-    write("device.pem", &certificate)?;
-    write("device.key", &key)?;
+    write("claim.pem", &claim.chain)?;
+    write("claim.key", &claim.key)?;
     let config = format!(
-        "[device]\nid = \"{DEVICE}\"\n\n[cloud]\nendpoint = \"{cloud}\"\nauthority = \
-         \"authority.pem\"\ncertificate = \"device.pem\"\nkey = \"device.key\"\nalpn = [\"{ALPN}\"]\n"
+        r#"[device]
+id = "{DEVICE}"
+
+[cloud]
+endpoint = "{cloud}"
+authority = "authority.pem"
+alpn = ["{ALPN}"]
+
+[provision]
+method = "aws"
+template = "{TEMPLATE}"
+claim_certificate = "claim.pem"
+claim_key = "claim.key"
+"#
     );
     write(CONFIG, &config)?;
-    fs::create_dir(folder.join(device::QUEUE)).map_err(DemoError::Folder)
+    for made in [device::QUEUE, device::STATE] {
+        fs::create_dir(folder.join(made)).map_err(DemoError::Folder)?;
+    }
+    Ok(())
 }

@@ -7,6 +7,8 @@ use mqtt::QoS;
 
 /// The client identifier of the device.
 pub(super) const DEVICE: &str = "meter-17";
+/// By which devices of its kind are provisioned.
+pub(super) const TEMPLATE: &str = "meters";
 /// Where its readings go.
 pub(super) const TELEMETRY: &str = "from/meter-17/telemetry";
 /// Where its answers go.

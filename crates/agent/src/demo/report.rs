@@ -38,6 +38,8 @@ pub(super) struct Report<'a> {
     pub(super) commands: u64,
     pub(super) obeyed: u64,
     pub(super) bites: &'a [Bite],
+    /// Certificates that the cloud made for it.
+    pub(super) certificates: u64,
     /// Processes of the device, one after the other.
     pub(super) processes: u64,
     pub(super) seed: u64,
@@ -71,6 +73,7 @@ impl fmt::Display for Report<'_> {
                 count(|fault| !matches!(fault, Fault::Cut | Fault::PowerCut)),
             ),
             ("device processes", self.processes),
+            ("device certificates made", self.certificates),
             ("in flight at a fault, least", in_flight.unwrap_or(0) as u64),
             ("seed", self.seed),
         ];
@@ -107,6 +110,7 @@ mod tests {
             obeyed: 2,
             bites: &[],
             processes: 1,
+            certificates: 1,
             seed: u64::from(u32::MAX),
             took: Duration::from_millis(2345),
         };

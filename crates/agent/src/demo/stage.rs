@@ -297,6 +297,7 @@ impl Stage<'_> {
             obeyed: self.diary.obeyed(),
             bites: &bites,
             processes: self.diary.processes(),
+            certificates: self.cloud.certificates(),
             seed: self.script.seed,
             took: self.timeline.began().elapsed(),
         };
