@@ -358,7 +358,7 @@ fn a_faulty_configuration_is_told_whole_and_starts_nothing() {
     assert!(told.ends_with("2 errors, nothing was started\n"), "{told}");
 
     let finished = finish(agent_run(&folder.path().join("missing.toml")));
-    assert_eq!(finished.code(), Some(78));
+    assert_eq!(finished.code(), Some(66));
     assert!(
         finished.stderr.starts_with("error[C001]"),
         "{}",

@@ -10,9 +10,12 @@
 
 mod build;
 mod changes;
+pub mod commands;
+pub mod document;
 mod effective;
 mod error;
 mod faults;
+mod keep;
 mod layers;
 mod load;
 mod raw;
@@ -33,6 +36,7 @@ use safe_rt::Endpoint;
 pub use changes::{Change, Changes};
 pub use effective::{Effect, Effective};
 pub use error::{ConfigError, ConfigErrors, Origin, Place, Problem};
+pub use keep::{GOOD_AFTER, Rejected, Started, keep};
 pub use layers::CONFIG_FILES_MAX;
 pub use sections::{
     Cloud, CommandHandler, Commands, Control, Device, KeyOrigin, Limits, Log, Metrics, Provision,

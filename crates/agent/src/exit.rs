@@ -39,6 +39,10 @@ pub enum Exit {
     SubscriptionRefused,
     /// 64: the command line of `agent run` is wrong.
     Usage,
+    /// 66 (`EX_NOINPUT`): a file is not there or cannot be read.
+    NoInput,
+    /// 77 (`EX_NOPERM`): a password or a key is there and may not be read.
+    Credentials,
     /// 78: the configuration is faulty. Starting again does not help.
     Config,
 }
@@ -57,6 +61,8 @@ impl Exit {
             Self::Expired => 27,
             Self::SubscriptionRefused => 76,
             Self::Usage => 64,
+            Self::NoInput => 66,
+            Self::Credentials => 77,
             Self::Config => 78,
         }
     }
@@ -88,6 +94,8 @@ mod tests {
             (Exit::Expired, 27),
             (Exit::SubscriptionRefused, 76),
             (Exit::Usage, 64),
+            (Exit::NoInput, 66),
+            (Exit::Credentials, 77),
             (Exit::Config, 78),
         ];
         for (exit, code) in table {

@@ -25,6 +25,17 @@ pub enum Failure {
     Runtime(RunError),
     /// The configuration is faulty.
     Config(Box<ConfigErrors>),
+    /// There are warnings about the configuration, so many, and there were to be none.
+    Warnings(usize),
+    /// There is no such setting.
+    NoKey {
+        /// What was asked for.
+        found: String,
+        /// What was probably meant.
+        meant: Option<String>,
+    },
+    /// A setting has no value.
+    NotSet(String),
     /// Nothing says who the device is.
     NoDeviceId,
     /// The system does not let the program listen to signals.
@@ -101,8 +112,11 @@ impl Failure {
             Self::Undelivered(_) => Exit::ConnectionLost,
             Self::SubscriptionRefused { .. } => Exit::SubscriptionRefused,
             Self::Expired => Exit::Expired,
-            Self::Config(_) | Self::NoDeviceId => Exit::Config,
+            Self::Config(errors) => errors.exit(),
+            Self::Warnings(_) | Self::NoDeviceId => Exit::Config,
+            Self::NoKey { .. } => Exit::Usage,
             Self::Runtime(_)
+            | Self::NotSet(_)
             | Self::Signals(_)
             | Self::Spawn(_)
             | Self::Join(_)
@@ -121,6 +135,11 @@ impl Failure {
 }
 
 impl Failure {
+    /// Takes the faults of a configuration.
+    pub(crate) fn config(errors: ConfigErrors) -> Self {
+        Self::Config(Box::new(errors))
+    }
+
     /// What it means that something that arrived was not printed; nothing where nobody wants to
     /// read any more, which is no fault.
     pub(crate) fn of_print(error: &PrintError) -> Result<(), Self> {
@@ -192,6 +211,12 @@ impl fmt::Display for Failure {
         match self {
             Self::Runtime(error) => error.fmt(f),
             Self::Config(errors) => errors.fmt(f),
+            Self::Warnings(count) => write!(f, "{count} warnings about the configuration"),
+            Self::NoKey { found, meant } => match meant {
+                Some(meant) => write!(f, "there is no setting {found}: did you mean {meant}?"),
+                None => write!(f, "there is no setting {found}"),
+            },
+            Self::NotSet(path) => write!(f, "{path} is not set, and has no default"),
             Self::NoDeviceId => {
                 f.write_str("expected `id` in [device] of the configuration, found none")
             }
@@ -247,7 +272,7 @@ impl StdError for Failure {
         match self {
             Self::Runtime(error) => Some(error),
             Self::Config(errors) => Some(errors),
-            Self::NoDeviceId => None,
+            Self::NoDeviceId | Self::Warnings(_) | Self::NoKey { .. } | Self::NotSet(_) => None,
             Self::Spawn(error) => Some(error),
             Self::Join(error) => Some(error),
             Self::Signals(error)

@@ -199,6 +199,7 @@ fn cloud(table: &Table<'_>, reader: &mut Reader<'_>) -> CloudDraft {
             Value::Endpoint {
                 endpoint,
                 port_is_set,
+                ..
             } => Some(((**endpoint).clone(), *port_is_set)),
             _ => None,
         });
@@ -254,13 +255,13 @@ fn cloud(table: &Table<'_>, reader: &mut Reader<'_>) -> CloudDraft {
         clean_start: text(given, section, "session").as_deref() == Some("clean"),
         session_expiry: duration(given, section, "session_expiry"),
         proxy: match table.get("proxy").map(|setting| setting.value) {
-            Some(Value::Proxy(proxy)) => (**proxy).clone(),
+            Some(Value::Proxy { proxy, .. }) => (**proxy).clone(),
             _ => ProxyChoice::None,
         },
     }
 }
 
-fn state(settings: &Settings, around: &Surroundings) -> State {
+pub(super) fn state(settings: &Settings, around: &Surroundings) -> State {
     let table = settings.table(Section::State);
     let set = table
         .and_then(|table| table.get("dir"))

@@ -115,6 +115,28 @@ impl Effective {
     pub(super) fn contents(&self) -> &[(&'static Key, u64)] {
         &self.contents
     }
+
+    /// Writes everything that is set as one TOML text, secrets included.
+    pub(super) fn to_toml(&self) -> String {
+        let mut out = String::new();
+        let mut head = None;
+        for effect in &self.settings {
+            let (Some(value), false) = (&effect.value, effect.origin == Origin::Default) else {
+                continue;
+            };
+            let section = effect.key.section;
+            let table = Some((section, effect.table.clone()));
+            if head != table {
+                out.push_str(&format!("\n{section}\n"));
+                head = table;
+            }
+            out.push_str(effect.key.name);
+            out.push_str(" = ");
+            out.push_str(&value.in_full());
+            out.push('\n');
+        }
+        out
+    }
 }
 
 /// Every setting with its origin.

@@ -148,7 +148,7 @@ pub enum ConfigError {
     SecretVariable {
         /// The setting.
         key: &'static Key,
-        /// The name of the variable.
+        /// The name of the variable, if it looks like one.
         name: String,
     },
     /// There is only one of certificate and key.

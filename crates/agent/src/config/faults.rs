@@ -174,6 +174,8 @@ impl ConfigError {
             return found.contains("...");
         }
         let kind = match self {
+            // The query of an endpoint may be a signature.
+            Self::NoWebSocket(_) => return true,
             Self::Unreadable(_) | Self::NotText | Self::Syntax(_) | Self::Proxy(_) => return true,
             Self::WrongType { key, .. }
             | Self::NoUnit { key, .. }

@@ -146,7 +146,12 @@ pub(super) fn fetch(wanted: &Wanted, places: &Places<'_>, faults: &mut Faults) -
             let possible = !name.is_empty() && !name.contains(['=', '\0']);
             let value = possible.then(|| (places.variable)(name)).flatten();
             if value.is_none() {
-                let name = name.clone();
+                // What does not look like a name may be the secret itself.
+                let is_usual = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+                let name = match name.chars().all(is_usual) {
+                    true => name.clone(),
+                    false => "this variable".to_owned(),
+                };
                 faults.note(at, ConfigError::SecretVariable { key, name });
             }
             Some(Password(value?.into_encoded_bytes()))

@@ -259,9 +259,9 @@ pub struct Schedule {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// How many messages may be published in a time.
+    /// How many messages may be published in a second.
     pub publish_rate: Option<Rate>,
-    /// How many bytes may be published in a time.
+    /// How many bytes may be published in a second.
     pub publish_bytes: Option<Rate>,
     /// How many topic filters may be subscribed to.
     pub subscriptions: Option<usize>,

@@ -49,6 +49,8 @@ const VARIABLE_PREFIX: &str = "AGENT_";
 pub struct Source {
     root: PathBuf,
     file: Option<PathBuf>,
+    /// Whether there is nothing but `file`, with the environment for secrets alone.
+    is_alone: bool,
     variables: Vec<(OsString, OsString)>,
     flags: Vec<(String, Zeroizing<String>)>,
 }
@@ -95,6 +97,7 @@ impl Source {
         Self {
             root: PathBuf::from("/"),
             file: None,
+            is_alone: false,
             variables: env::vars_os().collect(),
             flags: Vec::new(),
         }
@@ -188,15 +191,47 @@ impl Source {
         }
     }
 
-    /// Reads the layers.
-    fn read(&self) -> Result<Read, ConfigErrors> {
+    /// The same, of one file and no other layer.
+    pub(super) fn alone(&self, file: PathBuf) -> Self {
+        Self {
+            file: Some(file),
+            is_alone: true,
+            ..self.clone()
+        }
+    }
+
+    /// Where the state directory is, as far as can be told of a configuration with faults. Yields.
+    pub(super) fn state_dir(&self) -> PathBuf {
+        let layers = self.layers();
+        build::state(&layers.settings, &self.surroundings()).dir
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            state: self.folder_variable("STATE_DIRECTORY"),
+            runtime: self.folder_variable("RUNTIME_DIRECTORY"),
+        }
+    }
+
+    /// Takes all layers in.
+    fn layers(&self) -> Layers {
         let mut read = Layers::default();
+        if let (true, Some(file)) = (self.is_alone, &self.file) {
+            read.file(file, None);
+            return read;
+        }
         self.read_files(&mut read);
         self.read_credentials(&mut read);
         self.read_variables(&mut read);
         for (name, value) in &self.flags {
             read.setting(Whence::Flag(name.clone()), Layer::Flags, name, value);
         }
+        read
+    }
+
+    /// Reads the layers.
+    fn read(&self) -> Result<Read, ConfigErrors> {
+        let read = self.layers();
         if read.is_broken {
             return Err(read.faults.into_errors());
         }
@@ -205,10 +240,7 @@ impl Source {
             mut faults,
             ..
         } = read;
-        let around = Surroundings {
-            state: self.folder_variable("STATE_DIRECTORY"),
-            runtime: self.folder_variable("RUNTIME_DIRECTORY"),
-        };
+        let around = self.surroundings();
         let main = self.main_file();
         let draft = build::build(&settings, &around, Some(&main), &mut faults);
         let warnings = faults.take_warnings();

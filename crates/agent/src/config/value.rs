@@ -10,6 +10,7 @@ use std::time::Duration;
 use mqtt::topic::{TopicFilter, TopicName};
 use mqtt::{ClientId, QoS};
 use safe_rt::{ALPN_PROTOCOLS_MAX, Endpoint, EndpointError};
+use zeroize::Zeroizing;
 
 use super::error::ConfigError;
 use super::raw::{At, Placed, Raw, RawItem};
@@ -33,8 +34,14 @@ pub(super) enum Value {
     Endpoint {
         endpoint: Box<Endpoint>,
         port_is_set: bool,
+        /// As it was written, with what may be a secret.
+        text: Zeroizing<String>,
     },
-    Proxy(Box<ProxyChoice>),
+    Proxy {
+        proxy: Box<ProxyChoice>,
+        /// As it was written, with a password perhaps.
+        text: Zeroizing<String>,
+    },
     Path(PathBuf),
     Secret(Password),
     /// None for no end.
@@ -61,7 +68,7 @@ impl fmt::Display for Value {
             Self::Text(text) => quoted(f, text),
             Self::Id(id) => quoted(f, id.as_str()),
             Self::Endpoint { endpoint, .. } => quoted(f, &endpoint.to_string()),
-            Self::Proxy(proxy) => quoted(
+            Self::Proxy { proxy, .. } => quoted(
                 f,
                 match **proxy {
                     ProxyChoice::None => "none",
@@ -77,7 +84,7 @@ impl fmt::Display for Value {
             Self::Bytes(bytes) => quoted(f, &units::spell_bytes(*bytes)),
             Self::Count(count) => count.fmt(f),
             Self::Rate(rate) => quoted(f, &rate.to_string()),
-            Self::ByteRate(rate) => quoted(f, &rate.spell(units::spell_bytes)),
+            Self::ByteRate(rate) => quoted(f, &format!("{}/s", units::spell_bytes(rate.count))),
             Self::Percent(percent) => write!(f, "\"{percent}%\""),
             Self::QoS(qos) => (*qos as u8).fmt(f),
             Self::Bool(truth) => truth.fmt(f),
@@ -90,6 +97,53 @@ impl fmt::Display for Value {
 }
 
 impl Value {
+    /// As it could be written, secrets included, and with whole paths.
+    pub(super) fn in_full(&self) -> Zeroizing<String> {
+        let quoted = |text: &str| Zeroizing::new(super::toml_text::quoted(text));
+        match self {
+            Self::Secret(Password(bytes)) => {
+                quoted(&Zeroizing::new(String::from_utf8_lossy(bytes).into_owned()))
+            }
+            Self::Endpoint { text, .. } | Self::Proxy { text, .. } => quoted(text),
+            Self::Path(path) => {
+                let whole = std::path::absolute(path);
+                quoted(&whole.as_ref().unwrap_or(path).to_string_lossy())
+            }
+            other => Zeroizing::new(other.to_string()),
+        }
+    }
+
+    /// As it is shown, a text without its quotes.
+    pub(super) fn bare(&self) -> String {
+        match self {
+            Self::Text(_) | Self::Topic(_) | Self::Filter(_) => self.plain(),
+            Self::Path(path) => path.display().to_string(),
+            Self::Texts(_) | Self::Map(_) => self.to_string(),
+            other => other.to_string().trim_matches('"').to_owned(),
+        }
+    }
+
+    /// As JSON; a secret as `"***"`.
+    pub(super) fn to_json(&self) -> String {
+        match self {
+            Self::Map(map) => {
+                let entry = |(name, text): (&String, &String)| {
+                    let (name, text) = (
+                        super::toml_text::quoted(name),
+                        super::toml_text::quoted(text),
+                    );
+                    format!("{name}:{text}")
+                };
+                format!(
+                    "{{{}}}",
+                    map.iter().map(entry).collect::<Vec<_>>().join(",")
+                )
+            }
+            // Texts, numbers and lists of them are written the same.
+            other => other.to_string(),
+        }
+    }
+
     /// A text without quotes, anything else as it is written.
     pub(super) fn plain(&self) -> String {
         match self {
@@ -196,7 +250,10 @@ fn of_text(key: &'static Key, text: &str, beside: &Path) -> Result<Value, Config
                 .map(ProxyChoice::Proxy)
                 .map_err(|error: safe_rt::ProxyUrlError| ConfigError::Proxy(error.to_string())),
         }
-        .map(|proxy| Value::Proxy(Box::new(proxy))),
+        .map(|proxy| Value::Proxy {
+            proxy: Box::new(proxy),
+            text: Zeroizing::new(text.to_owned()),
+        }),
         Kind::Path | Kind::Socket if text.is_empty() => Err(malformed()),
         Kind::Socket if text == "none" => Ok(Value::Text(text.to_owned())),
         Kind::Path | Kind::Socket => Ok(Value::Path(beside.join(text))),
@@ -339,6 +396,7 @@ fn endpoint(text: &str) -> Result<Value, ConfigError> {
     Ok(Value::Endpoint {
         endpoint: Box::new(endpoint),
         port_is_set: after_host.contains(':'),
+        text: Zeroizing::new(text.to_owned()),
     })
 }
 

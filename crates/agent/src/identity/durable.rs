@@ -16,7 +16,7 @@ const UNFINISHED: &str = ".new";
 /// # Errors
 ///
 /// What the system answered; then `name` is what it was, or what it was to be.
-pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let unfinished = folder.join(format!("{name}{UNFINISHED}"));
     let path = folder.join(name);
     {
@@ -37,7 +37,7 @@ pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Makes a folder, for its owner alone, that is there after a power cut too. Yields.
-pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

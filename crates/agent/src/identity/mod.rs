@@ -18,7 +18,7 @@
 //! the identity that was in use, and a candidate that goes on where it was. Where both records are
 //! lost the slots are read: a pair of key and certificate that fits together is an identity.
 
-mod durable;
+pub(crate) mod durable;
 mod error;
 mod journal;
 mod keeping;

@@ -3,11 +3,16 @@
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_methods,
+    clippy::unwrap_in_result,
     clippy::unwrap_used,
     reason = "tests prepare files and look at them from outside, and end where something is amiss"
 )]
 
+mod documents;
 mod faults;
+mod kept;
+mod layers;
+mod secrets;
 mod temp_dir;
 mod understood;
 

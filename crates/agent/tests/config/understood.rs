@@ -1,6 +1,5 @@
 //! What a configuration is understood as.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use agent::args::{Credentials, Password};
 use agent::config::{Config, Limits};
 use mqtt::{QoS, QueuePolicy};
 
-use crate::{LEAST, folder, load_text, understood};
+use crate::{LEAST, folder, understood};
 
 fn device_id(config: &Config) -> Option<&str> {
     config.device.id.as_ref().map(|id| id.as_str())
@@ -95,45 +94,4 @@ fn a_password_may_stand_in_a_file_that_its_owner_alone_may_read() {
     let credentials = config.cloud.credentials.unwrap();
     assert_eq!(credentials.password, Some(Password(b"hunter2".to_vec())));
     assert!(!format!("{credentials:?}").contains("hunter2"));
-}
-
-#[test]
-fn the_example_is_understood_and_so_are_the_defaults_that_it_shows() {
-    let example = fs::read_to_string(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../docs/agent.example.toml"
-    ))
-    .unwrap();
-    let folder = folder();
-    let config = understood(&folder, &example);
-    assert!(config.cloud.trust.is_some() && config.telemetry.is_some());
-
-    // One after the other, what is commented out.
-    let with: Vec<String> = example
-        .lines()
-        .filter_map(|line| line.strip_prefix("# "))
-        .filter(|line| line.contains(" = "))
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(with.len(), 10, "{with:?}");
-    for line in with {
-        let commented = format!("# {line}\n");
-        let mut text = example.replacen(&commented, &format!("{line}\n"), 1);
-        if line.starts_with("password") {
-            text = text.replace("# user", "user");
-        }
-        let defaults = format!("{config:?}");
-        if line.starts_with("password_env") {
-            let errors = load_text(&folder, &text).unwrap_err();
-            assert_eq!(errors.problems()[0].error.code(), "C024", "{errors}");
-            continue;
-        }
-        let changed = format!("{:?}", understood(&folder, &text));
-        let is_default = ["alpn", "user", "password", "keep_alive"]
-            .iter()
-            .all(|key| !line.starts_with(key));
-        if is_default {
-            assert_eq!(changed, defaults, "{line}");
-        }
-    }
 }

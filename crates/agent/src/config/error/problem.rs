@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::ConfigError;
+use crate::exit::Exit;
 
 /// A place in a file, both numbers from 1; columns are characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,6 +135,39 @@ impl ConfigErrors {
         Self { problems }
     }
 
+    /// Returns the exit code: 66 where the one thing that is wrong is that a file of the
+    /// configuration is not there, 77 where only secrets cannot be read or can be read by others,
+    /// and 78 for all else.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        use std::io::ErrorKind::{NotFound, PermissionDenied};
+
+        let all =
+            |is: fn(&ConfigError) -> bool| self.problems.iter().all(|problem| is(&problem.error));
+        let is_missing = |error: &ConfigError| matches!(error, ConfigError::Unreadable(error) if error.kind() == NotFound);
+        let is_forbidden = |error: &ConfigError| match error {
+            ConfigError::SecretReadable { .. } => true,
+            ConfigError::Unreadable(error) | ConfigError::File { error, .. } => {
+                error.kind() == PermissionDenied
+            }
+            _ => false,
+        };
+        if all(is_missing) {
+            Exit::NoInput
+        } else if all(is_forbidden) {
+            Exit::Credentials
+        } else {
+            Exit::Config
+        }
+    }
+
+    /// Writes the faults, each with an empty line after it.
+    pub(in crate::config) fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.problems
+            .iter()
+            .try_for_each(|problem| write!(f, "{problem}\n\n"))
+    }
+
     /// Returns the faults, in the order of the sources and of each file; those of a file as a whole
     /// come first.
     #[must_use]
@@ -144,9 +178,7 @@ impl ConfigErrors {
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in &self.problems {
-            write!(f, "{problem}\n\n")?;
-        }
+        self.tell(f)?;
         let s = if self.problems.len() == 1 { "" } else { "s" };
         write!(f, "{} error{s}, nothing was started", self.problems.len())
     }

@@ -215,8 +215,8 @@ fn measure(kind: Kind) -> String {
         Kind::Bytes { .. } => {
             "a whole number and its unit, one of B, KB, MB, GB, KiB, MiB and GiB".to_owned()
         }
-        Kind::Rate => "a whole number and /s, /m or /h".to_owned(),
-        Kind::ByteRate => "a size and /s, /m or /h".to_owned(),
+        Kind::Rate => "a whole number and /s".to_owned(),
+        Kind::ByteRate => "a size and /s".to_owned(),
         Kind::Percent => "a whole number and %".to_owned(),
         Kind::Program => "a path that begins with /".to_owned(),
         Kind::Path | Kind::Socket => "a path that is not empty".to_owned(),

@@ -205,9 +205,9 @@ keys! {
     }
     Limits {
         publish_rate: Kind::Rate, "", Reconnect, "\"100/s\"";
-            "How many messages may be published in a time.";
+            "How many messages may be published in a second.";
         publish_bytes: Kind::ByteRate, "", Reconnect, "\"512KB/s\"";
-            "How many bytes may be published in a time.";
+            "How many bytes may be published in a second.";
         subscriptions: count(1, 100_000), "", Reconnect, "50";
             "How many topic filters may be subscribed to.";
         filters_per_subscribe: count(1, 10_000), "", Reconnect, "8";

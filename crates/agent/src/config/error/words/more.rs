@@ -37,11 +37,11 @@ pub(super) fn words(error: &E) -> Words {
         ),
         E::SecretVariable { key, name } => (
             format!("{key} names a variable that is not set"),
-            format!("{} in the environment of the agent", variable(name)),
+            format!("{} in the environment of the agent", name),
             "no such variable".to_owned(),
             format!(
                 "set {} where the agent is started, or write {}_file",
-                variable(name),
+                name,
                 secret(key)
             ),
         ),
@@ -181,15 +181,6 @@ pub(super) fn words(error: &E) -> Words {
         expected,
         found,
         help,
-    }
-}
-
-/// The name of a variable, unless it looks more like the password itself.
-fn variable(name: &str) -> &str {
-    let is_usual = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    match name.bytes().all(is_usual) {
-        true => name,
-        false => "this variable",
     }
 }
 
