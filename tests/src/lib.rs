@@ -14,6 +14,7 @@ pub mod peers;
 pub mod pki;
 pub mod process;
 pub mod program;
+pub mod provisioning_server;
 pub mod proxy;
 pub mod random;
 pub mod scripted;

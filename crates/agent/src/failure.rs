@@ -38,6 +38,17 @@ pub enum Failure {
     NotSet(String),
     /// Nothing says who the device is.
     NoDeviceId,
+    /// The identity of the device cannot be read or kept.
+    Identity(Box<crate::identity::StoreError>),
+    /// How the device is to get its identity cannot be used, in words.
+    Provision(String),
+    /// A topic of the configuration is none with the device's identifier in it.
+    DeviceTopic {
+        /// The identifier.
+        id: mqtt::ClientId,
+        /// What is wrong with the topic.
+        error: mqtt::topic::TopicError,
+    },
     /// The system does not let the program listen to signals.
     Signals(io::Error),
     /// No fiber could be started.
@@ -113,8 +124,12 @@ impl Failure {
             Self::SubscriptionRefused { .. } => Exit::SubscriptionRefused,
             Self::Expired => Exit::Expired,
             Self::Config(errors) => errors.exit(),
-            Self::Warnings(_) | Self::NoDeviceId => Exit::Config,
+            Self::Warnings(_)
+            | Self::NoDeviceId
+            | Self::Provision(_)
+            | Self::DeviceTopic { .. } => Exit::Config,
             Self::NoKey { .. } => Exit::Usage,
+            Self::Identity(_) => Exit::Failed,
             Self::Runtime(_)
             | Self::NotSet(_)
             | Self::Signals(_)
@@ -220,6 +235,11 @@ impl fmt::Display for Failure {
             Self::NoDeviceId => {
                 f.write_str("expected `id` in [device] of the configuration, found none")
             }
+            Self::Identity(error) => write!(f, "the identity of the device: {error}"),
+            Self::Provision(text) => write!(f, "[provision]: {text}"),
+            Self::DeviceTopic { id, error } => {
+                write!(f, "a topic with the device id {id} in it is none: {error}")
+            }
             Self::Signals(error) => write!(f, "cannot listen to signals: {error}"),
             Self::Spawn(error) => error.fmt(f),
             Self::Join(error) => error.fmt(f),
@@ -272,7 +292,13 @@ impl StdError for Failure {
         match self {
             Self::Runtime(error) => Some(error),
             Self::Config(errors) => Some(errors),
-            Self::NoDeviceId | Self::Warnings(_) | Self::NoKey { .. } | Self::NotSet(_) => None,
+            Self::Identity(error) => Some(error),
+            Self::DeviceTopic { error, .. } => Some(error),
+            Self::NoDeviceId
+            | Self::Provision(_)
+            | Self::Warnings(_)
+            | Self::NoKey { .. }
+            | Self::NotSet(_) => None,
             Self::Spawn(error) => Some(error),
             Self::Join(error) => Some(error),
             Self::Signals(error)

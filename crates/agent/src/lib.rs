@@ -22,6 +22,7 @@
 
 mod agent;
 pub mod args;
+pub mod attach;
 pub mod config;
 pub mod connect;
 #[cfg(feature = "demo")]

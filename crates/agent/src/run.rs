@@ -15,6 +15,7 @@ use mqtt::{Client, Message, QoS, Remaining, Subscribe, Wait};
 
 use crate::agent::Agent;
 use crate::args::RunArgs;
+use crate::attach::{Attaching, attach_until};
 use crate::config::Config;
 use crate::connect::LEAVE_TIMEOUT;
 use crate::failure::Failure;
@@ -31,15 +32,35 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let listened = [Signal::Terminate, Signal::Interrupt, Signal::User1];
     let signals = Signals::listen(&listened).map_err(Failure::Signals)?;
     let deadline = args.limit.map(|limit| Instant::now() + limit);
-    let config = Config::load(&args.config).map_err(|errors| Failure::Config(Box::new(errors)))?;
-    let agent = Agent::start(&config)?;
+    let attached = attach_until(load(args)?, &signals, deadline)?;
+    let attached = match attached {
+        Attaching::Done(attached) => attached,
+        Attaching::Signal(signal) => {
+            log::info!("stopping: {signal}");
+            return Ok(());
+        }
+        Attaching::Deadline => {
+            log::info!("stopping: {}", Why::Limit);
+            return Ok(());
+        }
+    };
+    // The state folder is this program's until the end.
+    let (config, _attached) = &*attached;
+    let agent = Agent::start(config)?;
     let received = Rc::new(Received::new());
     // Before the connection is there: what a kept session holds finds its handler.
-    subscribe(agent.mqtt(), &config, &received)?;
+    subscribe(agent.mqtt(), config, &received)?;
     let why = wait_for_end(&signals, &received, deadline)?;
     log::info!("stopping: {why}");
     leave(agent, &received)?;
     received.result()
+}
+
+fn load(args: &RunArgs) -> Result<Box<Config>, Failure> {
+    let config = Config::load(&args.config);
+    config
+        .map(Box::new)
+        .map_err(|errors| Failure::Config(Box::new(errors)))
 }
 
 /// Declares the subscriptions; they are made whenever there is a connection.

@@ -16,7 +16,10 @@
 
 mod answer;
 mod aws;
+mod configured;
 mod error;
+mod http;
+mod https;
 mod key;
 mod proof;
 mod renew;
@@ -30,11 +33,15 @@ use fiber::{Instant, Stopped, sleep};
 use mqtt::ClientId;
 use safe_rt::{Backoff, BackoffOptions, ClockFloor, ClockVerdict, DialOptions, Endpoint, Trust};
 
+use crate::args::Password;
 use crate::identity::{About, Loaded, Store};
 
 pub use crate::config::KeyOrigin;
 pub use aws::{ANSWER_TIMEOUT, CLAIM_CONNECT_TIMEOUT};
+pub(crate) use configured::options_of;
 pub use error::{ProvisionError, Refusal};
+pub use http::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
+pub use https::HTTPS_TIMEOUT;
 pub use proof::{PROOF_TIMEOUT, PROOF_TOPIC_DEFAULT, PROOF_UP_MIN, ProofError, ProofOptions};
 pub use renew::{RENEW_FROM_DEFAULT, RENEW_UNTIL_DEFAULT, renewal_time};
 pub use steps::TOKEN_AGE_MAX;
@@ -64,7 +71,7 @@ trait Cloud {
 }
 
 /// By which contract a device gets its identity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Method {
     /// Fleet provisioning of AWS IoT by a claim certificate, over the broker of the device.
@@ -74,6 +81,38 @@ pub enum Method {
         /// Where the private key is made.
         key: KeyOrigin,
     },
+    /// The HTTPS contract of `docs/provisioning.md`.
+    Https(HttpsService),
+}
+
+/// A service of the HTTPS contract.
+#[derive(Clone, Debug)]
+pub struct HttpsService {
+    url: String,
+    endpoint: Endpoint,
+    token: Option<Password>,
+    trust: Trust,
+}
+
+impl HttpsService {
+    /// Takes the address of a service, `https://HOST[:PORT][/PATH]`; nothing for what is none.
+    #[must_use]
+    pub fn new(url: &str, trust: Trust) -> Option<Self> {
+        let (endpoint, url) = https::endpoint_of(url)?;
+        Some(Self {
+            url,
+            endpoint,
+            token: None,
+            trust,
+        })
+    }
+
+    /// Introduces the device by this token instead of a claim certificate.
+    #[must_use]
+    pub fn token(mut self, token: Option<Password>) -> Self {
+        self.token = token;
+        self
+    }
 }
 
 /// The files that a device introduces itself with.
@@ -111,6 +150,10 @@ pub struct Options {
     pub backoff: BackoffOptions,
     /// What the proof asks for.
     pub proof: ProofOptions,
+    /// From which part of its life on a certificate is renewed, in per cent.
+    pub renew_from: u8,
+    /// By which part.
+    pub renew_until: u8,
     /// What certificates of the cloud are judged by while the clock is wrong.
     pub floor: ClockFloor,
 }
@@ -136,6 +179,8 @@ impl Options {
                 .long_base(MINUTE)
                 .long_cap(24 * 60 * MINUTE),
             proof: ProofOptions::default(),
+            renew_from: RENEW_FROM_DEFAULT,
+            renew_until: RENEW_UNTIL_DEFAULT,
             floor: ClockFloor::new(),
         }
     }
@@ -174,6 +219,27 @@ pub fn ensure_identity(store: &Store, options: &Options) -> Result<Loaded, Stopp
     obtain(store, options, &mut |candidate| {
         steps::prove_alone(options, candidate)
     })
+}
+
+/// Gives the identity up: it goes to the trash, and so does one in the making. Where the contract has
+/// that, the service is told first, and gives no reason to stop if it cannot be. Yields. Returns
+/// whether the service knows.
+///
+/// For an authenticated order, and for a person at the device.
+///
+/// # Errors
+///
+/// [`ProvisionError::Store`].
+pub fn deprovision(store: &Store, options: Option<&Options>) -> Result<bool, ProvisionError> {
+    let told = match options {
+        Some(options) => steps::release(store, options),
+        None => Ok(false),
+    };
+    store.give_up()?;
+    Ok(told.unwrap_or_else(|error| {
+        log::warn!("the provisioning cloud does not know: {error}");
+        false
+    }))
 }
 
 /// Gets an identity and has it proven, for as long as it takes. Yields.

@@ -9,8 +9,9 @@ use zeroize::Zeroizing;
 
 use super::aws::Aws;
 use super::error::ProvisionError;
+use super::https::Https;
 use super::proof::{self, ProofError};
-use super::{Cloud, KeyOrigin, Method, Options, believed_now, key};
+use super::{Cloud, HttpsService, KeyOrigin, Method, Options, believed_now, key};
 use crate::identity::{Claim, Held, Loaded, Step, Store, StoreError};
 
 /// How old what proves to the cloud that a certificate is this device's may be; the certificate is
@@ -79,7 +80,10 @@ pub(super) fn device_id(store: &Store, options: &Options) -> Result<ClientId, Pr
 }
 
 fn begin(store: &Store, options: &Options, device_id: &ClientId) -> Result<(), ProvisionError> {
-    let Method::Aws { key, .. } = &options.method;
+    let key = match &options.method {
+        Method::Aws { key, .. } => *key,
+        Method::Https(_) => KeyOrigin::Device,
+    };
     match key {
         KeyOrigin::Cloud => store.begin_without_key()?,
         KeyOrigin::Device => {
@@ -159,23 +163,54 @@ fn connected<'c, 'a: 'c>(
     device_id: &'a ClientId,
 ) -> Result<&'c mut (dyn Cloud + 'a), ProvisionError> {
     if cloud.is_none() {
-        let Method::Aws { template, .. } = &options.method;
-        let dial = if options.endpoint.scheme().is_tls() {
-            dial_options(options, &claim(store, options)?)?
-        } else {
-            options.dial.clone()
-        };
-        *cloud = Some(Box::new(Aws::new(
-            options,
-            template,
-            &options.endpoint,
-            dial,
-            device_id,
-        )));
+        *cloud = Some(match &options.method {
+            Method::Aws { template, .. } => {
+                let dial = if options.endpoint.scheme().is_tls() {
+                    dial_options(options, &claim(store, options)?)?
+                } else {
+                    options.dial.clone()
+                };
+                let endpoint = &options.endpoint;
+                Box::new(Aws::new(options, template, endpoint, dial, device_id))
+            }
+            Method::Https(service) => Box::new(https(store, options, service, device_id)?),
+        });
     }
     cloud
         .as_deref_mut()
         .ok_or(ProvisionError::Silent { what: "connecting" })
+}
+
+/// Tells the service, where there is one, that the device gives its identity up. Yields.
+pub(super) fn release(store: &Store, options: &Options) -> Result<bool, ProvisionError> {
+    let Method::Https(service) = &options.method else {
+        return Ok(false);
+    };
+    let device_id = device_id(store, options)?;
+    https(store, options, service, &device_id)?.release()?;
+    Ok(true)
+}
+
+/// The service, asked by the identity in use where that may renew itself; else by a token or the
+/// claim. Yields.
+fn https<'a>(
+    store: &Store,
+    options: &'a Options,
+    service: &'a HttpsService,
+    device_id: &'a ClientId,
+) -> Result<Https<'a>, ProvisionError> {
+    // One that has expired, or was refused last time, gives way to what a new device shows.
+    let now = believed_now(options);
+    let active = store.active().filter(|active| {
+        let ends = active.facts().not_after();
+        ends.is_none_or(|ends| now < ends) && store.state().attempts.is_multiple_of(2)
+    });
+    let (identity, renews) = match active {
+        Some(active) => (Some(active.identity().clone()), true),
+        None if service.token.is_some() => (None, false),
+        None => (Some(claim(store, options)?), false),
+    };
+    Ok(Https::new(options, service, device_id, identity, renews))
 }
 
 /// What the device introduces itself with: the files that were named, which are kept, or those kept

@@ -9,6 +9,14 @@ mod bad_days;
 #[cfg(feature = "sim")]
 mod cuts;
 mod fleet;
+mod https;
 #[cfg(feature = "sim")]
 mod machines;
+mod process;
+#[allow(
+    unreachable_pub,
+    reason = "the file is a module of the crate of tests, to be copied"
+)]
+#[path = "../../../../tests/src/provisioning_server.rs"]
+mod provisioning_server;
 mod support;
