@@ -26,10 +26,15 @@ impl CertificateFacts {
     /// [`TlsConfigError::ChainPem`], or [`TlsConfigError::BadCertificate`].
     pub fn of_pem(text: &[u8]) -> Result<Self, TlsConfigError> {
         let certificates = pem::certificates(text).map_err(TlsConfigError::ChainPem)?;
-        let first = certificates.first().and_then(|der| x509::Facts::of(der));
-        let facts = first.ok_or(TlsConfigError::BadCertificate)?;
+        let first = certificates.first().and_then(|der| Self::of_der(der));
+        first.ok_or(TlsConfigError::BadCertificate)
+    }
+
+    /// Reads a certificate in DER.
+    pub(super) fn of_der(der: &[u8]) -> Option<Self> {
+        let facts = x509::Facts::of(der)?;
         let time = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        Ok(Self {
+        Some(Self {
             subject: x509::name(facts.subject),
             issuer: x509::name(facts.issuer),
             serial: x509::serial(facts.serial),

@@ -10,6 +10,7 @@ use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use zeroize::Zeroizing;
 
 use super::config::{TlsConfigError, read};
+use super::facts::CertificateFacts;
 use super::pem;
 use super::signer::{DistantKey, Signer};
 
@@ -121,6 +122,13 @@ impl Identity {
             certified: Arc::new(CertifiedKey::new(chain, key)),
             distant: None,
         })
+    }
+
+    /// Returns what the first certificate of the chain says of itself; `None` where it cannot be
+    /// read.
+    #[must_use]
+    pub fn facts(&self) -> Option<CertificateFacts> {
+        CertificateFacts::of_der(self.certificate()?)
     }
 
     /// Returns the first certificate of the chain, in DER.
