@@ -7,15 +7,18 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::{FiberBuilder, JoinHandle, Stopped};
-use mqtt::{Client, ClientId, ClientOptions, EndCause, Event, KEEP_ALIVE_DEFAULT, Remaining};
-use safe_rt::{DialOptions, Utc};
+use mqtt::{Client, ClientId, EndCause, Event, Remaining};
+use safe_rt::Utc;
 
-use crate::config::{Config, ProxyChoice, Telemetry};
+use crate::config::{Config, Telemetry};
 use crate::connect::RECEIVED_PACKET_BYTES_MAX;
+use crate::doctor;
 use crate::failure::{Failure, remedy_of_end};
+use crate::profile::Connection;
 use crate::telemetry;
 
 type TelemetryFiber = JoinHandle<Result<(), Stopped>>;
@@ -108,34 +111,22 @@ impl Agent {
 
 /// Makes the client, which connects by itself from now on.
 fn open(config: &Config) -> Result<Client, Failure> {
-    let cloud = &config.cloud;
-    let mut dial = DialOptions::new();
-    if let Some(tls) = cloud.tls(None, &[]).map_err(Failure::TlsConfig)? {
-        dial = dial.tls(tls);
+    let connection = Connection::new(config, None, None).map_err(Failure::TlsConfig)?;
+    let applied = connection.client_options(config, device_id(config)?.clone());
+    for note in &applied.notes {
+        log::info!("{note}");
     }
-    dial = match &cloud.proxy {
-        ProxyChoice::None => dial,
-        ProxyChoice::Environment => dial.proxy_from_env(),
-        ProxyChoice::Proxy(proxy) => dial.proxy(proxy.clone()),
-    };
-    let mut options = ClientOptions::new(device_id(config)?.clone())
-        .dial(dial)
-        .keep_alive(cloud.keep_alive.unwrap_or(KEEP_ALIVE_DEFAULT))
-        .clean_start(cloud.clean_start)
+    let options = applied
+        .options
         .maximum_packet_size(RECEIVED_PACKET_BYTES_MAX);
-    if let Some(credentials) = &cloud.credentials {
-        let password = credentials
-            .password
-            .as_ref()
-            .map(|password| password.0.clone());
-        options = options.credentials(credentials.user_name.clone(), password);
-    }
-    let client = Client::open(&cloud.endpoint, options).map_err(Failure::Connect)?;
-    let endpoint = cloud.endpoint.to_string();
+    let client = Client::open(&connection.endpoint, options).map_err(Failure::Connect)?;
+    let endpoint = connection.endpoint.to_string();
+    let doctor = doctor::Watch::new(Rc::new(config.clone()));
     let told = RefCell::default();
     client.on_event(move |_client, event| {
         log_event(&endpoint, event);
         log_remedy(&told, event);
+        doctor.note(event);
     });
     Ok(client)
 }

@@ -7,6 +7,7 @@
 //! file, a clock or the environment.
 
 mod demo;
+mod doctor;
 mod error;
 mod option;
 mod parse;
@@ -26,6 +27,7 @@ use safe_rt::Endpoint;
 use zeroize::Zeroize as _;
 
 pub use self::demo::{DEMO_FAULTS_MAX, DemoArgs, Fault, RUN_FOR_MAX};
+pub use self::doctor::DoctorArgs;
 pub use self::error::{Rejected, UsageError};
 
 /// Shortest keep-alive that can be asked for, in seconds.
@@ -44,6 +46,8 @@ pub enum Tool {
     Sub,
     /// `agent demo`.
     Demo,
+    /// `agent doctor`.
+    Doctor,
 }
 
 impl Tool {
@@ -56,6 +60,7 @@ impl Tool {
             Self::Pub => "agent pub",
             Self::Sub => "agent sub",
             Self::Demo => "agent demo",
+            Self::Doctor => "agent doctor",
         }
     }
 }
@@ -75,6 +80,8 @@ pub enum Command {
     Sub(Box<SubArgs>),
     /// Show it.
     Demo(DemoArgs),
+    /// Examine the way to the broker.
+    Doctor(Box<DoctorArgs>),
 }
 
 /// What `agent run` is to do.

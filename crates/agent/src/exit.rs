@@ -35,9 +35,13 @@ pub enum Exit {
     Tls,
     /// 27: the seconds of `sub -W` are over, even if messages came.
     Expired,
-    /// 76: the broker refused every subscription (MQTT3-3.9.3).
+    /// 76: the broker refused every subscription (MQTT3-3.9.3). For `doctor`: a right is missing.
     SubscriptionRefused,
-    /// 64: the command line of `agent run` is wrong.
+    /// 69: something stands between this device and its broker, which `doctor` has found.
+    Blocked,
+    /// 75: `doctor` has something to warn of, and warnings count (`--deny-warnings`).
+    Warned,
+    /// 64: the command line of `agent run` or `agent doctor` is wrong.
     Usage,
     /// 66 (`EX_NOINPUT`): a file is not there or cannot be read.
     NoInput,
@@ -63,6 +67,8 @@ impl Exit {
             Self::Usage => 64,
             Self::NoInput => 66,
             Self::Credentials => 77,
+            Self::Blocked => 69,
+            Self::Warned => 75,
             Self::Config => 78,
         }
     }
@@ -96,6 +102,8 @@ mod tests {
             (Exit::Usage, 64),
             (Exit::NoInput, 66),
             (Exit::Credentials, 77),
+            (Exit::Blocked, 69),
+            (Exit::Warned, 75),
             (Exit::Config, 78),
         ];
         for (exit, code) in table {

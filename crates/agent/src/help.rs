@@ -14,6 +14,7 @@ pub const fn text(tool: Tool) -> &'static str {
         Tool::Pub => PUB,
         Tool::Sub => SUB,
         Tool::Demo => DEMO,
+        Tool::Doctor => DOCTOR,
     }
 }
 
@@ -22,10 +23,12 @@ Usage: agent run ...    connect as a configuration file says, and stay connected
        agent pub ...    publish messages, as mosquitto_pub does
        agent sub ...    subscribe and print what arrives, as mosquitto_sub does
        agent demo       a device, its cloud, and what may happen to both
+       agent doctor     what stands between this device and its broker, and what helps
        agent run --help
        agent pub --help
        agent sub --help
        agent demo --help
+       agent doctor --help
        agent --version
 ";
 
@@ -45,6 +48,32 @@ error output, a line for each.
 
 Exit codes: 0 ended by a signal, by --for, or because nobody reads the output any more;
 1 the system refused something; 64 wrong usage; 78 faulty configuration.
+";
+
+const DOCTOR: &str = "\
+Usage: agent doctor [--config FILE] [options]
+
+Examines everything between this device and its broker, in order and in 30 s at most, and says
+what is found, why, what helps, and what to fix first. While the agent runs, it stops short of
+connecting, which would end the agent's own connection. What waits at the broker for the device
+is not touched.
+
+     --config FILE        the configuration (default: that of the system)
+     --state-dir DIR      the folder for what is kept (default: that of the configuration)
+     --only NAMES         these checks alone and what they need, with commas between them
+     --skip NAMES         not these
+     --list               list the checks
+     --takeover           connect even while the agent runs
+     --touch              publish an empty message to the topics themselves, and not only to
+                          a leaf `doctor` below them
+     --deny-warnings      warnings count for the exit code
+     --json               print one JSON object, the form of which is stable
+ -d, --debug              log everything that happens to the standard error output
+     --help               print this
+     --version            print the version
+
+Exit codes: 0 nothing fails; 69 a check failed; 75 there are warnings and --deny-warnings;
+76 a right is missing; 78 faulty configuration; 64 wrong usage.
 ";
 
 const DEMO: &str = "\

@@ -27,6 +27,7 @@ pub mod config;
 pub mod connect;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod doctor;
 pub mod exit;
 pub mod explain;
 pub mod failure;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use agent::args::{self, Command, Tool};
 use agent::exit::Exit;
 use agent::failure::Failure;
-use agent::{help, out, publish, run, subscribe};
+use agent::{doctor, help, out, publish, run, subscribe};
 
 fn main() -> ExitCode {
     let command = match args::parse(env::args_os().skip(1)) {
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Err(rejected) => {
             out::rejected(&rejected);
             let exit = match rejected.tool {
-                Tool::Run => Exit::Usage,
+                Tool::Run | Tool::Doctor => Exit::Usage,
                 Tool::Agent | Tool::Demo | Tool::Pub | Tool::Sub => Exit::Failed,
             };
             return exit.into();
@@ -45,6 +45,14 @@ fn main() -> ExitCode {
             on_fibers(move || subscribe::run(&args))
         }
         Command::Demo(args) => return demo(args).into(),
+        Command::Doctor(args) => {
+            start_log(args.debug, "error");
+            let examined = fiber::run(move || doctor::run(&args));
+            match examined {
+                Ok(exit) => return exit.into(),
+                Err(error) => Err(Failure::Runtime(error)),
+            }
+        }
     };
     match outcome {
         Ok(()) => Exit::Done,

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::connect::LEAVE_TIMEOUT;
 use crate::failure::Failure;
 use crate::out::{self, PrintError, Printer};
+use crate::profile::Profile;
 use crate::subscribe;
 
 /// Does what `agent run` was asked for. Yields; runs on a fiber.
@@ -73,13 +74,16 @@ fn subscribe(client: &Client, config: &Config, received: &Rc<Received>) -> Resul
     if filters.is_empty() {
         return Ok(());
     }
-    let received = Rc::clone(received);
-    let subscribe = Subscribe::to_all(&filters).wait(Wait::None);
-    let subscribed = client.subscribe_as(subscribe, move |client, message| {
-        received.receive(client, message);
-        Ok(())
-    });
-    subscribed.map(drop).map_err(Failure::Subscribe)
+    for part in Profile::of_config(config).parts(&filters) {
+        let received = Rc::clone(received);
+        let subscribe = Subscribe::to_all(part).wait(Wait::None);
+        let subscribed = client.subscribe_as(subscribe, move |client, message| {
+            received.receive(client, message);
+            Ok(())
+        });
+        subscribed.map(drop).map_err(Failure::Subscribe)?;
+    }
+    Ok(())
 }
 
 /// Why the agent stops.

@@ -103,6 +103,8 @@ pub enum UsageError {
     WillWithoutTopic,
     /// `run` was given no configuration.
     NoConfig,
+    /// The doctor has no such check.
+    UnknownCheck(String),
     /// The time to run for is no length of time.
     For(String),
     /// The seed of `demo` is not a number.
@@ -198,6 +200,11 @@ impl fmt::Display for UsageError {
                 write!(f, "invalid will QoS given: {found:?}, expected 0, 1 or 2")
             }
             Self::WillWithoutTopic => f.write_str("a will needs a topic: expected --will-topic"),
+            Self::UnknownCheck(name) => {
+                let known = crate::doctor::CHECKS.iter().map(|check| check.id);
+                let known = known.collect::<Vec<_>>().join(", ");
+                write!(f, "no check is called {name:?}: expected some of {known}")
+            }
             Self::NoConfig => f.write_str("no configuration given: expected --config FILE"),
             Self::For(found) => write!(
                 f,

@@ -10,13 +10,13 @@ use mqtt::topic::{TopicFilter, TopicName};
 use mqtt::{ClientId, KEEP_ALIVE_DEFAULT, QoS};
 use safe_rt::{Endpoint, Scheme};
 
-use super::demo;
 use super::option::{self, Opt};
 use super::will::GivenWill;
 use super::{
     Command, ConnectionArgs, Credentials, KEEP_ALIVE_SECS_MIN, MessageSource, Password, PubArgs,
     Rejected, RunArgs, SubArgs, TlsArgs, Tool, UsageError,
 };
+use super::{demo, doctor};
 use crate::config::parse_length;
 use crate::connect::CONNECT_TIMEOUT_DEFAULT;
 
@@ -34,6 +34,7 @@ pub(super) fn command(mut parser: lexopt::Parser) -> Result<Command, Rejected> {
     };
     let command = match tool {
         Tool::Demo => demo::parse(&mut parser),
+        Tool::Doctor => doctor::parse(&mut parser),
         Tool::Agent | Tool::Run | Tool::Pub | Tool::Sub => parse_options(tool, &mut parser),
     };
     command.map_err(|error| Rejected { tool, error })
@@ -57,6 +58,7 @@ fn choose(parser: &mut lexopt::Parser) -> Result<Choice, UsageError> {
             Some("pub" | "publish") => Ok(Choice::Tool(Tool::Pub)),
             Some("sub" | "subscribe") => Ok(Choice::Tool(Tool::Sub)),
             Some("demo") => Ok(Choice::Tool(Tool::Demo)),
+            Some("doctor") => Ok(Choice::Tool(Tool::Doctor)),
             _ => Err(UsageError::UnknownCommand(
                 word.to_string_lossy().into_owned(),
             )),
@@ -147,7 +149,7 @@ fn parse_options(tool: Tool, parser: &mut lexopt::Parser) -> Result<Command, Usa
         Tool::Run => given.into_run().map(Command::Run),
         Tool::Pub => given.into_pub().map(|args| Command::Pub(Box::new(args))),
         Tool::Sub => given.into_sub().map(|args| Command::Sub(Box::new(args))),
-        Tool::Agent | Tool::Demo => Err(UsageError::NoCommand),
+        Tool::Agent | Tool::Demo | Tool::Doctor => Err(UsageError::NoCommand),
     }
 }
 
@@ -283,7 +285,7 @@ impl Value<'_> {
             .map_err(|_| UsageError::MissingValue(self.name.to_owned()))
     }
 
-    fn path(&mut self) -> Result<PathBuf, UsageError> {
+    pub(super) fn path(&mut self) -> Result<PathBuf, UsageError> {
         self.raw().map(PathBuf::from)
     }
 

@@ -13,6 +13,7 @@ mod health;
 mod mqtt;
 mod network;
 mod provisioning;
+mod rights;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -127,7 +128,7 @@ impl Kind {
     pub fn explanations(self) -> impl Iterator<Item = &'static Explanation> {
         let tables: &[&[Explanation]] = match self {
             Self::Config => &[config::TABLE],
-            Self::Connection => &[network::TABLE, tls::TABLE, mqtt::TABLE],
+            Self::Connection => &[network::TABLE, tls::TABLE, mqtt::TABLE, rights::TABLE],
             Self::Provisioning => &[provisioning::TABLE],
             Self::Storage => &[storage::TABLE],
             Self::Health => &[health::TABLE],

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use mqtt::ClientOptions;
-use safe_rt::{
-    BACKOFF_FLOOR_DEFAULT, BackoffOptions, ClientTls, ClientTlsOptions, ClockFloor, Endpoint,
-    Identity, Scheme, TlsConfigError, Trust,
-};
+use safe_rt::{BACKOFF_FLOOR_DEFAULT, BackoffOptions, Endpoint, Scheme};
 
 use super::{Note, Profile};
 
@@ -24,20 +21,6 @@ pub struct Applied {
     pub options: ClientOptions,
     /// What is not as it was asked for.
     pub notes: Vec<Note>,
-}
-
-/// What the configuration says of TLS.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct OwnTls {
-    /// The authorities that are trusted, if it says.
-    pub authority: Option<Trust>,
-    /// Who the device is, if it has a certificate.
-    pub identity: Option<Identity>,
-    /// What to offer by ALPN in place of what the profile says, if it says; none for an empty one.
-    pub alpn: Option<Vec<String>>,
-    /// The earliest time that it can be.
-    pub clock_floor: Option<ClockFloor>,
 }
 
 impl Profile {
@@ -108,50 +91,6 @@ impl Profile {
         } else {
             alpn.without
         })
-    }
-
-    /// Returns the authorities to trust where the configuration names none: those of the system for
-    /// a public cloud; `None` for others, where they have to be named.
-    #[must_use]
-    pub fn default_trust(&self) -> Option<Trust> {
-        self.facts().public_roots.then(Trust::system)
-    }
-
-    /// Makes the TLS configuration for an endpoint; `None` where it asks for no TLS, or where nobody
-    /// says who is to be trusted. The host of the endpoint is sent as server name (SNI) in any case.
-    /// Does not yield.
-    ///
-    /// # Errors
-    /// [`TlsConfigError`], as [`ClientTlsOptions::build`].
-    pub fn tls(
-        &self,
-        endpoint: &Endpoint,
-        own: OwnTls,
-    ) -> Result<Option<ClientTls>, TlsConfigError> {
-        if !endpoint.scheme().is_tls() {
-            return Ok(None);
-        }
-        let Some(trust) = own.authority.or_else(|| self.default_trust()) else {
-            return Ok(None);
-        };
-        let mut options = ClientTlsOptions::new(trust);
-        let of_profile = self.alpn(endpoint, own.identity.is_some());
-        match own.alpn {
-            Some(protocols) if protocols.is_empty() => {}
-            Some(protocols) => options = options.alpn(protocols),
-            None => {
-                if let Some(protocol) = of_profile {
-                    options = options.alpn([protocol]);
-                }
-            }
-        }
-        if let Some(identity) = own.identity {
-            options = options.identity(identity);
-        }
-        if let Some(floor) = own.clock_floor {
-            options = options.clock_floor(floor);
-        }
-        options.build().map(Some)
     }
 }
 

@@ -110,8 +110,6 @@ pub struct Facts {
     pub alpn: Option<Fact<Alpn>>,
     /// Whether a handshake without the server's name (SNI) is refused.
     pub needs_sni: Option<Fact<bool>>,
-    /// Whether its certificates come from an authority that systems know.
-    pub public_roots: bool,
     /// Its limits.
     pub limits: LimitFacts,
 }
@@ -149,7 +147,6 @@ const AWS: Facts = Facts {
         without: "mqtt",
     }),
     needs_sni: doc(true),
-    public_roots: true,
     limits: LimitFacts {
         client_id_bytes: doc(128),
         topic_bytes: doc(256),
@@ -176,7 +173,6 @@ const AZURE_EVENT_GRID: Facts = Facts {
     web_socket_port: doc(443),
     alpn: None,
     needs_sni: unverified(true),
-    public_roots: true,
     limits: LimitFacts {
         message_bytes: unverified(512 * KIB),
         qos: unverified(QoS::AtLeastOnce),
@@ -197,7 +193,6 @@ const HIVEMQ: Facts = Facts {
     web_socket_port: doc(8884),
     alpn: None,
     needs_sni: unverified(true),
-    public_roots: true,
     limits: LimitFacts {
         qos: doc(QoS::ExactlyOnce),
         clients: doc(100),
@@ -212,7 +207,6 @@ const EMQX: Facts = Facts {
     web_socket_port: unverified(8084),
     alpn: None,
     needs_sni: None,
-    public_roots: true,
     limits: LimitFacts {
         client_id_bytes: doc(1_024),
         message_bytes: doc(MIB),
@@ -233,7 +227,6 @@ const PLAIN: Facts = Facts {
     web_socket_port: None,
     alpn: None,
     needs_sni: None,
-    public_roots: false,
     limits: NO_LIMITS,
 };
 

@@ -5,15 +5,16 @@
 //! name. It does three things:
 //!
 //! ```text
-//!  endpoint ──► Profile::resolve ──► scheme, port
-//!                    ├──► Profile::tls    ──► authorities, ALPN, identity
-//!                    └──► Profile::apply  ──► keep-alive, window, rates, limits
+//!  configuration ──► Connection ──► endpoint with its port
+//!                        ├────────► how to dial: authorities, ALPN, identity, proxy
+//!                        └────────► the client's options: keep-alive, window, rates, limits
 //! ```
 //! What is beyond a limit is an error before it is sent, which names the limit and the profile; rates
 //! are kept by holding messages back. Behind the feature `demo` the embedded broker can play each
 //! provider: its limits and its refusals, which mostly are to hang up.
 
 mod apply;
+mod connection;
 mod facts;
 mod limits;
 mod note;
@@ -27,7 +28,8 @@ use std::str::FromStr;
 
 use safe_rt::{Endpoint, EndpointError, Scheme};
 
-pub use apply::{Applied, OwnTls};
+pub use apply::Applied;
+pub use connection::Connection;
 pub use facts::{Alpn, Evidence, Fact, Facts, LimitFacts};
 pub use limits::{Limits, Overrides, Setting};
 pub use note::Note;

@@ -5,6 +5,7 @@ use mqtt::{ClientId, ClientOptions, QoS};
 use safe_rt::EndpointError;
 
 use super::*;
+use crate::config::Config;
 
 const AWS_HOST: &str = "a1b2-ats.iot.eu-west-1.amazonaws.com";
 
@@ -104,22 +105,6 @@ fn alpn_goes_by_port_and_by_who_the_device_is() {
 }
 
 #[test]
-fn public_clouds_are_trusted_by_the_systems_authorities_and_others_by_named_ones() {
-    for provider in Provider::ALL {
-        let profile = Profile::new(provider, Overrides::default());
-        let is_public = provider != Provider::Plain;
-        assert_eq!(profile.default_trust().is_some(), is_public, "{provider}");
-        let endpoint = "mqtts://broker.example".parse().unwrap();
-        let tls = profile.tls(&endpoint, OwnTls::default());
-        if let Ok(tls) = tls {
-            assert_eq!(tls.is_some(), is_public, "{provider}");
-        }
-        let endpoint = "mqtt://broker.example".parse().unwrap();
-        assert!(profile.tls(&endpoint, OwnTls::default()).unwrap().is_none());
-    }
-}
-
-#[test]
 fn a_keep_alive_without_the_range_is_the_nearest_one_and_told() {
     let profile = Profile::new(Provider::Aws, Overrides::default());
     let used = |secs| {
@@ -215,4 +200,44 @@ fn applying_tells_what_it_changed() {
     assert_eq!(applied.notes, []);
     let applied = profile.apply(options(), Duration::from_secs(10));
     assert_eq!(applied.notes.len(), 1);
+}
+
+#[test]
+fn a_configuration_decides_profile_port_and_limits() {
+    let mut config = Config::new(format!("mqtts://{AWS_HOST}").parse().unwrap());
+    config.cloud.port_is_set = false;
+    config.limits.publish_rate = Some(crate::config::Rate {
+        count: 120,
+        per: Duration::from_secs(60),
+    });
+    let profile = Profile::of_config(&config);
+    assert_eq!(profile.provider(), Provider::Aws);
+    assert_eq!(profile.limits().publish_rate, Some(2));
+    assert_eq!(profile.endpoint_of(&config.cloud).port(), 8883);
+
+    let host = "x.s1.eu.hivemq.cloud";
+    config.cloud = crate::config::Cloud::new(format!("wss://{host}/mqtt").parse().unwrap());
+    config.cloud.port_is_set = false;
+    let profile = Profile::of_config(&config);
+    let endpoint = profile.endpoint_of(&config.cloud);
+    assert_eq!(endpoint.to_string(), format!("wss://{host}:8884/mqtt"));
+    config.cloud.port_is_set = true;
+    assert_eq!(profile.endpoint_of(&config.cloud).port(), 443);
+
+    config.cloud.profile = Some("emqx".to_owned());
+    assert_eq!(Profile::of_config(&config).provider(), Provider::Emqx);
+}
+
+#[test]
+fn a_rate_that_is_slower_than_one_a_second_counts_as_one() {
+    let rate = crate::config::Rate {
+        count: 6,
+        per: Duration::from_secs(60),
+    };
+    assert_eq!(connection::per_second(rate), 1);
+    let rate = crate::config::Rate {
+        count: u64::MAX,
+        per: Duration::from_secs(1),
+    };
+    assert_eq!(connection::per_second(rate), u32::MAX);
 }

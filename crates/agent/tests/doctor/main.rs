@@ -1,0 +1,12 @@
+//! The doctor against what goes wrong between a device and its broker, each made on loopback.
+
+#![forbid(unsafe_code)]
+#![cfg(feature = "demo")]
+
+mod network;
+mod rights;
+mod session;
+mod support;
+mod tls;
+mod tool;
+mod watch;

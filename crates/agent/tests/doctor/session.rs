@@ -1,0 +1,156 @@
+//! MQTT: whether the device is taken and kept, and that the doctor does no harm.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use agent::doctor::{self, Outcome};
+use fiber::net::UnixListener;
+use mqtt::{Broker, BrokerOptions, Client, ClientId, ClientOptions, ConnectReason, QoS};
+
+use crate::support::{
+    Folder, each, examine, expect_first, expect_told, found, options, run, serve,
+};
+
+fn client(broker: &Broker, clean: bool) -> Client {
+    let (ours, theirs) = fiber::net::pipe(64 * 1024);
+    broker.attach(theirs).expect("it is to be had");
+    let id = ClientId::new("meter-17").expect("it is to be had");
+    let client = Client::over(ours, ClientOptions::new(id).clean_start(clean));
+    client.connect().expect("it is to be had");
+    client
+}
+
+#[test]
+fn a_connection_that_is_refused_is_told_with_its_code() {
+    for (reason, code) in [
+        (ConnectReason::IdentifierRejected, "T081"),
+        (ConnectReason::ServerUnavailable, "T082"),
+        (ConnectReason::BadUserNameOrPassword, "T083"),
+        (ConnectReason::NotAuthorized, "T084"),
+    ] {
+        run(move || {
+            let (_broker, endpoint) =
+                serve(BrokerOptions::new().authenticate(move |_| Err(reason)));
+            let folder = Folder::new();
+            let report = examine(&folder.configure(&endpoint, "", ""));
+            expect_first(&report, "mqtt-connect", code);
+        });
+    }
+}
+
+#[test]
+fn a_connection_that_is_closed_before_it_is_answered_is_told_as_that() {
+    run(|| {
+        use std::io::Read as _;
+        let port = each(|stream| drop((&stream).read(&mut [0; 4096])));
+        let folder = Folder::new();
+        let report = examine(&folder.configure(&format!("mqtt://127.0.0.1:{port}"), "", ""));
+        expect_first(&report, "mqtt-connect", "T086");
+    });
+}
+
+#[test]
+fn a_second_client_with_the_id_of_the_device_is_found_by_the_fight() {
+    run(|| {
+        let (broker, endpoint) = serve(BrokerOptions::new());
+        let over = Rc::new(Cell::new(false));
+        let (twin, until) = (broker.clone(), Rc::clone(&over));
+        let mut fight = fiber::spawn(move || {
+            while !until.get() {
+                let other = client(&twin, true);
+                drop(other.ended());
+                fiber::sleep(Duration::from_millis(400)).unwrap();
+            }
+        })
+        .unwrap();
+        let folder = Folder::new();
+        let report = examine(&folder.configure(&endpoint, "session = \"clean\"", ""));
+        over.set(true);
+        broker.stop();
+        fight.join().unwrap();
+        expect_first(&report, "stays-up", "T103");
+        expect_told(&report, "stays-up", "ms after CONNACK");
+    });
+}
+
+#[test]
+fn while_the_agent_runs_nothing_is_sent_that_would_end_its_connection() {
+    run(|| {
+        let (broker, endpoint) = serve(BrokerOptions::new());
+        let running = client(&broker, true);
+        let folder = Folder::new();
+        let config = folder.configure(&endpoint, "", "");
+        let socket = folder.path().join("state/control.sock");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let report = examine(&config);
+        assert_eq!(found(&report, "daemon").0, Outcome::Ok);
+        assert_eq!(
+            report.finding("mqtt-connect").unwrap().because_of,
+            Some("daemon")
+        );
+        assert_eq!(report.finding("ping").unwrap().because_of, Some("stays-up"));
+        assert!(report.first().is_none(), "\n{}", report.text());
+        running.ping().expect("it is connected as before");
+
+        let mut options = options(&config);
+        options.takeover = true;
+        let report = doctor::examine(options);
+        assert_eq!(found(&report, "mqtt-connect").0, Outcome::Ok);
+        assert!(!running.is_connected(), "that is what was asked for");
+    });
+}
+
+#[test]
+fn what_waits_for_the_device_still_waits_after_an_examination() {
+    run(|| {
+        let (broker, endpoint) = serve(BrokerOptions::new());
+        let device = client(&broker, false);
+        device
+            .subscribe("site/#", QoS::AtLeastOnce, |_, _| Ok(()))
+            .unwrap();
+        device
+            .subscribe("old/#", QoS::AtLeastOnce, |_, _| Ok(()))
+            .unwrap();
+        device.close(Duration::from_secs(1)).unwrap();
+        for topic in ["site/1", "old/1", "site/2"] {
+            broker
+                .publish(topic, b"x", QoS::AtLeastOnce, false)
+                .unwrap();
+        }
+        let folder = Folder::new();
+        let rest = "[[subscription]]\ntopic = \"site/#\"\nqos = 1\n";
+        let report = examine(&folder.configure(&endpoint, "session = \"kept\"", rest));
+        assert_eq!(
+            found(&report, "rights-subscribe").0,
+            Outcome::Ok,
+            "\n{}",
+            report.text()
+        );
+        assert!(
+            report
+                .finding("mqtt-connect")
+                .unwrap()
+                .text
+                .contains("kept")
+        );
+
+        let (ours, theirs) = fiber::net::pipe(64 * 1024);
+        broker.attach(theirs).unwrap();
+        let id = ClientId::new("meter-17").unwrap();
+        let device = Client::over(ours, ClientOptions::new(id).clean_start(false));
+        let count = Rc::new(Cell::new(0));
+        let seen = Rc::clone(&count);
+        let declared = mqtt::Subscribe::to("#", QoS::AtLeastOnce).wait(mqtt::Wait::None);
+        device.on_unwanted(|_, _| Ok(()));
+        assert!(device.connect().unwrap(), "the session is there");
+        device
+            .subscribe_as(declared, move |_, _| {
+                seen.set(seen.get() + 1);
+                Ok(())
+            })
+            .unwrap();
+        fiber::sleep(Duration::from_millis(500)).unwrap();
+        assert_eq!(count.get(), 3);
+    });
+}
