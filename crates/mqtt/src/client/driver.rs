@@ -107,6 +107,7 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
         malformed,
         ..
     } = driver;
+    shared.state().idle.left();
     if let EndCause::Idle = cause {
         // What is published while the transport is closed is for the next one, and who waits for a
         // connection is to say so.
@@ -295,7 +296,10 @@ impl Driver<'_> {
         state.watch_acks(now);
         if self.may_rest(state) && state.is_idle(now) {
             if state.session.rest(now, &state.log) {
+                state.idle.left();
                 self.shared.wake.set();
+            } else if state.idle.is_overdue(now) {
+                return Err(EndCause::Idle);
             } else {
                 // Something is still on its way out: it is looked at again after the same time.
                 state.idle.touch(now);

@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
+use fiber::Instant;
+
 use super::Client;
-use super::shared::State;
+use super::shared::{State, now};
 use crate::outbound_log::LogOffset;
 use crate::session::Phase;
 use crate::time::Time;
@@ -22,7 +24,23 @@ pub(super) struct Idle {
     seen: (LogOffset, u64),
     /// Something was under way then.
     was_busy: bool,
+    /// The program wants the connection left, whatever happens on it.
+    leave: Option<Leave>,
 }
+
+/// That the connection is to be left for now.
+#[derive(Clone, Copy, Debug)]
+struct Leave {
+    /// When to try next: everything must be sent first.
+    again: Time,
+    /// When it is left even so.
+    by: Time,
+}
+
+/// How soon the next attempt to leave is made, while something is on its way out.
+const LEAVE_PAUSE: Duration = Duration::from_millis(10);
+/// How long what is on its way out may hold back that the connection is left for now.
+pub const REST_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Idle {
     pub(super) const fn new(timeout: Option<Duration>) -> Self {
@@ -31,26 +49,45 @@ impl Idle {
             since: Time::ZERO,
             seen: (LogOffset(0), 0),
             was_busy: false,
+            leave: None,
         }
     }
 
     /// Notes a sign that the connection is wanted.
-    pub(super) const fn touch(&mut self, now: Time) {
+    pub(super) fn touch(&mut self, now: Time) {
         self.since = now;
+        if let Some(leave) = &mut self.leave {
+            leave.again = now + LEAVE_PAUSE;
+        }
     }
 
     /// When to look again.
     pub(super) fn deadline(&self) -> Option<Time> {
-        Some(self.since + self.timeout?)
+        let idle = self.timeout.map(|timeout| self.since + timeout);
+        let leave = self.leave.map(|leave| leave.again);
+        idle.into_iter().chain(leave).min()
+    }
+
+    /// Whether the connection was to be left by now.
+    pub(super) fn is_overdue(&self, now: Time) -> bool {
+        self.leave.is_some_and(|leave| leave.by <= now)
+    }
+
+    /// Notes that the connection is over.
+    pub(super) const fn left(&mut self) {
+        self.leave = None;
     }
 }
 
 impl State {
     /// Whether nothing has happened for so long that the connection is to be left.
     pub(super) fn is_idle(&mut self, now: Time) -> bool {
-        if self.idle.timeout.is_none() {
-            return false;
+        if self.idle.leave.is_some_and(|leave| leave.again <= now) {
+            return true;
         }
+        let Some(timeout) = self.idle.timeout else {
+            return false;
+        };
         let seen = (self.log.tail(), self.stats.received);
         let is_busy = self.is_busy();
         let was_busy = std::mem::replace(&mut self.idle.was_busy, is_busy);
@@ -58,7 +95,7 @@ impl State {
             self.idle.seen = seen;
             self.idle.since = now;
         }
-        self.idle.deadline().is_some_and(|at| at <= now)
+        self.idle.since + timeout <= now
     }
 
     /// Whether something is under way in either direction.
@@ -95,5 +132,30 @@ impl Client {
     pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
         self.shared.state().idle.timeout = timeout;
         self.shared.wake.set();
+    }
+
+    /// Leaves the connection, by DISCONNECT, and makes none before `until`, which counts as for
+    /// [`Client::pause_until`]; [`Client::retry_now`] makes the next one then. What is published
+    /// meanwhile waits, what the broker had not acknowledged is sent again with the next connection,
+    /// and subscriptions stay. Does not yield. A client of [`Client::over`] takes no notice.
+    ///
+    /// What is on its way out goes first, for [`REST_TIMEOUT`] at most: after that the connection is
+    /// dropped, and the broker publishes the will.
+    pub fn rest_until(&self, until: Instant) {
+        if !self.shared.connects {
+            return;
+        }
+        {
+            let mut state = self.shared.state();
+            if let Phase::Connecting { .. } | Phase::Up { .. } = state.session.phase() {
+                let now = now();
+                state.idle.leave = Some(Leave {
+                    again: now,
+                    by: now + REST_TIMEOUT,
+                });
+            }
+            state.standby.wanted = false;
+        }
+        self.pause_until(until);
     }
 }

@@ -78,6 +78,7 @@ pub use self::early::{EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EARLY_WINDOW};
 pub use self::error::{AlreadySent, EndCause, Error, PublishError, WaitCause, WaitError};
 pub use self::event::{EVENTS_MAX, Event};
 pub use self::handler::{HandlerError, OnError, REDELIVERY_PAUSE_MAX, REDELIVERY_PAUSE_MIN};
+pub use self::idle::REST_TIMEOUT;
 pub use self::inbox::{QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX};
 pub use self::leave::Remaining;
 pub use self::message::{Message, Payload, Topic};

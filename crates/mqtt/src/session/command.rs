@@ -11,6 +11,7 @@ use super::in_flight::{Exchange, RELEASE_LEN};
 use super::inbound::AckToken;
 use super::keep_alive::KeepAlive;
 use super::phase::{CloseCause, Phase};
+use super::rate::{Pace, PublishRate};
 use super::{FILTERS_MAX, REQUESTS_MAX, Session};
 use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::{Connect, Delivery, PacketId, Publish, QoS, Subscribe, Unsubscribe};
@@ -255,6 +256,14 @@ impl Session {
         self.connection.push_disconnect();
         self.connection.phase = Phase::Resting { deadline };
         true
+    }
+
+    /// Sets how many messages may leave from now on; `None` for any number. What was held back is
+    /// looked at by the next [`Session::pace`].
+    pub fn set_publish_rate(&mut self, rate: Option<PublishRate>, log: &OutboundLog) {
+        self.pace = Pace::with_messages(self.pace.take(), rate);
+        self.is_throttled = false;
+        self.connection.set_paced(self.pace.is_some(), log);
     }
 
     /// Notes that a received message was handled: its PUBACK or PUBREC may leave when those of all

@@ -123,6 +123,15 @@ impl Connection {
         self.jump(log);
     }
 
+    /// Lets no more leave than [`Connection::let_leave`] allows from now on, or everything.
+    pub(super) fn set_paced(&mut self, is_paced: bool, log: &OutboundLog) {
+        match (is_paced, self.allowed == EVERYTHING) {
+            (true, true) => self.allowed = self.half_sent(log).unwrap_or(self.sent),
+            (false, _) if self.is_up() => self.allowed = EVERYTHING,
+            (true | false, _) => {}
+        }
+    }
+
     /// Sends the packet that begins and ends there no more, unless it is half sent.
     pub(super) fn leave_out(&mut self, start: LogOffset, end: LogOffset, log: &OutboundLog) {
         if self.is_up() && self.sent <= start {

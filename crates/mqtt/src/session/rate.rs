@@ -66,6 +66,16 @@ impl Pace {
         })
     }
 
+    /// Has another rate of messages, or none, beside what there is of bytes.
+    pub(super) fn with_messages(pace: Option<Self>, rate: Option<PublishRate>) -> Option<Self> {
+        let bytes = pace.and_then(|pace| pace.bytes);
+        (rate.is_some() || bytes.is_some()).then(|| Self {
+            messages: rate.map(Bucket::new),
+            bytes,
+            held: 0,
+        })
+    }
+
     /// Takes what a message of so many bytes needs, if all of it is there.
     pub(crate) fn take(&mut self, now: Time, len: usize) -> bool {
         let len = u32::try_from(len).unwrap_or(u32::MAX);

@@ -99,6 +99,40 @@ fn what_is_sent_again_counts_and_a_later_connection_gets_no_new_burst() {
 }
 
 #[test]
+fn the_rate_is_changed_and_lifted_while_messages_leave() {
+    let mut rig = Rig::up();
+    rig.publish("a", QoS::AtMostOnce, 0).unwrap();
+    // Half of it is on its way: the rest of it belongs to no rate.
+    assert_eq!(rig.write(2), A[..2]);
+    let slow = PublishRate {
+        per_second: 1,
+        burst: 1,
+    };
+    rig.session.set_publish_rate(Some(slow), &rig.log);
+    for _ in 0..3 {
+        rig.publish("a", QoS::AtMostOnce, 0).unwrap();
+    }
+    assert_eq!(leave(&mut rig), [&A[2..], A].concat());
+    assert_eq!(rig.session.next_output(), Some(Output::Throttled));
+    assert_eq!(leave(&mut rig), b"");
+    rig.session.set_publish_rate(None, &rig.log);
+    assert_eq!(leave(&mut rig), A.repeat(2));
+    // On the next connection it is as it was set last.
+    rig.session.set_publish_rate(Some(slow), &rig.log);
+    rig.session.connection_lost();
+    rig.session.attach(&mut rig.log).unwrap();
+    rig.session
+        .connect(&connect_packet(false, 60), rig.now)
+        .unwrap();
+    assert_eq!(rig.write(usize::MAX).len(), CONNECT_LEN);
+    rig.receive(b"\x20\x02\x01\x00").unwrap();
+    for _ in 0..2 {
+        rig.publish("a", QoS::AtMostOnce, 0).unwrap();
+    }
+    assert_eq!(leave(&mut rig), A);
+}
+
+#[test]
 fn disconnect_leaves_in_time_though_the_rate_holds_messages_back() {
     let mut rig = paced(1, 1);
     for _ in 0..100 {
