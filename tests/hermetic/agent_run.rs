@@ -35,7 +35,11 @@ fn finish(mut command: Command) -> Finished {
 
 /// Writes a configuration that nobody else may read.
 pub(crate) fn configured(folder: &TempDir, endpoint: &str, rest: &str) -> PathBuf {
-    let text = format!("[device]\nid = \"meter-17\"\n[cloud]\nendpoint = \"{endpoint}\"\n{rest}");
+    let state = folder.path().join("state");
+    let text = format!(
+        "[device]\nid = \"meter-17\"\n[cloud]\nendpoint = \"{endpoint}\"\n{rest}\n\
+         [state]\ndir = {state:?}\n"
+    );
     let path = folder.write("agent.toml", text);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     path
@@ -267,7 +271,7 @@ fn what_is_not_acknowledged_when_it_leaves_is_told() {
     assert_eq!(finished.code(), Some(0), "{}", finished.stderr);
     let told = finished.stderr;
     assert!(
-        told.contains("left; 1 message was not acknowledged, "),
+        told.contains("left; 1 message kept for the next start"),
         "{told}"
     );
 }

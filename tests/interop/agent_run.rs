@@ -15,6 +15,7 @@ fn agent_run(folder: &TempDir, pki: &Pki, identity: &Identity, port: u16) -> Com
     folder.write("ca.pem", pki.authority.certificate());
     folder.write("device.pem", &identity.certificate);
     folder.write("device.key", &identity.key);
+    let state = folder.path().join("state");
     let config = format!(
         r#"
         [device]
@@ -30,6 +31,8 @@ fn agent_run(folder: &TempDir, pki: &Pki, identity: &Identity, port: u16) -> Com
         interval = "100ms"
         [[subscription]]
         topic = "down/#"
+        [state]
+        dir = {state:?}
         "#
     );
     let mut command = Command::new(workspace_program("agent"));
@@ -102,5 +105,5 @@ fn a_broker_that_refuses_its_certificate_is_told_and_tried_again_later() {
         "{told}"
     );
     assert!(!told.contains("connected to"), "{told}");
-    assert!(told.contains(" not acknowledged, "), "{told}");
+    assert!(told.contains(" kept for the next start"), "{told}");
 }

@@ -1,29 +1,39 @@
 //! The agent as a value: connected as its configuration says, from its start until it leaves.
 //!
-//! It makes its connections itself, logs one line for each that is made, lost or not to be had, in
-//! another what a person can do about it, and publishes telemetry where that is asked for. What
-//! else is to be said and heard is the program's business, over [`Agent::mqtt`].
+//! It makes its connections itself, keeps what waits for one where a power cut does not reach it, and
+//! publishes telemetry where that is asked for. What else is to be said and heard is the program's
+//! business, over [`Agent::mqtt`] and the services.
 
-use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{FiberBuilder, JoinHandle, Stopped};
-use mqtt::{Client, ClientId, EndCause, Event, Remaining};
-use safe_rt::Utc;
+use fiber::{Event, FiberBuilder, Instant, JoinHandle, SpawnError, Stopped};
+use mqtt::store::Identity;
+use mqtt::{
+    Client, ClientId, Message, Publish, PublishError, QoS, Remaining, RequestError, Ticket,
+};
 
-use crate::config::{Config, Telemetry};
-use crate::connect::RECEIVED_PACKET_BYTES_MAX;
-use crate::doctor;
-use crate::failure::{Failure, remedy_of_end};
-use crate::profile::Connection;
-use crate::telemetry;
+use crate::attach::Attached;
+use crate::builder::{AgentBuilder, Settings};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::profile::Profile;
+use crate::queue::{self, Queue};
+use crate::reload::{Loaded, Reloaded};
+use crate::service::Services;
+use crate::service::batch::ReadingError;
+use crate::service::command::Commands;
+use crate::service::store::DeviceStore;
+use crate::service::throttle::Throttle;
+use crate::supervise::{HealthCode, Supervisor};
+use crate::{link, telemetry};
 
-type TelemetryFiber = JoinHandle<Result<(), Stopped>>;
+/// Fibers that an agent may have started by [`Agent::spawn`] at one time.
+pub const AGENT_FIBERS_MAX: usize = 1_024;
 
-/// A device that is connected, or on its way to be.
+/// A device that is connected, or on its way to be. Clones share it.
 ///
 /// # Examples
 ///
@@ -59,15 +69,75 @@ type TelemetryFiber = JoinHandle<Result<(), Stopped>>;
 /// #     Ok(())
 /// # }).unwrap().unwrap();
 /// ```
-#[derive(Debug)]
-pub struct Agent {
+///
+/// One that is kept running by the agent, as most devices are: [`Agent::builder`].
+#[derive(Clone)]
+pub struct Agent(Rc<Inner>);
+
+struct Inner {
     client: Client,
-    telemetry: Option<TelemetryFiber>,
+    device_id: ClientId,
+    config: Config,
+    /// Keeps the identity for this process alone.
+    _attached: Option<Rc<Attached>>,
+    queue: Queue,
+    services: Services,
+    watch: Rc<Watch>,
+    source: RefCell<Option<Rc<Loaded>>>,
+    began: Instant,
+    fibers: RefCell<Vec<Service>>,
+    stop: Event,
+    stop_why: RefCell<Option<String>>,
+    left: Cell<bool>,
+}
+
+/// Why a reading was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// No topic for readings was given.
+    NoTopic,
+    /// It is none.
+    Reading(ReadingError),
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoTopic => f.write_str("no topic for readings was given"),
+            Self::Reading(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RecordError {}
+
+/// What the client's events tell the supervisor.
+struct Watch {
+    supervisor: RefCell<Supervisor>,
+    /// The next pause is the one of the start, which is nobody's wish.
+    is_held: Cell<bool>,
+}
+
+/// A fiber of the agent; it ends when the agent leaves.
+struct Service {
+    name: &'static str,
+    handle: JoinHandle<Result<(), Stopped>>,
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent")
+            .field("client", &self.0.client)
+            .field("fibers", &self.0.fibers.borrow().len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Agent {
     /// Starts to connect, and to publish telemetry where the configuration asks for it. The
-    /// subscriptions in the configuration are those of `agent run`: a program makes its own.
+    /// subscriptions in the configuration are those of `agent run`: a program makes its own. What
+    /// waits for a connection is in memory; [`Agent::builder`] makes one with a durable queue.
     ///
     /// Does not yield: the connection is made on a fiber of the client. Whatever is published or
     /// subscribed to before it is there goes out when it is.
@@ -77,152 +147,300 @@ impl Agent {
     /// [`Failure::NoDeviceId`] for a configuration without one, [`Failure::Connect`] for settings that
     /// no broker could accept, [`Failure::Spawn`].
     pub fn start(config: &Config) -> Result<Self, Failure> {
-        let client = open(config)?;
-        let telemetry = config.telemetry.clone();
-        let telemetry = telemetry
-            .map(|telemetry| start_telemetry(&client, config, telemetry))
-            .transpose()?;
-        Ok(Self { client, telemetry })
+        let settings = Settings::default();
+        // Those of the configuration are of `agent run`, but for telemetry.
+        let agent = Self::start_with(config, &settings)?;
+        agent.release();
+        Ok(agent)
+    }
+
+    /// Describes an agent that is to be run: its configuration, its hooks, its services.
+    #[must_use]
+    pub fn builder() -> AgentBuilder {
+        AgentBuilder::new()
+    }
+
+    /// Lets the client connect. Does not yield.
+    pub(crate) fn release(&self) {
+        self.0.services.release();
+    }
+
+    /// As [`Agent::start`], with what a builder was told, and not connecting before [`Agent::release`].
+    /// Yields while the queue is read.
+    pub(crate) fn start_with(config: &Config, settings: &Settings) -> Result<Self, Failure> {
+        let device_id = config.device.id.as_ref().ok_or(Failure::NoDeviceId)?;
+        let queue_options = settings.queue.unwrap_or_default();
+        let queue = match &settings.state_dir {
+            None => Queue::Memory,
+            Some(state_dir) => {
+                // With the port of the profile, as the client has it.
+                let endpoint = Profile::of_config(config)
+                    .endpoint_of(&config.cloud)
+                    .to_string();
+                let identity = Identity::kept(device_id.as_str(), endpoint);
+                queue::open(state_dir, identity, &queue_options).map_err(Failure::Queue)?
+            }
+        };
+        let now = Instant::now();
+        let watch = Rc::new(Watch {
+            supervisor: RefCell::new(Supervisor::new(now)),
+            is_held: Cell::new(true),
+        });
+        let told = Rc::clone(&watch);
+        let client = link::open(config, device_id, &queue, &queue_options, move |event| {
+            let is_pause = matches!(event, mqtt::Event::Paused { .. });
+            if !(is_pause && told.is_held.replace(false)) {
+                told.supervisor.borrow_mut().event(event, Instant::now());
+            }
+        })?;
+        let usual_rate = Profile::of_config(config).publish_rate();
+        let services = Services::open(&client, device_id.as_str(), usual_rate, settings)?;
+        let agent = Self(Rc::new(Inner {
+            client,
+            device_id: device_id.clone(),
+            config: config.clone(),
+            _attached: settings.attached.clone(),
+            queue,
+            services,
+            watch,
+            source: RefCell::default(),
+            began: now,
+            fibers: RefCell::default(),
+            stop: Event::new(),
+            stop_why: RefCell::default(),
+            left: Cell::new(false),
+        }));
+        if let Queue::Degraded = agent.0.queue {
+            let text = "the state directory cannot be written, the queue is in memory";
+            agent.raise(HealthCode::StateReadonly, text);
+        }
+        if let Some(telemetry) = config.telemetry.clone() {
+            let (client, device) = (agent.0.client.clone(), device_id.clone());
+            agent.spawn("telemetry", move || {
+                telemetry::publish(&client, device.as_str(), &telemetry)
+            })?;
+        }
+        agent.0.services.start(&agent, &settings.services)?;
+        Ok(agent)
     }
 
     /// The client, for the program's own messages.
     #[must_use]
-    pub const fn mqtt(&self) -> &Client {
-        &self.client
+    pub fn mqtt(&self) -> &Client {
+        &self.0.client
     }
 
-    /// Stops telemetry and leaves the broker in order: waits up to `timeout` for what was published
-    /// to be acknowledged, then sends DISCONNECT. Yields until the connection is closed; see
-    /// [`Client::close`]. Returns what was left undone.
+    /// Who the device is.
+    #[must_use]
+    pub fn device_id(&self) -> &str {
+        self.0.device_id.as_str()
+    }
+
+    /// What the agent was started with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Whether there is a connection. Does not yield.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        self.0.client.is_connected()
+    }
+
+    /// Publishes at QoS 1 by way of the queue, which with a state directory holds the message through
+    /// power cuts; the ticket tells what becomes of it. Yields until the message is there; the
+    /// ambient deadline limits that, else the client's operation timeout.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::publish`].
+    pub fn publish(
+        &self,
+        topic: &str,
+        payload: &(impl AsRef<[u8]> + ?Sized),
+    ) -> Result<Ticket, PublishError> {
+        let publish = Publish::to(topic, payload).qos(QoS::AtLeastOnce);
+        self.0.client.publish(publish)
+    }
+
+    /// Takes a reading with the present time, which is sent with others as
+    /// [`AgentBuilder::readings`] says. Yields while a message that is full by it finds no room in the
+    /// queue.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`]: nothing was taken.
+    pub fn record(
+        &self,
+        name: &str,
+        value: impl Into<serde_json::Value>,
+    ) -> Result<(), RecordError> {
+        let readings = self.0.services.readings.as_ref();
+        let readings = readings.ok_or(RecordError::NoTopic)?;
+        readings.record(name, value).map_err(RecordError::Reading)
+    }
+
+    /// Publishes a request and waits for its answer; the identifier that ties them together begins at
+    /// random with each start, so that no answer to an earlier one is taken for it. Yields until the
+    /// answer is there, for [`mqtt::REQUEST_TIMEOUT_DEFAULT`] at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::request`].
+    pub fn request(
+        &self,
+        topic: &str,
+        payload: &(impl AsRef<[u8]> + ?Sized),
+    ) -> Result<Message, RequestError> {
+        let options = &self.0.services.requests;
+        self.0.client.request(topic, payload, options)
+    }
+
+    /// The values that the cloud keeps for the device, if [`AgentBuilder::store`] says where.
+    #[must_use]
+    pub fn store(&self) -> Option<&DeviceStore> {
+        self.0.services.store.as_ref()
+    }
+
+    /// What the cloud asks to be spared.
+    #[must_use]
+    pub fn throttle(&self) -> &Throttle {
+        &self.0.services.throttle
+    }
+
+    /// The commands that are allowed.
+    #[must_use]
+    pub fn commands(&self) -> &Commands {
+        &self.0.services.commands
+    }
+
+    /// Has a connection for that long whatever the schedule says, for what cannot wait for a window. Does
+    /// not yield.
+    pub fn connect_for(&self, length: Duration) {
+        self.0.services.demand.want_for(length);
+    }
+
+    /// Starts a fiber that ends with the agent: every wait in it fails when the agent leaves. Does not
+    /// yield.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::TooManyFibers`] beyond [`AGENT_FIBERS_MAX`], [`Failure::Spawn`].
+    pub fn spawn(
+        &self,
+        name: &'static str,
+        body: impl FnOnce() -> Result<(), Stopped> + 'static,
+    ) -> Result<(), Failure> {
+        let mut fibers = self.0.fibers.borrow_mut();
+        fibers.retain(|service| !service.handle.is_finished());
+        if fibers.len() >= AGENT_FIBERS_MAX {
+            return Err(Failure::TooManyFibers);
+        }
+        let spawned: Result<_, SpawnError> = FiberBuilder::new().name(name).spawn(body);
+        let handle = spawned.map_err(Failure::Spawn)?;
+        fibers.push(Service { name, handle });
+        Ok(())
+    }
+
+    /// Asks an agent that is run to stop, with the reason for the log. Does not yield. The first
+    /// reason counts.
+    pub fn stop(&self, why: impl Into<String>) {
+        self.0
+            .stop_why
+            .borrow_mut()
+            .get_or_insert_with(|| why.into());
+        self.0.stop.set();
+    }
+
+    pub(crate) fn stop_event(&self) -> &Event {
+        &self.0.stop
+    }
+
+    pub(crate) fn stop_why(&self) -> Option<String> {
+        self.0.stop_why.borrow().clone()
+    }
+
+    /// How the connection stands and what is wrong. Does not yield.
+    #[must_use]
+    pub fn supervisor(&self) -> Supervisor {
+        self.0.watch.supervisor.borrow().clone()
+    }
+
+    /// Notes something that is wrong.
+    pub(crate) fn raise(&self, code: HealthCode, text: impl Into<String>) {
+        let mut supervisor = self.0.watch.supervisor.borrow_mut();
+        supervisor.raise(code, text, Instant::now());
+    }
+
+    /// Notes that something is not wrong any more.
+    pub(crate) fn clear(&self, code: HealthCode) {
+        self.0.watch.supervisor.borrow_mut().clear(code);
+    }
+
+    /// The store of the queue, if it is durable.
+    pub(crate) fn queue_store(&self) -> Option<&mqtt::store::File> {
+        self.0.queue.store()
+    }
+
+    /// Reads the configuration again, from where it came, and has count what can. Yields. Where
+    /// anything is wrong with it, all stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in words; also that it came from the program.
+    pub fn reload(&self) -> Result<Reloaded, String> {
+        let Some(loaded) = self.loaded() else {
+            return Err("the configuration was given by the program".to_owned());
+        };
+        let (reloaded, loaded) = loaded.reload(self)?;
+        self.loaded_from(loaded);
+        Ok(reloaded)
+    }
+
+    /// Where the configuration came from, unless the program gave it.
+    pub(crate) fn loaded(&self) -> Option<Rc<Loaded>> {
+        self.0.source.borrow().clone()
+    }
+
+    /// Remembers where the configuration came from.
+    pub(crate) fn loaded_from(&self, loaded: Loaded) {
+        *self.0.source.borrow_mut() = Some(Rc::new(loaded));
+    }
+
+    /// How long ago the agent was started.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.0.began.elapsed()
+    }
+
+    /// Whether what waits is kept through power cuts.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.0.queue.store().is_some()
+    }
+
+    /// Stops the agent's fibers, the last one first, and leaves the broker in order: waits up to
+    /// `timeout` for what was published to be acknowledged, then sends DISCONNECT. Yields until the
+    /// connection is closed; see [`Client::close`]. Returns what was left undone; with a state
+    /// directory that is kept for the next start. A second call does nothing.
     ///
     /// # Errors
     ///
     /// [`Stopped`] when an outer scope ended the wait; the client leaves all the same.
-    pub fn leave(self, timeout: Duration) -> Result<Remaining, Stopped> {
-        if let Some(mut telemetry) = self.telemetry {
-            telemetry.cancel();
-            if let Err(error) = telemetry.join() {
-                log::error!("telemetry had ended before: {error}");
+    pub fn leave(&self, timeout: Duration) -> Result<Remaining, Stopped> {
+        if self.0.left.replace(true) {
+            return Ok(Remaining::default());
+        }
+        loop {
+            let Some(mut service) = self.0.fibers.borrow_mut().pop() else {
+                break;
+            };
+            service.handle.cancel();
+            if let Err(error) = service.handle.join() {
+                log::error!("{} had ended before: {error}", service.name);
             }
         }
-        self.client.close(timeout)
-    }
-}
-
-/// Makes the client, which connects by itself from now on.
-fn open(config: &Config) -> Result<Client, Failure> {
-    let connection = Connection::new(config, None, None).map_err(Failure::TlsConfig)?;
-    let applied = connection.client_options(config, device_id(config)?.clone());
-    for note in &applied.notes {
-        log::info!("{note}");
-    }
-    let options = applied
-        .options
-        .maximum_packet_size(RECEIVED_PACKET_BYTES_MAX);
-    let client = Client::open(&connection.endpoint, options).map_err(Failure::Connect)?;
-    let endpoint = connection.endpoint.to_string();
-    let doctor = doctor::Watch::new(Rc::new(config.clone()));
-    let told = RefCell::default();
-    client.on_event(move |_client, event| {
-        log_event(&endpoint, event);
-        log_remedy(&told, event);
-        doctor.note(event);
-    });
-    Ok(client)
-}
-
-fn device_id(config: &Config) -> Result<&ClientId, Failure> {
-    config.device.id.as_ref().ok_or(Failure::NoDeviceId)
-}
-
-/// Logs what a person can do about a connection that does not come about, once until it does or
-/// until something else is in the way.
-fn log_remedy(told: &RefCell<Option<Cow<'static, str>>>, event: &Event) {
-    let remedy = match event {
-        Event::Connected { .. } => None,
-        Event::ConnectFailed { cause, .. } | Event::Disconnected { cause, .. } => {
-            match remedy_of_end(cause) {
-                None => return,
-                remedy => remedy,
-            }
-        }
-        _ => return,
-    };
-    if *told.borrow() == remedy {
-        return;
-    }
-    if let Some(remedy) = &remedy {
-        log::info!("{remedy}");
-    }
-    *told.borrow_mut() = remedy;
-}
-
-/// Logs one line of what happened to the connection.
-fn log_event(endpoint: &str, event: &Event) {
-    match event {
-        Event::Attach => log::debug!("reached {endpoint}"),
-        Event::Connected { session_present } => {
-            let session = if *session_present { "kept" } else { "new" };
-            log::info!("connected to {endpoint}; the session is a {session} one");
-        }
-        // By leaving, which is told where it is done.
-        Event::Disconnected { cause, .. } if matches!(**cause, EndCause::Closed) => {}
-        Event::Disconnected {
-            cause, retry_in, ..
-        } => {
-            log::warn!("disconnected: {cause}{}", Next(*retry_in));
-        }
-        Event::ConnectFailed { cause, retry_in } => {
-            log::warn!("{cause}{}", Next(*retry_in));
-        }
-        Event::ClockImplausible { wall, earliest } => {
-            let (wall, earliest) = (Utc(*wall), Utc(*earliest));
-            log::warn!(
-                "the clock says {wall}, and it is {earliest} at the least: certificates are judged as \
-                 of then"
-            );
-        }
-        Event::SubscribeRefused { filters } => {
-            log::error!("the broker refused to subscribe to {}", filters.join(", "));
-        }
-        other => log::info!("{other:?}"),
-    }
-}
-
-/// When the next connection is tried.
-struct Next(Option<Duration>);
-
-impl fmt::Display for Next {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(delay) => write!(f, "; next attempt in {:.1} s", delay.as_secs_f64()),
-            None => Ok(()),
-        }
-    }
-}
-
-fn start_telemetry(
-    client: &Client,
-    config: &Config,
-    telemetry: Telemetry,
-) -> Result<TelemetryFiber, Failure> {
-    let (client, device) = (client.clone(), device_id(config)?.clone());
-    FiberBuilder::new()
-        .name("telemetry")
-        .spawn(move || telemetry::publish(&client, device.as_str(), &telemetry))
-        .map_err(Failure::Spawn)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_next_attempt_is_told_in_tenths_of_a_second() {
-        let next = |millis| Next(Some(Duration::from_millis(millis))).to_string();
-        assert_eq!(next(0), "; next attempt in 0.0 s");
-        assert_eq!(next(1_249), "; next attempt in 1.2 s");
-        assert_eq!(next(600_000), "; next attempt in 600.0 s");
-        assert_eq!(Next(None).to_string(), "");
+        self.0.client.close(timeout)
     }
 }

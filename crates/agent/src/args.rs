@@ -6,6 +6,7 @@
 //! Letters of theirs that are not offered here are known and refused by name. Nothing here reads a
 //! file, a clock or the environment.
 
+mod control;
 mod demo;
 mod doctor;
 mod error;
@@ -26,6 +27,7 @@ use mqtt::{ClientId, QoS, Will};
 use safe_rt::Endpoint;
 use zeroize::Zeroize as _;
 
+pub use self::control::{Ask, ControlArgs, Form, Goal, WAIT_TIMEOUT_DEFAULT};
 pub use self::demo::{DEMO_FAULTS_MAX, DemoArgs, Fault, RUN_FOR_MAX};
 pub use self::doctor::DoctorArgs;
 pub use self::error::{Rejected, UsageError};
@@ -48,6 +50,8 @@ pub enum Tool {
     Demo,
     /// `agent doctor`.
     Doctor,
+    /// `agent status`, `fibers`, `queue`, `wait` and `reload`.
+    Control,
 }
 
 impl Tool {
@@ -61,6 +65,7 @@ impl Tool {
             Self::Sub => "agent sub",
             Self::Demo => "agent demo",
             Self::Doctor => "agent doctor",
+            Self::Control => "agent status",
         }
     }
 }
@@ -74,6 +79,8 @@ pub enum Command {
     Version,
     /// Connect and stay connected.
     Run(RunArgs),
+    /// Ask a running agent.
+    Control(ControlArgs),
     /// Publish.
     Pub(Box<PubArgs>),
     /// Subscribe.

@@ -116,8 +116,9 @@ pub(crate) fn attach_until(
         match found.map_err(Failure::Signals)? {
             Selected::Ready(0) => match signals.try_recv() {
                 Some(Signal::User1) => out::fibers(&fiber::fibers()),
+                // There is nothing yet that a new configuration could count for.
+                Some(Signal::Hangup) | None => {}
                 Some(signal) => break Attaching::Signal(signal),
-                None => {}
             },
             Selected::Ready(_) => return attaching.join().map_err(Failure::Join)?,
             Selected::Deadline => break Attaching::Deadline,

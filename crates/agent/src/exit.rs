@@ -4,7 +4,7 @@
 //! additions: failures of TLS are always 8, where those programs answer 1, 7 or 8 depending on how
 //! fast the network is; and a subscription that the broker refuses is 76, where they answer 0.
 //! `agent run` has the codes that service managers know from `sysexits.h`; no failure of the network
-//! ends it. Nothing here decides which code is due; that is
+//! ends it. So do the tools that ask a running agent. Nothing here decides which code is due; that is
 //! [`Failure::exit`](crate::failure::Failure::exit), and `DemoError::exit` for the demonstration.
 
 use std::process::ExitCode;
@@ -47,6 +47,10 @@ pub enum Exit {
     NoInput,
     /// 77 (`EX_NOPERM`): a password or a key is there and may not be read.
     Credentials,
+    /// 69: no agent runs here, or it does not answer.
+    Unavailable,
+    /// 75: what `agent wait` waits for did not come about in time.
+    TryAgain,
     /// 78: the configuration is faulty. Starting again does not help.
     Config,
 }
@@ -69,6 +73,8 @@ impl Exit {
             Self::Credentials => 77,
             Self::Blocked => 69,
             Self::Warned => 75,
+            Self::Unavailable => 69,
+            Self::TryAgain => 75,
             Self::Config => 78,
         }
     }
@@ -104,6 +110,8 @@ mod tests {
             (Exit::Credentials, 77),
             (Exit::Blocked, 69),
             (Exit::Warned, 75),
+            (Exit::Unavailable, 69),
+            (Exit::TryAgain, 75),
             (Exit::Config, 78),
         ];
         for (exit, code) in table {

@@ -9,13 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fiber::{JoinError, RunError, SpawnError, Stopped};
+use mqtt::store::OpenError;
 use mqtt::{EndCause, Outcome, PublishError, WaitCause};
 use safe_rt::{Phase, TlsConfigError, TlsError};
 
+use crate::agent::AGENT_FIBERS_MAX;
 use crate::config::ConfigErrors;
+use crate::control::ControlError;
 use crate::exit::Exit;
 use crate::out::PrintError;
 use crate::publish::LINE_BYTES_MAX;
+use crate::service::command::HandlerRefused;
+use crate::service::schedule::ScheduleError;
 
 /// Why a tool did not do all that was asked of it.
 #[derive(Debug)]
@@ -53,6 +58,24 @@ pub enum Failure {
     Signals(io::Error),
     /// No fiber could be started.
     Spawn(SpawnError),
+    /// [`AGENT_FIBERS_MAX`] fibers of the agent run already.
+    TooManyFibers,
+    /// No configuration was named.
+    NoConfig,
+    /// A function that the program gave for the start failed.
+    Hook(Box<dyn StdError>),
+    /// The queue in the state directory cannot be used.
+    Queue(OpenError),
+    /// The schedule is none.
+    Schedule(ScheduleError),
+    /// A handler of commands was not taken.
+    Command(HandlerRefused),
+    /// A running agent cannot be asked, or refused.
+    Control(ControlError),
+    /// What `agent wait` waits for did not come about in time.
+    WaitExpired,
+    /// A second signal ended the stop that the first one began.
+    StoppedTwice,
     /// A fiber that was waited for ended without a value.
     Join(JoinError),
     /// The system has no random bytes for a client identifier.
@@ -123,17 +146,27 @@ impl Failure {
             Self::Undelivered(_) => Exit::ConnectionLost,
             Self::SubscriptionRefused { .. } => Exit::SubscriptionRefused,
             Self::Expired => Exit::Expired,
+            Self::WaitExpired => Exit::TryAgain,
+            Self::Control(ControlError::Refused(_)) => Exit::Failed,
+            Self::Control(_) => Exit::Unavailable,
             Self::Config(errors) => errors.exit(),
+            Self::NoKey { .. } => Exit::Usage,
+            Self::Identity(_) => Exit::Failed,
             Self::Warnings(_)
             | Self::NoDeviceId
             | Self::Provision(_)
-            | Self::DeviceTopic { .. } => Exit::Config,
-            Self::NoKey { .. } => Exit::Usage,
-            Self::Identity(_) => Exit::Failed,
+            | Self::DeviceTopic { .. }
+            | Self::NoConfig
+            | Self::Schedule(_)
+            | Self::Command(_) => Exit::Config,
             Self::Runtime(_)
             | Self::NotSet(_)
             | Self::Signals(_)
             | Self::Spawn(_)
+            | Self::TooManyFibers
+            | Self::Hook(_)
+            | Self::Queue(_)
+            | Self::StoppedTwice
             | Self::Join(_)
             | Self::Randomness(_)
             | Self::File { .. }
@@ -242,6 +275,23 @@ impl fmt::Display for Failure {
             }
             Self::Signals(error) => write!(f, "cannot listen to signals: {error}"),
             Self::Spawn(error) => error.fmt(f),
+            Self::TooManyFibers => write!(
+                f,
+                "expected at most {AGENT_FIBERS_MAX} fibers of the agent, found as many"
+            ),
+            Self::NoConfig => f.write_str(
+                "no configuration is named: expected `--config FILE` or the variable AGENT_CONFIG",
+            ),
+            Self::Hook(error) => write!(f, "the program could not start: {error}"),
+            Self::Queue(OpenError::InUse) => {
+                f.write_str("another process uses the state directory")
+            }
+            Self::Queue(error) => error.fmt(f),
+            Self::Schedule(error) => write!(f, "the schedule cannot be used: {error}"),
+            Self::Command(error) => write!(f, "a command cannot be used: {error}"),
+            Self::Control(error) => error.fmt(f),
+            Self::WaitExpired => f.write_str("it did not come about in time (--timeout)"),
+            Self::StoppedTwice => f.write_str("a second signal ended the stop before it was done"),
             Self::Join(error) => error.fmt(f),
             Self::Randomness(error) => write!(f, "no random bytes for a client id: {error}"),
             Self::File { path, source } => {
@@ -300,6 +350,11 @@ impl StdError for Failure {
             | Self::NoKey { .. }
             | Self::NotSet(_) => None,
             Self::Spawn(error) => Some(error),
+            Self::Hook(error) => Some(&**error),
+            Self::Queue(error) => Some(error),
+            Self::Control(error) => Some(error),
+            Self::Schedule(error) => Some(error),
+            Self::Command(error) => Some(error),
             Self::Join(error) => Some(error),
             Self::Signals(error)
             | Self::Randomness(error)
@@ -318,6 +373,10 @@ impl StdError for Failure {
             Self::Lost(cause) => Some(cause),
             Self::Stopped(stopped) => Some(stopped),
             Self::LineTooLong { .. }
+            | Self::TooManyFibers
+            | Self::NoConfig
+            | Self::StoppedTwice
+            | Self::WaitExpired
             | Self::Undelivered(_)
             | Self::SubscriptionRefused { .. }
             | Self::Expired => None,

@@ -15,6 +15,7 @@ pub const fn text(tool: Tool) -> &'static str {
         Tool::Sub => SUB,
         Tool::Demo => DEMO,
         Tool::Doctor => DOCTOR,
+        Tool::Control => CONTROL,
     }
 }
 
@@ -22,6 +23,7 @@ const AGENT: &str = "\
 Usage: agent run ...    connect as a configuration file says, and stay connected
        agent pub ...    publish messages, as mosquitto_pub does
        agent sub ...    subscribe and print what arrives, as mosquitto_sub does
+       agent status ... how a running agent is; also fibers, queue, wait and reload
        agent demo       a device, its cloud, and what may happen to both
        agent doctor     what stands between this device and its broker, and what helps
        agent run --help
@@ -74,6 +76,39 @@ is not touched.
 
 Exit codes: 0 nothing fails; 69 a check failed; 75 there are warnings and --deny-warnings;
 76 a right is missing; 78 faulty configuration; 64 wrong usage.
+";
+
+const CONTROL: &str = "\
+Usage: agent status [--json | --metrics]
+       agent fibers [--json]
+       agent queue ls [--json]
+       agent queue export
+       agent queue drop {--count N | --all}
+       agent wait [--for online|provisioned|drained] [--timeout TIME]
+       agent reload
+
+Asks a running agent at its control socket, which only its own user and root may.
+
+     status            how the connection stands, what waits and what is wrong
+     fibers            what its fibers do, a line for each
+     queue ls          the messages that wait, the oldest first
+     queue export      the same with their payloads in Base64, a line of JSON for each
+     queue drop        withdraw the oldest that were not sent
+     wait              wait for a connection, for an identity, or until the broker has everything
+     reload            read the configuration again
+
+     --json            print JSON; it has \"schema\":1 and stays the same within that number
+     --metrics         print in the text format of Prometheus
+     --count N, --all  how many to withdraw
+     --for WHAT        what to wait for (default: online)
+     --timeout TIME    how long to wait, such as 30s or 5m (default: 60s)
+     --socket PATH     the socket (default: control.sock in the agent's runtime or state directory)
+     --state-dir DIR   that of the agent with this state directory
+     --help            print this
+     --version         print the version
+
+Exit codes: 0 done; 1 the agent refused; 64 wrong usage; 69 no agent runs here, or it does not
+answer; 75 it did not come about in time.
 ";
 
 const DEMO: &str = "\

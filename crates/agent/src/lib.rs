@@ -22,9 +22,12 @@
 
 mod agent;
 pub mod args;
+pub mod ask;
 pub mod attach;
+mod builder;
 pub mod config;
 pub mod connect;
+pub mod control;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod doctor;
@@ -34,15 +37,28 @@ pub mod failure;
 pub mod format;
 pub mod help;
 pub mod identity;
+mod json;
+mod life;
+mod link;
 #[cfg(feature = "demo")]
 pub mod local_cloud;
+mod notify;
 pub mod out;
 pub mod profile;
 #[cfg(feature = "provision")]
 pub mod provision;
 pub mod publish;
+mod queue;
+mod reload;
 pub mod run;
+pub mod service;
+pub mod status;
 pub mod subscribe;
+mod supervise;
 mod telemetry;
 
-pub use agent::Agent;
+pub use agent::{AGENT_FIBERS_MAX, Agent, RecordError};
+pub use builder::AgentBuilder;
+pub use queue::QueueOptions;
+pub use reload::Reloaded;
+pub use supervise::{Ailment, HealthCode, Link, LinkStats, STUCK_GRACE, Supervisor};

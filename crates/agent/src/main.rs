@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use agent::args::{self, Command, Tool};
 use agent::exit::Exit;
 use agent::failure::Failure;
-use agent::{doctor, help, out, publish, run, subscribe};
+use agent::{ask, doctor, help, out, publish, run, subscribe};
 
 fn main() -> ExitCode {
     let command = match args::parse(env::args_os().skip(1)) {
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Err(rejected) => {
             out::rejected(&rejected);
             let exit = match rejected.tool {
-                Tool::Run | Tool::Doctor => Exit::Usage,
+                Tool::Run | Tool::Doctor | Tool::Control => Exit::Usage,
                 Tool::Agent | Tool::Demo | Tool::Pub | Tool::Sub => Exit::Failed,
             };
             return exit.into();
@@ -35,6 +35,10 @@ fn main() -> ExitCode {
             // A service tells what happens to its connection.
             start_log(args.debug, "warn,agent=info");
             on_fibers(move || run::run(&args))
+        }
+        Command::Control(args) => {
+            start_log(false, "warn");
+            on_fibers(move || ask::run(&args))
         }
         Command::Pub(args) => {
             start_log(args.connection.debug, "warn");

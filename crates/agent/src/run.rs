@@ -2,24 +2,20 @@
 //!
 //! One line is logged for each connection that is made, lost or not to be had, with the cause and
 //! with when the next one is tried. No failure of the network ends it; SIGTERM, SIGINT and `--for`
-//! do, and it then leaves in order. What is under way lives in memory: what the broker has not
-//! acknowledged by then is told, and lost. SIGUSR1 prints what its fibers do.
+//! do, and it then leaves in order. SIGUSR1 prints what its fibers do.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::rc::Rc;
 
-use fiber::signal::{Signal, Signals};
-use fiber::{Event, Instant, Selected, Stopped};
-use mqtt::{Client, Message, QoS, Remaining, Subscribe, Wait};
+use fiber::Stopped;
+use mqtt::{Client, Message, QoS, Subscribe, Wait};
 
 use crate::agent::Agent;
 use crate::args::RunArgs;
-use crate::attach::{Attaching, attach_until};
 use crate::config::Config;
 use crate::connect::LEAVE_TIMEOUT;
 use crate::failure::Failure;
-use crate::out::{self, PrintError, Printer};
+use crate::out::{PrintError, Printer};
 use crate::profile::Profile;
 use crate::subscribe;
 
@@ -29,39 +25,20 @@ use crate::subscribe;
 ///
 /// [`Failure`], which knows the exit code. Nothing that is wrong with the network is one.
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
-    // First of all, so that a stop that comes early is not lost.
-    let listened = [Signal::Terminate, Signal::Interrupt, Signal::User1];
-    let signals = Signals::listen(&listened).map_err(Failure::Signals)?;
-    let deadline = args.limit.map(|limit| Instant::now() + limit);
-    let attached = attach_until(load(args)?, &signals, deadline)?;
-    let attached = match attached {
-        Attaching::Done(attached) => attached,
-        Attaching::Signal(signal) => {
-            log::info!("stopping: {signal}");
-            return Ok(());
-        }
-        Attaching::Deadline => {
-            log::info!("stopping: {}", Why::Limit);
-            return Ok(());
-        }
-    };
-    // The state folder is this program's until the end.
-    let (config, _attached) = &*attached;
-    let agent = Agent::start(config)?;
     let received = Rc::new(Received::new());
-    // Before the connection is there: what a kept session holds finds its handler.
-    subscribe(agent.mqtt(), config, &received)?;
-    let why = wait_for_end(&signals, &received, deadline)?;
-    log::info!("stopping: {why}");
-    leave(agent, &received)?;
-    received.result()
-}
-
-fn load(args: &RunArgs) -> Result<Box<Config>, Failure> {
-    let config = Config::load(&args.config);
-    config
-        .map(Box::new)
-        .map_err(|errors| Failure::Config(Box::new(errors)))
+    let told = Rc::clone(&received);
+    let ran = Agent::builder()
+        .config_file(&args.config)
+        .limit(args.limit)
+        // Before the connection is there: what a kept session holds finds its handler.
+        .on_start(move |agent| {
+            told.agent.borrow_mut().replace(agent.clone());
+            subscribe(agent.mqtt(), agent.config(), &told)?;
+            Ok(())
+        })
+        .run();
+    received.finish();
+    ran.and_then(|()| received.result())
 }
 
 /// Declares the subscriptions; they are made whenever there is a connection.
@@ -86,87 +63,12 @@ fn subscribe(client: &Client, config: &Config, received: &Rc<Received>) -> Resul
     Ok(())
 }
 
-/// Why the agent stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
-    Signal(Signal),
-    Output,
-    Limit,
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Signal(signal) => signal.fmt(f),
-            Self::Output => f.write_str("what arrives cannot be printed"),
-            Self::Limit => f.write_str("the time of --for is over"),
-        }
-    }
-}
-
-fn wait_for_end(
-    signals: &Signals,
-    received: &Received,
-    deadline: Option<Instant>,
-) -> Result<Why, Failure> {
-    loop {
-        let found = fiber::select(&[signals, &received.failure], deadline);
-        match found.map_err(Failure::Signals)? {
-            Selected::Ready(0) => match signals.try_recv() {
-                Some(Signal::User1) => out::fibers(&fiber::fibers()),
-                Some(signal) => return Ok(Why::Signal(signal)),
-                None => {}
-            },
-            Selected::Ready(_) => return Ok(Why::Output),
-            Selected::Deadline => return Ok(Why::Limit),
-        }
-    }
-}
-
-/// Stops telemetry, leaves the broker, prints what had arrived; twice [`LEAVE_TIMEOUT`] at most,
-/// and what closing the transport takes.
-fn leave(agent: Agent, received: &Received) -> Result<(), Failure> {
-    let client = agent.mqtt().clone();
-    match left(&agent.leave(LEAVE_TIMEOUT)?) {
-        None => log::info!("left; the broker acknowledged everything"),
-        Some(text) => log::warn!("left; {text}"),
-    }
-    let dropped = client.stats().dropped;
-    if dropped > 0 {
-        log::warn!(
-            "{dropped} messages of QoS 0 came faster than they could be printed and are lost"
-        );
-    }
-    let flushed = fiber::timeout(LEAVE_TIMEOUT, || received.printer.flush());
-    if let Err(error) = flushed.unwrap_or_else(|elapsed| elapsed.0) {
-        // Acknowledged it was not, unless its quality of service is 0.
-        log::warn!("what arrived last was not printed: {error}");
-    }
-    Ok(())
-}
-
-/// What is lost by leaving, in words; nothing if nothing is.
-fn left(remaining: &Remaining) -> Option<String> {
-    let unsent = remaining.unsent_bytes;
-    match remaining.unacknowledged {
-        0 if unsent == 0 => None,
-        0 => Some(format!("{unsent} bytes were never sent")),
-        1 => Some(format!(
-            "1 message was not acknowledged, {unsent} bytes were never sent"
-        )),
-        count => Some(format!(
-            "{count} messages were not acknowledged, {unsent} bytes were never sent"
-        )),
-    }
-}
-
 /// Prints what arrives.
-#[derive(Debug)]
 struct Received {
     printer: Printer,
     failed: RefCell<Option<PrintError>>,
-    /// Set once something could not be printed.
-    failure: Event,
+    /// Who is to stop once something could not be printed.
+    agent: RefCell<Option<Agent>>,
 }
 
 impl Received {
@@ -174,7 +76,7 @@ impl Received {
         Self {
             printer: Printer::to_stdout(),
             failed: RefCell::default(),
-            failure: Event::new(),
+            agent: RefCell::default(),
         }
     }
 
@@ -200,7 +102,28 @@ impl Received {
 
     fn fail(&self, error: PrintError) {
         self.failed.borrow_mut().get_or_insert(error);
-        self.failure.set();
+        if let Some(agent) = &*self.agent.borrow() {
+            agent.stop("what arrives cannot be printed");
+        }
+    }
+
+    /// Prints what had arrived, within [`LEAVE_TIMEOUT`].
+    fn finish(&self) {
+        // The agent has what prints, and this has the agent.
+        let Some(agent) = self.agent.borrow_mut().take() else {
+            return;
+        };
+        let dropped = agent.mqtt().stats().dropped;
+        if dropped > 0 {
+            log::warn!(
+                "{dropped} messages of QoS 0 came faster than they could be printed and are lost"
+            );
+        }
+        let flushed = fiber::timeout(LEAVE_TIMEOUT, || self.printer.flush());
+        if let Err(error) = flushed.unwrap_or_else(|elapsed| elapsed.0) {
+            // Acknowledged it was not, unless its quality of service is 0.
+            log::warn!("what arrived last was not printed: {error}");
+        }
     }
 
     fn result(&self) -> Result<(), Failure> {

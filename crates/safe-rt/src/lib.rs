@@ -16,6 +16,7 @@
 //!   deadline; [`dial_traced`] shows the phases, [`Error::remedy`] says what to do.
 //! - [`Backoff`]: how long to wait before dialling again.
 //! - [`Listener`]: the server side; [`Listener::serve`] goes on whatever is short.
+//! - [`LocalListener`]: a socket at a path, for programs of the same user.
 //! - [`stats`]: what was dialled on this thread, and where it failed.
 //! - [`ClockFloor`]: whether the wall clock can be right, and what certificates are judged by if not.
 //! - `ClientTls` and `ServerTls` (feature `tls`, on by default): TLS 1.2 and 1.3.
@@ -70,6 +71,7 @@ mod endpoint;
 mod error;
 mod events;
 mod listener;
+mod local;
 mod log_gate;
 mod remedy;
 mod serve;
@@ -117,6 +119,7 @@ pub use events::{
     Signals, Watch,
 };
 pub use listener::{ACCEPT_PAUSE, Incoming, Listener, ListenerStats};
+pub use local::LocalListener;
 pub use serve::{SERVE_CONNECTIONS_DEFAULT, ServeOptions};
 pub use socket::{CLOSE_TIMEOUT_DEFAULT, Readiness, Socket};
 pub use stats::{Stats, stats};

@@ -62,6 +62,10 @@ pub enum UsageError {
     QoS(String),
     /// The keep-alive is not a number from [`KEEP_ALIVE_SECS_MIN`] to 65 535.
     KeepAlive(String),
+    /// Neither a count of messages nor `--all` is given.
+    NoCount,
+    /// It is nothing that can be waited for.
+    Goal(String),
     /// The count of messages is not a number from 1.
     Count(String),
     /// The time to receive in is not a number of seconds from 1.
@@ -171,6 +175,11 @@ impl fmt::Display for UsageError {
             Self::KeepAlive(found) => write!(
                 f,
                 "invalid keepalive given: {found:?}, expected {KEEP_ALIVE_SECS_MIN} to 65535 seconds"
+            ),
+            Self::NoCount => f.write_str("expected --count N or --all"),
+            Self::Goal(found) => write!(
+                f,
+                "invalid goal {found:?}: expected online, provisioned or drained"
             ),
             Self::Count(found) => {
                 write!(f, "invalid message count {found:?}: expected 1 or more")

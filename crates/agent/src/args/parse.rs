@@ -16,7 +16,7 @@ use super::{
     Command, ConnectionArgs, Credentials, KEEP_ALIVE_SECS_MIN, MessageSource, Password, PubArgs,
     Rejected, RunArgs, SubArgs, TlsArgs, Tool, UsageError,
 };
-use super::{demo, doctor};
+use super::{control, demo, doctor};
 use crate::config::parse_length;
 use crate::connect::CONNECT_TIMEOUT_DEFAULT;
 
@@ -25,6 +25,11 @@ pub(super) fn command(mut parser: lexopt::Parser) -> Result<Command, Rejected> {
     let tool = match choose(&mut parser) {
         Ok(Choice::Tool(tool)) => tool,
         Ok(Choice::Command(command)) => return Ok(command),
+        Ok(Choice::Control(first)) => {
+            let tool = Tool::Control;
+            let command = control::parse(&first, &mut parser);
+            return command.map_err(|error| Rejected { tool, error });
+        }
         Err(error) => {
             return Err(Rejected {
                 tool: Tool::Agent,
@@ -35,6 +40,7 @@ pub(super) fn command(mut parser: lexopt::Parser) -> Result<Command, Rejected> {
     let command = match tool {
         Tool::Demo => demo::parse(&mut parser),
         Tool::Doctor => doctor::parse(&mut parser),
+        Tool::Control => Err(UsageError::NoCommand),
         Tool::Agent | Tool::Run | Tool::Pub | Tool::Sub => parse_options(tool, &mut parser),
     };
     command.map_err(|error| Rejected { tool, error })
@@ -42,6 +48,8 @@ pub(super) fn command(mut parser: lexopt::Parser) -> Result<Command, Rejected> {
 
 enum Choice {
     Tool(Tool),
+    /// A question to a running agent, by its first word.
+    Control(String),
     Command(Command),
 }
 
@@ -59,6 +67,9 @@ fn choose(parser: &mut lexopt::Parser) -> Result<Choice, UsageError> {
             Some("sub" | "subscribe") => Ok(Choice::Tool(Tool::Sub)),
             Some("demo") => Ok(Choice::Tool(Tool::Demo)),
             Some("doctor") => Ok(Choice::Tool(Tool::Doctor)),
+            Some(word @ ("status" | "fibers" | "queue" | "wait" | "reload")) => {
+                Ok(Choice::Control(word.to_owned()))
+            }
             _ => Err(UsageError::UnknownCommand(
                 word.to_string_lossy().into_owned(),
             )),
@@ -149,7 +160,7 @@ fn parse_options(tool: Tool, parser: &mut lexopt::Parser) -> Result<Command, Usa
         Tool::Run => given.into_run().map(Command::Run),
         Tool::Pub => given.into_pub().map(|args| Command::Pub(Box::new(args))),
         Tool::Sub => given.into_sub().map(|args| Command::Sub(Box::new(args))),
-        Tool::Agent | Tool::Demo | Tool::Doctor => Err(UsageError::NoCommand),
+        Tool::Agent | Tool::Demo | Tool::Doctor | Tool::Control => Err(UsageError::NoCommand),
     }
 }
 

@@ -39,8 +39,7 @@ impl Profile {
         if let Some(window) = limits.window {
             options = options.window(window.min(mqtt::WINDOW_DEFAULT));
         }
-        if let Some(rate) = limits.publish_rate {
-            let (per_second, burst) = shaped(rate, BURST_PART);
+        if let Some((per_second, burst)) = self.publish_rate() {
             options = options.publish_rate(per_second, burst);
         }
         if let Some(rate) = limits.publish_bytes {
@@ -57,6 +56,14 @@ impl Profile {
             options,
             notes: note.into_iter().collect(),
         }
+    }
+
+    /// Returns how many messages may leave in a second, and how many at once; `None` for any number.
+    #[must_use]
+    pub fn publish_rate(&self) -> Option<(u32, u32)> {
+        self.limits()
+            .publish_rate
+            .map(|rate| shaped(rate, BURST_PART))
     }
 
     /// Returns the keep-alive to use for the one that was asked for, and what to tell about it.

@@ -94,6 +94,23 @@ pub fn permissions(path: impl Into<PathBuf>) -> io::Result<u32> {
     )
 }
 
+/// Sets the permission bits of a file, `0o600` for example; those of a link's target. Yields. A
+/// simulated disk has one owner and keeps none.
+///
+/// # Errors
+///
+/// What the system answered, or the wait ended early: then it may be done all the same.
+pub fn set_permissions(path: impl Into<PathBuf>, mode: u32) -> io::Result<()> {
+    let path = path.into();
+    on_disk!(
+        |disk, rng| {
+            let _ = mode;
+            disk.is_folder(&path).map(drop)
+        },
+        move || fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    )
+}
+
 /// What [`File::create`] makes is for its owner alone.
 pub(super) const FILE_MODE: u32 = 0o600;
 /// What [`create_dir`] makes is for its owner alone.

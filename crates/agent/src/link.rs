@@ -1,0 +1,134 @@
+//! The connection of the agent: the client that makes it, and one line in the log for each that is
+//! made, lost or not to be had.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use mqtt::{Client, ClientId, EndCause, Event};
+use safe_rt::Utc;
+
+use crate::config::Config;
+use crate::connect::RECEIVED_PACKET_BYTES_MAX;
+use crate::doctor;
+use crate::failure::{Failure, remedy_of_end};
+use crate::profile::Connection;
+use crate::queue::{Queue, QueueOptions};
+
+/// Makes the client, which connects by itself from now on. Yields while what is in the queue is read.
+pub(crate) fn open(
+    config: &Config,
+    device_id: &ClientId,
+    queue: &Queue,
+    options: &QueueOptions,
+    mut watch: impl FnMut(&Event) + 'static,
+) -> Result<Client, Failure> {
+    let connection = Connection::new(config, None, None).map_err(Failure::TlsConfig)?;
+    let applied = connection.client_options(config, device_id.clone());
+    for note in &applied.notes {
+        log::info!("{note}");
+    }
+    let mut client = applied
+        .options
+        .queue_age_max(options.age_max)
+        .maximum_packet_size(RECEIVED_PACKET_BYTES_MAX);
+    if let Some(store) = queue.store() {
+        client = client.queue_policy(options.when_full).store(store.clone());
+    }
+    let client = Client::open(&connection.endpoint, client).map_err(Failure::Connect)?;
+    let endpoint = connection.endpoint.to_string();
+    let doctor = doctor::Watch::new(Rc::new(config.clone()));
+    let told = RefCell::default();
+    client.on_event(move |_client, event| {
+        log_event(&endpoint, event);
+        log_remedy(&told, event);
+        doctor.note(event);
+        watch(event);
+    });
+    Ok(client)
+}
+
+/// Logs what a person can do about a connection that does not come about, once until it does or
+/// until something else is in the way.
+fn log_remedy(told: &RefCell<Option<Cow<'static, str>>>, event: &Event) {
+    let remedy = match event {
+        Event::Connected { .. } => None,
+        Event::ConnectFailed { cause, .. } | Event::Disconnected { cause, .. } => {
+            match remedy_of_end(cause) {
+                None => return,
+                remedy => remedy,
+            }
+        }
+        _ => return,
+    };
+    if *told.borrow() == remedy {
+        return;
+    }
+    if let Some(remedy) = &remedy {
+        log::info!("{remedy}");
+    }
+    *told.borrow_mut() = remedy;
+}
+
+/// Logs one line of what happened to the connection.
+fn log_event(endpoint: &str, event: &Event) {
+    match event {
+        Event::Attach => log::debug!("reached {endpoint}"),
+        Event::Connected { session_present } => {
+            let session = if *session_present { "kept" } else { "new" };
+            log::info!("connected to {endpoint}; the session is a {session} one");
+        }
+        // By leaving, which is told where it is done.
+        Event::Disconnected { cause, .. } if matches!(**cause, EndCause::Closed) => {}
+        Event::Disconnected {
+            cause, retry_in, ..
+        } => {
+            log::warn!("disconnected: {cause}{}", Next(*retry_in));
+        }
+        Event::ConnectFailed { cause, retry_in } => {
+            log::warn!("{cause}{}", Next(*retry_in));
+        }
+        Event::ClockImplausible { wall, earliest } => {
+            let (wall, earliest) = (Utc(*wall), Utc(*earliest));
+            log::warn!(
+                "the clock says {wall}, and it is {earliest} at the least: certificates are judged as \
+                 of then"
+            );
+        }
+        Event::SubscribeRefused { filters } => {
+            log::error!("the broker refused to subscribe to {}", filters.join(", "));
+        }
+        // Told by who asked for it.
+        Event::Paused { .. } => log::debug!("no connection is made for now"),
+        Event::Idle => log::info!("left the broker for now"),
+        other => log::info!("{other:?}"),
+    }
+}
+
+/// When the next connection is tried.
+struct Next(Option<Duration>);
+
+impl fmt::Display for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(delay) => write!(f, "; next attempt in {:.1} s", delay.as_secs_f64()),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_attempt_is_told_in_tenths_of_a_second() {
+        let next = |millis| Next(Some(Duration::from_millis(millis))).to_string();
+        assert_eq!(next(0), "; next attempt in 0.0 s");
+        assert_eq!(next(1_249), "; next attempt in 1.2 s");
+        assert_eq!(next(600_000), "; next attempt in 600.0 s");
+        assert_eq!(Next(None).to_string(), "");
+    }
+}

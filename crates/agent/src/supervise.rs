@@ -1,0 +1,442 @@
+//! What the agent knows about itself: how its connection stands, since when, and what is wrong.
+//!
+//! Told what happens by the client's events; time is an argument, so that all of it is pure.
+//!
+//! ```text
+//!            ┌──────────────────────────────────────────────┐
+//!            ▼                                              │
+//!   Connecting ──► Up ──► Down (cause, next attempt) ───────┘
+//!        ▲          └───► Resting (nothing to do) ──► Connecting
+//!        └── Paused (asked to keep away until a time) ◄── any but Up
+//! ```
+//! [`Supervisor::stuck`] is what a watchdog asks: each state but `Up` and `Resting` promises when the
+//! next event is there at the latest. A device without a network keeps that promise: it goes on
+//! trying. One whose connecting fiber hangs does not.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use fiber::Instant;
+use mqtt::{CONNECT_TIMEOUT_DEFAULT, EndCause, Event};
+use safe_rt::{BACKOFF_LONG_CAP_DEFAULT, DIAL_TIMEOUT_DEFAULT};
+
+/// How long after the time at which something was to happen to the connection it counts as stuck:
+/// all that one attempt may take, credentials and the delay after a pause included, twice over.
+pub const STUCK_GRACE: Duration = Duration::from_secs(
+    2 * (DIAL_TIMEOUT_DEFAULT.as_secs()
+        + 2 * CONNECT_TIMEOUT_DEFAULT.as_secs()
+        + BACKOFF_LONG_CAP_DEFAULT.as_secs()),
+);
+
+/// How the connection stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Link {
+    /// The first attempt, or one after a rest, is due or under way.
+    Connecting,
+    /// Connected.
+    Up {
+        /// The broker had kept the session.
+        session_present: bool,
+    },
+    /// Not connected; another attempt is made by itself.
+    Down {
+        /// Why, in one line.
+        cause: String,
+        /// When the next attempt is due.
+        retry_at: Option<Instant>,
+    },
+    /// Left because there is nothing to do, or the window of the schedule is over.
+    Resting,
+    /// Keeps away until then.
+    Paused {
+        /// When it may connect again.
+        until: Instant,
+    },
+}
+
+impl Link {
+    /// Its name, as `status` tells it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Up { .. } => "online",
+            Self::Down { .. } => "offline",
+            Self::Resting => "resting",
+            Self::Paused { .. } => "paused",
+        }
+    }
+}
+
+/// What is wrong, each with a name that stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum HealthCode {
+    /// There is no connection, and there should be.
+    Offline,
+    /// Another client uses the same client identifier, as far as the pattern of ends tells.
+    DuplicateIdentity,
+    /// The broker refuses subscriptions.
+    SubscribeRefused,
+    /// A message is not handled, and holds back the acknowledgements of all later ones.
+    HandlerStalled,
+    /// The clock shows a time that is past for certain.
+    ClockImplausible,
+    /// The queue cannot write to its disk.
+    QueueFailing,
+    /// The state directory cannot be written: the queue is in memory.
+    StateReadonly,
+    /// The configuration that was found is not in use: the last good one is.
+    ConfigRejected,
+    /// Messages are held back by the rate that is allowed.
+    Throttled,
+    /// The cloud asked to be left alone.
+    Blocked,
+    /// Messages were dropped for want of room.
+    QueueDropped,
+    /// The fiber that keeps the connection does not do what it promised.
+    LinkStuck,
+}
+
+impl HealthCode {
+    /// Its name, as `status` tells it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::DuplicateIdentity => "duplicate-identity",
+            Self::SubscribeRefused => "subscribe-refused",
+            Self::HandlerStalled => "handler-stalled",
+            Self::ClockImplausible => "clock-implausible",
+            Self::QueueFailing => "queue-failing",
+            Self::StateReadonly => "state-readonly",
+            Self::ConfigRejected => "config-rejected",
+            Self::Throttled => "throttled",
+            Self::Blocked => "blocked",
+            Self::QueueDropped => "queue-dropped",
+            Self::LinkStuck => "link-stuck",
+        }
+    }
+}
+
+impl fmt::Display for HealthCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ailment {
+    /// Since when.
+    pub since: Instant,
+    /// What it is, in one line.
+    pub text: String,
+}
+
+/// What the connection did so far. Every number only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkStats {
+    /// Connections that the broker accepted.
+    pub connects: u64,
+    /// Connections that ended.
+    pub disconnects: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// Time without a connection, by whole states that are over.
+    pub offline: Duration,
+    /// Time with one, likewise.
+    pub online: Duration,
+}
+
+/// Connections that end at once one after the other, by the hand of the broker, before that counts as
+/// a fight for the client identifier.
+const TAKEOVERS: u32 = 3;
+/// A connection that ends sooner counts as one of them.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(60);
+
+/// What the agent knows about its connection and about what is wrong.
+#[derive(Clone, Debug)]
+pub struct Supervisor {
+    link: Link,
+    since: Instant,
+    health: BTreeMap<HealthCode, Ailment>,
+    stats: LinkStats,
+    /// When the next event is there at the latest.
+    due: Option<Instant>,
+    /// Short connections, running, that the broker ended.
+    short: u32,
+    /// Why the last connection ended.
+    last_end: Option<String>,
+}
+
+impl Supervisor {
+    /// One that is about to connect.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self {
+            link: Link::Connecting,
+            since: now,
+            health: BTreeMap::new(),
+            stats: LinkStats::default(),
+            due: Some(now + STUCK_GRACE),
+            short: 0,
+            last_end: None,
+        }
+    }
+
+    /// How the connection stands.
+    #[must_use]
+    pub const fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Since when it stands so.
+    #[must_use]
+    pub const fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// What is wrong, in the order of the codes.
+    #[must_use]
+    pub const fn health(&self) -> &BTreeMap<HealthCode, Ailment> {
+        &self.health
+    }
+
+    /// Why the last connection ended, in one line.
+    #[must_use]
+    pub fn last_end(&self) -> Option<&str> {
+        self.last_end.as_deref()
+    }
+
+    /// What the connection did so far, the present state included.
+    #[must_use]
+    pub fn stats(&self, now: Instant) -> LinkStats {
+        let mut stats = self.stats;
+        let lasting = now - self.since;
+        match self.link {
+            Link::Up { .. } => stats.online += lasting,
+            _ => stats.offline += lasting,
+        }
+        stats
+    }
+
+    /// Notes that something is wrong; since when counts from the first time.
+    pub fn raise(&mut self, code: HealthCode, text: impl Into<String>, now: Instant) {
+        let text = text.into();
+        match self.health.get_mut(&code) {
+            Some(ailment) => ailment.text = text,
+            None => {
+                self.health.insert(code, Ailment { since: now, text });
+            }
+        }
+    }
+
+    /// Notes that it is not wrong any more.
+    pub fn clear(&mut self, code: HealthCode) {
+        self.health.remove(&code);
+    }
+
+    /// Says what is stuck, if the promise of the present state was not kept.
+    #[must_use]
+    pub fn stuck(&self, now: Instant) -> Option<String> {
+        let due = self.due.filter(|due| now > *due)?;
+        let late = (now - due).as_secs();
+        Some(format!(
+            "the connection is {}, and nothing has happened to it for {late} s longer than it may take",
+            self.link.name()
+        ))
+    }
+
+    fn enter(&mut self, link: Link, due: Option<Instant>, now: Instant) {
+        self.stats = self.stats(now);
+        self.link = link;
+        self.since = now;
+        self.due = due.map(|due| due + STUCK_GRACE);
+    }
+
+    /// Notes what happened to the connection.
+    pub fn event(&mut self, event: &Event, now: Instant) {
+        match event {
+            Event::Attach => self.due = Some(now + STUCK_GRACE),
+            Event::Connected { session_present } => {
+                self.stats.connects += 1;
+                self.clear(HealthCode::Offline);
+                self.clear(HealthCode::LinkStuck);
+                let session_present = *session_present;
+                self.enter(Link::Up { session_present }, None, now);
+            }
+            Event::Disconnected {
+                cause, retry_in, ..
+            } => {
+                self.stats.disconnects += 1;
+                self.count_takeover(cause, now);
+                self.down(cause, *retry_in, now);
+            }
+            Event::ConnectFailed { cause, retry_in } => {
+                self.stats.failures += 1;
+                self.down(cause, *retry_in, now);
+            }
+            Event::Idle => {
+                self.clear(HealthCode::Offline);
+                self.enter(Link::Resting, None, now);
+            }
+            // A connection that there is stays.
+            Event::Paused { until } if !matches!(self.link, Link::Up { .. } | Link::Resting) => {
+                self.enter(Link::Paused { until: *until }, Some(*until), now);
+            }
+            Event::SubscribeRefused { filters } => {
+                let text = format!("the broker refuses subscriptions to {}", filters.join(", "));
+                self.raise(HealthCode::SubscribeRefused, text, now);
+            }
+            Event::AckStalled { filter, .. } => {
+                let filter = filter.as_deref().unwrap_or("a topic nobody subscribed to");
+                let text =
+                    format!("a message of {filter} is not handled and holds back the others");
+                self.raise(HealthCode::HandlerStalled, text, now);
+            }
+            Event::ClockImplausible { .. } => {
+                let text = "the clock shows a time that is past for certain";
+                self.raise(HealthCode::ClockImplausible, text, now);
+            }
+            Event::StoreFailed { failure } => {
+                self.raise(HealthCode::QueueFailing, failure.to_string(), now);
+            }
+            Event::StoreRecovered => self.clear(HealthCode::QueueFailing),
+            Event::Throttled => {
+                let text = "messages wait for the rate that is allowed";
+                self.raise(HealthCode::Throttled, text, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn down(&mut self, cause: &EndCause, retry_in: Option<Duration>, now: Instant) {
+        let cause = cause.to_string();
+        self.raise(HealthCode::Offline, cause.clone(), now);
+        self.last_end = Some(cause.clone());
+        let retry_at = retry_in.map(|delay| now + delay);
+        self.enter(Link::Down { cause, retry_at }, retry_at, now);
+    }
+
+    /// Two clients with one identifier throw each other out in turns.
+    fn count_takeover(&mut self, cause: &EndCause, now: Instant) {
+        let is_short = now - self.since < TAKEN_OVER_WITHIN;
+        match cause {
+            EndCause::ClosedByPeer if is_short => self.short = self.short.saturating_add(1),
+            _ => self.short = 0,
+        }
+        if self.short >= TAKEOVERS {
+            let text = "the broker ends each connection soon: is the client identifier used twice?";
+            self.raise(HealthCode::DuplicateIdentity, text, now);
+        } else {
+            self.clear(HealthCode::DuplicateIdentity);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const START: Instant = Instant::from_nanos(1_000_000_000_000);
+
+    fn at(secs: u64) -> Instant {
+        START + Duration::from_secs(secs)
+    }
+
+    fn failed(retry_in: u64) -> Event {
+        Event::ConnectFailed {
+            cause: Arc::new(EndCause::ClosedByPeer),
+            retry_in: Some(Duration::from_secs(retry_in)),
+        }
+    }
+
+    fn ended() -> Event {
+        Event::Disconnected {
+            cause: Arc::new(EndCause::ClosedByPeer),
+            last_sent: None,
+            last_acked: None,
+            retry_in: Some(Duration::from_secs(1)),
+        }
+    }
+
+    const UP: Event = Event::Connected {
+        session_present: false,
+    };
+
+    #[test]
+    fn weeks_without_a_network_are_no_reason_to_be_restarted_but_a_silent_link_is() {
+        let mut supervisor = Supervisor::new(START);
+        let mut now = 0;
+        for _ in 0..2_000 {
+            supervisor.event(&failed(600), at(now));
+            now += 630;
+            assert_eq!(supervisor.stuck(at(now)), None);
+        }
+        assert!(supervisor.health().contains_key(&HealthCode::Offline));
+        let limit = 600 + STUCK_GRACE.as_secs();
+        assert_eq!(supervisor.stuck(at(now - 630 + limit)), None);
+        let stuck = supervisor.stuck(at(now - 630 + limit + 1)).unwrap();
+        assert!(stuck.contains("offline"), "{stuck}");
+        supervisor.event(&UP, at(now));
+        assert_eq!(supervisor.stuck(at(now + 1_000_000)), None);
+    }
+
+    #[test]
+    fn one_that_never_begins_to_connect_is_stuck() {
+        let supervisor = Supervisor::new(START);
+        assert_eq!(supervisor.stuck(START + STUCK_GRACE), None);
+        assert!(
+            supervisor
+                .stuck(START + STUCK_GRACE + Duration::from_secs(1))
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn time_with_and_without_a_connection_is_counted() {
+        let mut supervisor = Supervisor::new(START);
+        supervisor.event(&failed(1), at(10));
+        supervisor.event(&UP, at(15));
+        supervisor.event(&ended(), at(115));
+        let stats = supervisor.stats(at(120));
+        assert_eq!((stats.online.as_secs(), stats.offline.as_secs()), (100, 20));
+        assert_eq!(
+            (stats.connects, stats.disconnects, stats.failures),
+            (1, 1, 1)
+        );
+    }
+
+    #[test]
+    fn a_fight_for_the_client_identifier_is_recognised_and_forgotten() {
+        let mut supervisor = Supervisor::new(START);
+        for round in 0..3 {
+            supervisor.event(&UP, at(round * 10));
+            supervisor.event(&ended(), at(round * 10 + 5));
+        }
+        let code = HealthCode::DuplicateIdentity;
+        assert!(supervisor.health().contains_key(&code));
+        supervisor.event(&UP, at(100));
+        supervisor.event(&ended(), at(100 + 3_600));
+        assert!(!supervisor.health().contains_key(&code));
+    }
+
+    #[test]
+    fn a_pause_leaves_a_connection_that_there_is_alone() {
+        let mut supervisor = Supervisor::new(START);
+        supervisor.event(&UP, at(1));
+        let until = at(100);
+        supervisor.event(&Event::Paused { until }, at(2));
+        assert_eq!(supervisor.link().name(), "online");
+        supervisor.event(&ended(), at(3));
+        supervisor.event(&Event::Paused { until }, at(4));
+        assert_eq!(supervisor.link(), &Link::Paused { until });
+        assert_eq!(supervisor.stuck(until + STUCK_GRACE), None);
+    }
+}
