@@ -3,9 +3,13 @@
 //! What the configuration says comes first. What it leaves open is in the state folder, or is made
 //! there, or is asked for at the cloud (feature `provision`).
 
+#[cfg(feature = "provision")]
+use std::time::{Duration, UNIX_EPOCH};
+
 use fiber::signal::{Signal, Signals};
-use fiber::{FiberBuilder, Instant, Selected};
-use mqtt::ClientId;
+use fiber::{FiberBuilder, Instant, Selected, Stopped};
+use mqtt::{Client, ClientId};
+use safe_rt::ClientTls;
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -131,6 +135,34 @@ pub(crate) fn attach_until(
 }
 
 impl Attached {
+    /// Keeps the identity renewed on the agent's connection, where it is one that was provisioned.
+    /// Yields until it is stopped; returns where there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`].
+    #[cfg(feature = "provision")]
+    pub fn keep(&self, client: &Client, tls: &ClientTls) -> Result<(), Stopped> {
+        let (Some(options), Some(_)) = (&self.options, self.store.active()) else {
+            return Ok(());
+        };
+        if let Some(passed) = self.store.state().last_good {
+            let passed = UNIX_EPOCH + Duration::from_secs(passed);
+            tls.clock_floor().raise(passed);
+        }
+        match provision::keep_renewed(&self.store, options, client, tls)? {}
+    }
+
+    /// Keeps nothing: this program was built without `provision`.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    #[cfg(not(feature = "provision"))]
+    pub fn keep(&self, _client: &Client, _tls: &ClientTls) -> Result<(), Stopped> {
+        Ok(())
+    }
+
     #[cfg(feature = "provision")]
     fn active(&self) -> Result<Option<Loaded>, Failure> {
         match &self.options {

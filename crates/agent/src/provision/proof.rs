@@ -75,6 +75,8 @@ pub enum ProofError {
         /// Why it ended.
         cause: Arc<EndCause>,
     },
+    /// The connection did not stay; why is in the log.
+    NotUp,
     /// It took too long.
     Late,
     /// The wait was stopped from outside.
@@ -93,6 +95,7 @@ impl fmt::Display for ProofError {
             Self::Lost { after, cause } => {
                 write!(f, "{cause}, {:.1} s after it was made", after.as_secs_f64())
             }
+            Self::NotUp => f.write_str("the connection did not stay"),
             Self::Late => write!(f, "no proof within {} s", PROOF_TIMEOUT.as_secs()),
             Self::Stopped(stopped) => stopped.fmt(f),
         }
@@ -106,7 +109,11 @@ impl std::error::Error for ProofError {
             Self::Dial(error) => Some(error),
             Self::Connect(error) | Self::Subscribe { error, .. } => Some(error),
             Self::Stopped(stopped) => Some(stopped),
-            Self::ClientId(_) | Self::Publish { .. } | Self::Lost { .. } | Self::Late => None,
+            Self::ClientId(_)
+            | Self::Publish { .. }
+            | Self::Lost { .. }
+            | Self::NotUp
+            | Self::Late => None,
         }
     }
 }

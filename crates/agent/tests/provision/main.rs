@@ -19,4 +19,5 @@ mod process;
 )]
 #[path = "../../../../tests/src/provisioning_server.rs"]
 mod provisioning_server;
+mod renewal;
 mod support;
