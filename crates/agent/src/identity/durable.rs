@@ -7,7 +7,7 @@ use fiber::fs::{self, File};
 use zeroize::Zeroizing;
 
 /// What a file that is being written is called meanwhile, after its name.
-const UNFINISHED: &str = ".new";
+pub(super) const UNFINISHED: &str = ".new";
 
 /// Writes `folder/name`, for its owner alone: to another file, which then takes its name. Yields.
 ///
@@ -19,11 +19,10 @@ const UNFINISHED: &str = ".new";
 pub(crate) fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let unfinished = folder.join(format!("{name}{UNFINISHED}"));
     let path = folder.join(name);
-    {
-        let file = File::create(&unfinished)?;
-        file.set_size(0)?;
-        file.write_at(0, bytes)?;
-        file.sync_all()?;
+    if let Err(error) = write_new(&unfinished, bytes) {
+        // It may be a part of a key, and takes room.
+        drop(wipe(&unfinished));
+        return Err(error);
     }
     fs::rename(&unfinished, &path)?;
     fs::sync_dir(folder)?;
@@ -36,16 +35,33 @@ pub(crate) fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Writes a file that was not there: what has the name, of whomever and for whomever, goes first.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let file = File::create(path)?;
+    file.write_at(0, bytes)?;
+    file.sync_all()
+}
+
 /// Makes a folder, for its owner alone, that is there after a power cut too. Yields.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
-    match fs::create_dir(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+    let is_new = match fs::create_dir(path) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
         Err(error) => return Err(error),
-    }
-    match path.parent() {
-        Some(parent) => fs::sync_dir(parent),
-        None => Ok(()),
+    };
+    let above = match path.parent() {
+        None => return Ok(()),
+        Some(above) if above.as_os_str().is_empty() => Path::new("."),
+        Some(above) => above,
+    };
+    match fs::sync_dir(above) {
+        // It was there before, and what it is in may be of others, or take no changes.
+        Err(_) if !is_new => Ok(()),
+        synced => synced,
     }
 }
 
@@ -54,13 +70,21 @@ pub(super) fn exists(path: &Path) -> bool {
     fs::permissions(path).is_ok()
 }
 
-/// Overwrites what is in a file, and removes it. Yields.
+/// Overwrites what is in a file, and removes it. Yields. One that cannot be written is removed alone.
 ///
 /// Flash may keep a copy for all that; a reader of the file system finds none.
 pub(super) fn wipe(path: &Path) -> io::Result<()> {
+    let overwritten = overwrite(path);
+    fs::remove(path)?;
+    overwritten.or_else(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => Ok(()),
+        _ => Err(error),
+    })
+}
+
+fn overwrite(path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
     let len = usize::try_from(file.size()?).unwrap_or(usize::MAX);
     file.write_at(0, vec![0; len])?;
-    file.sync()?;
-    fs::remove(path)
+    file.sync()
 }

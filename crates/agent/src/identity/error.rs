@@ -34,6 +34,21 @@ pub enum StoreError {
         /// What is wrong.
         source: TlsConfigError,
     },
+    /// A file is not as it was written.
+    Damaged {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A text of the cloud is longer than [`CERTIFICATE_ID_BYTES_MAX`](super::CERTIFICATE_ID_BYTES_MAX).
+    TooLong {
+        /// Its length in bytes.
+        found: usize,
+    },
+    /// The identity was given up by somebody who may: another one is made when somebody says so
+    /// ([`Store::take_up`](super::Store::take_up)).
+    GivenUp,
     /// There is less room on the disk than an identity may need.
     NoRoom {
         /// Free bytes that were found.
@@ -61,6 +76,13 @@ impl fmt::Display for StoreError {
             ),
             Self::Record(error) => error.fmt(f),
             Self::Contents { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Damaged { path, what } => write!(f, "{}: {what}", path.display()),
+            Self::TooLong { found } => write!(
+                f,
+                "expected at most {} bytes of a certificate's name, found {found}",
+                super::CERTIFICATE_ID_BYTES_MAX
+            ),
+            Self::GivenUp => f.write_str("the identity was given up, and no other is asked for"),
             Self::NoRoom { found } => write!(
                 f,
                 "expected {} free bytes for an identity, found {found}",
@@ -80,12 +102,28 @@ impl std::error::Error for StoreError {
             Self::Contents { source, .. } => Some(source),
             Self::Record(error) => Some(error),
             Self::Locked(error) => Some(error),
-            Self::InUse { .. } | Self::NoRoom { .. } | Self::Step { .. } => None,
+            Self::InUse { .. }
+            | Self::Damaged { .. }
+            | Self::TooLong { .. }
+            | Self::GivenUp
+            | Self::NoRoom { .. }
+            | Self::Step { .. } => None,
         }
     }
 }
 
 impl StoreError {
+    /// Whether something is missing or not as it was written, which no later attempt finds otherwise.
+    /// A disk that does not answer says nothing about what is on it.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Contents { .. } | Self::Damaged { .. } => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     /// For a closure that knows the path.
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

@@ -12,14 +12,26 @@ use super::state::State;
 
 const NAMES: [&str; 2] = ["state.0", "state.1"];
 
+/// What is known of one of the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It is not there.
+    Missing,
+    /// It was there at the start, or a write to it failed. It may read well, from what the system
+    /// remembers, and be on no disk: another file takes its place, and until that is sure it stays.
+    Doubtful,
+    /// This program wrote it, and was told that it is sure.
+    Sure,
+}
+
 /// The two files, and which of them is next.
 pub(super) struct Journal {
     folder: PathBuf,
     next: usize,
     generation: u64,
-    /// Whether the next file must be made anew: it is not there, or a write to it failed, after
-    /// which nothing is sure of what is in it.
-    renew: [bool; 2],
+    standing: [Standing; 2],
+    /// Whether the last write failed: the disk may know more than this program goes by.
+    is_unsure: bool,
 }
 
 /// What became of one of the files that could be read, or is not there.
@@ -31,9 +43,16 @@ impl Journal {
     /// Fails where neither can be had and the disk does not say that it is not there.
     pub(super) fn open(folder: &Path) -> Result<(Self, Option<State>), StoreError> {
         let mut unreadable = None;
-        let found = NAMES.map(|name| {
-            let path = folder.join(name);
-            read(&path).unwrap_or_else(|error| {
+        let mut standing = [Standing::Doubtful; 2];
+        let found = [0, 1].map(|at| {
+            let path = folder.join(NAMES[at]);
+            let found = read(&path).map(|found| {
+                if let Err(None) = found {
+                    standing[at] = Standing::Missing;
+                }
+                found
+            });
+            found.unwrap_or_else(|error| {
                 log::warn!("{}: {error}", path.display());
                 unreadable = Some(StoreError::io(path)(error));
                 Err(None)
@@ -59,54 +78,88 @@ impl Journal {
             folder: folder.to_owned(),
             next: 1 - newest,
             generation: generations[newest],
-            renew: [&found[0], &found[1]].map(|found| matches!(found, Err(None))),
+            standing,
+            is_unsure: false,
         };
         let [first, second] = found;
         let newest = if newest == 0 { first } else { second };
         Ok((journal, newest.ok().map(|(_, state)| state)))
     }
 
-    /// Writes a state over the older of the two. Yields; it is sure when this returns.
+    /// Writes a state in the place of the older of the two. Yields; it is sure when this returns.
     pub(super) fn write(&mut self, state: &State) -> Result<(), StoreError> {
         let generation = self.generation + 1;
         let bytes = record::encode(generation, &state.encode()).map_err(StoreError::Record)?;
-        // Both files are made at the first write: a disk that is full later takes it all the same.
-        let other = 1 - self.next;
-        if self.renew[other] {
-            self.make(other, &[0; RECORD_BYTES])?;
+        let written = self.write_next(&bytes);
+        self.is_unsure = written.is_err();
+        let (next, other) = (self.next, 1 - self.next);
+        if let Err(error) = written {
+            if self.standing[next] == Standing::Sure {
+                self.standing[next] = Standing::Doubtful;
+            }
+            return Err(StoreError::io(self.path(next))(error));
         }
-        if self.renew[self.next] {
-            self.make(self.next, &bytes)?;
-        } else if let Err(error) = self.overwrite(&bytes) {
-            self.renew[self.next] = true;
-            return Err(StoreError::io(self.path(self.next))(error));
-        }
+        self.standing[next] = Standing::Sure;
         self.generation = generation;
-        self.next = 1 - self.next;
+        self.next = other;
         Ok(())
+    }
+
+    /// Whether there is no record yet that could be read.
+    pub(super) const fn is_new(&self) -> bool {
+        self.generation == 0
+    }
+
+    /// Whether the last write failed: what the disk holds may be that, or what was before.
+    pub(super) const fn is_unsure(&self) -> bool {
+        self.is_unsure
+    }
+
+    fn write_next(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // Both files are made at the first write: a disk that is full later takes it all the same.
+        let (next, other) = (self.next, 1 - self.next);
+        if self.standing[other] == Standing::Missing {
+            durable::put(&self.folder, NAMES[other], &[0; RECORD_BYTES])?;
+            self.standing[other] = Standing::Doubtful;
+        }
+        if self.standing[next] == Standing::Sure {
+            return self.overwrite(bytes);
+        }
+        match durable::put(&self.folder, NAMES[next], bytes) {
+            // There is no room for a third file. The other one is whole.
+            Err(error) if is_full(&error) && self.standing[next] == Standing::Doubtful => {
+                self.overwrite(bytes)
+            }
+            put => put,
+        }
     }
 
     fn path(&self, at: usize) -> PathBuf {
         self.folder.join(NAMES[at])
     }
 
-    fn make(&mut self, at: usize, bytes: &[u8]) -> Result<(), StoreError> {
-        durable::put(&self.folder, NAMES[at], bytes).map_err(StoreError::io(self.path(at)))?;
-        self.renew[at] = false;
-        Ok(())
-    }
-
     fn overwrite(&self, bytes: &[u8]) -> io::Result<()> {
         let file = File::open(self.path(self.next))?;
+        if file.size()? != RECORD_BYTES as u64 {
+            file.set_size(RECORD_BYTES as u64)?;
+        }
         file.write_at(0, bytes)?;
         file.sync()?;
-        if file.read_at(0, RECORD_BYTES)? == bytes {
+        // One more, to see the end.
+        if file.read_at(0, RECORD_BYTES + 1)? == bytes {
             Ok(())
         } else {
             let what = "it reads otherwise than it was written";
             Err(io::Error::new(io::ErrorKind::InvalidData, what))
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// Reads one file; nothing of one that is not there.

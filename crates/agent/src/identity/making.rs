@@ -1,27 +1,66 @@
 //! The making of the next identity, step by step.
 
+use std::fmt;
 use std::io;
-use std::time::SystemTime;
+use std::ops::Deref;
+use std::time::{Duration, SystemTime};
 
-use fiber::fs;
+use fiber::{Instant, fs};
 use zeroize::Zeroizing;
 
 use super::error::StoreError;
+use super::operation::Operation;
 use super::slot::{self, About, Loaded};
-use super::state::{Slot, Step};
-use super::{Found, ROOM_BYTES_MIN, Store, durable, seconds, trash};
+use super::state::Step;
+use super::{Found, Store, seconds};
+
+/// Longest name of a certificate, in bytes: it has its place in a state record.
+pub const CERTIFICATE_ID_BYTES_MAX: usize = 256;
+/// How often in a row a certificate must be refused, at the least, before the identity in the making is
+/// let go.
+pub const REFUSALS_MIN: u32 = 3;
+/// How long the device must have been on for between the first and the last of these refusals, at the
+/// least: a person, or a policy that takes its time, may come.
+pub const REFUSED_FOR_MIN: Duration = Duration::from_secs(24 * 3600);
+
+/// The identity in the making, whole and not proven. Whoever has it tries it out, and then promotes
+/// it.
+#[derive(Debug)]
+pub struct Candidate(Loaded);
+
+impl Deref for Candidate {
+    type Target = Loaded;
+
+    fn deref(&self) -> &Loaded {
+        &self.0
+    }
+}
+
+/// A certificate that could not be kept yet.
+pub(super) struct Pending {
+    chain: Vec<u8>,
+    key: Option<Zeroizing<Vec<u8>>>,
+    certificate_id: String,
+    token: Option<Zeroizing<Vec<u8>>>,
+    got_at: SystemTime,
+}
 
 impl Store {
     /// Begins an identity with a key that was made here, and the signing request for it. Yields.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Step`] where one is in the making, [`StoreError::NoRoom`], [`StoreError::Io`].
+    /// [`StoreError::Step`] where one is in the making, [`StoreError::GivenUp`],
+    /// [`StoreError::NoRoom`], [`StoreError::Io`].
     pub fn begin(&self, key: &[u8], request: &[u8]) -> Result<(), StoreError> {
-        let slot = self.empty_slot()?;
-        slot::put(&self.0.home, slot, slot::KEY, key)?;
-        slot::put(&self.0.home, slot, slot::REQUEST, request)?;
-        self.update(|state| state.candidate = Some(Step::KeyReady))
+        let mut operation = self.operation()?;
+        let slot = operation.empty_slot()?;
+        slot::put(operation.home(), slot, slot::KEY, key)?;
+        slot::put(operation.home(), slot, slot::REQUEST, request)?;
+        operation.update(|state| {
+            state.set_candidate(Some((Step::KeyReady, slot)));
+            state.request_check = Some(crc32fast::hash(request));
+        })
     }
 
     /// Begins an identity whose key the cloud is to make. Yields.
@@ -30,8 +69,9 @@ impl Store {
     ///
     /// As [`Store::begin`].
     pub fn begin_without_key(&self) -> Result<(), StoreError> {
-        self.empty_slot()?;
-        self.update(|state| state.candidate = Some(Step::CsrSent))
+        let mut operation = self.operation()?;
+        let slot = operation.empty_slot()?;
+        operation.update(|state| state.set_candidate(Some((Step::CsrSent, slot))))
     }
 
     /// Returns the signing request of the identity in the making; nothing where the cloud is to make
@@ -39,9 +79,20 @@ impl Store {
     ///
     /// # Errors
     ///
+    /// [`StoreError::Damaged`] for one that is missing, or not the one that was made;
     /// [`StoreError::Io`].
     pub fn request(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.candidate_file(slot::REQUEST)
+        let Some(check) = self.0.state.borrow().request_check else {
+            return Ok(None);
+        };
+        let request = self.candidate_file(slot::REQUEST)?;
+        match request.filter(|request| crc32fast::hash(request) == check) {
+            Some(request) => Ok(Some(request)),
+            None => Err(StoreError::Damaged {
+                path: self.candidate_path(slot::REQUEST),
+                what: "it is not the request that was made",
+            }),
+        }
     }
 
     /// Returns what proves to the cloud that the certificate is this device's, where it gave such a
@@ -54,55 +105,66 @@ impl Store {
         Ok(self.candidate_file(slot::TOKEN)?.map(Zeroizing::new))
     }
 
-    /// Notes that the cloud is about to be asked for a certificate. Yields.
+    /// Notes that the cloud is about to be asked for a certificate, whether for the first time or
+    /// again. Yields. Where this fails the cloud is not asked: what it answers could not be kept.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Step`], [`StoreError::Io`].
+    /// [`StoreError::Step`], [`StoreError::NoRoom`], [`StoreError::Io`].
     pub fn asking(&self) -> Result<(), StoreError> {
-        match self.step()? {
-            Step::KeyReady => self.update(|state| state.candidate = Some(Step::CsrSent)),
-            Step::CsrSent => Ok(()),
-            other => Err(StoreError::Step {
-                found: other.name(),
-            }),
+        let mut operation = self.operation()?;
+        match operation.step()? {
+            Step::KeyReady | Step::CsrSent => {}
+            other => return Err(refused(&other)),
         }
+        operation.check_room()?;
+        let mut state = operation.state();
+        state.candidate = Some(Step::CsrSent);
+        // Also where it says so already: a disk that does not take it takes no certificate.
+        operation.write(state)
     }
 
     /// Keeps a certificate that the cloud gave, and the key if it made that too. Yields.
     ///
+    /// Where the disk fails, it is remembered for [`Store::hold_again`].
+    ///
     /// # Errors
     ///
     /// [`StoreError::Contents`] for a certificate that is not of the key in the slot, after which
-    /// everything is as before; [`StoreError::Step`], [`StoreError::Io`].
+    /// everything is as before; [`StoreError::TooLong`], [`StoreError::Step`], [`StoreError::Io`].
     pub fn hold(&self, held: &Held<'_>) -> Result<(), StoreError> {
-        if self.step()? != Step::CsrSent {
-            return Err(StoreError::Step {
-                found: self.0.state.borrow().phase(),
-            });
-        }
-        let (home, slot) = (&self.0.home, self.candidate_slot());
-        let folder = slot::folder(home, slot);
-        match held.key {
-            Some(key) => {
-                slot::check_pair(&folder, held.chain, key)?;
-                slot::put(home, slot, slot::KEY, key)?;
-            }
-            None => {
-                let path = folder.join(slot::KEY);
-                let key = fs::read(&path).map(Zeroizing::new);
-                slot::check_pair(&folder, held.chain, &key.map_err(StoreError::io(path))?)?;
-            }
-        }
-        slot::put(home, slot, slot::CHAIN, held.chain)?;
-        if let Some(token) = held.token {
-            slot::put(home, slot, slot::TOKEN, token)?;
-        }
-        let step = Step::CertHeld {
+        let mut operation = self.operation()?;
+        let kept = keep(&mut operation, held);
+        let is_pending = matches!(kept, Err(StoreError::Io { .. } | StoreError::Locked(_)));
+        let owned = |bytes: &[u8]| Zeroizing::new(bytes.to_vec());
+        self.0.pending.replace(is_pending.then(|| Pending {
+            chain: held.chain.to_vec(),
+            key: held.key.map(owned),
             certificate_id: held.certificate_id.to_owned(),
-            got_at: seconds(held.got_at),
+            token: held.token.map(owned),
+            got_at: held.got_at,
+        }));
+        kept
+    }
+
+    /// Keeps the certificate that the cloud gave before, if it could not be kept then. Yields. Returns
+    /// whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::hold`].
+    pub fn hold_again(&self) -> Result<bool, StoreError> {
+        let Some(pending) = self.0.pending.take() else {
+            return Ok(false);
         };
-        self.update(|state| state.candidate = Some(step))
+        self.hold(&Held {
+            chain: &pending.chain,
+            key: pending.key.as_ref().map(|key| key.as_slice()),
+            certificate_id: &pending.certificate_id,
+            token: pending.token.as_ref().map(|token| token.as_slice()),
+            got_at: pending.got_at,
+        })?;
+        Ok(true)
     }
 
     /// Goes back to where the cloud is asked for a certificate: with the same key and the same
@@ -110,33 +172,36 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Step`], [`StoreError::Io`].
+    /// [`StoreError::Step`], also for one that is registered; [`StoreError::Io`].
     pub fn ask_again(&self) -> Result<(), StoreError> {
-        self.step()?;
-        let step = match self.request()? {
-            Some(_) => Step::KeyReady,
-            None => Step::CsrSent,
-        };
-        self.update(|state| state.candidate = Some(step))
+        let mut operation = self.operation()?;
+        match operation.step()? {
+            Step::KeyReady | Step::CsrSent | Step::CertHeld { .. } => {}
+            other => return Err(refused(&other)),
+        }
+        operation.update(|state| {
+            state.candidate = Some(match state.request_check {
+                Some(_) => Step::KeyReady,
+                None => Step::CsrSent,
+            });
+        })
     }
 
     /// Keeps what the cloud said of the device when it took the certificate. Yields.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Step`], [`StoreError::Io`].
+    /// [`StoreError::Step`], [`StoreError::TooLong`], [`StoreError::Io`].
     pub fn registered(&self, about: &About) -> Result<(), StoreError> {
-        match self.step()? {
+        let mut operation = self.operation()?;
+        match operation.step()? {
             Step::CertHeld { .. } => {}
-            other => {
-                return Err(StoreError::Step {
-                    found: other.name(),
-                });
-            }
+            other => return Err(refused(&other)),
         }
-        slot::put_about(&self.0.home, self.candidate_slot(), about)?;
+        check_length(&about.certificate_id)?;
+        slot::put_about(operation.home(), operation.candidate_slot(), about)?;
         let certificate_id = about.certificate_id.clone();
-        self.update(|state| state.candidate = Some(Step::Registered { certificate_id }))
+        operation.update(|state| state.candidate = Some(Step::Registered { certificate_id }))
     }
 
     /// Returns the identity in the making, once it is whole, and notes that it is being tried out.
@@ -144,71 +209,113 @@ impl Store {
     ///
     /// # Errors
     ///
+    /// [`StoreError::Damaged`] where what the cloud said is not of this certificate,
     /// [`StoreError::Step`], [`StoreError::Io`], [`StoreError::Contents`].
-    pub fn prove(&self) -> Result<Loaded, StoreError> {
-        let step = self.step()?;
+    pub fn prove(&self) -> Result<Candidate, StoreError> {
+        let mut operation = self.operation()?;
+        let step = operation.step()?;
         let (Step::Registered { certificate_id } | Step::Proving { certificate_id }) = step else {
-            return Err(StoreError::Step { found: step.name() });
+            return Err(refused(&step));
         };
-        let loaded = slot::load(&self.0.home, self.candidate_slot())?;
-        self.update(|state| state.candidate = Some(Step::Proving { certificate_id }))?;
-        Ok(loaded)
+        let loaded = slot::load(operation.home(), operation.candidate_slot())?;
+        let about = loaded.about().map(|about| &about.certificate_id);
+        if about != Some(&certificate_id) {
+            return Err(StoreError::Damaged {
+                path: self.candidate_path(slot::ABOUT),
+                what: "it is not of the certificate that was registered",
+            });
+        }
+        operation.update(|state| state.candidate = Some(Step::Proving { certificate_id }))?;
+        Ok(Candidate(loaded))
     }
 
     /// Takes the identity that was tried out into use; the one before stays in its slot. Yields.
     ///
+    /// That it was proven is noted in its slot before it is in the record: where both records are
+    /// lost, no other is taken.
+    ///
     /// # Errors
     ///
-    /// [`StoreError::Step`], [`StoreError::Io`], [`StoreError::Contents`]; then the one before is in
-    /// use.
-    pub fn promote(&self, now: SystemTime) -> Result<Loaded, StoreError> {
-        match self.step()? {
+    /// [`StoreError::Step`], also where the candidate is not the one that is in the making now,
+    /// [`StoreError::Io`], [`StoreError::Contents`]; then the one before is in use.
+    // What was tried out is used up by this.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn promote(&self, candidate: Candidate, now: SystemTime) -> Result<Loaded, StoreError> {
+        let mut operation = self.operation()?;
+        match operation.step()? {
             Step::Proving { .. } => {}
-            other => {
-                return Err(StoreError::Step {
-                    found: other.name(),
-                });
-            }
+            other => return Err(refused(&other)),
         }
-        let slot = self.candidate_slot();
-        let loaded = slot::load(&self.0.home, slot)?;
-        self.update(|state| {
+        let slot = operation.candidate_slot();
+        let loaded = slot::load(operation.home(), slot)?;
+        if !loaded.is_same(&candidate) {
+            return Err(StoreError::Step {
+                found: "another candidate",
+            });
+        }
+        let other = slot::proven_in(&slot::folder(operation.home(), slot.other()));
+        let before = other.ok().flatten().unwrap_or(0);
+        let number = operation.state().promotions.max(before).saturating_add(1);
+        let loaded = slot::put_proven(operation.home(), &loaded, number)?;
+        operation.update(|state| {
+            state.set_candidate(None);
             state.active = Some(slot);
-            state.candidate = None;
             state.active_since = Some(seconds(now));
-            state.attempts = 0;
+            state.promotions = number;
             state.last_failure = None;
         })?;
         self.0.active.replace(Some(loaded.clone()));
         self.0.found.set(Found::Known);
-        // Of no use any more, and the token is a secret.
-        for name in [slot::TOKEN, slot::REQUEST] {
-            let path = slot::folder(&self.0.home, slot).join(name);
-            if let Err(error) = durable::wipe(&path)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                log::debug!("{}: {error}", path.display());
-            }
-        }
+        slot::tidy_up(operation.home(), slot);
         Ok(loaded)
     }
 
-    /// Goes back from trying out: the identity in the making is whole, and is not in use. Yields.
+    /// Goes back from trying out, which came to nothing for another reason than the certificate: the
+    /// identity in the making is whole, and is not in use. Yields.
     ///
     /// # Errors
     ///
     /// [`StoreError::Step`], [`StoreError::Io`].
     pub fn not_proven(&self, reason: &str) -> Result<(), StoreError> {
-        let Step::Proving { certificate_id } = self.step()? else {
-            return Err(StoreError::Step {
-                found: self.0.state.borrow().phase(),
-            });
-        };
-        self.update(|state| {
+        let mut operation = self.operation()?;
+        let certificate_id = proving(&operation)?;
+        operation.update(|state| {
             state.candidate = Some(Step::Registered { certificate_id });
-            state.attempts = state.attempts.saturating_add(1);
             state.fail(reason);
         })
+    }
+
+    /// Goes back from trying out, because the other side refused the certificate. Yields.
+    ///
+    /// Where that has happened [`REFUSALS_MIN`] times, and for [`REFUSED_FOR_MIN`] of the time that
+    /// the device was on, the identity in the making is let go, as by [`Store::abandon`]. Returns
+    /// whether it was.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Step`], [`StoreError::Io`].
+    pub fn proof_refused(&self, reason: &str) -> Result<bool, StoreError> {
+        let mut operation = self.operation()?;
+        let certificate_id = proving(&operation)?;
+        // By the clock that no one sets; of other starts of the program it is noted how long they
+        // were refused.
+        let now = Instant::now();
+        let before = self.0.refused_at.replace(Some(now));
+        let passed = before.map_or(Duration::ZERO, |before| before.elapsed());
+        let state = operation.state();
+        let refusals = state.refusals.saturating_add(1);
+        let refused_for = state.refused_for.saturating_add(passed.as_secs());
+        if refusals >= REFUSALS_MIN && refused_for >= REFUSED_FOR_MIN.as_secs() {
+            let_go(&mut operation, reason)?;
+            return Ok(true);
+        }
+        operation.update(|state| {
+            state.candidate = Some(Step::Registered { certificate_id });
+            state.refusals = refusals;
+            state.refused_for = refused_for;
+            state.fail(reason);
+        })?;
+        Ok(false)
     }
 
     /// Lets the identity in the making go: the next one gets a new key. Its slot stays as it is until
@@ -218,45 +325,88 @@ impl Store {
     ///
     /// [`StoreError::Io`].
     pub fn abandon(&self, reason: &str) -> Result<(), StoreError> {
-        self.update(|state| {
-            state.candidate = None;
-            state.fail(reason);
-        })
+        let_go(&mut self.operation()?, reason)
     }
 
-    fn step(&self) -> Result<Step, StoreError> {
-        let step = self.0.state.borrow().candidate.clone();
-        step.ok_or(StoreError::Step { found: "none" })
-    }
-
-    fn candidate_slot(&self) -> Slot {
-        self.0.state.borrow().candidate_slot()
+    fn candidate_path(&self, name: &str) -> std::path::PathBuf {
+        let slot = self.0.state.borrow().candidate_slot();
+        slot::folder(&self.0.home, slot).join(name)
     }
 
     fn candidate_file(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = slot::folder(&self.0.home, self.candidate_slot()).join(name);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io(path)(error)),
-        }
+        slot::read_if_there(&self.candidate_path(name))
     }
+}
 
-    /// Makes the slot of the next identity, after what was in it has gone to the trash.
-    fn empty_slot(&self) -> Result<Slot, StoreError> {
-        if let Some(step) = &self.0.state.borrow().candidate {
-            return Err(StoreError::Step { found: step.name() });
-        }
-        let found = fs::free_space(&self.0.home).map_err(StoreError::io(&self.0.home))?;
-        if found < ROOM_BYTES_MIN {
-            return Err(StoreError::NoRoom { found });
-        }
-        let slot = self.candidate_slot();
-        trash::take(&self.0.home, slot)?;
-        let folder = slot::folder(&self.0.home, slot);
-        durable::make_folder(&folder).map_err(StoreError::io(folder))?;
-        Ok(slot)
+fn let_go(operation: &mut Operation<'_>, reason: &str) -> Result<(), StoreError> {
+    operation.update(|state| {
+        state.set_candidate(None);
+        state.fail(reason);
+    })?;
+    operation.shared.pending.replace(None);
+    operation.shared.refused_at.set(None);
+    Ok(())
+}
+
+fn keep(operation: &mut Operation<'_>, held: &Held<'_>) -> Result<(), StoreError> {
+    let state = operation.state();
+    if state.candidate != Some(Step::CsrSent) {
+        let found = state.phase();
+        return Err(StoreError::Step { found });
     }
+    check_length(held.certificate_id)?;
+    let (home, slot) = (operation.home(), state.candidate_slot());
+    let folder = slot::folder(home, slot);
+    // One that was made here is not replaced, whatever is sent.
+    match held.key.filter(|_| state.request_check.is_none()) {
+        Some(key) => {
+            slot::check_pair(&folder, held.chain, key)?;
+            slot::put(home, slot, slot::KEY, key)?;
+        }
+        None => {
+            let path = folder.join(slot::KEY);
+            let key = fs::read(&path).map(Zeroizing::new);
+            slot::check_pair(&folder, held.chain, &key.map_err(StoreError::io(path))?)?;
+        }
+    }
+    slot::put(home, slot, slot::CHAIN, held.chain)?;
+    // Nothing of a certificate before stays beside it.
+    for name in [slot::TOKEN, slot::ABOUT] {
+        match held.token.filter(|_| name == slot::TOKEN) {
+            Some(token) => slot::put(home, slot, name, token)?,
+            None => match fs::remove(folder.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StoreError::io(folder.join(name))(error));
+                }
+                Ok(()) => fs::sync_dir(&folder).map_err(StoreError::io(&folder))?,
+                Err(_) => {}
+            },
+        }
+    }
+    let step = Step::CertHeld {
+        certificate_id: held.certificate_id.to_owned(),
+        got_at: seconds(held.got_at),
+    };
+    operation.update(|state| state.candidate = Some(step))
+}
+
+fn proving(operation: &Operation<'_>) -> Result<String, StoreError> {
+    match operation.step()? {
+        Step::Proving { certificate_id } => Ok(certificate_id),
+        other => Err(refused(&other)),
+    }
+}
+
+const fn refused(step: &Step) -> StoreError {
+    StoreError::Step { found: step.name() }
+}
+
+const fn check_length(certificate_id: &str) -> Result<(), StoreError> {
+    let found = certificate_id.len();
+    if found > CERTIFICATE_ID_BYTES_MAX {
+        return Err(StoreError::TooLong { found });
+    }
+    Ok(())
 }
 
 /// A certificate that the cloud gave.
@@ -272,4 +422,10 @@ pub struct Held<'a> {
     pub token: Option<&'a [u8]>,
     /// When it came.
     pub got_at: SystemTime,
+}
+
+impl fmt::Debug for Held<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Held({})", self.certificate_id)
+    }
 }

@@ -3,26 +3,33 @@
 //!
 //! ```text
 //!   STATE/state.0, state.1      records of 4 KiB, written in turns: see `State`
-//!   STATE/identity/a, b         key.pem, chain.pem, about.json; one is in use
-//!   STATE/identity/claim        what the device introduces itself with; kept for ever
+//!   STATE/identity/a, b         key.pem, chain.pem, about.json; one is in use, and says it is proven
+//!   STATE/identity/claim.pem    what the device introduces itself with; kept for ever
 //!   STATE/identity/trash        identities that were replaced or given up
 //! ```
 //!
 //! Nothing here deletes an identity because something failed. One that is replaced is moved to the
 //! trash, and so is one that an authenticated order, or a person at the device, gives up; what is in
-//! the trash is wiped after [`TRASH_AGE_MIN`], and only while a proven identity is in use or
+//! the trash is wiped after [`TRASH_AGE_MIN`], and only while a proven identity is in use, or
 //! when a person says so.
 //!
 //! Each step of making an identity is one record, written before its effect is relied on; a record
 //! says nothing that is not in the slot by then. So wherever the power goes, the next start finds
-//! the identity that was in use, and a candidate that goes on where it was. Where both records are
-//! lost the slots are read: a pair of key and certificate that fits together is an identity.
+//! the identity that was in use, and a candidate that goes on where it was. A step is checked and made
+//! in one operation, which other fibers wait for.
+//!
+//! Only what was proven is in use: its slot says so itself. Where both records are lost the slots are
+//! read, and the one that was proven last is used; one that was not goes on being made. A slot that
+//! cannot be read, for now or for ever, gives way to the one before, and stays.
 
+mod claim;
 pub(crate) mod durable;
 mod error;
+mod finding;
 mod journal;
 mod keeping;
 mod making;
+mod operation;
 mod record;
 mod slot;
 mod state;
@@ -32,23 +39,25 @@ mod tests;
 mod trash;
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fiber::Mutex;
-use fiber::fs::{self, File};
+use fiber::fs::File;
+use fiber::{Instant, Mutex};
 
+pub use claim::{CLAIM_BYTES_MAX, Claim};
 pub use error::StoreError;
-pub use keeping::{CLAIM_BYTES_MAX, Claim};
-pub use making::Held;
+pub use making::{CERTIFICATE_ID_BYTES_MAX, Candidate, Held, REFUSALS_MIN, REFUSED_FOR_MIN};
 pub use record::{RECORD_PAYLOAD_MAX, RecordError};
 pub use slot::{About, Loaded};
-pub use state::{Slot, State, Step};
-pub use trash::{TRASH_AGE_MIN, TRASH_NAMES_MAX};
+pub use state::{BLOCKED_MAX, Slot, State, Step};
+pub use trash::{TRASH_AGE_MIN, TRASH_UNPROVEN_MAX};
 
+use finding::Opened;
 use journal::Journal;
+use making::Pending;
+use operation::lock;
 
 /// Free space that must be there before an identity is begun, in bytes: both records, a slot, and
 /// as much again.
@@ -63,8 +72,13 @@ const LOCK: &str = "lock";
 pub enum Found {
     /// At least one record was whole, or there was nothing at all.
     Known,
-    /// The records are lost, and there was something in the slots: what is in use was found there.
+    /// The records are lost, and there was something in the slots: what is in use, or in the making,
+    /// was found there.
     Recovered,
+    /// The identity in use cannot be read; the one before is used as long as that is so.
+    Fallback,
+    /// The records are lost, and there is something in the slots that is no identity.
+    Lost,
 }
 
 /// The identities of one state folder. A clone is the same store.
@@ -72,20 +86,26 @@ pub enum Found {
 pub struct Store(Rc<Shared>);
 
 struct Shared {
+    folder: PathBuf,
     home: PathBuf,
+    /// Whoever has this is the only one who changes anything.
     journal: Mutex<Journal>,
     state: RefCell<State>,
     active: RefCell<Option<Loaded>>,
     found: Cell<Found>,
-    /// None where the folder cannot be written.
-    _lock: Option<File>,
+    /// None where the folder could not be locked: nothing is written before it is.
+    lock: RefCell<Option<File>>,
+    /// A certificate that could not be kept yet.
+    pending: RefCell<Option<Pending>>,
+    /// When the certificate of the candidate was refused last.
+    refused_at: Cell<Option<Instant>>,
 }
 
 impl Store {
     /// Opens the state folder, which is made if it is not there, for this program alone. Yields.
     ///
-    /// A folder that can be read and not written is opened all the same: the identity in it is used,
-    /// and what has to be written fails.
+    /// A folder that can be read and not written, or not be locked, is opened all the same: the
+    /// identity in it is used, and what has to be written fails until it can be locked.
     ///
     /// # Errors
     ///
@@ -94,36 +114,30 @@ impl Store {
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let folder = folder.into();
         let home = folder.join(IDENTITY);
-        let made = make_folders(&folder, &home);
-        let locked = made.and_then(|()| {
-            let file = File::create(home.join(LOCK))?;
-            let is_ours = file.try_lock()?;
-            Ok((file, is_ours))
-        });
-        let lock = match locked {
-            Ok((file, true)) => Some(file),
-            Ok((_, false)) => return Err(StoreError::InUse { path: folder }),
+        let lock = match lock(&folder, &home) {
+            Ok(lock) => Some(lock),
+            Err(error @ StoreError::InUse { .. }) => return Err(error),
             Err(error) => {
-                log::warn!("{}: {error}: what changes may be lost", folder.display());
+                log::warn!("{error}: nothing that changes is kept");
                 None
             }
         };
         let (journal, state) = Journal::open(&folder)?;
         let opened = Opened::read(&home, state)?;
+        let is_locked = lock.is_some();
         let store = Self(Rc::new(Shared {
+            folder,
             home,
             journal: Mutex::new(journal),
             state: RefCell::new(opened.state),
             active: RefCell::new(opened.active),
             found: Cell::new(opened.found),
-            _lock: lock,
+            lock: RefCell::new(lock),
+            pending: RefCell::default(),
+            refused_at: Cell::new(None),
         }));
-        if opened.found == Found::Recovered {
-            // Not sure is as good as unknown: the next start does the same.
-            let state = store.state();
-            if let Err(error) = store.update(|kept| *kept = state) {
-                log::warn!("the state that was found again is not kept: {error}");
-            }
+        if is_locked {
+            store.operation()?.settle();
         }
         Ok(store)
     }
@@ -145,93 +159,6 @@ impl Store {
     pub fn active(&self) -> Option<Loaded> {
         self.0.active.borrow().clone()
     }
-
-    /// Changes the state: writes the record, and then goes by it.
-    fn update(&self, change: impl FnOnce(&mut State)) -> Result<(), StoreError> {
-        let mut journal = self.0.journal.lock().map_err(StoreError::Locked)?;
-        let mut state = self.state();
-        change(&mut state);
-        if state == *self.0.state.borrow() && self.0.found.get() == Found::Known {
-            return Ok(());
-        }
-        state.boot_id = boot_id().or(state.boot_id);
-        journal.write(&state)?;
-        self.0.state.replace(state);
-        Ok(())
-    }
-}
-
-/// What was found in a state folder.
-struct Opened {
-    state: State,
-    active: Option<Loaded>,
-    found: Found,
-}
-
-impl Opened {
-    /// Finds the identity in use. Yields.
-    fn read(home: &Path, state: Option<State>) -> Result<Self, StoreError> {
-        match state {
-            Some(state) => Self::of_state(home, state),
-            None => Self::of_slots(home),
-        }
-    }
-
-    /// By what the record says, as long as that can be read.
-    fn of_state(home: &Path, mut state: State) -> Result<Self, StoreError> {
-        let mut active = None;
-        if let Some(slot) = state.active {
-            match slot::load(home, slot) {
-                Ok(loaded) => active = Some(loaded),
-                Err(error) if !is_absence(&error) => return Err(error),
-                Err(error) => {
-                    log::error!("the identity in use cannot be read: {error}");
-                    // The one before, which was proven once; nothing that is in the making.
-                    if state.candidate.is_none()
-                        && let Ok(loaded) = slot::load(home, slot.other())
-                    {
-                        log::warn!("the identity before it is used instead");
-                        state.active = Some(slot.other());
-                        active = Some(loaded);
-                    }
-                }
-            }
-        }
-        Ok(Self {
-            state,
-            active,
-            found: Found::Known,
-        })
-    }
-
-    /// By what the slots hold: a pair that fits together, whole ones first, the newest of these.
-    fn of_slots(home: &Path) -> Result<Self, StoreError> {
-        let mut found = Vec::new();
-        for slot in [Slot::A, Slot::B] {
-            match slot::load(home, slot) {
-                Ok(loaded) => found.push(loaded),
-                Err(error) if !is_absence(&error) => return Err(error),
-                Err(_) => {}
-            }
-        }
-        found.sort_by_key(|loaded| (loaded.about().is_some(), loaded.facts().not_before()));
-        let active = found.pop();
-        let slot = active.as_ref().map(Loaded::slot);
-        if let Some(slot) = slot {
-            log::warn!("the state is lost; slot {slot} holds an identity, which is used");
-        }
-        Ok(Self {
-            state: State {
-                active: slot,
-                ..State::default()
-            },
-            found: match slot {
-                Some(_) => Found::Recovered,
-                None => Found::Known,
-            },
-            active,
-        })
-    }
 }
 
 /// Reads what is known and the identity in use, for a program beside the agent: nothing is locked,
@@ -244,33 +171,6 @@ pub fn look(folder: &Path) -> Result<(State, Option<Loaded>), StoreError> {
     let (_, state) = Journal::open(folder)?;
     let opened = Opened::read(&folder.join(IDENTITY), state)?;
     Ok((opened.state, opened.active))
-}
-
-/// Makes the state folder and those above it, and each of them sure.
-fn make_folders(folder: &Path, home: &Path) -> io::Result<()> {
-    let above: Vec<&Path> = folder.ancestors().collect();
-    for path in above.into_iter().rev() {
-        if !path.as_os_str().is_empty() && !durable::exists(path) {
-            durable::make_folder(path)?;
-        }
-    }
-    durable::make_folder(folder)?;
-    durable::make_folder(home)
-}
-
-/// Whether the system says that there is nothing, and not that it cannot tell.
-fn is_absence(error: &StoreError) -> bool {
-    match error {
-        StoreError::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
-        _ => true,
-    }
-}
-
-/// Which boot this is; nothing where the system does not say.
-fn boot_id() -> Option<String> {
-    let bytes = fs::read("/proc/sys/kernel/random/boot_id").ok()?;
-    let id = String::from_utf8(bytes).ok()?;
-    Some(id.trim().to_owned()).filter(|id| id.len() == 36)
 }
 
 /// Seconds of Unix time.

@@ -1,5 +1,6 @@
 //! One slot: a folder with a key, its certificate chain, and what is known of both.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use fiber::fs;
@@ -15,7 +16,9 @@ pub(super) const KEY: &str = "key.pem";
 pub(super) const CHAIN: &str = "chain.pem";
 pub(super) const REQUEST: &str = "request.pem";
 pub(super) const TOKEN: &str = "token";
-const ABOUT: &str = "about.json";
+pub(super) const ABOUT: &str = "about.json";
+/// Is there once the identity was proven, and holds what the cloud said once more.
+const PROVEN: &str = "proven";
 
 /// What the cloud said of an identity, beside the certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +50,7 @@ impl About {
         self
     }
 
-    fn encode(&self) -> Vec<u8> {
+    fn to_json(&self) -> Value {
         let mut value = json!({
             "client_id": self.client_id,
             "certificate_id": self.certificate_id,
@@ -55,16 +58,51 @@ impl About {
         if let Some(endpoint) = &self.endpoint {
             value["endpoint"] = endpoint.as_str().into();
         }
-        value.to_string().into_bytes()
+        value
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        self.to_json().to_string().into_bytes()
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let value: Value = serde_json::from_slice(bytes).ok()?;
+        Self::of_json(&serde_json::from_slice(bytes).ok()?)
+    }
+
+    fn of_json(value: &Value) -> Option<Self> {
         let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
         Some(Self {
             client_id: text("client_id")?,
             certificate_id: text("certificate_id")?,
             endpoint: text("endpoint"),
+        })
+    }
+}
+
+/// What tells that an identity was proven, wherever the records are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Proven {
+    /// Which one that was, counted from 1.
+    number: u64,
+    /// CRC-32 of the certificate chain that was proven.
+    chain: u32,
+    about: About,
+}
+
+impl Proven {
+    fn encode(&self) -> Vec<u8> {
+        let mut value = self.about.to_json();
+        value["number"] = self.number.into();
+        value["chain"] = self.chain.into();
+        value.to_string().into_bytes()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(bytes).ok()?;
+        Some(Self {
+            number: value.get("number")?.as_u64()?,
+            chain: u32::try_from(value.get("chain")?.as_u64()?).ok()?,
+            about: About::of_json(&value)?,
         })
     }
 }
@@ -77,6 +115,8 @@ pub struct Loaded {
     identity: Identity,
     facts: CertificateFacts,
     about: Option<About>,
+    chain_check: u32,
+    proven: Option<u64>,
 }
 
 impl Loaded {
@@ -104,6 +144,23 @@ impl Loaded {
         self.about.as_ref()
     }
 
+    /// Returns whether it was proven by a connection before it was taken into use. One that somebody
+    /// placed in its slot was not.
+    #[must_use]
+    pub const fn is_proven(&self) -> bool {
+        self.proven.is_some()
+    }
+
+    /// Which of the proven ones it is, counted from 1.
+    pub(super) const fn proven_number(&self) -> Option<u64> {
+        self.proven
+    }
+
+    /// Whether both are the same certificate, of the same name, in the same place.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (self.slot, self.chain_check, &self.about) == (other.slot, other.chain_check, &other.about)
+    }
+
     /// Returns the file with the certificate chain.
     #[must_use]
     pub fn certificate_path(&self) -> PathBuf {
@@ -125,27 +182,52 @@ pub(super) fn folder(home: &Path, slot: Slot) -> PathBuf {
 /// Reads a slot. Yields.
 ///
 /// # Errors
-/// [`StoreError::Io`] and [`StoreError::Contents`].
+/// [`StoreError::Io`], [`StoreError::Contents`] and [`StoreError::Damaged`].
 pub(super) fn load(home: &Path, slot: Slot) -> Result<Loaded, StoreError> {
     let folder = folder(home, slot);
-    let (identity, facts) = read_pair(&folder)?;
-    let about = fs::read(folder.join(ABOUT)).ok();
-    Ok(Loaded {
-        slot,
-        identity,
-        facts,
-        about: about.and_then(|bytes| About::decode(&bytes)),
-        folder,
-    })
-}
-
-/// Reads the key and the chain of a folder. Yields.
-pub(super) fn read_pair(folder: &Path) -> Result<(Identity, CertificateFacts), StoreError> {
     let (chain_path, key_path) = (folder.join(CHAIN), folder.join(KEY));
     let chain = fs::read(&chain_path).map_err(StoreError::io(&chain_path))?;
     let key = fs::read(&key_path).map(Zeroizing::new);
     let key = key.map_err(StoreError::io(&key_path))?;
-    check_pair(folder, &chain, &key)
+    let (identity, facts) = check_pair(&folder, &chain, &key)?;
+    let chain_check = crc32fast::hash(&chain);
+    let proven = read_if_there(&folder.join(PROVEN))?;
+    let proven = proven.and_then(|bytes| Proven::decode(&bytes));
+    let (about, proven) = match proven.filter(|proven| proven.chain == chain_check) {
+        Some(proven) => (Some(proven.about), Some(proven.number)),
+        None => (read_about(&folder)?, None),
+    };
+    Ok(Loaded {
+        slot,
+        folder,
+        identity,
+        facts,
+        about,
+        chain_check,
+        proven,
+    })
+}
+
+fn read_about(folder: &Path) -> Result<Option<About>, StoreError> {
+    let path = folder.join(ABOUT);
+    let Some(bytes) = read_if_there(&path)? else {
+        return Ok(None);
+    };
+    let damaged = StoreError::Damaged {
+        path,
+        what: "what the cloud said cannot be read",
+    };
+    About::decode(&bytes).map(Some).ok_or(damaged)
+}
+
+/// Reads a file; nothing of one that is not there, which is not the same as one that cannot be read.
+/// Yields.
+pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io(path)(error)),
+    }
 }
 
 /// Checks that a chain is one, and that the key is its.
@@ -174,9 +256,69 @@ pub(super) fn put_about(home: &Path, slot: Slot, about: &About) -> Result<(), St
     put(home, slot, ABOUT, &about.encode())
 }
 
+/// Writes that an identity was proven, as the `number`th. Yields.
+pub(super) fn put_proven(home: &Path, loaded: &Loaded, number: u64) -> Result<Loaded, StoreError> {
+    let proven = Proven {
+        number,
+        chain: loaded.chain_check,
+        about: loaded.about.clone().unwrap_or_default(),
+    };
+    put(home, loaded.slot, PROVEN, &proven.encode())?;
+    Ok(Loaded {
+        proven: Some(number),
+        ..loaded.clone()
+    })
+}
+
+/// Which of the proven identities a folder holds, if any, counted from 1. Yields.
+pub(super) fn proven_in(folder: &Path) -> Result<Option<u64>, StoreError> {
+    let bytes = read_if_there(&folder.join(PROVEN))?;
+    Ok(bytes.and_then(|bytes| Some(Proven::decode(&bytes)?.number)))
+}
+
+/// Whether a pair was placed by somebody: nothing tells of its making. Yields.
+pub(super) fn is_placed(home: &Path, slot: Slot) -> Result<bool, StoreError> {
+    let folder = folder(home, slot);
+    for name in [REQUEST, TOKEN, ABOUT] {
+        if read_if_there(&folder.join(name))?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Wipes what an identity in use has no use for any more: the token, which is a secret, the request,
+/// and what was not finished. Yields. What cannot be wiped stays.
+pub(super) fn tidy_up(home: &Path, slot: Slot) {
+    let folder = folder(home, slot);
+    for name in fs::list(&folder).unwrap_or_default() {
+        let is_of_use = !name.to_str().is_some_and(|name| {
+            name == TOKEN || name == REQUEST || name.ends_with(durable::UNFINISHED)
+        });
+        if is_of_use {
+            continue;
+        }
+        let path = folder.join(name);
+        if let Err(error) = durable::wipe(&path) {
+            log::debug!("{}: {error}", path.display());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_proven_is_read_again() {
+        let proven = Proven {
+            number: 3,
+            chain: u32::MAX,
+            about: About::new("meter-17", "c0ffee"),
+        };
+        assert_eq!(Proven::decode(&proven.encode()), Some(proven));
+        assert_eq!(Proven::decode(b"{\"number\":3}"), None);
+    }
 
     #[test]
     fn what_the_cloud_said_is_read_again() {

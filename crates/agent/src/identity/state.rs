@@ -10,11 +10,14 @@
 //! active all the while. Pure.
 
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
 /// Longest reason of a failure that is kept, in bytes.
 const REASON_BYTES_MAX: usize = 300;
+/// Longest time that a cloud's wish to be left alone is honoured for.
+pub const BLOCKED_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// One of the two places that an identity can be in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,10 +120,22 @@ pub struct State {
     pub device_id: Option<String>,
     /// The identity in use.
     pub active: Option<Slot>,
-    /// How far the identity in the making has come, which is in the other slot.
+    /// How far the identity in the making has come.
     pub candidate: Option<Step>,
+    /// Where that is; the other slot than the one in use.
+    pub candidate_at: Option<Slot>,
+    /// CRC-32 of its signing request; none where the cloud makes the key.
+    pub request_check: Option<u32>,
+    /// How often in a row its certificate was refused when it was tried out.
+    pub refusals: u32,
+    /// From the first of these to the last, in seconds that the device was on for.
+    pub refused_for: u64,
     /// Since when the active identity is proven.
     pub active_since: Option<u64>,
+    /// How many identities were proven and taken into use.
+    pub promotions: u64,
+    /// Somebody who may has given the identity up: none is to be made before somebody says so.
+    pub given_up: bool,
     /// Attempts of the present candidate that the cloud refused.
     pub attempts: u32,
     /// Why the last attempt came to nothing.
@@ -137,7 +152,29 @@ impl State {
     /// Where the identity in the making is, or is to be.
     #[must_use]
     pub fn candidate_slot(&self) -> Slot {
-        self.active.map_or(Slot::A, Slot::other)
+        let at = self.candidate_at.filter(|_| self.candidate.is_some());
+        at.unwrap_or_else(|| self.active.map_or(Slot::A, Slot::other))
+    }
+
+    /// How long the cloud still wants to be left alone at `now`: at most [`BLOCKED_MAX`], whatever it
+    /// said, and whatever the clock was when it did.
+    #[must_use]
+    pub fn blocked_for(&self, now: SystemTime) -> Duration {
+        let until = Duration::from_secs(self.blocked_until.unwrap_or(0));
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        until.saturating_sub(now).min(BLOCKED_MAX)
+    }
+
+    /// Begins with an identity in the making, or with none.
+    pub(super) fn set_candidate(&mut self, candidate: Option<(Step, Slot)>) {
+        let (step, slot) = candidate.unzip();
+        self.candidate = step;
+        self.candidate_at = slot;
+        self.request_check = None;
+        self.attempts = 0;
+        self.blocked_until = None;
+        self.refusals = 0;
+        self.refused_for = 0;
     }
 
     /// Returns the phase in one word.
@@ -146,12 +183,14 @@ impl State {
         match (&self.candidate, self.active) {
             (Some(step), _) => step.name(),
             (None, Some(_)) => "Active",
+            (None, None) if self.given_up => "GivenUp",
             (None, None) => "Fresh",
         }
     }
 
-    /// Notes why an attempt came to nothing, shortened.
+    /// Notes why an attempt came to nothing, shortened, and without what controls a terminal.
     pub(super) fn fail(&mut self, reason: &str) {
+        let reason = reason.replace(char::is_control, " ");
         let mut end = reason.len().min(REASON_BYTES_MAX);
         while !reason.is_char_boundary(end) {
             end -= 1;
@@ -170,11 +209,19 @@ impl State {
         put("device_id", text(&self.device_id));
         put("active", self.active.map(|slot| slot.as_str().into()));
         put("candidate", self.candidate.as_ref().map(step_to_json));
+        let slot = |slot: Slot| slot.as_str().into();
+        put("candidate_at", self.candidate_at.map(slot));
+        put("request_check", self.request_check.map(Value::from));
         put("active_since", self.active_since.map(Value::from));
-        put(
-            "attempts",
-            (self.attempts > 0).then(|| self.attempts.into()),
-        );
+        put("given_up", self.given_up.then(|| true.into()));
+        for (name, count) in [
+            ("attempts", u64::from(self.attempts)),
+            ("refusals", u64::from(self.refusals)),
+            ("refused_for", self.refused_for),
+            ("promotions", self.promotions),
+        ] {
+            put(name, (count > 0).then(|| count.into()));
+        }
         put("last_failure", text(&self.last_failure));
         put("blocked_until", self.blocked_until.map(Value::from));
         put("last_good", self.last_good.map(Value::from));
@@ -188,10 +235,12 @@ impl State {
         let map = value.as_object()?;
         let text = |name: &str| map.get(name).and_then(Value::as_str).map(str::to_owned);
         let number = |name: &str| map.get(name).and_then(Value::as_u64);
-        let active = match map.get("active") {
-            None => None,
-            Some(slot) => Some(Slot::parse(slot.as_str()?)?),
+        let small = |name: &str| number(name).and_then(|number| u32::try_from(number).ok());
+        let slot = |name: &str| match map.get(name) {
+            None => Some(None),
+            Some(slot) => Some(Some(Slot::parse(slot.as_str()?)?)),
         };
+        let active = slot("active")?;
         let candidate = match map.get("candidate") {
             None => None,
             Some(step) => Some(step_of_json(step)?),
@@ -200,10 +249,14 @@ impl State {
             device_id: text("device_id"),
             active,
             candidate,
+            candidate_at: slot("candidate_at")?,
+            request_check: small("request_check"),
+            refusals: small("refusals").unwrap_or(0),
+            refused_for: number("refused_for").unwrap_or(0),
             active_since: number("active_since"),
-            attempts: number("attempts")
-                .and_then(|attempts| u32::try_from(attempts).ok())
-                .unwrap_or(0),
+            promotions: number("promotions").unwrap_or(0),
+            given_up: map.get("given_up").and_then(Value::as_bool) == Some(true),
+            attempts: small("attempts").unwrap_or(0),
             last_failure: text("last_failure"),
             blocked_until: number("blocked_until"),
             last_good: number("last_good"),
@@ -248,7 +301,7 @@ mod tests {
     use super::*;
 
     fn states() -> Vec<State> {
-        let certificate_id = "c".repeat(64);
+        let certificate_id = "\u{1}".repeat(super::super::CERTIFICATE_ID_BYTES_MAX);
         let steps = [
             None,
             Some(Step::KeyReady),
@@ -269,6 +322,12 @@ mod tests {
                     device_id: Some("d".repeat(128)),
                     active,
                     candidate: candidate.clone(),
+                    candidate_at: active,
+                    request_check: Some(u32::MAX),
+                    refusals: u32::MAX,
+                    refused_for: u64::MAX,
+                    promotions: u64::MAX,
+                    given_up: active.is_none(),
                     active_since: Some(1),
                     attempts: u32::MAX,
                     blocked_until: Some(u64::MAX),
@@ -277,6 +336,8 @@ mod tests {
                     ..State::default()
                 };
                 state.fail(&"ä".repeat(1_000));
+                states.push(state.clone());
+                state.fail(&"\u{1}".repeat(1_000));
                 states.push(state);
             }
         }
@@ -296,9 +357,10 @@ mod tests {
     #[test]
     fn a_phase_is_that_of_the_candidate_while_there_is_one() {
         let phases: Vec<&str> = states().iter().map(State::phase).collect();
-        assert_eq!(phases[..3], ["Fresh", "Active", "Active"]);
-        assert_eq!(phases[3..6], ["KeyReady"; 3]);
-        assert_eq!(phases[15..18], ["Proving"; 3]);
+        assert_eq!(phases[..4], ["GivenUp", "GivenUp", "Active", "Active"]);
+        assert_eq!(phases[6..12], ["KeyReady"; 6]);
+        assert_eq!(phases[30..36], ["Proving"; 6]);
+        assert_eq!(phases[36], "Fresh");
     }
 
     #[test]

@@ -1,91 +1,177 @@
 //! Where identities go that are not needed any more: kept for a while, then wiped.
+//!
+//! What comes is named `new-NUMBER-SLOT`, and `SECONDS-NUMBER-SLOT` from the first wiping by a time
+//! that is believed on: no clock is asked when something comes, because that of a device without a
+//! network may be wrong, and would make it look old.
 
+use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use fiber::fs;
-use safe_rt::ClockFloor;
 
-use super::durable;
 use super::error::StoreError;
 use super::state::Slot;
-use super::{seconds, slot};
+use super::{durable, seconds, slot};
 
 /// How long what is in the trash is kept at the least.
 pub const TRASH_AGE_MIN: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Most identities in the trash that have come within one second.
-pub const TRASH_NAMES_MAX: u32 = 1_000;
+/// Most identities in the trash that never were proven; the oldest is wiped then.
+pub const TRASH_UNPROVEN_MAX: usize = 8;
 
-const TRASH: &str = "trash";
+pub(super) const TRASH: &str = "trash";
+const NEW: &str = "new";
+
+/// What is in the trash.
+struct Entry {
+    name: OsString,
+    number: u64,
+    /// When it was seen first by a time that was believed.
+    seen: Option<u64>,
+    slot: String,
+}
+
+impl Entry {
+    fn of(name: OsString) -> Option<Self> {
+        let text = name.to_str()?.to_owned();
+        let (seen, rest) = text.split_once('-')?;
+        let (number, slot) = rest.split_once('-')?;
+        Some(Self {
+            name,
+            number: number.parse().ok()?,
+            seen: match seen {
+                NEW => None,
+                seen => Some(seen.parse().ok()?),
+            },
+            slot: slot.to_owned(),
+        })
+    }
+}
+
+/// What is in the trash, in the order in which it came.
+fn entries(trash: &Path) -> Result<Vec<Entry>, StoreError> {
+    let names = names(trash)?;
+    let mut entries: Vec<Entry> = names.into_iter().filter_map(Entry::of).collect();
+    entries.sort_by_key(|entry| entry.number);
+    Ok(entries)
+}
+
+fn names(folder: &Path) -> Result<Vec<OsString>, StoreError> {
+    match fs::list(folder) {
+        Ok(names) => Ok(names),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(StoreError::io(folder)(error)),
+    }
+}
 
 /// Moves what is in a slot to the trash, if there is something. Yields.
 pub(super) fn take(home: &Path, slot: Slot) -> Result<(), StoreError> {
     let from = slot::folder(home, slot);
-    match fs::list(&from) {
-        Ok(names) if names.is_empty() => return Ok(()),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(StoreError::io(from)(error)),
+    if names(&from)?.is_empty() {
+        return Ok(());
     }
     let trash = home.join(TRASH);
     durable::make_folder(&trash).map_err(StoreError::io(&trash))?;
-    let to = free_name(&trash, slot)?;
+    let last = entries(&trash)?.last().map_or(0, |last| last.number);
+    let to = trash.join(format!("{NEW}-{}-{slot}", last.saturating_add(1)));
     fs::rename(&from, &to).map_err(StoreError::io(&from))?;
     for folder in [&trash, home] {
         fs::sync_dir(folder).map_err(StoreError::io(folder))?;
     }
+    if let Err(error) = drop_unproven(&trash) {
+        log::debug!("an identity that was never proven stays in the trash: {error}");
+    }
     Ok(())
 }
 
-/// A name that says when, and that nothing in the trash has.
-fn free_name(trash: &Path, slot: Slot) -> Result<PathBuf, StoreError> {
-    // A clock that is behind would make it look old once it is right.
-    let now = seconds(ClockFloor::new().judged_at(fiber::wall_time()));
-    for number in 0..TRASH_NAMES_MAX {
-        let path = trash.join(format!("{now}-{slot}-{number}"));
-        if !durable::exists(&path) {
-            return Ok(path);
+/// Wipes the oldest of those that never were in use, where there are too many.
+fn drop_unproven(trash: &Path) -> Result<(), StoreError> {
+    let mut unproven = Vec::new();
+    for entry in entries(trash)? {
+        let folder = trash.join(entry.name);
+        if slot::proven_in(&folder)?.is_none() {
+            unproven.push(folder);
         }
     }
-    Err(StoreError::io(trash)(io::ErrorKind::AlreadyExists.into()))
+    let surplus = unproven.len().saturating_sub(TRASH_UNPROVEN_MAX);
+    unproven[..surplus]
+        .iter()
+        .try_for_each(|folder| wipe_folder(folder))
 }
 
-/// Wipes what has been in the trash for long enough, or all of it. Yields. Returns how many
-/// identities that were.
-///
-/// A clock that was behind when something came, or is now, makes it stay longer, never shorter than
-/// the time that the device was on for: `now` must be a time that is believed.
-pub(super) fn wipe(home: &Path, now: Option<SystemTime>) -> Result<usize, StoreError> {
-    let trash = home.join(TRASH);
-    let names = match fs::list(&trash) {
-        Ok(names) => names,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(StoreError::io(trash)(error)),
-    };
-    let mut wiped = 0;
-    for name in names {
-        let came = name
-            .to_str()
-            .and_then(|name| name.split_once('-')?.0.parse().ok());
-        let is_old = match (now, came) {
-            (None, _) => true,
-            (Some(now), Some(came)) => seconds(now).saturating_sub(came) >= TRASH_AGE_MIN.as_secs(),
-            (Some(_), None) => false,
+/// Wipes what has been in the trash for long enough at `now`, but for the newest that was proven if
+/// that is to stay. Yields. Returns how many identities that were.
+pub(super) fn wipe_old(
+    home: &Path,
+    now: SystemTime,
+    keeps_proven: bool,
+) -> Result<usize, StoreError> {
+    let (trash, now) = (home.join(TRASH), seconds(now));
+    let entries = entries(&trash)?;
+    let mut newest = None;
+    if keeps_proven {
+        for entry in &entries {
+            let number = slot::proven_in(&trash.join(&entry.name))?;
+            newest = newest.max(number.map(|number| (number, entry.number)));
+        }
+    }
+    let newest = newest.map(|(_, number)| number);
+    let (mut wiped, mut result) = (0, Ok(()));
+    for entry in entries {
+        let path = trash.join(&entry.name);
+        let done = match entry.seen.filter(|seen| *seen <= now) {
+            // A clock that was ahead when it was seen would keep it for ever.
+            None => {
+                let name = format!("{now}-{}-{}", entry.number, entry.slot);
+                fs::rename(&path, trash.join(name)).map_err(StoreError::io(path))
+            }
+            Some(seen) => {
+                let is_old = now.saturating_sub(seen) >= TRASH_AGE_MIN.as_secs();
+                if !is_old || newest == Some(entry.number) {
+                    continue;
+                }
+                let done = wipe_folder(&path);
+                wiped += usize::from(done.is_ok());
+                done
+            }
         };
-        if is_old {
-            wipe_folder(&trash.join(name))?;
-            wiped += 1;
-        }
+        result = result.and(done);
     }
-    fs::sync_dir(&trash).map_err(StoreError::io(&trash))?;
-    Ok(wiped)
+    finish(&trash, result, wiped)
 }
 
+/// Wipes all of it. Yields. Returns how many identities that were.
+pub(super) fn wipe_all(home: &Path) -> Result<usize, StoreError> {
+    let trash = home.join(TRASH);
+    let (mut wiped, mut result) = (0, Ok(()));
+    for name in names(&trash)? {
+        let done = wipe_folder(&trash.join(name));
+        wiped += usize::from(done.is_ok());
+        result = result.and(done);
+    }
+    finish(&trash, result, wiped)
+}
+
+fn finish(
+    trash: &Path,
+    result: Result<(), StoreError>,
+    wiped: usize,
+) -> Result<usize, StoreError> {
+    let synced = match fs::sync_dir(trash) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        synced => synced.map_err(StoreError::io(trash)),
+    };
+    result.and(synced).map(|()| wiped)
+}
+
+/// Wipes all that can be wiped, and returns the first error.
 fn wipe_folder(folder: &Path) -> Result<(), StoreError> {
+    let mut result = Ok(());
     for name in fs::list(folder).map_err(StoreError::io(folder))? {
         let path = folder.join(name);
-        durable::wipe(&path).map_err(StoreError::io(path))?;
+        result = result.and(durable::wipe(&path).map_err(StoreError::io(path)));
     }
+    result?;
     fs::remove_dir(folder).map_err(StoreError::io(folder))
 }

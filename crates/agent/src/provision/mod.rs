@@ -38,6 +38,7 @@ use crate::args::Password;
 use crate::identity::{About, Loaded, Store};
 
 pub use crate::config::KeyOrigin;
+pub use crate::identity::BLOCKED_MAX;
 pub use aws::{ANSWER_TIMEOUT, CLAIM_CONNECT_TIMEOUT};
 pub(crate) use configured::options_of;
 pub use error::{ProvisionError, Refusal};
@@ -50,8 +51,6 @@ pub use steps::TOKEN_AGE_MAX;
 
 use answer::Granted;
 
-/// Longest time that a cloud's wish to be left alone is honoured for.
-pub const BLOCKED_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Between two questions whether the device was claimed, where the cloud does not say when to ask.
 pub const CLAIM_POLL_DEFAULT: Duration = Duration::from_secs(30);
 

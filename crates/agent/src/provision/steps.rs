@@ -61,7 +61,7 @@ pub(super) fn run(
                     store.not_proven(&error.to_string())?;
                     return Err(ProvisionError::NotProven(error));
                 }
-                let active = store.promote(believed_now(options))?;
+                let active = store.promote(candidate, believed_now(options))?;
                 log::info!("provisioning: certificate {certificate_id} is proven and in use");
                 return Ok(active);
             }

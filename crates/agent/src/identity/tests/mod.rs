@@ -5,8 +5,11 @@
     reason = "what is looked at and damaged here is the real disk, beside the fibers"
 )]
 
+mod faults;
 #[cfg(feature = "sim")]
 mod power;
+#[cfg(feature = "sim")]
+mod races;
 #[cfg(feature = "sim")]
 mod troubles;
 
@@ -19,6 +22,7 @@ use std::time::Duration;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use zeroize::Zeroizing;
 
+use super::trash::TRASH;
 use super::*;
 
 /// A key, and certificates for it and for another.
@@ -72,8 +76,7 @@ pub(super) fn make(store: &Store, number: usize) -> Result<(), StoreError> {
     store.asking()?;
     hold(store, number)?;
     store.registered(&About::new("meter-17", id(number)))?;
-    store.prove()?;
-    store.promote(noon()).map(drop)
+    store.promote(store.prove()?, noon()).map(drop)
 }
 
 pub(super) fn in_use(store: &Store) -> Option<String> {
@@ -168,8 +171,7 @@ fn an_identity_is_made_step_by_step_and_each_step_is_found_again() {
         let store = again(store, "Proving");
         store.not_proven("no policy").unwrap();
         let store = again(store, "Registered");
-        store.prove().unwrap();
-        store.promote(noon()).unwrap();
+        store.promote(store.prove().unwrap(), noon()).unwrap();
         let store = again(store, "Active");
         assert_eq!(in_use(&store), Some(id(0)));
         assert_eq!(store.active().unwrap().slot(), Slot::A);
@@ -213,14 +215,12 @@ fn a_step_out_of_order_is_refused_and_changes_nothing() {
         refused(store.asking());
         refused(hold(&store, 0));
         refused(store.prove().map(drop));
-        refused(store.promote(noon()).map(drop));
         begin(&store, 0).unwrap();
         refused(begin(&store, 1));
         refused(hold(&store, 0));
         store.asking().unwrap();
         refused(store.registered(&About::new("meter-17", id(0))));
         hold(&store, 0).unwrap();
-        refused(store.promote(noon()).map(drop));
         assert_eq!(store.state().phase(), "CertHeld");
     });
 }
@@ -267,8 +267,7 @@ fn a_key_that_the_cloud_made_is_kept_with_its_certificate() {
         assert_eq!(store.state().phase(), "CsrSent");
         store.hold(&held).unwrap();
         store.registered(&About::new("meter-17", id(0))).unwrap();
-        store.prove().unwrap();
-        store.promote(noon()).unwrap();
+        store.promote(store.prove().unwrap(), noon()).unwrap();
         assert_eq!(in_use(&store), Some(id(0)));
     });
 }
@@ -409,21 +408,24 @@ fn only_who_is_told_to_gives_an_identity_up_and_it_goes_to_the_trash() {
         assert!(store.active().is_none());
         drop(store);
         let store = Store::open(folder.path()).unwrap();
-        assert_eq!(store.state().phase(), "Fresh");
+        assert_eq!(store.state().phase(), "GivenUp");
         assert!(store.active().is_none());
         assert_eq!(store.device_id().unwrap(), device);
         assert_eq!(store.claim().unwrap().chain, claim.chain);
         folder.holds(&[&pair(0).key, &pair(1).key]);
 
-        // A week later, and by a clock that is behind.
+        // Half a week later, a week later, and before that by a clock that is behind.
         let now = fiber::wall_time();
-        assert_eq!(store.wipe_trash(Some(UNIX_EPOCH)).unwrap(), 0);
-        assert_eq!(store.wipe_trash(Some(now + TRASH_AGE_MIN / 2)).unwrap(), 0);
+        assert_eq!(store.wipe_old_trash(now).unwrap(), 0);
+        let half = now + TRASH_AGE_MIN / 2;
+        assert_eq!(store.wipe_old_trash(half).unwrap(), 0);
         folder.holds(&[&pair(0).key]);
-        let later = now + TRASH_AGE_MIN + Duration::from_secs(60);
-        assert_eq!(store.wipe_trash(Some(later)).unwrap(), 2);
+        let later = now + TRASH_AGE_MIN;
+        assert_eq!(store.wipe_old_trash(later).unwrap(), 2);
         let key = pair(0).key.as_bytes();
         assert!(folder.files().iter().all(|(_, bytes)| bytes != key));
+        assert!(matches!(begin(&store, 2), Err(StoreError::GivenUp)));
+        store.take_up().unwrap();
         make(&store, 2).unwrap();
     });
 }

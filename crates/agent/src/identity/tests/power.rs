@@ -111,7 +111,7 @@ fn live(known: &Known) -> Result<(), StoreError> {
                 assert_eq!(number_of(&candidate), next);
                 known.sure(next, 4);
                 known.promoting.set(Some(next));
-                store.promote(noon())?;
+                store.promote(candidate, noon())?;
                 known.promoted.set(Some(next));
             }
         }
