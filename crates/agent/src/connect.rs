@@ -2,13 +2,15 @@
 //!
 //! One deadline covers all of it (`--timeout`). It does not connect again when the link ends.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use fiber::Instant;
 use mqtt::{Client, ClientId, ClientOptions, WaitCause};
-use safe_rt::{ClientTls, ClientTlsOptions, DialOptions, Identity, Trust};
+use safe_rt::{ClientTls, ClientTlsOptions, DialOptions, Identity, TlsConfigError, Trust};
+use zeroize::Zeroizing;
 
-use crate::args::{ConnectionArgs, TlsArgs};
+use crate::args::{ClientIdArgs, ConnectionArgs, PasswordSource, TlsArgs};
 use crate::failure::Failure;
 
 /// How long a connection may take unless `--timeout` says otherwise.
@@ -42,17 +44,14 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// [`Failure::TlsConfig`], [`Failure::Randomness`], [`Failure::Dial`] and
-    /// [`Failure::ConnectTimeout`].
+    /// [`Failure::TlsConfig`], [`Failure::Randomness`], [`Failure::PasswordFile`],
+    /// [`Failure::PasswordVariable`], [`Failure::Dial`] and [`Failure::ConnectTimeout`].
     pub fn dial(args: &ConnectionArgs, operation_timeout: Duration) -> Result<Self, Failure> {
         let timeout = args.timeout.unwrap_or(FOR_EVER);
         let deadline = Instant::now() + timeout;
         let options = client_options(args, timeout)?.operation_timeout(Some(operation_timeout));
         let dial = || {
-            let mut dial = DialOptions::new();
-            if let Some(tls) = &args.tls {
-                dial = dial.tls(client_tls(tls)?);
-            }
+            let dial = dial_options(args)?;
             log::debug!("connecting to {}", args.endpoint);
             safe_rt::dial(&args.endpoint, &dial).map_err(Failure::Dial)
         };
@@ -132,25 +131,57 @@ fn is_late(end: &mqtt::EndCause) -> bool {
 
 fn client_options(args: &ConnectionArgs, timeout: Duration) -> Result<ClientOptions, Failure> {
     let client_id = match &args.client_id {
-        Some(client_id) => client_id.clone(),
-        None => random_client_id()?,
+        ClientIdArgs::Given(client_id) => client_id.clone(),
+        ClientIdArgs::Prefix(prefix) => ClientId::new(format!("{prefix}{}", std::process::id()))
+            .map_err(|error| Failure::Connect(error.into()))?,
+        ClientIdArgs::Random => random_client_id()?,
     };
     let mut options = ClientOptions::new(client_id)
         .clean_start(args.clean_start)
         .keep_alive(args.keep_alive)
         .connect_timeout(timeout)
         .maximum_packet_size(RECEIVED_PACKET_BYTES_MAX);
+    if let Some(window) = args.window {
+        options = options
+            .window(window.get())
+            .exactly_once_window(window.get());
+    }
     if let Some(credentials) = &args.credentials {
-        let password = credentials
-            .password
-            .as_ref()
-            .map(|password| password.0.clone());
+        let password = match &credentials.password {
+            Some(source) => Some(password(source)?.to_vec()),
+            None => None,
+        };
         options = options.credentials(credentials.user_name.clone(), password);
     }
     if let Some(will) = &args.will {
         options = options.will(will.clone());
     }
     Ok(options)
+}
+
+/// Gets hold of the password. Yields.
+fn password(source: &PasswordSource) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    match source {
+        PasswordSource::Given(password) => Ok(Zeroizing::new(password.0.clone())),
+        PasswordSource::File(path) => {
+            let read = fiber::fs::read(path.as_path());
+            let mut bytes = Zeroizing::new(read.map_err(|source| Failure::PasswordFile {
+                path: path.clone(),
+                source,
+            })?);
+            // Editors end the last line; nobody means that to be part of it.
+            for end in [b'\n', b'\r'] {
+                if bytes.last() == Some(&end) {
+                    bytes.pop();
+                }
+            }
+            Ok(bytes)
+        }
+        PasswordSource::Environment(name) => match std::env::var_os(name) {
+            Some(value) => Ok(Zeroizing::new(value.into_encoded_bytes())),
+            None => Err(Failure::PasswordVariable(name.clone())),
+        },
+    }
 }
 
 /// Makes a client identifier that no other client has.
@@ -168,19 +199,53 @@ fn client_id_of(random: [u8; ID_RANDOM_LEN]) -> ClientId {
     ClientId::new(id).expect("letters and digits make a client identifier")
 }
 
+/// How the transport is made. Yields.
+fn dial_options(args: &ConnectionArgs) -> Result<DialOptions, Failure> {
+    let mut dial = DialOptions::new();
+    if let Some(tls) = &args.tls {
+        dial = dial.tls(client_tls(tls).map_err(Failure::TlsConfig)?);
+    }
+    if let Some(address) = args.local_address {
+        dial = dial.local_address(SocketAddr::new(address, 0));
+    }
+    if let Some(interface) = &args.interface {
+        dial = dial.interface(interface.as_str());
+    }
+    if let Some(proxy) = &args.proxy {
+        dial = dial.proxy(proxy.clone());
+    }
+    Ok(dial)
+}
+
 /// Reads the files and builds the TLS configuration. Yields.
-fn client_tls(args: &TlsArgs) -> Result<ClientTls, Failure> {
-    let build = || {
-        let mut options = ClientTlsOptions::new(Trust::from_file(&args.cafile)?);
-        if let Some((certificate, key)) = &args.identity {
-            options = options.identity(Identity::from_files(certificate, key)?);
-        }
-        if let Some(protocol) = &args.alpn {
-            options = options.alpn([protocol]);
-        }
-        options.build()
-    };
-    build().map_err(Failure::TlsConfig)
+fn client_tls(args: &TlsArgs) -> Result<ClientTls, TlsConfigError> {
+    let mut found = Vec::new();
+    if let Some(path) = &args.cafile {
+        found.push(Trust::from_file(path)?);
+    }
+    if let Some(path) = &args.capath {
+        found.push(Trust::from_folder(path)?);
+    }
+    if args.system {
+        found.push(Trust::system());
+    }
+    let trust = found
+        .into_iter()
+        .try_fold(Trust::nobody(), |all, more| all.also(more))?;
+    let mut options = ClientTlsOptions::new(trust);
+    if let Some((certificate, key)) = &args.identity {
+        options = options.identity(Identity::from_files(certificate, key)?);
+    }
+    if let Some(protocol) = &args.alpn {
+        options = options.alpn([protocol]);
+    }
+    if let Some(version) = args.version {
+        options = options.version(version);
+    }
+    if args.insecure {
+        options = options.danger().accept_any_name();
+    }
+    options.build()
 }
 
 #[cfg(test)]

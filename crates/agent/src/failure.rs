@@ -1,5 +1,8 @@
 //! What can go wrong once the command line is understood, and which exit code each failure is.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,14 +14,14 @@ use std::time::Duration;
 use fiber::{JoinError, RunError, SpawnError, Stopped};
 use mqtt::store::OpenError;
 use mqtt::{EndCause, Outcome, PublishError, WaitCause};
-use safe_rt::{Phase, TlsConfigError, TlsError};
+use safe_rt::{TlsConfigError, TlsError};
 
 use crate::agent::AGENT_FIBERS_MAX;
 use crate::config::ConfigErrors;
 use crate::control::ControlError;
 use crate::exit::Exit;
 use crate::out::PrintError;
-use crate::publish::LINE_BYTES_MAX;
+use crate::publish::{INPUT_BYTES_MAX, LINE_BYTES_MAX};
 use crate::service::command::HandlerRefused;
 use crate::service::schedule::ScheduleError;
 
@@ -94,6 +97,19 @@ pub enum Failure {
         /// Its number, from 1.
         line: u64,
     },
+    /// The standard input is longer than [`INPUT_BYTES_MAX`].
+    InputTooLong,
+    /// The file with the password cannot be read.
+    PasswordFile {
+        /// The file.
+        path: PathBuf,
+        /// What reading it ended with.
+        source: io::Error,
+    },
+    /// The variable that the password is to be taken from is not set.
+    PasswordVariable(String),
+    /// There is no such code to be explained.
+    UnknownCode(String),
     /// The files given for TLS are not usable.
     TlsConfig(TlsConfigError),
     /// There is no connection to the broker.
@@ -135,23 +151,34 @@ impl Failure {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            // Whatever ends a handshake: a peer that speaks no TLS mostly hangs up.
-            Self::Dial(error) if error.phase() == Phase::Tls && !error.is_timeout() => Exit::Tls,
-            Self::Connect(error) | Self::Subscribe(error) => exit_of_error(error),
+            Self::Connect(mqtt::Error::Wait(WaitCause::ConnectionLost(end))) => match &**end {
+                EndCause::Refused(reason) => Exit::Refused(*reason),
+                // There has been none yet.
+                _ => Exit::Unavailable,
+            },
+            Self::Connect(error) => exit_of_error(error),
+            Self::Subscribe(error) => match error {
+                // Brokers that forbid a subscription may hang up in place of an answer.
+                mqtt::Error::Wait(WaitCause::ConnectionLost(end)) => exit_of_hang_up(end),
+                error => exit_of_error(error),
+            },
+            Self::Unacknowledged(WaitCause::ConnectionLost(end)) => exit_of_hang_up(end),
+            Self::Publish(PublishError::Wait(error)) => match &error.cause {
+                WaitCause::ConnectionLost(end) => exit_of_hang_up(end),
+                cause => exit_of_wait(cause),
+            },
             Self::Publish(PublishError::Full(cause)) | Self::Unacknowledged(cause) => {
                 exit_of_wait(cause)
             }
-            Self::Publish(PublishError::Wait(error)) => exit_of_wait(&error.cause),
-            Self::Lost(cause) => exit_of_end(cause),
-            Self::Undelivered(_) => Exit::ConnectionLost,
-            Self::SubscriptionRefused { .. } => Exit::SubscriptionRefused,
+            Self::Lost(end) => exit_of_end(end),
+            Self::Undelivered(_) => Exit::TryAgain,
+            Self::SubscriptionRefused { .. } => Exit::Denied,
             Self::Expired => Exit::Expired,
             Self::WaitExpired => Exit::TryAgain,
             Self::Control(ControlError::Refused(_)) => Exit::Failed,
             Self::Control(_) => Exit::Unavailable,
             Self::Config(errors) => errors.exit(),
             Self::NoKey { .. } => Exit::Usage,
-            Self::Identity(_) => Exit::Failed,
             Self::Warnings(_)
             | Self::NoDeviceId
             | Self::Provision(_)
@@ -159,25 +186,25 @@ impl Failure {
             | Self::NoConfig
             | Self::Schedule(_)
             | Self::Command(_) => Exit::Config,
-            Self::Runtime(_)
-            | Self::NotSet(_)
+            Self::NotSet(_) | Self::Dial(_) | Self::ConnectTimeout { .. } => Exit::Unavailable,
+            Self::File { .. } => Exit::NoInput,
+            Self::PasswordFile { source, .. } => exit_of_credentials(source),
+            Self::PasswordVariable(_) => Exit::NoInput,
+            Self::TlsConfig(TlsConfigError::File { source, .. }) => exit_of_credentials(source),
+            Self::TlsConfig(_)
+            | Self::LineTooLong { .. }
+            | Self::InputTooLong
+            | Self::UnknownCode(_)
+            | Self::Publish(_) => Exit::Data,
+            Self::Input(_) | Self::Output(_) => Exit::InputOutput,
+            Self::Runtime(_) | Self::Join(_) | Self::TooManyFibers => Exit::Internal,
+            Self::Hook(_) | Self::StoppedTwice => Exit::Failed,
+            Self::Identity(_)
             | Self::Signals(_)
             | Self::Spawn(_)
-            | Self::TooManyFibers
-            | Self::Hook(_)
             | Self::Queue(_)
-            | Self::StoppedTwice
-            | Self::Join(_)
             | Self::Randomness(_)
-            | Self::File { .. }
-            | Self::Input(_)
-            | Self::LineTooLong { .. }
-            | Self::TlsConfig(_)
-            | Self::Dial(_)
-            | Self::ConnectTimeout { .. }
-            | Self::Publish(_)
-            | Self::Output(_)
-            | Self::Stopped(_) => Exit::Failed,
+            | Self::Stopped(_) => Exit::System,
         }
     }
 }
@@ -231,26 +258,43 @@ pub(crate) fn remedy_of_end(end: &EndCause) -> Option<Cow<'static, str>> {
 fn exit_of_error(error: &mqtt::Error) -> Exit {
     match error {
         mqtt::Error::Refused(reason) => Exit::Refused(*reason),
-        mqtt::Error::SubscribeRefused { .. } => Exit::SubscriptionRefused,
+        mqtt::Error::SubscribeRefused { .. } => Exit::Denied,
         mqtt::Error::Wait(cause) => exit_of_wait(cause),
-        _ => Exit::Failed,
+        _ => Exit::Data,
     }
 }
 
 fn exit_of_wait(cause: &WaitCause) -> Exit {
     match cause {
         WaitCause::ConnectionLost(end) => exit_of_end(end),
-        _ => Exit::Failed,
+        _ => Exit::TryAgain,
+    }
+}
+
+/// The end of a connection on which an answer was waited for.
+fn exit_of_hang_up(end: &EndCause) -> Exit {
+    match end {
+        EndCause::ClosedByPeer => Exit::Denied,
+        end => exit_of_end(end),
     }
 }
 
 /// The broker may refuse our certificate only after the handshake (RFC 8446 section 4.4.2.4), so
-/// the end of a connection can be a failure of TLS as well.
+/// the end of a connection can mean that there is none to be had.
 fn exit_of_end(end: &EndCause) -> Exit {
     match end {
         EndCause::Refused(reason) => Exit::Refused(*reason),
-        EndCause::Transport(error) if TlsError::of(error).is_some() => Exit::Tls,
-        _ => Exit::ConnectionLost,
+        EndCause::Dial(_) => Exit::Unavailable,
+        EndCause::Transport(error) if TlsError::of(error).is_some() => Exit::Unavailable,
+        _ => Exit::TryAgain,
+    }
+}
+
+/// What a password or a key that cannot be read is.
+fn exit_of_credentials(error: &io::Error) -> Exit {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Exit::Credentials,
+        _ => Exit::NoInput,
     }
 }
 
@@ -302,6 +346,28 @@ impl fmt::Display for Failure {
                 f,
                 "line {line} of the standard input has more than {LINE_BYTES_MAX} bytes"
             ),
+            Self::InputTooLong => {
+                write!(
+                    f,
+                    "the standard input has more than {INPUT_BYTES_MAX} bytes"
+                )
+            }
+            Self::PasswordFile { path, source } => {
+                write!(
+                    f,
+                    "cannot read the password in {}: {source}",
+                    path.display()
+                )
+            }
+            Self::PasswordVariable(name) => {
+                write!(f, "the variable {name:?} of --pw-env is not set")
+            }
+            Self::UnknownCode(code) => {
+                write!(
+                    f,
+                    "there is no code {code:?}; agent explain lists all of them"
+                )
+            }
             Self::TlsConfig(error) => write!(f, "cannot set up TLS: {error}"),
             Self::Dial(error) => write!(f, "cannot connect: {error}"),
             Self::Connect(error) => match error {
@@ -360,7 +426,7 @@ impl StdError for Failure {
             | Self::Randomness(error)
             | Self::Input(error)
             | Self::Output(error) => Some(error),
-            Self::File { source, .. } => Some(source),
+            Self::File { source, .. } | Self::PasswordFile { source, .. } => Some(source),
             Self::TlsConfig(error) => Some(error),
             Self::Dial(error) => Some(error),
             Self::ConnectTimeout { during, .. } => match during {
@@ -377,6 +443,9 @@ impl StdError for Failure {
             | Self::NoConfig
             | Self::StoppedTwice
             | Self::WaitExpired
+            | Self::InputTooLong
+            | Self::PasswordVariable(_)
+            | Self::UnknownCode(_)
             | Self::Undelivered(_)
             | Self::SubscriptionRefused { .. }
             | Self::Expired => None,
@@ -387,98 +456,5 @@ impl StdError for Failure {
 impl From<Stopped> for Failure {
     fn from(stopped: Stopped) -> Self {
         Self::Stopped(stopped)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use mqtt::ConnectReason;
-
-    fn lost(cause: EndCause) -> WaitCause {
-        WaitCause::ConnectionLost(Arc::new(cause))
-    }
-
-    #[test]
-    fn a_refusal_keeps_its_code_wherever_it_is_found() {
-        let reason = ConnectReason::NotAuthorized;
-        let refused = Exit::Refused(reason);
-        let end = EndCause::Refused(reason);
-        assert_eq!(
-            Failure::Connect(mqtt::Error::Refused(reason)).exit(),
-            refused
-        );
-        assert_eq!(
-            Failure::Subscribe(mqtt::Error::Wait(lost(end))).exit(),
-            refused
-        );
-        assert_eq!(
-            Failure::Lost(Arc::new(EndCause::Refused(reason))).exit(),
-            refused
-        );
-    }
-
-    #[test]
-    fn a_lost_connection_is_told_from_a_wait_that_ended() {
-        let closed = || lost(EndCause::ClosedByPeer);
-        assert_eq!(
-            Failure::Unacknowledged(closed()).exit(),
-            Exit::ConnectionLost
-        );
-        assert_eq!(
-            Failure::Publish(PublishError::Full(closed())).exit(),
-            Exit::ConnectionLost
-        );
-        assert_eq!(
-            Failure::Undelivered(Outcome::SessionLost).exit(),
-            Exit::ConnectionLost
-        );
-        let stopped = WaitCause::Stopped(Stopped::TimedOut);
-        assert_eq!(Failure::Unacknowledged(stopped).exit(), Exit::Failed);
-    }
-
-    #[test]
-    fn a_connection_that_did_not_come_about_has_a_remedy_wherever_it_is_found() {
-        let dial = || {
-            let endpoint = "mqtts://broker".parse().expect("an endpoint");
-            safe_rt::dial(&endpoint, &safe_rt::DialOptions::new()).expect_err("no TLS options")
-        };
-        let found = [
-            Failure::Dial(dial()).remedy(),
-            Failure::Connect(mqtt::Error::Wait(lost(EndCause::Dial(dial())))).remedy(),
-            Failure::Lost(Arc::new(EndCause::Dial(dial()))).remedy(),
-            Failure::ConnectTimeout {
-                timeout: Duration::from_secs(30),
-                during: Some(Box::new(dial())),
-            }
-            .remedy(),
-        ];
-        for remedy in found {
-            let remedy = remedy.expect("one");
-            assert!(remedy.contains("trusted"), "{remedy}");
-        }
-        assert_eq!(Failure::Expired.remedy(), None);
-        assert_eq!(Failure::Lost(Arc::new(EndCause::Closed)).remedy(), None);
-    }
-
-    #[test]
-    fn every_text_is_one_line_without_a_full_stop() {
-        let failures = [
-            Failure::Expired,
-            Failure::LineTooLong { line: 3 },
-            Failure::ConnectTimeout {
-                timeout: Duration::from_secs(30),
-                during: None,
-            },
-            Failure::Lost(Arc::new(EndCause::ClosedByPeer)),
-            Failure::SubscriptionRefused {
-                filters: vec!["a/#".to_owned()],
-            },
-            Failure::Undelivered(Outcome::Withdrawn),
-        ];
-        for failure in failures {
-            let text = failure.to_string();
-            assert!(!text.contains('\n') && !text.ends_with('.'), "{text}");
-        }
     }
 }

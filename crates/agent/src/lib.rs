@@ -1,9 +1,9 @@
 //! The device agent: library and binary.
 //!
-//! `agent run` connects as a configuration file says and stays connected. `agent pub` and
-//! `agent sub` are tools for a moment: they publish and subscribe as `mosquitto_pub` and
-//! `mosquitto_sub` do, with the same letters and the same exit codes, so that scripts can be moved
-//! over by changing one word. `agent demo`, behind the feature `demo`, is a device and its cloud in
+//! `agent run` connects as a configuration file says and stays connected. `agent pub`, `agent sub`
+//! and `agent request` are tools for a moment: they do as `mosquitto_pub`, `mosquitto_sub` and
+//! `mosquitto_rr` do, with the same letters, so that scripts can be moved over by changing one word.
+//! `agent explain` says what a stable code means. `agent demo`, behind the feature `demo`, is a device and its cloud in
 //! one program, and a link between them that fails.
 //!
 //! ```text
@@ -25,6 +25,7 @@ pub mod args;
 pub mod ask;
 pub mod attach;
 mod builder;
+pub mod completions;
 pub mod config;
 pub mod connect;
 pub mod control;
@@ -42,6 +43,7 @@ mod life;
 mod link;
 #[cfg(feature = "demo")]
 pub mod local_cloud;
+pub mod man;
 mod notify;
 pub mod out;
 pub mod profile;
@@ -50,6 +52,7 @@ pub mod provision;
 pub mod publish;
 mod queue;
 mod reload;
+pub mod request;
 pub mod run;
 pub mod service;
 pub mod status;

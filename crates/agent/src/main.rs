@@ -5,26 +5,22 @@
 use std::env;
 use std::process::ExitCode;
 
-use agent::args::{self, Command, Tool};
+use agent::args::{self, Command, ConnectionArgs, ExplainArgs, PasswordSource};
 use agent::exit::Exit;
 use agent::failure::Failure;
-use agent::{ask, doctor, help, out, publish, run, subscribe};
+use agent::{ask, completions, doctor, explain, help, man, out, publish, request, run, subscribe};
 
 fn main() -> ExitCode {
     let command = match args::parse(env::args_os().skip(1)) {
         Ok(command) => command,
         Err(rejected) => {
             out::rejected(&rejected);
-            let exit = match rejected.tool {
-                Tool::Run | Tool::Doctor | Tool::Control => Exit::Usage,
-                Tool::Agent | Tool::Demo | Tool::Pub | Tool::Sub => Exit::Failed,
-            };
-            return exit.into();
+            return Exit::Usage.into();
         }
     };
     let outcome = match command {
         Command::Help(tool) => {
-            out::text(help::text(tool));
+            out::text(&help::text(tool));
             Ok(())
         }
         Command::Version => {
@@ -41,12 +37,25 @@ fn main() -> ExitCode {
             on_fibers(move || ask::run(&args))
         }
         Command::Pub(args) => {
-            start_log(args.connection.debug, "warn");
+            prepare(&args.connection);
             on_fibers(move || publish::run(&args))
         }
         Command::Sub(args) => {
-            start_log(args.connection.debug, "warn");
+            prepare(&args.connection);
             on_fibers(move || subscribe::run(&args))
+        }
+        Command::Request(args) => {
+            prepare(&args.connection);
+            on_fibers(move || request::run(&args))
+        }
+        Command::Explain(args) => explain(&args),
+        Command::Completions(args) => {
+            out::text(&completions::script(args.shell));
+            Ok(())
+        }
+        Command::Man => {
+            out::text(&man::page());
+            Ok(())
         }
         Command::Demo(args) => return demo(args).into(),
         Command::Doctor(args) => {
@@ -91,6 +100,44 @@ fn demo(args: args::DemoArgs) -> Exit {
 fn demo(_: args::DemoArgs) -> Exit {
     out::error("this program was built without `demo`");
     Exit::Failed
+}
+
+/// Explains every code, or lists all.
+fn explain(args: &ExplainArgs) -> Result<(), Failure> {
+    if args.markdown {
+        out::text(&explain::markdown());
+    } else if args.codes.is_empty() {
+        out::text(&explain::overview());
+    }
+    for (n, code) in args.codes.iter().enumerate() {
+        let Some(explanation) = explain::find(code) else {
+            return Err(Failure::UnknownCode(code.clone()));
+        };
+        let gap = if n == 0 { "" } else { "\n" };
+        out::text(&format!("{gap}{explanation}"));
+    }
+    Ok(())
+}
+
+/// What the tools for a moment do first.
+fn prepare(args: &ConnectionArgs) {
+    if args.quiet {
+        out::be_quiet();
+    }
+    let password = args.credentials.as_ref().map(|who| &who.password);
+    // A script has its reasons, and a log would repeat it for ever.
+    if let Some(Some(PasswordSource::Given(_))) = password
+        && out::is_watched()
+    {
+        out::warning(
+            "everybody on this machine can see a password in the list of processes; --pw-file and \
+             --pw-env hide it",
+        );
+    }
+    if args.tls.as_ref().is_some_and(|tls| tls.insecure) {
+        out::warning("--insecure: whoever has any trusted certificate can be the broker");
+    }
+    start_log(args.debug, "warn");
 }
 
 fn on_fibers(tool: impl FnOnce() -> Result<(), Failure> + 'static) -> Result<(), Failure> {

@@ -14,6 +14,7 @@ use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fiber::{Event, FiberBuilder, FiberList, SpawnError, Stopped};
 
@@ -22,6 +23,20 @@ use crate::failure::Failure;
 
 /// Bytes that may wait to be written; who has more waits.
 pub const PENDING_BYTES_MAX: usize = 1024 * 1024;
+
+/// Errors and warnings are not printed any more.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Prints no errors and no warnings from now on (`--quiet`). The log is a matter of its own.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether somebody at a terminal reads the standard error output.
+#[must_use]
+pub fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
 
 /// Prints why a command line was rejected, and where to find help.
 pub fn rejected(rejected: &Rejected) {
@@ -73,6 +88,9 @@ pub fn text(text: &str) {
 }
 
 fn error_line(line: fmt::Arguments<'_>) {
+    if QUIET.load(Ordering::Relaxed) {
+        return;
+    }
     // There is no other place to tell it.
     drop(writeln!(io::stderr(), "{line}"));
 }

@@ -4,6 +4,7 @@
 //! acknowledged every message (MQTT3-4.3.2). It does not connect again: what is not delivered when
 //! the link ends is an error.
 
+mod input;
 mod lines;
 
 use std::collections::VecDeque;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use fiber::{Canceller, FiberBuilder};
 use mqtt::{Client, Outcome, Publish, QoS, Ticket, Wait};
 
+pub use self::input::INPUT_BYTES_MAX;
 pub use self::lines::{INPUT_READ_BYTES, LINE_BYTES_MAX, Lines};
 
 use crate::args::{MessageSource, PubArgs};
@@ -30,27 +32,33 @@ pub const OPEN_TICKETS_MAX: usize = 4_096;
 ///
 /// [`Failure`], which knows the exit code.
 pub fn run(args: &PubArgs) -> Result<(), Failure> {
-    // A file that cannot be read is no reason to disturb the broker.
-    let message = match &args.source {
-        MessageSource::Text(text) => Some(text.clone()),
-        MessageSource::File(path) => {
-            let read = fiber::fs::read(path.as_path());
-            Some(read.map_err(|source| Failure::File {
-                path: path.clone(),
-                source,
-            })?)
-        }
-        MessageSource::Lines => None,
-    };
+    // What cannot be read is no reason to disturb the broker.
+    let message = message(&args.source)?;
     let link = Link::dial(&args.connection, DELIVERY_TIMEOUT)?;
     link.connect()?;
     let client = link.client();
     let outcome = match message {
-        Some(message) => deliver(client, args, &message),
+        Some(message) => repeat(client, args, &message),
         None => send_lines(client, args),
     };
     connect::leave(client);
     outcome
+}
+
+/// The one message, or none where each line is one. Yields.
+pub(crate) fn message(source: &MessageSource) -> Result<Option<Vec<u8>>, Failure> {
+    match source {
+        MessageSource::Text(text) => Ok(Some(text.clone())),
+        MessageSource::File(path) => {
+            let read = fiber::fs::read(path.as_path());
+            read.map(Some).map_err(|source| Failure::File {
+                path: path.clone(),
+                source,
+            })
+        }
+        MessageSource::Stdin => input::read_all(io::stdin()).map(Some),
+        MessageSource::Lines => Ok(None),
+    }
 }
 
 /// The level at which a message of this quality of service is delivered.
@@ -62,13 +70,37 @@ fn delivered(qos: QoS) -> Wait {
     }
 }
 
-fn deliver(client: &Client, args: &PubArgs, message: &[u8]) -> Result<(), Failure> {
-    let publish = Publish::to(&args.topic, message)
-        .qos(args.qos)
-        .retain(args.retain)
-        .wait(delivered(args.qos));
+/// Publishes a message as often as it is wanted, each time after the last one is delivered.
+fn repeat(client: &Client, args: &PubArgs, message: &[u8]) -> Result<(), Failure> {
+    for n in 0..args.repeat.get() {
+        if n > 0 && !args.repeat_delay.is_zero() {
+            // Whoever waits for long wants to know when there is nobody to send to any more.
+            match fiber::timeout(args.repeat_delay, || client.ended()) {
+                Ok(ended) | Err(fiber::Elapsed(ended @ Ok(_))) => {
+                    return Err(Failure::Lost(ended?));
+                }
+                Err(fiber::Elapsed(Err(_))) => {}
+            }
+        }
+        deliver(client, &args.topic, message, args.qos, args.retain)?;
+    }
+    Ok(())
+}
+
+/// Publishes a message and waits until it is delivered. Yields.
+pub(crate) fn deliver(
+    client: &Client,
+    topic: &str,
+    message: &[u8],
+    qos: QoS,
+    retain: bool,
+) -> Result<(), Failure> {
+    let publish = Publish::to(topic, message)
+        .qos(qos)
+        .retain(retain)
+        .wait(delivered(qos));
     client.publish(publish).map_err(Failure::Publish)?;
-    log::debug!("delivered {} bytes to {}", message.len(), args.topic);
+    log::debug!("delivered {} bytes to {topic}", message.len());
     Ok(())
 }
 

@@ -93,7 +93,7 @@ impl Received {
 
     /// Prints one message, and waits for that where somebody relies on it.
     fn print(&self, message: &Message) -> Result<(), PrintError> {
-        let end = self.printer.print(&subscribe::parts(message, true))?;
+        let end = self.printer.print(&subscribe::parts(message, true, true))?;
         match message.qos {
             QoS::AtMostOnce => Ok(()),
             QoS::AtLeastOnce | QoS::ExactlyOnce => self.printer.printed(end),

@@ -3,16 +3,22 @@
 //! A QoS 1 or 2 message is acknowledged after it was printed, and what comes after the last
 //! message wanted is neither printed nor acknowledged, so that a kept session loses nothing. The
 //! subscription is registered before CONNECT is sent, because the broker may send what it kept
-//! right after accepting the connection. It does not connect again when the link ends.
+//! right after accepting the connection. With a kept session it may also send what earlier programs
+//! subscribed to: that is printed as well, once [`mqtt::EARLY_WINDOW`] is over. It does not connect again when the link ends.
+
+mod output;
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::{Event, FiberBuilder, Stopped};
-use mqtt::{Client, Message, QoS};
+use mqtt::{Client, Message, Publish, QoS, Wait};
 
-use crate::args::SubArgs;
+use self::output::Output;
+pub(crate) use self::output::parts;
+use crate::args::{Retained, SubArgs, TakeArgs};
 use crate::connect::{self, Link};
 use crate::failure::Failure;
 use crate::out::{self, PrintError, Printer};
@@ -28,9 +34,33 @@ pub const OUTPUT_TIMEOUT: Duration = Duration::from_secs(60);
 ///
 /// [`Failure`], which knows the exit code.
 pub fn run(args: &SubArgs) -> Result<(), Failure> {
+    let then = match args.exit_subscribed {
+        true => Then::Leave,
+        false => Then::Receive,
+    };
+    run_then(args, then)
+}
+
+/// What is done once the broker has answered the subscriptions.
+pub(crate) enum Then<'a> {
+    /// Messages are received; those that came before as well.
+    Receive,
+    /// Nothing.
+    Leave,
+    /// Something is sent, and only messages that come from then on count.
+    Send(Box<Send<'a>>),
+}
+
+/// What sends something.
+pub(crate) type Send<'a> = dyn FnOnce(&Client) -> Result<(), Failure> + 'a;
+
+/// As [`run`], with something else in place of mere receiving.
+pub(crate) fn run_then(args: &SubArgs, then: Then<'_>) -> Result<(), Failure> {
+    let output = Output::new(&args.output)?;
     let link = Rc::new(Link::dial(&args.connection, SUBSCRIBE_TIMEOUT)?);
-    let receiver = Rc::new(Receiver::new(args));
-    let receive = || receive(&link, &receiver, args);
+    let open = !matches!(then, Then::Send(_));
+    let receiver = Rc::new(Receiver::new(&args.take, output, open));
+    let receive = || receive(&link, &receiver, args, then);
     // From here on: the connection is made.
     let outcome = match args.wait {
         None => receive(),
@@ -51,8 +81,20 @@ pub fn run(args: &SubArgs) -> Result<(), Failure> {
 }
 
 /// Connects, subscribes and prints until there is a reason to end.
-fn receive(link: &Rc<Link>, receiver: &Rc<Receiver>, args: &SubArgs) -> Result<(), Failure> {
+fn receive(
+    link: &Rc<Link>,
+    receiver: &Rc<Receiver>,
+    args: &SubArgs,
+    then: Then<'_>,
+) -> Result<(), Failure> {
     let client = link.client();
+    if !args.connection.clean_start {
+        let receiver = Rc::clone(receiver);
+        client.on_unwanted(move |client, message| {
+            receiver.receive(client, message);
+            Ok(())
+        });
+    }
     let mut connecting = {
         let link = Rc::clone(link);
         let connect = move || link.connect();
@@ -61,19 +103,43 @@ fn receive(link: &Rc<Link>, receiver: &Rc<Receiver>, args: &SubArgs) -> Result<(
             .spawn(connect)
             .map_err(Failure::Spawn)?
     };
-    let filters: Vec<(&str, QoS)> = args
-        .filters
-        .iter()
-        .map(|filter| (filter.as_str(), args.qos))
-        .collect();
-    let subscribed = {
-        let receiver = Rc::clone(receiver);
-        client.subscribe_all(&filters, move |client, message| {
-            receiver.receive(client, message);
-            Ok(())
-        })
-    };
+    let subscribed = subscribe(client, receiver, args);
     connecting.join().map_err(Failure::Join)??;
+    subscribed?;
+    for filter in &args.unsubscribe {
+        client
+            .unsubscribe(filter.as_str())
+            .map_err(Failure::Subscribe)?;
+        log::debug!("unsubscribed from {filter}");
+    }
+    match then {
+        Then::Receive => {}
+        Then::Leave => return Ok(()),
+        Then::Send(send) => {
+            receiver.open.set(true);
+            send(client)?;
+        }
+    }
+    receiver.watch(client)?;
+    receiver.finished.wait()?;
+    receiver.result(client)
+}
+
+/// Subscribes to everything at once. One of several that is refused is a warning.
+fn subscribe(client: &Client, receiver: &Rc<Receiver>, args: &SubArgs) -> Result<(), Failure> {
+    let filters: Vec<(&str, QoS)> = args
+        .subscriptions
+        .iter()
+        .map(|(filter, qos)| (filter.as_str(), *qos))
+        .collect();
+    if filters.is_empty() {
+        return Ok(());
+    }
+    let receiver = Rc::clone(receiver);
+    let subscribed = client.subscribe_all(&filters, move |client, message| {
+        receiver.receive(client, message);
+        Ok(())
+    });
     match subscribed {
         Ok(_) => log::debug!("subscribed to {} filters", filters.len()),
         Err(mqtt::Error::SubscribeRefused { filters: refused }) => {
@@ -90,31 +156,36 @@ fn receive(link: &Rc<Link>, receiver: &Rc<Receiver>, args: &SubArgs) -> Result<(
         }
         Err(error) => return Err(Failure::Subscribe(error)),
     }
-    receiver.watch(client)?;
-    receiver.finished.wait()?;
-    receiver.result(client)
+    Ok(())
 }
 
-/// What is printed of a message, with its topic if that is wanted; of an empty one without its
-/// topic that is nothing.
-pub(crate) fn parts(message: &Message, verbose: bool) -> [&[u8]; 4] {
-    match (verbose, message.data.is_empty()) {
-        (true, false) => [message.topic.as_bytes(), b" ", &message.data, b"\n"],
-        (true, true) => [message.topic.as_bytes(), b" (null)\n", b"", b""],
-        (false, false) => [&message.data, b"\n", b"", b""],
-        (false, true) => [b""; 4],
-    }
+/// What is done with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Take {
+    /// It is printed.
+    Print,
+    /// It counts, and is not printed.
+    Count,
+    /// It is as if it had not come.
+    Pass,
+    /// It is the end.
+    End,
 }
 
 /// Takes the messages, prints and counts them.
 #[derive(Debug)]
 struct Receiver {
     printer: Printer,
-    verbose: bool,
+    output: Output,
+    take: TakeArgs,
+    /// Messages count.
+    open: Cell<bool>,
     /// How many more messages are wanted, if that is limited.
     wanted: Cell<Option<u64>>,
     /// Nothing more is printed.
     stopped: Cell<bool>,
+    /// Everything that was wanted has come.
+    satisfied: Cell<bool>,
     /// Messages that the handler was given.
     begun: Cell<u64>,
     failed: RefCell<Option<PrintError>>,
@@ -123,12 +194,15 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn new(args: &SubArgs) -> Self {
+    fn new(take: &TakeArgs, output: Output, open: bool) -> Self {
         Self {
             printer: Printer::to_stdout(),
-            verbose: args.verbose,
-            wanted: Cell::new(args.count.map(std::num::NonZeroU64::get)),
+            output,
+            take: take.clone(),
+            open: Cell::new(open),
+            wanted: Cell::new(take.count.map(NonZeroU64::get)),
             stopped: Cell::new(false),
+            satisfied: Cell::new(false),
             begun: Cell::new(0),
             failed: RefCell::default(),
             finished: Event::new(),
@@ -140,8 +214,12 @@ impl Receiver {
     fn receive(&self, client: &Client, message: &Message) {
         if !self.stopped.get() {
             self.begun.set(self.begun.get() + 1);
-            match self.print(message) {
-                Ok(()) => return,
+            match self.handle(client, message) {
+                Ok(true) => return,
+                Ok(false) => {
+                    self.satisfied.set(true);
+                    self.finish();
+                }
                 Err(error) => {
                     *self.failed.borrow_mut() = Some(error);
                     self.finish();
@@ -153,20 +231,54 @@ impl Receiver {
         drop(ended);
     }
 
-    /// Prints one message, and waits for that where somebody relies on it.
-    fn print(&self, message: &Message) -> Result<(), PrintError> {
-        let end = self.printer.print(&parts(message, self.verbose))?;
-        let last = self.wanted.get() == Some(1);
-        if message.qos != QoS::AtMostOnce || last {
-            self.printer.printed(end)?;
+    /// Does what is to be done with a message; false if it is the end and no message any more.
+    fn handle(&self, client: &Client, message: &Message) -> Result<bool, PrintError> {
+        let take = self.decide(&message.topic, message.retain)?;
+        if self.take.remove_retained && message.retain && take != Take::Pass {
+            forget(client, message);
+        }
+        match take {
+            Take::End => return Ok(false),
+            Take::Pass => return Ok(true),
+            Take::Print => {
+                let end = self.output.print(&self.printer, message)?;
+                if message.qos != QoS::AtMostOnce || self.wanted.get() == Some(1) {
+                    // Somebody relies on it.
+                    self.printer.printed(end)?;
+                }
+            }
+            Take::Count => {}
         }
         if let Some(wanted) = self.wanted.get() {
             self.wanted.set(Some(wanted - 1));
+            if wanted == 1 {
+                self.satisfied.set(true);
+                self.finish();
+            }
         }
-        if last {
-            self.finish();
-        }
-        Ok(())
+        Ok(true)
+    }
+
+    fn decide(&self, topic: &str, retain: bool) -> Result<Take, PrintError> {
+        let hidden = || self.take.hidden.iter().any(|filter| filter.matches(topic));
+        Ok(match self.take.retained {
+            _ if !self.open.get() => Take::Pass,
+            Retained::Only if !retain => Take::End,
+            Retained::Hidden if retain => Take::Pass,
+            _ if hidden() => Take::Pass,
+            _ if self.is_drawn()? => Take::Print,
+            _ => Take::Count,
+        })
+    }
+
+    /// Whether a message is among those that are printed at random.
+    fn is_drawn(&self) -> Result<bool, PrintError> {
+        let Some(share) = self.take.share else {
+            return Ok(true);
+        };
+        let mut random = [0; 4];
+        fiber::random::fill(&mut random)?;
+        Ok(u32::from_le_bytes(random) % 1_000 < share.into())
     }
 
     fn finish(&self) {
@@ -194,7 +306,7 @@ impl Receiver {
         if let Some(error) = &*self.failed.borrow() {
             return Failure::of_print(error);
         }
-        if self.wanted.get() == Some(0) {
+        if self.satisfied.get() {
             return Ok(());
         }
         self.drain();
@@ -233,5 +345,19 @@ impl Receiver {
         if let Err(error) = printed {
             log::debug!("what arrived last was not printed: {error}");
         }
+    }
+}
+
+/// Has the broker forget a message that it keeps. Yields until it has.
+fn forget(client: &Client, message: &Message) {
+    let publish = Publish::to(&message.topic, b"")
+        .qos(QoS::AtLeastOnce)
+        .retain(true)
+        .wait(Wait::Ack);
+    if let Err(error) = client.publish(publish) {
+        out::warning(format_args!(
+            "the broker may keep {} further on: {error}",
+            &*message.topic
+        ));
     }
 }

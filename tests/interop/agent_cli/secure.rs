@@ -37,7 +37,7 @@ fn the_server_needs_the_right_authority_name_and_time() {
     let folder = TempDir::new("agent-tls");
     let right = folder.write("right.crt", pki.authority.certificate());
     let wrong = folder.write("wrong.crt", pki.wrong_authority.certificate());
-    let authority = Some((8, "the peer's certificate"));
+    let authority = Some((69, "the peer's certificate"));
     let cases = [
         (&pki.server, &right, "127.0.0.1", None),
         (&pki.server, &right, "localhost", None),
@@ -47,13 +47,13 @@ fn the_server_needs_the_right_authority_name_and_time() {
             &pki.wrong_name_server,
             &right,
             "localhost",
-            Some((8, "wrong.example")),
+            Some((69, "wrong.example")),
         ),
         (
             &pki.expired_server,
             &right,
             "127.0.0.1",
-            Some((8, "expired")),
+            Some((69, "expired")),
         ),
     ];
     for (server, cafile, host, failure) in cases {
@@ -91,8 +91,8 @@ fn tls_and_plain_text_do_not_mix() {
     let broker = Options::new(&peers).tls(&pki.server).start().unwrap();
     let tls = ["--cafile", cafile.to_str().unwrap()];
     let plain_port = broker.port(Listener::Plain);
-    check("127.0.0.1", plain_port, &tls, Some((8, "TLS handshake")));
-    let lost = Some((7, "did not accept the connection"));
+    check("127.0.0.1", plain_port, &tls, Some((69, "TLS handshake")));
+    let lost = Some((69, "did not accept the connection"));
     check("127.0.0.1", broker.port(Listener::Tls), &[], lost);
 }
 
@@ -117,11 +117,11 @@ fn a_server_that_asks_for_a_certificate_gets_it() {
         check("127.0.0.1", port, &options, failure);
     };
     check_with(Some((&pki.client, "good")), None);
-    check_with(None, Some((8, "has no certificate to show")));
+    check_with(None, Some((69, "has no certificate to show")));
     let stranger = Some((&pki.wrong_authority_client, "wrong"));
     check_with(
         stranger,
-        Some((8, "refuses the certificate of this client")),
+        Some((69, "refuses the certificate of this client")),
     );
 }
 
@@ -138,7 +138,7 @@ fn the_application_protocol_is_offered() {
     // What a server sees of it.
     let (port, server) = alpn_server(&pki);
     let args = [&["-t", "a", "-n"][..], &options("x-amzn-mqtt-ca")].concat();
-    expect_code(&run(agent("pub", port, &args)), 7);
+    expect_code(&run(agent("pub", port, &args)), 69);
     assert_eq!(
         server.join().unwrap().as_deref(),
         Some(&b"x-amzn-mqtt-ca"[..])

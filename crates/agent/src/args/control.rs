@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lexopt::Arg;
-
-use super::option;
-use super::parse::Value;
+use super::flags::Opt;
+use super::words::{Word, Words};
 use super::{Command, Tool, UsageError};
 use crate::config::parse_length;
 
@@ -72,49 +70,35 @@ pub enum Goal {
     Drained,
 }
 
-/// Understands the words after the first one.
-pub(super) fn parse(first: &str, parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
+/// Understands the words after the tool.
+pub(super) fn parse(tool: Tool, words: &mut Words) -> Result<Command, UsageError> {
     let mut given = Given::default();
-    while let Some(arg) = parser.next().map_err(UsageError::from_parser)? {
-        let name = option::spelled(&arg);
-        let known = match arg {
-            Arg::Long("help") => return Ok(Command::Help(Tool::Control)),
-            Arg::Long("version") => return Ok(Command::Version),
-            Arg::Long("json") if matches!(first, "status" | "fibers" | "queue") => {
-                given.form = Form::Json;
+    while let Some(word) = words.next()? {
+        let (opt, mut value) = match word {
+            Word::Flag(opt, value) => (opt, value),
+            Word::Operand(word) => {
+                let word = word.to_string_lossy().into_owned();
+                if tool != Tool::Queue || given.verb.is_some() {
+                    return Err(UsageError::UnknownOption(word));
+                }
+                given.verb = Some(word);
                 continue;
             }
-            Arg::Long("metrics") if first == "status" => {
-                given.form = Form::Metrics;
-                continue;
-            }
-            Arg::Long("all") if first == "queue" => {
-                given.count = Some(u64::MAX);
-                continue;
-            }
-            Arg::Value(word) if first == "queue" && given.verb.is_none() => {
-                given.verb = Some(word.to_string_lossy().into_owned());
-                continue;
-            }
-            Arg::Long("socket") => Known::Socket,
-            Arg::Long("state-dir") => Known::StateDir,
-            Arg::Long("count") if first == "queue" => Known::Count,
-            Arg::Long("for") if first == "wait" => Known::For,
-            Arg::Long("timeout") if first == "wait" => Known::Timeout,
-            _ => return Err(UsageError::UnknownOption(name)),
         };
-        let mut value = Value {
-            name: &name,
-            parser: &mut *parser,
-        };
-        match known {
-            Known::Socket => given.socket = Some(value.path()?),
-            Known::StateDir => {
+        match opt {
+            Opt::Help => return Ok(Command::Help(tool)),
+            Opt::Version => return Ok(Command::Version),
+            Opt::Json => given.form = Form::Json,
+            Opt::Metrics => given.form = Form::Metrics,
+            Opt::All => given.count = Some(u64::MAX),
+            Opt::Socket => given.socket = Some(value.path()?),
+            Opt::StateDir => {
                 given.socket = Some(value.path()?.join(crate::control::SOCKET_NAME));
             }
-            Known::Count => given.count = Some(value.number(UsageError::Count)?),
-            Known::For => given.goal = Some(goal(value.text()?)?),
-            Known::Timeout => given.timeout = Some(timeout(value.text()?)?),
+            Opt::Count => given.count = Some(value.number(UsageError::Count)?),
+            Opt::For => given.goal = Some(goal(value.text()?)?),
+            Opt::Timeout => given.timeout = Some(timeout(value.text()?)?),
+            _ => return Err(value.unexpected()),
         }
     }
     let Given {
@@ -125,11 +109,11 @@ pub(super) fn parse(first: &str, parser: &mut lexopt::Parser) -> Result<Command,
         timeout,
         socket,
     } = given;
-    let ask = match (first, verb.as_deref()) {
-        ("status", _) => Ask::Status(form),
-        ("fibers", _) => Ask::Fibers(form),
-        ("reload", _) => Ask::Reload,
-        ("wait", _) => Ask::Wait {
+    let ask = match (tool, verb.as_deref()) {
+        (Tool::Status, _) => Ask::Status(form),
+        (Tool::Fibers, _) => Ask::Fibers(form),
+        (Tool::Reload, _) => Ask::Reload,
+        (Tool::Wait, _) => Ask::Wait {
             goal: goal.unwrap_or(Goal::Online),
             timeout: timeout.unwrap_or(WAIT_TIMEOUT_DEFAULT),
         },
@@ -152,15 +136,6 @@ struct Given {
     goal: Option<Goal>,
     timeout: Option<Duration>,
     socket: Option<PathBuf>,
-}
-
-/// The options with a value.
-enum Known {
-    Socket,
-    StateDir,
-    Count,
-    For,
-    Timeout,
 }
 
 fn goal(text: String) -> Result<Goal, UsageError> {
@@ -242,7 +217,7 @@ mod tests {
     fn what_does_not_belong_to_a_question_is_refused() {
         let refused = |words: &[&str]| {
             let rejected = super::super::parse(words.iter().copied()).unwrap_err();
-            assert_eq!(rejected.tool, Tool::Control, "{words:?}");
+            assert_eq!(Some(rejected.tool), Tool::find(words[0]), "{words:?}");
             rejected.error
         };
         assert_eq!(refused(&["queue"]), UsageError::NoCommand);

@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lexopt::Arg;
-
-use super::option;
-use super::parse::Value;
+use super::flags::Opt;
+use super::words::Words;
 use super::{Command, Tool, UsageError};
 use crate::config::parse_length;
 
@@ -71,40 +69,18 @@ pub struct DemoArgs {
 }
 
 /// Understands the words.
-pub(super) fn parse(parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
+pub(super) fn parse(words: &mut Words) -> Result<Command, UsageError> {
     let mut args = DemoArgs::default();
-    while let Some(arg) = parser.next().map_err(UsageError::from_parser)? {
-        let name = option::spelled(&arg);
-        let known = match arg {
-            Arg::Long("help") => return Ok(Command::Help(Tool::Demo)),
-            Arg::Long("version") => return Ok(Command::Version),
-            Arg::Long("seed") => Known::Seed,
-            Arg::Long("for") => Known::For,
-            Arg::Long("fault") => Known::Fault,
-            Arg::Long("interactive") => {
-                args.interactive = true;
-                continue;
-            }
-            // How the demonstration starts its device: nothing for people.
-            Arg::Long("device") => {
-                let folder = parser.value();
-                let folder = folder.map_err(|_| UsageError::MissingValue(name))?;
-                args.device = Some(folder.into());
-                continue;
-            }
-            _ => return Err(UsageError::UnknownOption(name)),
-        };
-        let mut value = Value {
-            name: &name,
-            parser: &mut *parser,
-        };
-        match known {
-            Known::Seed => args.seed = Some(value.number(UsageError::Seed)?),
-            Known::For => {
+    while let Some((opt, mut value)) = words.next_flag()? {
+        match opt {
+            Opt::Help => return Ok(Command::Help(Tool::Demo)),
+            Opt::Version => return Ok(Command::Version),
+            Opt::Seed => args.seed = Some(value.number(UsageError::Seed)?),
+            Opt::For => {
                 let text = value.text()?;
                 args.run_for = Some(duration(&text).ok_or(UsageError::RunFor(text))?);
             }
-            Known::Fault => {
+            Opt::Fault => {
                 let text = value.text()?;
                 let found = Fault::ALL.into_iter().find(|fault| fault.name() == text);
                 let is_full = args.faults.len() >= DEMO_FAULTS_MAX;
@@ -113,16 +89,12 @@ pub(super) fn parse(parser: &mut lexopt::Parser) -> Result<Command, UsageError> 
                     None => return Err(UsageError::Fault(text)),
                 }
             }
+            Opt::Interactive => args.interactive = true,
+            Opt::Device => args.device = Some(value.path()?),
+            _ => return Err(value.unexpected()),
         }
     }
     Ok(Command::Demo(args))
-}
-
-/// The options with a value.
-enum Known {
-    Seed,
-    For,
-    Fault,
 }
 
 /// A whole number and its unit; at most [`RUN_FOR_MAX`].

@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use lexopt::Arg;
-
-use super::option;
-use super::parse::Value;
+use super::flags::Opt;
+use super::words::Words;
 use super::{Command, Tool, UsageError};
 use crate::doctor;
 
@@ -35,31 +33,23 @@ pub struct DoctorArgs {
 }
 
 /// Understands them.
-pub(super) fn parse(parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
+pub(super) fn parse(words: &mut Words) -> Result<Command, UsageError> {
     let mut args = DoctorArgs::default();
-    while let Some(arg) = parser.next().map_err(UsageError::from_parser)? {
-        let name = option::spelled(&arg);
-        if let Arg::Value(_) = arg {
-            return Err(UsageError::UnknownOption(name));
-        }
-        let mut value = Value {
-            name: &name,
-            parser: &mut *parser,
-        };
-        match name.as_str() {
-            "--help" => return Ok(Command::Help(Tool::Doctor)),
-            "--version" => return Ok(Command::Version),
-            "--config" => args.config = Some(value.path()?),
-            "--state-dir" => args.state_dir = Some(value.path()?),
-            "--json" => args.json = true,
-            "--only" => args.only = checks(&value.text()?)?,
-            "--skip" => args.skip = checks(&value.text()?)?,
-            "--list" => args.list = true,
-            "--deny-warnings" => args.deny_warnings = true,
-            "--takeover" => args.takeover = true,
-            "--touch" => args.touch = true,
-            "-d" | "--debug" => args.debug = true,
-            _ => return Err(UsageError::UnknownOption(name)),
+    while let Some((opt, mut value)) = words.next_flag()? {
+        match opt {
+            Opt::Help => return Ok(Command::Help(Tool::Doctor)),
+            Opt::Version => return Ok(Command::Version),
+            Opt::Config => args.config = Some(value.path()?),
+            Opt::StateDir => args.state_dir = Some(value.path()?),
+            Opt::Json => args.json = true,
+            Opt::Only => args.only = checks(&value.text()?)?,
+            Opt::Skip => args.skip = checks(&value.text()?)?,
+            Opt::List => args.list = true,
+            Opt::DenyWarnings => args.deny_warnings = true,
+            Opt::Takeover => args.takeover = true,
+            Opt::Touch => args.touch = true,
+            Opt::Debug => args.debug = true,
+            _ => return Err(value.unexpected()),
         }
     }
     Ok(Command::Doctor(Box::new(args)))

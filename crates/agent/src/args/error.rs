@@ -6,9 +6,10 @@ use std::fmt;
 use mqtt::EncodeError;
 use mqtt::packet::MAX_FIELD_LEN;
 use mqtt::topic::TopicError;
-use safe_rt::EndpointError;
+use safe_rt::{EndpointError, ProxyUrlError};
 
-use super::{DEMO_FAULTS_MAX, KEEP_ALIVE_SECS_MIN, RUN_FOR_MAX, Tool};
+use super::{DEMO_FAULTS_MAX, KEEP_ALIVE_SECS_MIN, REPEAT_DELAY_MAX, RUN_FOR_MAX, Tool};
+use crate::format::FormatError;
 
 /// A command line that was not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +43,12 @@ pub enum UsageError {
     /// The tool does not have this option, or takes no such argument.
     UnknownOption(String),
     /// Mosquitto's programs have this option, and this one does not.
-    NotOffered(String),
+    NotOffered {
+        /// The option.
+        option: String,
+        /// Why it is not.
+        reason: &'static str,
+    },
     /// The option needs a value and is the last word.
     MissingValue(String),
     /// The option takes no value and was given one.
@@ -121,8 +127,42 @@ pub enum UsageError {
     NoTopic,
     /// `pub` was given no message.
     NoMessage,
-    /// `pub` was given more than one of `-m`, `-f`, `-l` and `-n`.
-    SeveralMessages,
+    /// `pub` was given more than one of `-m`, `-f`, `-l`, `-n` and `-s`: these two.
+    SeveralMessages([&'static str; 2]),
+    /// `request` was given no topic for the response.
+    NoResponseTopic,
+    /// Messages that the broker had kept are to be hidden, and no others shown.
+    NothingRetained,
+    /// How often to publish is not a number from 1.
+    Repeat(String),
+    /// The time between two messages is no number of seconds, or too long.
+    RepeatDelay(String),
+    /// The share of the messages is not a number from 0.1 to 100.
+    RandomFilter(String),
+    /// The layout of the messages is none.
+    Format(FormatError),
+    /// The URL has no scheme, or none that is known.
+    UrlScheme,
+    /// The URL has no topic.
+    UrlTopic,
+    /// The local address is none.
+    BindAddress(String),
+    /// The proxy is none.
+    Proxy(ProxyUrlError),
+    /// The version of MQTT is none.
+    Protocol(String),
+    /// The version of TLS is none that is spoken.
+    TlsVersion(String),
+    /// How many messages may be unacknowledged is not a number from 1 to 65 535.
+    Window(String),
+    /// Both a client identifier and the beginning of one are given.
+    IdAndPrefix,
+    /// Something is said of TLS, and the address has none.
+    TlsForPlain,
+    /// The address asks for a WebSocket, and this program was built without.
+    NoWebSocket,
+    /// The shell is none of those known; it may be empty.
+    Shell(String),
     /// `sub` was given no topic.
     NoFilter,
     /// There is a password and no user name.
@@ -131,8 +171,6 @@ pub enum UsageError {
     KeptSessionWithoutId,
     /// A certificate is given without its key, or the other way round.
     CertWithoutKey,
-    /// TLS is asked for, and nothing says which authorities to trust.
-    TlsWithoutCafile,
 }
 
 impl UsageError {
@@ -151,15 +189,14 @@ impl UsageError {
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoCommand => f.write_str("no command given: expected run, pub, sub or demo"),
+            Self::NoCommand => write!(f, "no command given: expected {}", commands()),
             Self::UnknownCommand(found) => {
-                write!(
-                    f,
-                    "unknown command {found:?}: expected run, pub, sub or demo"
-                )
+                write!(f, "unknown command {found:?}: expected {}", commands())
             }
             Self::UnknownOption(found) => write!(f, "unknown option '{found}'"),
-            Self::NotOffered(found) => write!(f, "option '{found}' is not offered yet"),
+            Self::NotOffered { option, reason } => {
+                write!(f, "option '{option}' is not offered: {reason}")
+            }
             Self::MissingValue(option) => {
                 write!(f, "{option} argument given but no value specified")
             }
@@ -185,7 +222,10 @@ impl fmt::Display for UsageError {
                 write!(f, "invalid message count {found:?}: expected 1 or more")
             }
             Self::Wait(found) => {
-                write!(f, "invalid timeout {found:?}: expected 1 or more seconds")
+                write!(
+                    f,
+                    "invalid timeout {found:?}: expected 1 or more seconds, or a number with its unit"
+                )
             }
             Self::Timeout(found) => write!(
                 f,
@@ -232,13 +272,76 @@ impl fmt::Display for UsageError {
                  at most {DEMO_FAULTS_MAX} of them"
             ),
             Self::NoTopic => f.write_str("no topic given: expected -t"),
-            Self::NoMessage => f.write_str("no message given: expected -m, -f, -l or -n"),
-            Self::SeveralMessages => {
-                f.write_str("only one type of message can be sent at once: -m, -f, -l or -n")
+            Self::NoMessage => f.write_str("no message given: expected -m, -f, -l, -n or -s"),
+            Self::SeveralMessages([first, second]) if first == second => {
+                write!(
+                    f,
+                    "only one message can be sent at once: {first} is given twice"
+                )
             }
-            Self::NoFilter => f.write_str("no topic to subscribe to given: expected -t"),
+            Self::SeveralMessages([first, second]) => write!(
+                f,
+                "only one type of message can be sent at once: {first} and {second} are given"
+            ),
+            Self::NoResponseTopic => f.write_str("no topic of the response given: expected -e"),
+            Self::NothingRetained => {
+                f.write_str("-R and --retained-only together leave nothing to print")
+            }
+            Self::Repeat(found) => {
+                write!(f, "invalid --repeat {found:?}: expected 1 or more")
+            }
+            Self::RepeatDelay(found) => write!(
+                f,
+                "invalid --repeat-delay {found:?}: expected seconds, at most {}",
+                REPEAT_DELAY_MAX.as_secs()
+            ),
+            Self::RandomFilter(found) => write!(
+                f,
+                "invalid --random-filter {found:?}: expected 0.1 to 100 per cent"
+            ),
+            Self::Format(error) => write!(f, "invalid -F: {error}"),
+            Self::UrlScheme => f.write_str(
+                "invalid -L: expected mqtt://, mqtts://, ws://, wss:// or unix: at its beginning",
+            ),
+            Self::UrlTopic => f.write_str("invalid -L: topic missing, expected it after a slash"),
+            Self::BindAddress(found) => {
+                write!(
+                    f,
+                    "invalid -A {found:?}: expected an IP address of this machine"
+                )
+            }
+            Self::Proxy(error) => write!(f, "invalid --proxy: {error}"),
+            Self::Protocol(found) => {
+                write!(f, "invalid protocol version {found:?}: expected mqttv311")
+            }
+            Self::TlsVersion(found) => {
+                write!(
+                    f,
+                    "invalid --tls-version {found:?}: expected tlsv1.2 or tlsv1.3"
+                )
+            }
+            Self::Window(found) => {
+                write!(f, "invalid -M {found:?}: expected 1 to 65535")
+            }
+            Self::IdAndPrefix => f.write_str("-i and -I cannot be used together"),
+            Self::TlsForPlain => f.write_str(
+                "options of TLS are given, and the address is one without: expected mqtts:// or \
+                 wss://",
+            ),
+            Self::NoWebSocket => f.write_str(
+                "this program was built without WebSockets: expected mqtt:// or mqtts://",
+            ),
+            Self::Shell(found) if found.is_empty() => {
+                f.write_str("no shell given: expected bash, zsh or fish")
+            }
+            Self::Shell(found) => {
+                write!(f, "unknown shell {found:?}: expected bash, zsh or fish")
+            }
+            Self::NoFilter => {
+                f.write_str("no topic to subscribe to (-t) or to unsubscribe from (-U) given")
+            }
             Self::PasswordWithoutUserName => {
-                f.write_str("a password needs a user name: expected -u with -P")
+                f.write_str("a password needs a user name: expected -u as well")
             }
             Self::KeptSessionWithoutId => {
                 f.write_str("a kept session needs a client id: expected -i with -c")
@@ -246,11 +349,15 @@ impl fmt::Display for UsageError {
             Self::CertWithoutKey => {
                 f.write_str("certificate and key belong together: expected both --cert and --key")
             }
-            Self::TlsWithoutCafile => {
-                f.write_str("TLS needs to know whom to trust: expected --cafile")
-            }
         }
     }
+}
+
+/// The names of all commands.
+fn commands() -> String {
+    let names: Vec<&str> = Tool::ALL.iter().map(|tool| tool.about().words[0]).collect();
+    let (last, others) = names.split_last().expect("there are commands");
+    format!("{} or {last}", others.join(", "))
 }
 
 impl Error for UsageError {
@@ -258,6 +365,8 @@ impl Error for UsageError {
         match self {
             Self::Host { error, .. } => Some(error),
             Self::ClientId(error) => Some(error),
+            Self::Format(error) => Some(error),
+            Self::Proxy(error) => Some(error),
             Self::Topic { error, .. }
             | Self::Filter { error, .. }
             | Self::WillTopic { error, .. } => Some(error),

@@ -1,5 +1,8 @@
 //! Command lines as a table: what they mean, or which error they are.
 
+mod link;
+mod more;
+
 use super::*;
 use mqtt::topic::TopicError;
 use safe_rt::EndpointError;
@@ -38,6 +41,15 @@ fn rejects(table: &[(&str, UsageError)]) {
     }
 }
 
+/// What is subscribed to, with which quality of service.
+#[track_caller]
+fn subscriptions(words: &str) -> Vec<(String, u8)> {
+    let all = subscribe(words).subscriptions;
+    all.into_iter()
+        .map(|(filter, qos)| (filter.as_str().to_owned(), qos as u8))
+        .collect()
+}
+
 fn name(text: &str) -> String {
     text.to_owned()
 }
@@ -49,41 +61,47 @@ fn the_defaults_are_mosquittos() {
         args.connection.endpoint.to_string(),
         "mqtt://localhost:1883"
     );
-    let expected = ConnectionArgs {
+    let connection = ConnectionArgs {
         endpoint: args.connection.endpoint.clone(),
         tls: None,
-        client_id: None,
+        client_id: ClientIdArgs::Random,
         credentials: None,
         will: None,
         keep_alive: Duration::from_secs(60),
         clean_start: true,
+        local_address: None,
+        interface: None,
+        proxy: None,
+        window: None,
         timeout: Some(Duration::from_secs(30)),
         debug: false,
+        quiet: false,
     };
-    assert_eq!(args.connection, expected);
-    let SubArgs {
-        filters,
-        qos,
-        count,
-        wait,
-        verbose,
-        ..
-    } = args;
-    assert_eq!(
-        (filters.len(), qos, count, wait),
-        (1, QoS::AtMostOnce, None, None)
-    );
-    assert!(!verbose);
-    let PubArgs {
+    let expected = SubArgs {
+        connection: connection.clone(),
+        subscriptions: vec![(TopicFilter::new("a").unwrap(), QoS::AtMostOnce)],
+        unsubscribe: vec![],
+        exit_subscribed: false,
+        wait: None,
+        take: TakeArgs::default(),
+        output: OutputArgs {
+            verbose: false,
+            format: None,
+            pretty: false,
+            line_end: true,
+        },
+    };
+    assert_eq!(args, expected);
+    let expected = PubArgs {
         connection,
-        qos,
-        retain,
-        ..
-    } = publish("-t a -n");
-    assert_eq!(
-        (connection, qos, retain),
-        (expected, QoS::AtMostOnce, false)
-    );
+        topic: TopicName::new("a").unwrap(),
+        source: MessageSource::Text(vec![]),
+        qos: QoS::AtMostOnce,
+        retain: false,
+        repeat: NonZeroU32::MIN,
+        repeat_delay: Duration::ZERO,
+    };
+    assert_eq!(publish("-t a -n"), expected);
 }
 
 #[test]
@@ -99,8 +117,10 @@ fn every_option_is_taken_by_letter_and_by_name() {
     );
     let credentials = expected.connection.credentials.clone().unwrap();
     assert_eq!(credentials.user_name, "me");
-    assert_eq!(credentials.password, Some(Password(b"secret".to_vec())));
-    assert_eq!(expected.connection.client_id.as_deref(), Some("meter"));
+    let password = PasswordSource::Given(Password(b"secret".to_vec()));
+    assert_eq!(credentials.password, Some(password));
+    let id = ClientIdArgs::Given(ClientId::new("meter").unwrap());
+    assert_eq!(expected.connection.client_id, id);
     assert_eq!(expected.connection.keep_alive, Duration::from_secs(5));
     assert!(!expected.connection.clean_start && expected.connection.debug && expected.retain);
     assert_eq!((&*expected.topic, expected.qos), ("a/b", QoS::AtLeastOnce));
@@ -110,10 +130,10 @@ fn every_option_is_taken_by_letter_and_by_name() {
         assert_eq!(publish(&format!("{words} -rm hello")), expected);
     }
     let expected = subscribe(&format!("{long} --verbose -C 3 -W 2 --timeout 7"));
-    assert_eq!(expected.count.map(NonZeroU64::get), Some(3));
+    assert_eq!(expected.take.count.map(NonZeroU64::get), Some(3));
     assert_eq!(expected.wait, Some(Duration::from_secs(2)));
     assert_eq!(expected.connection.timeout, Some(Duration::from_secs(7)));
-    assert!(expected.verbose);
+    assert!(expected.output.verbose);
     assert_eq!(
         subscribe(&format!("{short} -v -C3 -W2 --timeout=7")),
         expected
@@ -121,7 +141,7 @@ fn every_option_is_taken_by_letter_and_by_name() {
 }
 
 #[test]
-fn there_are_four_kinds_of_message() {
+fn there_are_five_kinds_of_message() {
     let table = [
         ("-m ''", MessageSource::Text(vec![])),
         ("-m -5", MessageSource::Text(b"-5".to_vec())),
@@ -131,6 +151,8 @@ fn there_are_four_kinds_of_message() {
         ("--null-message", MessageSource::Text(vec![])),
         ("-l", MessageSource::Lines),
         ("--stdin-line", MessageSource::Lines),
+        ("-s", MessageSource::Stdin),
+        ("--stdin-file", MessageSource::Stdin),
         ("-f x", MessageSource::File("x".into())),
         ("--file -", MessageSource::File("-".into())),
     ];
@@ -142,47 +164,15 @@ fn there_are_four_kinds_of_message() {
 #[test]
 fn the_last_topic_of_pub_counts_and_every_one_of_sub() {
     assert_eq!(&*publish("-t a -t b -n").topic, "b");
-    let filters = subscribe("-t a/# -t +/b -t a/#").filters;
-    let filters: Vec<&str> = filters.iter().map(TopicFilter::as_str).collect();
-    assert_eq!(filters, ["a/#", "+/b", "a/#"]);
-}
-
-#[test]
-fn tls_is_what_a_trusted_authority_turns_on() {
-    let tls = |words: &str| {
-        let args = subscribe(&format!("-t a {words}")).connection;
-        (args.endpoint.to_string(), args.tls)
-    };
-    let cafile = || PathBuf::from("ca");
-    let (endpoint, args) = tls("--cafile ca");
-    assert_eq!(endpoint, "mqtts://localhost:8883");
+    let filters = subscriptions("-t a/# -t +/b -t a/#");
     assert_eq!(
-        args,
-        Some(TlsArgs {
-            cafile: cafile(),
-            identity: None,
-            alpn: None
-        })
+        filters,
+        [
+            ("a/#".to_owned(), 0),
+            ("+/b".to_owned(), 0),
+            ("a/#".to_owned(), 0)
+        ]
     );
-    let (endpoint, args) = tls("--cafile ca --cert c --key k --tls-alpn mqtt -p 443 -h x");
-    assert_eq!(endpoint, "mqtts://x:443");
-    let identity = Some(("c".into(), "k".into()));
-    assert_eq!(
-        args,
-        Some(TlsArgs {
-            cafile: cafile(),
-            identity,
-            alpn: Some(name("mqtt"))
-        })
-    );
-    rejects(&[
-        ("sub -t a --cert c", UsageError::CertWithoutKey),
-        ("sub -t a --cafile ca --key k", UsageError::CertWithoutKey),
-        ("sub -t a --cert c --key k", UsageError::TlsWithoutCafile),
-        ("sub -t a --tls-alpn mqtt", UsageError::TlsWithoutCafile),
-        ("sub -t a -p 8883", UsageError::TlsWithoutCafile),
-        ("sub -t a --cafile ca --tls-alpn ''", UsageError::Alpn(0)),
-    ]);
 }
 
 #[test]
@@ -316,9 +306,15 @@ fn what_is_missing_or_contradicts_itself_is_rejected() {
         ("pub -m x", UsageError::NoTopic),
         ("pub", UsageError::NoTopic),
         ("sub", UsageError::NoFilter),
-        ("pub -t a -m x -m y", UsageError::SeveralMessages),
-        ("pub -t a -n -l", UsageError::SeveralMessages),
-        ("pub -t a -f x -m y", UsageError::SeveralMessages),
+        (
+            "pub -t a -m x -m y",
+            UsageError::SeveralMessages(["-m", "-m"]),
+        ),
+        ("pub -t a -n -l", UsageError::SeveralMessages(["-n", "-l"])),
+        (
+            "pub -t a -f x -m y",
+            UsageError::SeveralMessages(["-f", "-m"]),
+        ),
         ("pub -t a -n -P x", UsageError::PasswordWithoutUserName),
         ("sub -t a -c", UsageError::KeptSessionWithoutId),
         ("sub -t a -i ''", UsageError::EmptyClientId),
@@ -373,12 +369,9 @@ fn options_of_the_other_tool_and_of_neither_are_rejected() {
         ("sub -t a -- -v", unknown("-v")),
         ("--bogus", unknown("--bogus")),
         ("-t a", unknown("-t")),
-        ("pub -s", UsageError::NotOffered(name("-s"))),
-        ("sub -F %p", UsageError::NotOffered(name("-F"))),
-        (
-            "sub --unsubscribe a",
-            UsageError::NotOffered(name("--unsubscribe")),
-        ),
+        ("pub -t a -n -F %p", unknown("-F")),
+        ("sub -t a -e b", unknown("-e")),
+        ("request -t a -l", unknown("-l")),
         ("pub -t", UsageError::MissingValue(name("-t"))),
         (
             "pub -t a --message",
@@ -452,43 +445,4 @@ fn a_password_does_not_show() {
         shown.contains("me") && !shown.contains("secret") && !shown.contains("115"),
         "{shown}"
     );
-}
-
-#[test]
-fn run_takes_a_configuration_and_perhaps_a_time() {
-    let least = RunArgs {
-        config: PathBuf::from("a.toml"),
-        limit: None,
-        debug: false,
-    };
-    let all = RunArgs {
-        limit: Some(Duration::from_millis(1_500)),
-        debug: true,
-        ..least.clone()
-    };
-    for (words, args) in [
-        ("run --config a.toml", &least),
-        ("run --config=a.toml", &least),
-        ("run -d --for 1500ms --config a.toml", &all),
-    ] {
-        assert_eq!(
-            parse(split(words)),
-            Ok(Command::Run(args.clone())),
-            "{words}"
-        );
-    }
-    rejects(&[
-        ("run", UsageError::NoConfig),
-        ("run --for 3s", UsageError::NoConfig),
-        ("run --config", UsageError::MissingValue(name("--config"))),
-        ("run --config a --for 3", UsageError::For(name("3"))),
-        ("run --config a --for x", UsageError::For(name("x"))),
-        ("run --config a -h b", UsageError::UnknownOption(name("-h"))),
-        ("run --config a -A b", UsageError::UnknownOption(name("-A"))),
-        ("run --config a b", UsageError::UnknownOption(name("b"))),
-        (
-            "pub --config a",
-            UsageError::UnknownOption(name("--config")),
-        ),
-    ]);
 }

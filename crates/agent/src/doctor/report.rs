@@ -68,14 +68,14 @@ impl Report {
             None => Exit::Done,
             Some(first) if first.outcome == Outcome::Warn => {
                 if deny_warnings {
-                    Exit::Warned
+                    Exit::TryAgain
                 } else {
                     Exit::Done
                 }
             }
             Some(first) if first.id == "config" => Exit::Config,
-            Some(first) if first.id.starts_with("rights-") => Exit::SubscriptionRefused,
-            Some(_) => Exit::Blocked,
+            Some(first) if first.id.starts_with("rights-") => Exit::Denied,
+            Some(_) => Exit::Unavailable,
         }
     }
 

@@ -115,3 +115,16 @@ fn what_nobody_has_checked_is_not_shown() {
     assert!(text.contains("With A:\n  It is so."), "{text}");
     assert!(!text.contains("may be so"), "{text}");
 }
+
+#[test]
+fn the_guide_is_made_of_the_same_texts() {
+    let guide = include_str!("../../../../docs/guide/troubleshooting.md");
+    let (_, generated) = guide
+        .split_once("<!-- generated from here on -->\n\n")
+        .expect("the mark");
+    assert!(
+        generated.trim_end() == markdown().trim_end(),
+        "replace what follows the mark in docs/guide/troubleshooting.md by what \
+         `agent explain --markdown` prints"
+    );
+}

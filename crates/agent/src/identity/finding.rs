@@ -6,11 +6,11 @@ use std::path::Path;
 
 use fiber::fs;
 
+use super::Found;
 use super::error::StoreError;
 use super::keeping::{self, GIVEN_UP};
 use super::slot::{self, Loaded};
 use super::state::{Slot, State, Step};
-use super::Found;
 
 /// What was found in a state folder.
 pub(super) struct Opened {
@@ -121,12 +121,13 @@ impl Opened {
             state.request_check = request_check;
             return Ok(Self::recovered(state, None));
         }
-        let is_empty = [Slot::A, Slot::B].iter().all(|slot| {
-            match fs::list(slot::folder(home, *slot)) {
-                Ok(names) => names.is_empty(),
-                Err(error) => error.kind() == ErrorKind::NotFound,
-            }
-        });
+        let is_empty =
+            [Slot::A, Slot::B]
+                .iter()
+                .all(|slot| match fs::list(slot::folder(home, *slot)) {
+                    Ok(names) => names.is_empty(),
+                    Err(error) => error.kind() == ErrorKind::NotFound,
+                });
         if !is_empty {
             log::error!("the state is lost, and no slot holds an identity that fits together");
         }

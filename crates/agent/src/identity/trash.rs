@@ -153,11 +153,7 @@ pub(super) fn wipe_all(home: &Path) -> Result<usize, StoreError> {
     finish(&trash, result, wiped)
 }
 
-fn finish(
-    trash: &Path,
-    result: Result<(), StoreError>,
-    wiped: usize,
-) -> Result<usize, StoreError> {
+fn finish(trash: &Path, result: Result<(), StoreError>, wiped: usize) -> Result<usize, StoreError> {
     let synced = match fs::sync_dir(trash) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         synced => synced.map_err(StoreError::io(trash)),

@@ -7,7 +7,7 @@ use super::ack::AckHandle;
 use super::message_ref::MessageRef;
 use super::read_buffer::{Part, Shared};
 use crate::packet;
-use crate::packet::QoS;
+use crate::packet::{PacketId, QoS};
 
 /// A message that arrived (MQTT3-3.3).
 ///
@@ -26,6 +26,8 @@ pub struct Message {
     pub retain: bool,
     /// Whether the broker may have sent it before (MQTT3-3.3.1-1).
     pub dup: bool,
+    /// The identifier it has on its way here (MQTT3-2.3.1); none at QoS 0.
+    pub packet_id: Option<PacketId>,
     /// What acknowledges it, where the program is to do that.
     pub(super) ack: Option<AckHandle>,
 }
@@ -58,6 +60,7 @@ impl Message {
             qos: publish.qos(),
             retain: publish.retain(),
             dup: publish.dup(),
+            packet_id: publish.packet_id(),
             ack: None,
         }
     }
@@ -85,6 +88,7 @@ impl Message {
             qos: message.qos,
             retain: message.retain,
             dup: message.dup,
+            packet_id: message.packet_id,
             ack: message.ack_handle(),
         }
     }

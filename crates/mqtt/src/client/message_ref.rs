@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::ack::AckHandle;
 use super::message::{Message, Shown};
-use crate::packet::{Publish, QoS};
+use crate::packet::{PacketId, Publish, QoS};
 
 /// A message that arrived (MQTT3-3.3), borrowed from the buffer it was read into; see
 /// [`Client::subscribe_inline`](super::Client::subscribe_inline).
@@ -23,6 +23,8 @@ pub struct MessageRef<'a> {
     pub retain: bool,
     /// Whether the broker may have sent it before (MQTT3-3.3.1-1).
     pub dup: bool,
+    /// The identifier it has on its way here (MQTT3-2.3.1); none at QoS 0.
+    pub packet_id: Option<PacketId>,
     /// What acknowledges it, where the program is to do that.
     ack: Option<&'a AckHandle>,
 }
@@ -36,6 +38,7 @@ impl<'a> MessageRef<'a> {
             qos: publish.qos(),
             retain: publish.retain(),
             dup: publish.dup(),
+            packet_id: publish.packet_id(),
             ack,
         }
     }
@@ -72,6 +75,7 @@ impl<'a> From<&'a Message> for MessageRef<'a> {
             qos: message.qos,
             retain: message.retain,
             dup: message.dup,
+            packet_id: message.packet_id,
             ack: message.ack.as_ref(),
         }
     }

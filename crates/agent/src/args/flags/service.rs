@@ -1,0 +1,215 @@
+//! The options of services and of small tools, and those that every tool has.
+
+use super::{Flag, MOMENT, Opt, flag};
+use crate::args::Tool;
+
+const DOCTOR: &[Tool] = &[Tool::Doctor];
+const CONTROL: &[Tool] = &[
+    Tool::Status,
+    Tool::Fibers,
+    Tool::Queue,
+    Tool::Wait,
+    Tool::Reload,
+];
+
+pub(super) const ROWS: &[Flag] = &[
+    flag(
+        &["--config"],
+        "FILE",
+        &[Tool::Run],
+        Opt::Config,
+        "the configuration, TOML; docs/agent.example.toml shows every key",
+    ),
+    flag(
+        &["--for"],
+        "TIME",
+        &[Tool::Run],
+        Opt::For,
+        "end after this time, such as 30s, 5m or 12h",
+    ),
+    flag(
+        &["--seed"],
+        "N",
+        &[Tool::Demo],
+        Opt::Seed,
+        "what decides when a fault comes (default: a random number)",
+    ),
+    flag(
+        &["--for"],
+        "TIME",
+        &[Tool::Demo],
+        Opt::For,
+        "go on for so long, as 60s or 5m (default: each fault once)",
+    ),
+    flag(
+        &["--fault"],
+        "FAULT",
+        &[Tool::Demo],
+        Opt::Fault,
+        "what to do, in this order; may be repeated (default: cut, power-cut): cut the link \
+         inside a packet, stall it, drop-acks and then cut, kill-broker with all that it keeps, \
+         power-cut to kill the device's process and start it again",
+    ),
+    flag(
+        &["--interactive"],
+        "",
+        &[Tool::Demo],
+        Opt::Interactive,
+        "do what the keyboard says, a letter and Enter each",
+    ),
+    flag(
+        &["--config"],
+        "FILE",
+        DOCTOR,
+        Opt::Config,
+        "the configuration (default: that of the system)",
+    ),
+    flag(
+        &["--state-dir"],
+        "DIR",
+        DOCTOR,
+        Opt::StateDir,
+        "the folder for what is kept (default: that of the configuration)",
+    ),
+    flag(
+        &["--only"],
+        "NAMES",
+        DOCTOR,
+        Opt::Only,
+        "these checks alone and what they need, with commas between them",
+    ),
+    flag(&["--skip"], "NAMES", DOCTOR, Opt::Skip, "not these"),
+    flag(&["--list"], "", DOCTOR, Opt::List, "list the checks"),
+    flag(
+        &["--takeover"],
+        "",
+        DOCTOR,
+        Opt::Takeover,
+        "connect even while the agent runs",
+    ),
+    flag(
+        &["--touch"],
+        "",
+        DOCTOR,
+        Opt::Touch,
+        "publish an empty message to the topics themselves, and not only to a leaf `doctor` \
+         below them",
+    ),
+    flag(
+        &["--deny-warnings"],
+        "",
+        DOCTOR,
+        Opt::DenyWarnings,
+        "warnings count for the exit code",
+    ),
+    flag(
+        &["--json"],
+        "",
+        DOCTOR,
+        Opt::Json,
+        "print one JSON object, the form of which is stable",
+    ),
+    flag(
+        &["--json"],
+        "",
+        &[Tool::Status, Tool::Fibers, Tool::Queue],
+        Opt::Json,
+        "print JSON; it has \"schema\":1 and stays the same within that number",
+    ),
+    flag(
+        &["--metrics"],
+        "",
+        &[Tool::Status],
+        Opt::Metrics,
+        "print in the text format of Prometheus",
+    ),
+    flag(
+        &["--count"],
+        "N",
+        &[Tool::Queue],
+        Opt::Count,
+        "how many to withdraw",
+    ),
+    flag(&["--all"], "", &[Tool::Queue], Opt::All, "withdraw all"),
+    flag(
+        &["--for"],
+        "WHAT",
+        &[Tool::Wait],
+        Opt::For,
+        "what to wait for: online, provisioned or drained (default: online)",
+    ),
+    flag(
+        &["--timeout"],
+        "TIME",
+        &[Tool::Wait],
+        Opt::Timeout,
+        "how long to wait, such as 30s or 5m (default: 60s)",
+    ),
+    flag(
+        &["--socket"],
+        "PATH",
+        CONTROL,
+        Opt::Socket,
+        "the socket (default: control.sock in the agent's runtime or state directory)",
+    ),
+    flag(
+        &["--state-dir"],
+        "DIR",
+        CONTROL,
+        Opt::StateDir,
+        "that of the agent with this state directory",
+    ),
+    flag(
+        &["--markdown"],
+        "",
+        &[Tool::Explain],
+        Opt::Markdown,
+        "print all of it as a document",
+    ),
+];
+
+const ALL: &[Tool] = &[
+    Tool::Run,
+    Tool::Pub,
+    Tool::Sub,
+    Tool::Request,
+    Tool::Explain,
+    Tool::Demo,
+    Tool::Doctor,
+    Tool::Status,
+    Tool::Fibers,
+    Tool::Queue,
+    Tool::Wait,
+    Tool::Reload,
+    Tool::Completions,
+    Tool::Man,
+];
+
+pub(super) const GENERAL: &[Flag] = &[
+    flag(
+        &["-d", "--debug"],
+        "",
+        &[Tool::Run, Tool::Pub, Tool::Sub, Tool::Request, Tool::Doctor],
+        Opt::Debug,
+        "log everything that happens to the standard error output",
+    ),
+    flag(
+        &["--quiet"],
+        "",
+        MOMENT,
+        Opt::Quiet,
+        "print no errors and no warnings; the exit code tells",
+    ),
+    flag(&["--help"], "", ALL, Opt::Help, "print this"),
+    flag(&["--version"], "", ALL, Opt::Version, "print the version"),
+];
+
+/// Options that programs of this project give each other: nothing for people, so that they are not
+/// told.
+pub(super) const HIDDEN: &[Flag] = &[flag(
+    &["--device"],
+    "DIR",
+    &[Tool::Demo],
+    Opt::Device,
+    "be the device of the demonstration in this folder",
+)];
