@@ -166,7 +166,9 @@ fn wipe_folder(folder: &Path) -> Result<(), StoreError> {
     let mut result = Ok(());
     for name in fs::list(folder).map_err(StoreError::io(folder))? {
         let path = folder.join(name);
-        result = result.and(durable::wipe(&path).map_err(StoreError::io(path)));
+        // Also behind one that could not be wiped.
+        let wiped = durable::wipe(&path).map_err(StoreError::io(path));
+        result = result.and(wiped);
     }
     result?;
     fs::remove_dir(folder).map_err(StoreError::io(folder))

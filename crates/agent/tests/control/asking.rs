@@ -113,7 +113,6 @@ fn an_agent_without_a_network_says_what_is_wrong_and_its_queue_can_be_looked_int
 fn many_messages_are_listed_page_after_page_each_once() {
     on_fibers(|| {
         let folder = TempDir::new("agent-pages");
-        let fast = TELEMETRY.replace("100ms", "100ms");
         // More than one page, left behind by an earlier life of another program.
         let state = folder.path().join("state");
         let mut config = agent::config::Config::new(NOWHERE.parse().unwrap());
@@ -131,7 +130,7 @@ fn many_messages_are_listed_page_after_page_each_once() {
             })
             .run();
         ran.unwrap();
-        let running = start(&folder, NOWHERE, &fast);
+        let running = start(&folder, NOWHERE, TELEMETRY);
         let exported = answer(folder.path(), &["queue", "export"]);
         let payloads: Vec<String> = exported
             .lines()
