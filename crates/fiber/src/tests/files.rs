@@ -2,6 +2,7 @@
 //! simulated one: both behave alike.
 
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use crate::fs::{self, FILE_BYTES_MAX, File};
@@ -150,6 +151,35 @@ fn a_folder_is_no_file_and_a_file_no_folder() {
         assert_eq!(fs::list(root.join("full/inner")).unwrap(), ["inner"]);
         // Nothing was changed by what failed.
         assert_eq!(fs::list(root).unwrap(), ["file", "full"]);
+    });
+}
+
+#[test]
+fn a_pipe_or_a_device_in_the_place_of_a_file_holds_nobody_up() {
+    let folder = Folder::new("pipes");
+    let root = folder.0.clone();
+    patiently(move || {
+        // Nobody writes to it. Made without a process, which would hold the locks of other tests.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(writer);
+        let pipe = PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
+        let refused = fs::read(&pipe).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+        assert_eq!(refused.to_string(), "expected a regular file, found a pipe");
+        assert_eq!(kind(File::open(&pipe)), ErrorKind::InvalidInput);
+        assert_eq!(kind(File::create(&pipe)), ErrorKind::InvalidInput);
+        assert!(fs::sync_dir(&pipe).is_err());
+        let device = fs::read("/dev/zero").unwrap_err();
+        assert_eq!(
+            device.to_string(),
+            "expected a regular file, found a device"
+        );
+        // The files' thread is there for others.
+        let file = File::create(root.join("file")).unwrap();
+        file.append(*b"kept").unwrap();
+        assert_eq!(fs::read(root.join("file")).unwrap(), b"kept");
+        // A file of the kernel's is a regular one.
+        assert!(!fs::read("/proc/self/status").unwrap().is_empty());
     });
 }
 

@@ -16,7 +16,7 @@ use crate::core;
 #[cfg(feature = "sim")]
 use crate::sim::{Pace, SimFile};
 use crate::sys;
-use crate::world::fs::{FILE_BYTES_MAX, FILE_MODE, on_disk};
+use crate::world::fs::{FILE_BYTES_MAX, FILE_MODE, on_disk, open_regular};
 use crate::world::offload::{Lane, offload_on};
 
 /// A file that is read and written in places.
@@ -58,11 +58,12 @@ macro_rules! on_file {
 }
 
 impl File {
-    /// Opens a file that is there. Yields.
+    /// Opens a regular file that is there. Yields.
     ///
     /// # Errors
     ///
-    /// What the system answered, or the wait ended early, see [`crate::cause`].
+    /// What the system answered; [`io::ErrorKind::InvalidInput`] for a pipe or a device; or the wait
+    /// ended early, see [`crate::cause`].
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
         on_disk!(
@@ -72,7 +73,8 @@ impl File {
                 Ok(Self(Side::Sim(Arc::new(disk.open(node)?))))
             },
             move || {
-                let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+                let mut options = fs::OpenOptions::new();
+                let file = open_regular(options.read(true).write(true), &path)?;
                 Ok(Self(Side::Real(Arc::new(file))))
             }
         )
@@ -94,13 +96,9 @@ impl File {
                 Ok(Self(Side::Sim(Arc::new(disk.open(node)?))))
             },
             move || {
-                let file = fs::OpenOptions::new()
-                    .read(true)
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
-                    .mode(FILE_MODE)
-                    .open(path)?;
+                let mut options = fs::OpenOptions::new();
+                options.read(true).write(true).create(true).truncate(false);
+                let file = open_regular(options.mode(FILE_MODE), &path)?;
                 Ok(Self(Side::Real(Arc::new(file))))
             }
         )

@@ -13,8 +13,8 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use crate::sys;
 pub use crate::world::file::File;
@@ -45,6 +45,24 @@ macro_rules! on_disk {
 }
 pub(super) use on_disk;
 
+/// Opens a file for what `options` say, if it is a regular one. Never waits for another program, as
+/// opening a pipe does that nobody writes to: everything else that has to do with files would wait too.
+pub(super) fn open_regular(options: &mut fs::OpenOptions, path: &Path) -> io::Result<fs::File> {
+    let file = options
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    let kind = file.metadata()?.file_type();
+    let found = match kind {
+        _ if kind.is_file() => return Ok(file),
+        _ if kind.is_dir() => return Err(io::Error::from_raw_os_error(libc::EISDIR)),
+        _ if kind.is_fifo() => "a pipe",
+        _ if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    let what = format!("expected a regular file, found {found}");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+}
+
 /// Reads a whole file. Yields until it is read.
 ///
 /// Room for all of a file is made before it is read, so that no part of it is left behind elsewhere in
@@ -53,8 +71,9 @@ pub(super) use on_disk;
 ///
 /// # Errors
 ///
-/// What the system answered; [`io::ErrorKind::FileTooLarge`] beyond [`FILE_BYTES_MAX`]; or the wait
-/// ended early, see [`crate::cause`].
+/// What the system answered; [`io::ErrorKind::InvalidInput`] for a pipe or a device, which is not
+/// waited for; [`io::ErrorKind::FileTooLarge`] beyond [`FILE_BYTES_MAX`]; or the wait ended early, see
+/// [`crate::cause`].
 pub fn read(path: impl Into<PathBuf>) -> io::Result<Vec<u8>> {
     let path = path.into();
     on_disk!(
@@ -63,7 +82,7 @@ pub fn read(path: impl Into<PathBuf>) -> io::Result<Vec<u8>> {
             disk.whole(node, rng)
         },
         move || {
-            let file = fs::File::open(path)?;
+            let file = open_regular(fs::OpenOptions::new().read(true), &path)?;
             // One more, to see the end without more room.
             let room = file.metadata()?.len().min(FILE_BYTES_MAX) + 1;
             let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0));
@@ -224,6 +243,9 @@ pub fn list(path: impl Into<PathBuf>) -> io::Result<Vec<OsString>> {
 pub fn sync_dir(path: impl Into<PathBuf>) -> io::Result<()> {
     let path = path.into();
     on_disk!(Sync | disk, rng | disk.sync_folder(&path, rng), move || {
-        fs::File::open(path)?.sync_all()
+        let mut options = fs::OpenOptions::new();
+        // A pipe is not waited for.
+        let folder = options.read(true).custom_flags(libc::O_NONBLOCK);
+        folder.open(path)?.sync_all()
     })
 }
