@@ -10,3 +10,4 @@ mod harness;
 mod limits;
 mod quotas;
 mod refusals;
+mod stored;

@@ -271,7 +271,7 @@ impl State {
                 }
                 true
             }
-            Err(rejected) => self.refused_turn(key, &rejected),
+            Err(rejected) => self.refused_turn(key, outgoing, &rejected),
         }
     }
 
@@ -284,13 +284,13 @@ impl State {
         now: Time,
     ) -> bool {
         if let Err(rejected) = self.session.check_publish(outgoing, &self.log)
-            && self.refused_turn(key, &rejected)
+            && self.refused_turn(key, outgoing, &rejected)
         {
             return true;
         }
         let packet_id = match self.session.reserve(key) {
             Ok(packet_id) => packet_id,
-            Err(rejected) => return self.refused_turn(key, &rejected),
+            Err(rejected) => return self.refused_turn(key, outgoing, &rejected),
         };
         self.tickets.begin_exactly_once(key);
         let Some(durable) = &self.durable else {
@@ -310,11 +310,16 @@ impl State {
     }
 
     /// Whether the turn is over all the same: a message that can never be sent is given up.
-    fn refused_turn(&mut self, key: TicketKey, rejected: &crate::session::Rejected) -> bool {
+    fn refused_turn(
+        &mut self,
+        key: TicketKey,
+        outgoing: Outgoing<'_>,
+        rejected: &crate::session::Rejected,
+    ) -> bool {
         let crate::session::Rejected::Argument(error) = rejected else {
             return false;
         };
-        log::error!("a stored message cannot be sent and is dropped: {error}");
+        self.tell_unsendable(outgoing.topic, *error);
         self.settle_stored(key, DoneCause::Dropped);
         true
     }

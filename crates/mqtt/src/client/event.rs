@@ -17,6 +17,7 @@ use super::handler;
 use super::shared::Shared;
 use super::store_failure::StoreFailure;
 use crate::packet::DecodeError;
+use crate::session::ArgumentError;
 use crate::store::Report;
 
 /// Events that wait for the program's function; one more drops the oldest.
@@ -118,6 +119,18 @@ pub enum Event {
         /// The bytes of its packet.
         bytes: usize,
     },
+    /// Messages that an earlier client left in the store are beyond what the broker takes
+    /// ([`ClientOptions::server_limits`](super::ClientOptions::server_limits),
+    /// [`ClientOptions::server_maximum_packet_size`](super::ClientOptions::server_maximum_packet_size)). They
+    /// are given up, and not sent: each connection would end by them, and those behind them never leave.
+    Unsendable {
+        /// The topic name of the message, of the first where there are more.
+        topic: String,
+        /// What it is beyond.
+        error: ArgumentError,
+        /// How many messages that is told of: with those since, if this one could not be told at once.
+        messages: u64,
+    },
     /// A connection over TLS is about to be made, and the wall clock shows a time that is past for
     /// certain, as that of a device does which has not learned the time yet. The dial is tried all the
     /// same: certificates are judged as of `earliest`, and one that is out of its time then
@@ -168,6 +181,12 @@ impl Events {
                 && let Some(Event::AckExpired { messages, .. }) = self.queue.back_mut()
             {
                 // A thousand of them must not push out what else has happened.
+                *messages += more;
+                return;
+            }
+            if let Event::Unsendable { messages: more, .. } = &event
+                && let Some(Event::Unsendable { messages, .. }) = self.queue.back_mut()
+            {
                 *messages += more;
                 return;
             }

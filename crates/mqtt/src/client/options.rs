@@ -315,9 +315,8 @@ impl ClientOptions {
     /// rate.
     ///
     /// Messages beyond that wait in their order ([`Event::Throttled`](super::Event::Throttled)), and
-    /// requests behind them; acknowledgements, pings and what is asked for again on a new connection
-    /// do not. Messages that are sent again count like others. When the client leaves it waits for
-    /// them no longer than for others.
+    /// nothing else does: requests, acknowledgements and pings go ahead of them. Messages that are sent
+    /// again count like others. When the client leaves it waits for them no longer than for others.
     #[must_use]
     pub fn publish_rate(mut self, per_second: u32, burst: u32) -> Self {
         self.publish_rate = Some(PublishRate { per_second, burst });
@@ -338,7 +337,7 @@ impl ClientOptions {
     /// subscription that is beyond is an argument error
     /// ([`ArgumentError::ServerLimit`](crate::session::ArgumentError::ServerLimit)) before it goes
     /// anywhere, and what is asked for again on a new connection is cut into as many SUBSCRIBEs as
-    /// they ask for. Messages that a store had from before are sent as they are.
+    /// they ask for. Such a message of an earlier store is given up: [`super::Event::Unsendable`].
     #[must_use]
     pub fn server_limits(mut self, limits: ServerLimits) -> Self {
         self.server_limits = Some(Rc::new(limits));

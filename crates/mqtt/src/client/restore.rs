@@ -14,12 +14,14 @@ use std::rc::Rc;
 
 use super::durable::Durable;
 use super::error::Error;
+use super::event::Event;
 use super::feeder::{each_queued, store_of};
 use super::gates::{Gate, Gated};
 use super::line::Queued;
+use super::options::ClientOptions;
 use super::shared::{Shared, State, now};
 use crate::packet::{PacketId, QoS};
-use crate::session::{NoRoom, Outgoing, Rejected, TicketKey};
+use crate::session::{ArgumentError, Limited, NoRoom, Outgoing, Rejected, TicketKey};
 use crate::store::{DoneCause, Record, Report, StorePos, Stored};
 
 /// A message that was in flight in an earlier process and is not in the log yet.
@@ -92,6 +94,8 @@ pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
             break;
         }
         let is_restored = match store.read(stored.pos) {
+            // One that the broker would not take is given up when its turn comes.
+            Ok(Some(message)) if beyond(&shared.options, message.outgoing()).is_some() => false,
             Ok(Some(message)) => shared.state().restore_publish(stored, message.outgoing()),
             Ok(None) => {
                 shared.state().restore_damaged(stored);
@@ -126,7 +130,33 @@ pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
     Ok(())
 }
 
+/// What the broker is known not to take of a message.
+pub(super) fn beyond(options: &ClientOptions, outgoing: Outgoing<'_>) -> Option<Limited> {
+    let limits = options.server_limits.as_ref()?;
+    let (topic, payload) = (outgoing.topic, outgoing.payload);
+    limits
+        .check_publish(topic, payload.len(), outgoing.qos)
+        .err()
+}
+
 impl State {
+    /// Whether a message was in the store when the client began: nobody has checked it for this broker.
+    pub(super) fn is_found(&self, pos: StorePos) -> bool {
+        self.durable.as_ref().is_some_and(|it| pos <= it.found)
+    }
+
+    /// Counts and tells that a message of an earlier client is given up for what it is.
+    #[cold]
+    pub(super) fn tell_unsendable(&mut self, topic: &str, error: ArgumentError) {
+        log::debug!("a stored message to {topic} cannot be sent and is given up: {error}");
+        self.stats.unsendable += 1;
+        self.events.push(Event::Unsendable {
+            topic: topic.to_owned(),
+            error,
+            messages: 1,
+        });
+    }
+
     /// Puts a message without an identifier among those that wait.
     fn restore_queued(&mut self, stored: Stored) {
         // Of a session that was lost while a client had it, those that it gave up are done.
@@ -288,8 +318,8 @@ impl State {
                 false
             }
             Err(Rejected::Argument(error)) => {
-                log::error!("a message in flight cannot be sent again: {error}");
-                self.give_up_restored(pos);
+                self.tell_unsendable(outgoing.topic, error);
+                self.give_up_restored(pos, true);
                 true
             }
             Err(_) => false,
@@ -312,7 +342,8 @@ impl State {
     }
 
     /// Gives the first message up that was in flight in an earlier process and cannot be sent again.
-    pub(super) fn give_up_restored(&mut self, pos: StorePos) {
+    /// `has_qos_2` says that the broker knows QoS 2: then it may hold the message.
+    pub(super) fn give_up_restored(&mut self, pos: StorePos, has_qos_2: bool) {
         let Some(durable) = &mut self.durable else {
             return;
         };
@@ -321,7 +352,7 @@ impl State {
             return;
         };
         let Restored { packet_id, key, .. } = restored;
-        if restored.qos != QoS::ExactlyOnce {
+        if restored.qos != QoS::ExactlyOnce || !has_qos_2 {
             self.session.unreserve(packet_id);
             return self.settle_stored(key, DoneCause::Dropped);
         }

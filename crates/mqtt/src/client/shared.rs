@@ -81,6 +81,9 @@ pub struct ClientStats {
     pub store_refused: u64,
     /// Messages that got too old before they were sent.
     pub expired: u64,
+    /// Messages of an earlier client that were given up, because the broker would not take them
+    /// ([`Event::Unsendable`]).
+    pub unsendable: u64,
     /// Messages that the program withdrew ([`Ticket::abandon`](super::Ticket::abandon)).
     pub withdrawn: u64,
 }

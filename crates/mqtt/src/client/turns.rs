@@ -14,8 +14,10 @@ use fiber::{Instant, Stopped};
 
 use super::durable::Turn;
 use super::feeder::{each_queued, tell};
+use super::restore::beyond;
 use super::shared::{Shared, State, now};
 use crate::packet::QoS;
+use crate::session::Limited;
 use crate::store::{Report, Store, StorePos, Stored, StoredMessage};
 
 /// How long until a message that could not be read is read again the first time; doubles each time.
@@ -77,7 +79,14 @@ pub(super) fn feed(shared: &Rc<Shared>, store: &dyn Store) -> Result<(), Stopped
             let turn = match store.read(pos) {
                 Ok(Some(message)) => {
                     troubles.remove(&pos);
-                    take_turn(shared, line, pos, &message)
+                    if let Some(limited) = beyond_limits(shared, pos, &message) {
+                        give_up_unsent(shared, line, pos, &message, limited);
+                        // There may be a store full of them.
+                        fiber::yield_now()?;
+                        Turn::Taken
+                    } else {
+                        take_turn(shared, line, pos, &message)
+                    }
                 }
                 Ok(None) => {
                     give_up(shared, line, pos);
@@ -158,6 +167,37 @@ fn take_turn(shared: &Shared, line: Line, pos: StorePos, message: &StoredMessage
     state.take_turn(message.outgoing(), now())
 }
 
+/// What the broker is known not to take of a message that an earlier client left; those of this one
+/// were checked when they were published.
+fn beyond_limits(shared: &Shared, pos: StorePos, message: &StoredMessage) -> Option<Limited> {
+    let limited = beyond(&shared.options, message.outgoing())?;
+    shared.state().is_found(pos).then_some(limited)
+}
+
+/// Gives a message up that the broker would not take, and tells.
+fn give_up_unsent(
+    shared: &Shared,
+    line: Line,
+    pos: StorePos,
+    message: &StoredMessage,
+    limited: Limited,
+) {
+    if !is_first(shared, pos) {
+        // It expired, or was dropped or withdrawn, while it was read.
+        return;
+    }
+    let mut state = shared.state();
+    state.tell_unsendable(message.outgoing().topic, limited.into());
+    match line {
+        Line::Again => {
+            let limits = shared.options.server_limits.as_ref();
+            let has_qos_2 = limits.is_none_or(|it| it.highest_qos() == QoS::ExactlyOnce);
+            state.give_up_restored(pos, has_qos_2);
+        }
+        Line::New(qos) => state.give_up_first(qos, pos),
+    }
+}
+
 fn unreadable(
     shared: &Shared,
     store: &dyn Store,
@@ -212,7 +252,7 @@ fn give_up(shared: &Shared, line: Line, pos: StorePos) {
     let state: &mut State = &mut shared.state();
     tell(state, Report::MessageDamaged { message: pos });
     match line {
-        Line::Again => state.give_up_restored(pos),
+        Line::Again => state.give_up_restored(pos, true),
         Line::New(qos) => state.give_up_first(qos, pos),
     }
 }
