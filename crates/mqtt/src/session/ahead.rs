@@ -4,12 +4,17 @@
 //! before anything that waits in the log may leave: an answer to a message must find its
 //! subscription. Such a request belongs to its connection, like an acknowledgement: it lies in the
 //! control buffer and dies with that, and its end is an [`Output::RequestLost`](super::Output).
+//!
+//! Where a rate holds messages back, requests and PUBRELs behind them go ahead as well.
 
 use super::command::TicketKey;
 use super::error::{NoRoom, Rejected};
-use super::in_flight::Exchange;
+use super::in_flight::{Ahead, Exchange};
 use super::{REQUESTS_AHEAD_MAX, Session};
-use crate::packet::{PacketId, QoS, Subscribe, Unsubscribe};
+use crate::outbound_log::OutboundLog;
+use crate::packet::{
+    self, MAX_PACKET_LEN, PacketId, PacketRef, QoS, Subscribe, Unsubscribe, Version,
+};
 
 /// Bytes that may wait in the control buffer when such a request is added, with it. Longer ones go
 /// through the log.
@@ -58,6 +63,28 @@ impl Session {
         self.request_ahead(packet_id, Exchange::Unsubscribe, len, encode, key)
     }
 
+    /// Sends what is no message ahead of those that the rate holds back: requests, which belong to
+    /// this connection then, and PUBRELs, which stay in the log for the next one.
+    #[cold]
+    pub(super) fn send_ahead(&mut self, log: &OutboundLog) {
+        while let Some((start, end)) = self.connection.next_ahead(log) {
+            let Some(packet_id) = identifier(log.slice(start, end), self.options.version) else {
+                return;
+            };
+            let goes = self.in_flight.may_go_ahead(packet_id, start);
+            if goes.is_none() || !self.connection.send_ahead(start, end, log) {
+                return;
+            }
+            if goes == Some(Ahead::Request) {
+                let nowhere = self.connection.boundary();
+                self.in_flight.request_ahead(packet_id, nowhere);
+                self.in_flight.leave_out(start, end);
+            } else {
+                self.connection.released_ahead.insert(packet_id);
+            }
+        }
+    }
+
     fn request_ahead(
         &mut self,
         packet_id: PacketId,
@@ -79,5 +106,16 @@ impl Session {
         let nowhere = self.connection.boundary();
         self.in_flight.insert(packet_id, exchange, nowhere, 0, key);
         Ok(packet_id)
+    }
+}
+
+/// The identifier of a packet of ours that may go ahead of others.
+fn identifier(packet: &[u8], version: Version) -> Option<PacketId> {
+    let (packet, _) = packet::decode(packet, version, MAX_PACKET_LEN).ok()??;
+    match packet {
+        PacketRef::Subscribe(subscribe) => Some(subscribe.packet_id()),
+        PacketRef::Unsubscribe(unsubscribe) => Some(unsubscribe.packet_id()),
+        PacketRef::PubRel(pubrel) => Some(pubrel.packet_id),
+        _ => None,
     }
 }

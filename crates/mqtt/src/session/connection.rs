@@ -14,6 +14,7 @@
 
 #[cfg(test)]
 mod describe;
+mod paced;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -22,7 +23,6 @@ use super::ahead::AHEAD_BYTES_MAX;
 use super::inbound::{AckRing, AckToken, Ready};
 use super::keep_alive::KeepAlive;
 use super::phase::Phase;
-use super::rate::Pace;
 use crate::control_buffer::ControlBuffer;
 use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::{
@@ -51,6 +51,12 @@ pub(super) struct Connection {
     sent: LogOffset,
     /// Nothing behind it in the log may be handed to the transport now: the end of a packet.
     allowed: LogOffset,
+    /// The end of the last packet before `allowed` that is no message.
+    passed: LogOffset,
+    /// Nothing between `allowed` and this goes ahead of messages that are held back.
+    looked: LogOffset,
+    /// Identifiers whose PUBREL went ahead of such messages, and lies in the log as well.
+    pub(super) released_ahead: BTreeSet<PacketId>,
     /// The begin of a packet in the log, not behind `sent`.
     boundary: LogOffset,
     /// What the last chunk was, so that `advance` means the same bytes.
@@ -89,6 +95,9 @@ impl Connection {
             control: ControlBuffer::new(),
             sent,
             allowed: sent,
+            passed: sent,
+            looked: sent,
+            released_ahead: BTreeSet::new(),
             boundary: sent,
             chunk: Chunk::Control(0),
             ack_bytes_max: ACK_BYTES_MIN
@@ -117,6 +126,8 @@ impl Connection {
         log: &OutboundLog,
     ) {
         self.allowed = if is_paced { from } else { EVERYTHING };
+        self.passed = from;
+        self.looked = from;
         self.sent = from;
         self.boundary = from;
         self.left_out = left_out.into();
@@ -139,33 +150,6 @@ impl Connection {
             self.left_out.insert(at, (start, end));
             self.jump(log);
         }
-    }
-
-    /// Lets as many more messages leave as there are tokens; requests and acknowledgements behind
-    /// them need none. Returns whether messages are held back.
-    pub(super) fn let_leave(&mut self, pace: &mut Pace, now: Time, log: &OutboundLog) -> bool {
-        let mut at = self.allowed.max(self.sent);
-        let is_held = loop {
-            if at >= log.tail() {
-                break false;
-            }
-            let left_out = self.left_out.binary_search_by_key(&at, |(start, _)| *start);
-            if let Ok(index) = left_out {
-                at = self.left_out[index].1;
-                continue;
-            }
-            let is_publish = log
-                .from(at)
-                .first()
-                .is_some_and(|first| packet::is_publish(*first));
-            let end = packet_end(log, at);
-            if is_publish && !pace.take(now, end.since(at)) {
-                break true;
-            }
-            at = end;
-        };
-        self.allowed = at;
-        is_held
     }
 
     /// Tells whether no packet is sent in part.

@@ -249,12 +249,32 @@ impl Session {
 
     fn on_pubcomp(&mut self, packet_id: PacketId, now: Time, log: &mut OutboundLog) -> Effect {
         let sent = self.connection.sent();
+        if self.connection.released_ahead.remove(&packet_id) {
+            return self.on_pubcomp_ahead(packet_id, now, log);
+        }
         match self.in_flight.complete_release(packet_id, sent) {
             Some(completed) => {
                 self.release_log(now, log);
                 completed.into()
             }
             None if self.not_stale(packet_id) => Effect::Nothing,
+            None => self.on_unknown_ack(),
+        }
+    }
+
+    /// As above, where PUBREL has left ahead of its place in the log.
+    #[cold]
+    fn on_pubcomp_ahead(
+        &mut self,
+        packet_id: PacketId,
+        now: Time,
+        log: &mut OutboundLog,
+    ) -> Effect {
+        match self.in_flight.complete_release_ahead(packet_id) {
+            Some(completed) => {
+                self.release_log(now, log);
+                completed.into()
+            }
             None => self.on_unknown_ack(),
         }
     }

@@ -17,12 +17,14 @@
 //! The steps of QoS 2 are in `exactly_once`, and in `recorded` for a session that asks its caller for
 //! a record before each. What the end of a connection or of a session means is in `resume`.
 
+mod ahead;
 mod exactly_once;
 #[cfg(any(test, feature = "planted"))]
 mod planted;
 mod recorded;
 mod resume;
 
+pub(super) use ahead::Ahead;
 pub(super) use exactly_once::Recorded;
 pub(super) use recorded::ToRecord;
 

@@ -225,8 +225,9 @@ impl Session {
         }
     }
 
-    /// Lets as many messages leave as the rate allows by now. To be called before
-    /// [`Session::next_chunk`] where there is a rate: without this nothing of the log leaves.
+    /// Lets as many messages leave as the rate allows by now, and what is no message ahead of those that
+    /// it does not. To be called before [`Session::next_chunk`] where there is a rate, and again after
+    /// everything was sent: without this nothing of the log leaves.
     #[inline]
     pub fn pace(&mut self, now: Time, log: &OutboundLog) {
         if self.pace.is_some() && self.connection.is_up() {
@@ -239,8 +240,11 @@ impl Session {
             return;
         };
         let is_held = self.connection.let_leave(pace, now, log);
-        if is_held && !self.is_throttled {
-            self.outputs.push_back(Output::Throttled);
+        if is_held {
+            self.send_ahead(log);
+            if !self.is_throttled {
+                self.outputs.push_back(Output::Throttled);
+            }
         }
         self.is_throttled = is_held;
     }

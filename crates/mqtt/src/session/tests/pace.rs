@@ -76,6 +76,92 @@ fn requests_wait_for_the_messages_before_them_alone() {
 }
 
 #[test]
+fn what_is_no_message_goes_ahead_of_those_that_are_held_back_and_once() {
+    let mut rig = paced(1, 1);
+    for _ in 0..3 {
+        rig.publish("a", QoS::AtMostOnce, 0).unwrap();
+    }
+    let (log, session) = (&mut rig.log, &mut rig.session);
+    session
+        .subscribe(&[("x", QoS::AtMostOnce)], TicketKey(1), log)
+        .unwrap();
+    rig.publish("a", QoS::AtMostOnce, 0).unwrap();
+    rig.session
+        .unsubscribe(&["x"], TicketKey(2), &mut rig.log)
+        .unwrap();
+    let subscribe = b"\x82\x06\x00\x01\x00\x01x\x00";
+    let unsubscribe = b"\xa2\x05\x00\x02\x00\x01x";
+    assert_eq!(leave(&mut rig), A);
+    assert_eq!(leave(&mut rig), [&subscribe[..], unsubscribe].concat());
+    let effect = rig.receive(b"\x90\x03\x00\x01\x00").unwrap();
+    assert_eq!(effect, Effect::SubAcked { key: TicketKey(1) });
+    for second in 1..=3 {
+        rig.timer(at(second));
+        assert_eq!(leave(&mut rig), A);
+        assert_eq!(leave(&mut rig), b"", "nothing is sent twice");
+    }
+    while rig.session.next_output().is_some() {}
+    // What was not answered is lost with the connection, and not sent from the log again.
+    rig.publish("a", QoS::AtMostOnce, 0).unwrap();
+    rig.session
+        .subscribe(&[("y", QoS::AtMostOnce)], TicketKey(3), &mut rig.log)
+        .unwrap();
+    assert_eq!(leave(&mut rig), b"\x82\x06\x00\x03\x00\x01y\x00");
+    rig.session.connection_lost();
+    rig.session.attach(&mut rig.log).unwrap();
+    let lost = [2, 3].map(|key| Output::RequestLost {
+        key: TicketKey(key),
+    });
+    let told: Vec<_> = std::iter::from_fn(|| rig.session.next_output()).collect();
+    assert!(told.ends_with(&lost), "{told:?}");
+    rig.session
+        .connect(&connect_packet(false, 60), rig.now)
+        .unwrap();
+    rig.write(usize::MAX);
+    rig.receive(b"\x20\x02\x01\x00").unwrap();
+    rig.timer(at(9));
+    assert_eq!(leave(&mut rig), A);
+    assert_eq!(leave(&mut rig), b"");
+}
+
+#[test]
+fn a_message_of_qos_2_comes_to_its_end_while_others_are_held_back() {
+    const PUBREL: &[u8] = b"\x62\x02\x00\x01";
+    for is_answered in [true, false] {
+        let mut rig = paced(1, 1);
+        rig.publish("b", QoS::ExactlyOnce, 1).unwrap();
+        for _ in 0..2 {
+            rig.publish("a", QoS::AtMostOnce, 0).unwrap();
+        }
+        assert_eq!(leave(&mut rig), b"\x34\x05\x00\x01b\x00\x01");
+        rig.receive(b"\x50\x02\x00\x01").unwrap();
+        assert_eq!(leave(&mut rig), PUBREL);
+        if is_answered {
+            let effect = rig.receive(b"\x70\x02\x00\x01").unwrap();
+            let (key, maybe_twice) = (TicketKey(1), false);
+            assert_eq!(effect, Effect::Completed { key, maybe_twice });
+        }
+        rig.timer(at(1));
+        assert_eq!(leave(&mut rig), A);
+        rig.session.connection_lost();
+        rig.session.attach(&mut rig.log).unwrap();
+        rig.session
+            .connect(&connect_packet(false, 60), rig.now)
+            .unwrap();
+        rig.write(usize::MAX);
+        rig.receive(b"\x20\x02\x01\x00").unwrap();
+        // On the next connection it is sent again if it was not answered, and only then.
+        let mut sent = leave(&mut rig);
+        sent.extend(leave(&mut rig));
+        let expected = if is_answered { b"" } else { PUBREL };
+        assert_eq!(sent, expected);
+        rig.timer(at(9));
+        assert_eq!(leave(&mut rig), A);
+        assert_eq!(leave(&mut rig), b"");
+    }
+}
+
+#[test]
 fn what_is_sent_again_counts_and_a_later_connection_gets_no_new_burst() {
     let mut rig = paced(1, 2);
     for key in 1..=2 {
