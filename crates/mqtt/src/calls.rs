@@ -51,6 +51,7 @@ use crate::client::{
     PublishError, Remaining, Ticket, Wait, Will,
 };
 use crate::packet::{ClientId, EncodeError, QoS};
+use crate::session::ArgumentError;
 
 pub use self::asking::*;
 pub use self::subscribing::*;
@@ -279,6 +280,10 @@ pub fn mqtt_abandon(ticket: &Ticket) -> Result<(), AlreadySent> {
 /// Sets the message that the broker publishes when the connection breaks (MQTT3-3.1.2.5); counts
 /// from the next CONNECT on. Does not yield.
 ///
+/// # Errors
+///
+/// As [`Client::set_will`].
+///
 /// # Examples
 ///
 /// ```
@@ -293,7 +298,7 @@ pub fn mqtt_abandon(ticket: &Ticket) -> Result<(), AlreadySent> {
 ///     let (sock, peer) = fiber::net::pipe(4096);
 ///     broker.attach(peer)?;
 ///     let mq = mqtt_alloc(sock, "meter-17", None)?;
-///     mqtt_set_will(&mq, "gone", b"meter-17", MQTT_QOS_1, false);
+///     mqtt_set_will(&mq, "gone", b"meter-17", MQTT_QOS_1, false)?;
 ///     mqtt_connect(&mq, None, None, MQTT_CONNECT_CLEAN_SESSION, MQTT_WAIT_ACK)?;
 ///     broker.stop(); // the connection breaks
 ///     assert_eq!(gone.recv()?.payload(), b"meter-17");
@@ -307,13 +312,13 @@ pub fn mqtt_set_will(
     payload: &(impl AsRef<[u8]> + ?Sized),
     qos: QoS,
     retain: bool,
-) {
+) -> Result<(), ArgumentError> {
     mq.set_will(Some(Will {
         topic: topic.to_owned(),
         payload: payload.as_ref().to_vec(),
         qos,
         retain,
-    }));
+    }))
 }
 
 /// Sets the credentials; counts from the next CONNECT on. Does not yield.

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use super::Client;
 use super::credentials::{Ask, Credentials};
-use super::options::{KEEP_ALIVE_DEFAULT, Will};
+use super::error::Error;
+use super::options::{ClientOptions, KEEP_ALIVE_DEFAULT, Will};
 use crate::packet::{self, ClientId, Connect, ConnectFields, EncodeError, Properties, Version};
+use crate::session::ArgumentError;
 
 /// What may change from one connection to the next.
 #[derive(Clone, Debug)]
@@ -71,10 +73,33 @@ impl Login {
         )
     }
 
+    /// Checks that it makes a CONNECT, and one that is within what the broker is known to take: it
+    /// would be refused each time, mostly without a word.
+    pub(super) fn check(&self, options: &ClientOptions, clean_start: bool) -> Result<(), Error> {
+        let client_id = &options.client_id;
+        self.connect(client_id, clean_start)?;
+        if let Some(limits) = &options.server_limits {
+            let checked = limits.check_client_id(client_id.as_str());
+            checked.map_err(ArgumentError::from)?;
+        }
+        if let Some(will) = &self.will {
+            check_will(options, will)?;
+        }
+        Ok(())
+    }
+
     fn keep_alive_secs(&self) -> u16 {
         let part = u64::from(self.keep_alive.subsec_nanos() > 0);
         u16::try_from(self.keep_alive.as_secs().saturating_add(part)).unwrap_or(u16::MAX)
     }
+}
+
+fn check_will(options: &ClientOptions, will: &Will) -> Result<(), ArgumentError> {
+    let Some(limits) = &options.server_limits else {
+        return Ok(());
+    };
+    let checked = limits.check_publish(&will.topic, will.payload.len(), will.qos);
+    checked.map_err(ArgumentError::from)
 }
 
 /// What is set here counts from the next CONNECT on. None of it yields.
@@ -97,8 +122,17 @@ impl Client {
     }
 
     /// Sets the message for the case that the connection breaks, or none.
-    pub fn set_will(&self, will: Option<Will>) {
+    ///
+    /// # Errors
+    ///
+    /// [`ArgumentError::ServerLimit`] for one that the broker is known not to take
+    /// ([`super::ClientOptions::server_limits`]): the one before stays.
+    pub fn set_will(&self, will: Option<Will>) -> Result<(), ArgumentError> {
+        if let Some(will) = &will {
+            check_will(&self.shared.options, will)?;
+        }
         self.shared.state().login.will = will;
+        Ok(())
     }
 
     /// Sets how long the link may be silent; see [`super::ClientOptions::keep_alive`].

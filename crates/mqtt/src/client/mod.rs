@@ -229,7 +229,7 @@ impl Client {
         dialler: Dialler<impl FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static>,
         options: ClientOptions,
     ) -> Result<Self, Error> {
-        options.login.connect(&options.client_id, false)?;
+        options.login.check(&options, false)?;
         if let Some(store) = &options.store {
             let claimed = store.claim(options.client_id.as_str(), endpoint);
             claimed.map_err(Error::Store)?;
@@ -352,7 +352,7 @@ impl Client {
             if state.over || state.closing {
                 return Err(Error::Wait(WaitCause::Closed));
             }
-            state.login.connect(&self.shared.options.client_id, true)?;
+            state.login.check(&self.shared.options, true)?;
             let socket = state.socket.take().ok_or(Error::AlreadyConnected)?;
             if state.begin(&self.shared.options.client_id, true).is_err() {
                 return Err(Error::AlreadyConnected);

@@ -26,43 +26,115 @@ use crate::packet::QoS;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
-    set_by: &'static str,
-    topic_bytes: usize,
-    topic_levels: usize,
+    /// Of the limits that are set next.
+    source: Source,
+    client_id_bytes: Bound,
+    topic_bytes: Bound,
+    topic_levels: Bound,
     exempt: Option<(&'static str, usize)>,
-    payload_bytes: usize,
+    payload_bytes: Bound,
     qos_max: QoS,
-    filters_per_subscribe: usize,
-    subscriptions: usize,
+    qos_source: Source,
+    filters_per_subscribe: Bound,
+    subscriptions: Bound,
+}
+
+/// Who says something, and whether they only assume it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Source {
+    set_by: &'static str,
+    is_assumed: bool,
+}
+
+/// How much something may be, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bound {
+    most: usize,
+    source: Source,
+}
+
+impl Source {
+    const fn bound(self, most: usize) -> Bound {
+        let source = self;
+        Bound { most, source }
+    }
+
+    const fn check(self, limit: Limit, found: usize, bound: usize) -> Result<(), Limited> {
+        if found <= bound {
+            return Ok(());
+        }
+        let Self { set_by, is_assumed } = self;
+        Err(Limited {
+            limit,
+            found,
+            bound,
+            set_by,
+            is_assumed,
+        })
+    }
+}
+
+impl Bound {
+    const fn check(self, limit: Limit, found: usize) -> Result<(), Limited> {
+        self.source.check(limit, found, self.most)
+    }
 }
 
 impl ServerLimits {
-    /// Starts without a limit. `set_by` is who has them, as errors name it.
+    /// Starts without a limit. `set_by` is who has those that are set next, as errors name it.
     #[must_use]
     pub const fn new(set_by: &'static str) -> Self {
+        let is_assumed = false;
+        let source = Source { set_by, is_assumed };
+        let none = source.bound(usize::MAX);
         Self {
-            set_by,
-            topic_bytes: usize::MAX,
-            topic_levels: usize::MAX,
+            source,
+            client_id_bytes: none,
+            topic_bytes: none,
+            topic_levels: none,
             exempt: None,
-            payload_bytes: usize::MAX,
+            payload_bytes: none,
             qos_max: QoS::ExactlyOnce,
-            filters_per_subscribe: usize::MAX,
-            subscriptions: usize::MAX,
+            qos_source: source,
+            filters_per_subscribe: none,
+            subscriptions: none,
         }
+    }
+
+    /// Who has the limits that are set from here on.
+    #[must_use]
+    pub const fn said_by(mut self, set_by: &'static str) -> Self {
+        let is_assumed = false;
+        self.source = Source { set_by, is_assumed };
+        self
+    }
+
+    /// Who assumes the limits that are set from here on, without being sure of them.
+    #[must_use]
+    pub const fn assumed_by(mut self, set_by: &'static str) -> Self {
+        let is_assumed = true;
+        self.source = Source { set_by, is_assumed };
+        self
+    }
+
+    /// Longest client identifier, in bytes.
+    #[must_use]
+    pub const fn client_id_bytes(mut self, bytes: usize) -> Self {
+        self.client_id_bytes = self.source.bound(bytes);
+        self
     }
 
     /// Longest topic name and topic filter, in bytes.
     #[must_use]
     pub const fn topic_bytes(mut self, bytes: usize) -> Self {
-        self.topic_bytes = bytes;
+        self.topic_bytes = self.source.bound(bytes);
         self
     }
 
     /// Most levels of a topic name and of a topic filter: one more than it has slashes.
     #[must_use]
     pub const fn topic_levels(mut self, levels: usize) -> Self {
-        self.topic_levels = levels;
+        self.topic_levels = self.source.bound(levels);
         self
     }
 
@@ -77,41 +149,42 @@ impl ServerLimits {
     /// Largest application message, in bytes.
     #[must_use]
     pub const fn payload_bytes(mut self, bytes: usize) -> Self {
-        self.payload_bytes = bytes;
+        self.payload_bytes = self.source.bound(bytes);
         self
     }
 
     /// Highest QoS of a message that is published.
     #[must_use]
     pub const fn qos_max(mut self, qos: QoS) -> Self {
-        self.qos_max = qos;
+        (self.qos_max, self.qos_source) = (qos, self.source);
         self
     }
 
     /// Most topic filters in one SUBSCRIBE; at least 1.
     #[must_use]
     pub const fn filters_per_subscribe(mut self, filters: usize) -> Self {
-        self.filters_per_subscribe = if filters == 0 { 1 } else { filters };
+        let filters = if filters == 0 { 1 } else { filters };
+        self.filters_per_subscribe = self.source.bound(filters);
         self
     }
 
     /// Most topic filters that one client is subscribed to.
     #[must_use]
     pub const fn subscriptions(mut self, filters: usize) -> Self {
-        self.subscriptions = filters;
+        self.subscriptions = self.source.bound(filters);
         self
     }
 
     /// Returns how many filters fit one SUBSCRIBE.
     #[must_use]
     pub const fn filters_per_subscribe_max(&self) -> usize {
-        self.filters_per_subscribe
+        self.filters_per_subscribe.most
     }
 
     /// Returns how many filters one client may be subscribed to.
     #[must_use]
     pub const fn subscriptions_max(&self) -> usize {
-        self.subscriptions
+        self.subscriptions.most
     }
 
     /// Returns the highest QoS.
@@ -126,9 +199,18 @@ impl ServerLimits {
     /// The first limit that it is beyond.
     pub fn check_publish(&self, topic: &str, payload: usize, qos: QoS) -> Result<(), Limited> {
         self.check_topic(self.counted(topic))?;
-        self.check(Limit::PayloadBytes, payload, self.payload_bytes)?;
+        self.payload_bytes.check(Limit::PayloadBytes, payload)?;
         let (found, bound) = (qos.bits().into(), self.qos_max.bits().into());
-        self.check(Limit::QoS, found, bound)
+        self.qos_source.check(Limit::QoS, found, bound)
+    }
+
+    /// Checks a client identifier.
+    ///
+    /// # Errors
+    /// The limit, if it is beyond that.
+    pub const fn check_client_id(&self, client_id: &str) -> Result<(), Limited> {
+        self.client_id_bytes
+            .check(Limit::ClientIdBytes, client_id.len())
     }
 
     /// Checks one SUBSCRIBE, after which there are `subscriptions` filters.
@@ -140,9 +222,10 @@ impl ServerLimits {
         filters: impl ExactSizeIterator<Item = &'a str>,
         subscriptions: usize,
     ) -> Result<(), Limited> {
-        let bound = self.filters_per_subscribe;
-        self.check(Limit::FiltersPerSubscribe, filters.len(), bound)?;
-        self.check(Limit::Subscriptions, subscriptions, self.subscriptions)?;
+        let of_one = self.filters_per_subscribe;
+        of_one.check(Limit::FiltersPerSubscribe, filters.len())?;
+        self.subscriptions
+            .check(Limit::Subscriptions, subscriptions)?;
         for filter in filters {
             self.check_topic(filter)?;
         }
@@ -154,8 +237,8 @@ impl ServerLimits {
     /// # Errors
     /// The first limit that it is beyond.
     pub fn check_topic(&self, topic: &str) -> Result<(), Limited> {
-        self.check(Limit::TopicBytes, topic.len(), self.topic_bytes)?;
-        self.check(Limit::TopicLevels, levels(topic), self.topic_levels)
+        self.topic_bytes.check(Limit::TopicBytes, topic.len())?;
+        self.topic_levels.check(Limit::TopicLevels, levels(topic))
     }
 
     /// What of a topic name counts.
@@ -168,19 +251,6 @@ impl ServerLimits {
             _ => topic,
         }
     }
-
-    const fn check(&self, limit: Limit, found: usize, bound: usize) -> Result<(), Limited> {
-        if found <= bound {
-            return Ok(());
-        }
-        let set_by = self.set_by;
-        Err(Limited {
-            limit,
-            found,
-            bound,
-            set_by,
-        })
-    }
 }
 
 fn levels(topic: &str) -> usize {
@@ -191,6 +261,8 @@ fn levels(topic: &str) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Limit {
+    /// Bytes of a client identifier.
+    ClientIdBytes,
     /// Bytes of a topic name or filter.
     TopicBytes,
     /// Levels of a topic name or filter.
@@ -209,6 +281,7 @@ impl Limit {
     /// The words that an error says it with.
     const fn words(self) -> &'static str {
         match self {
+            Self::ClientIdBytes => "bytes of a client identifier",
             Self::TopicBytes => "bytes of a topic",
             Self::TopicLevels => "levels of a topic",
             Self::PayloadBytes => "bytes of a message",
@@ -230,6 +303,8 @@ pub struct Limited {
     pub bound: usize,
     /// Whose limit it is: the server, or what stands for it.
     pub set_by: &'static str,
+    /// They only assume it.
+    pub is_assumed: bool,
 }
 
 impl fmt::Display for Limited {
@@ -239,11 +314,13 @@ impl fmt::Display for Limited {
             found,
             bound,
             set_by,
+            is_assumed,
         } = self;
         let words = limit.words();
+        let says = if *is_assumed { "assumes" } else { "says" };
         write!(
             f,
-            "expected at most {bound} {words}, as {set_by} says, found {found}"
+            "expected at most {bound} {words}, as {set_by} {says}, found {found}"
         )
     }
 }
@@ -307,6 +384,29 @@ mod tests {
         );
         assert_eq!(check(&["a"], 6), Err((Limit::Subscriptions, 6)));
         assert_eq!(check(&["a/+/+/#"], 1), Err((Limit::TopicLevels, 4)));
+    }
+
+    #[test]
+    fn each_limit_has_who_says_it_and_what_is_assumed_is_no_fact() {
+        let limits = ServerLimits::new("the provider")
+            .client_id_bytes(4)
+            .assumed_by("the provider")
+            .topic_levels(1)
+            .said_by("[limits]")
+            .payload_bytes(0);
+        let told = |checked: Result<(), Limited>| checked.unwrap_err().to_string();
+        assert_eq!(
+            told(limits.check_client_id("meter")),
+            "expected at most 4 bytes of a client identifier, as the provider says, found 5"
+        );
+        assert_eq!(
+            told(limits.check_publish("a/b", 0, QoS::AtMostOnce)),
+            "expected at most 1 levels of a topic, as the provider assumes, found 2"
+        );
+        assert_eq!(
+            told(limits.check_publish("a", 1, QoS::AtMostOnce)),
+            "expected at most 0 bytes of a message, as [limits] says, found 1"
+        );
     }
 
     #[test]
