@@ -87,6 +87,13 @@ fn log_event(endpoint: &str, event: &Event) {
         } => {
             log::warn!("disconnected: {cause}{}", Next(*retry_in));
         }
+        Event::Unsendable {
+            topic,
+            error,
+            messages,
+        } => {
+            log::warn!("stored messages are given up: {messages}, the first to {topic}: {error}");
+        }
         Event::ConnectFailed { cause, retry_in } => {
             log::warn!("{cause}{}", Next(*retry_in));
         }

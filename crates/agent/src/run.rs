@@ -51,7 +51,13 @@ fn subscribe(client: &Client, config: &Config, received: &Rc<Received>) -> Resul
     if filters.is_empty() {
         return Ok(());
     }
-    for part in Profile::of_config(config).parts(&filters) {
+    let profile = Profile::of_config(config);
+    let (allowed, beyond) = profile.allowed(&filters);
+    // The others are worth more than none.
+    for (filter, limited) in beyond {
+        log::error!("[[subscription]] {filter} is left out: {limited}");
+    }
+    for part in profile.parts(&allowed) {
         let received = Rc::clone(received);
         let subscribe = Subscribe::to_all(part).wait(Wait::None);
         let subscribed = client.subscribe_as(subscribe, move |client, message| {

@@ -7,11 +7,15 @@ use safe_rt::{BACKOFF_FLOOR_DEFAULT, BackoffOptions, Endpoint, Scheme};
 
 use super::{Note, Profile};
 
-/// A part of a rate that may leave at once; the rest comes evenly, so that no second has more than the
-/// rate, wherever it begins.
+/// The part of a provider's rate that may leave at once; the rest comes evenly, so that no second has
+/// more than the rate, wherever it begins.
 const BURST_PART: u32 = 10;
-/// The same of a rate in bytes, which is to let a large message pass.
+/// The least part of a rate in bytes that may leave at once.
 const BYTE_BURST_PART: u32 = 4;
+/// Bytes of a topic, where a provider is not known to have a limit.
+const TOPIC_LEN: usize = 1_024;
+/// Bytes of a PUBLISH beside topic and message.
+const HEADER_LEN: usize = 9;
 
 /// Options with a profile in them.
 #[derive(Debug)]
@@ -32,7 +36,7 @@ impl Profile {
         let (keep_alive, note) = self.keep_alive(keep_alive);
         let mut options = options
             .keep_alive(keep_alive)
-            .server_limits(limits.server_limits(self.provider()));
+            .server_limits(self.server_limits());
         if let Some(bytes) = limits.packet_bytes {
             options = options.server_maximum_packet_size(bytes);
         }
@@ -42,8 +46,7 @@ impl Profile {
         if let Some((per_second, burst)) = self.publish_rate() {
             options = options.publish_rate(per_second, burst);
         }
-        if let Some(rate) = limits.publish_bytes {
-            let (per_second, burst) = shaped(rate, BYTE_BURST_PART);
+        if let Some((per_second, burst)) = self.publish_byte_rate() {
             options = options.publish_byte_rate(per_second, burst);
         }
         // The pauses of the client are longer than that as they are, for the providers of the table.
@@ -58,12 +61,36 @@ impl Profile {
         }
     }
 
-    /// Returns how many messages may leave in a second, and how many at once; `None` for any number.
+    /// Returns how many messages may leave in a second, and how many at once; `None` for any number. A
+    /// rate that the configuration sets is that rate, message by message; of a provider's limit some may
+    /// leave at once, and the rest is less.
     #[must_use]
     pub fn publish_rate(&self) -> Option<(u32, u32)> {
-        self.limits()
-            .publish_rate
-            .map(|rate| shaped(rate, BURST_PART))
+        let rate = self.limits().publish_rate?;
+        if self.overrides.publish_rate.is_own() {
+            return Some((rate, 1));
+        }
+        Some(shaped(rate, (rate / BURST_PART).max(1)))
+    }
+
+    /// The same of bytes. At once may leave what the largest message has, so that no second has more than
+    /// the provider's limit; where that is more than half of the limit, a second can have what the
+    /// message has beyond that half.
+    #[must_use]
+    pub fn publish_byte_rate(&self) -> Option<(u32, u32)> {
+        let limits = self.limits();
+        let rate = limits.publish_bytes?;
+        if self.overrides.publish_bytes.is_own() {
+            return Some((rate, 1));
+        }
+        let topic = limits.topic_bytes.unwrap_or(TOPIC_LEN);
+        let message = limits.message_bytes.map(|bytes| bytes + topic);
+        let largest = limits
+            .packet_bytes
+            .or(message.map(|bytes| bytes + HEADER_LEN));
+        let largest = u32::try_from(largest.unwrap_or(0)).unwrap_or(u32::MAX);
+        let burst = largest.max(rate / BYTE_BURST_PART).min(rate / 2);
+        Some(shaped(rate, burst.max(1)))
     }
 
     /// Returns the keep-alive to use for the one that was asked for, and what to tell about it.
@@ -101,9 +128,8 @@ impl Profile {
     }
 }
 
-/// Cuts a rate into what comes evenly and what may leave at once: together no more than the rate.
-fn shaped(rate: u32, part: u32) -> (u32, u32) {
-    let burst = (rate / part).max(1);
+/// What comes evenly of a rate of which so much may leave at once: together no more than the rate.
+fn shaped(rate: u32, burst: u32) -> (u32, u32) {
     (rate.saturating_sub(burst).max(1), burst)
 }
 
@@ -111,17 +137,47 @@ fn shaped(rate: u32, part: u32) -> (u32, u32) {
 mod tests {
     use super::*;
 
+    use crate::profile::{Overrides, Provider, Setting};
+
+    fn of(provider: Provider) -> Profile {
+        Profile::new(provider, Overrides::default())
+    }
+
     #[test]
     fn what_comes_evenly_and_at_once_is_together_no_more_than_the_rate() {
         for rate in [2, 3, 10, 100, 1_000, 524_288, u32::MAX] {
-            let (per_second, burst) = shaped(rate, BURST_PART);
+            let (per_second, burst) = shaped(rate, (rate / BURST_PART).max(1));
             assert!(
                 u64::from(per_second) + u64::from(burst) <= u64::from(rate),
                 "{rate}"
             );
             assert!(burst >= 1 && per_second >= 1);
         }
-        assert_eq!(shaped(10, BURST_PART), (9, 1));
-        assert_eq!(shaped(1, BURST_PART), (1, 1));
+        assert_eq!(of(Provider::Emqx).publish_rate(), Some((9, 1)));
+        assert_eq!(of(Provider::Plain).publish_rate(), None);
+        assert_eq!(shaped(1, 1), (1, 1));
+    }
+
+    #[test]
+    fn the_largest_message_leaves_at_once_and_still_no_second_has_more_than_the_rate() {
+        let (per_second, burst) = of(Provider::Aws).publish_byte_rate().unwrap();
+        assert_eq!(per_second + burst, 512_000);
+        assert!(burst > 128 * 1_024 + 256);
+        // Half of a megabyte is about what a message may have: no more than half is spent at once.
+        let azure = of(Provider::AzureEventGrid).publish_byte_rate();
+        assert_eq!(azure, Some((500_000, 500_000)));
+        assert_eq!(of(Provider::Emqx).publish_byte_rate(), None);
+    }
+
+    #[test]
+    fn a_rate_that_the_configuration_sets_is_kept_as_it_is() {
+        let overrides = Overrides {
+            publish_rate: Setting::To(10),
+            publish_bytes: Setting::To(5_000),
+            ..Overrides::default()
+        };
+        let profile = Profile::new(Provider::Aws, overrides);
+        assert_eq!(profile.publish_rate(), Some((10, 1)));
+        assert_eq!(profile.publish_byte_rate(), Some((5_000, 1)));
     }
 }

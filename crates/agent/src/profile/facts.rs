@@ -1,8 +1,9 @@
 //! The table of what providers do and take: one place, easy to correct.
 //!
 //! Each value carries how it is known ([`Evidence`]). What is [`Evidence::Unverified`] shapes what the
-//! agent does, where being wrong costs little, and is never told to anybody as a fact about the
-//! provider. A limit that nobody here knows is absent, which is no promise that there is none.
+//! agent does, can be set otherwise, and is never told to anybody as a fact about the provider. A limit
+//! that nobody here knows is absent, which is no promise that there is none. Where a documented number
+//! can be read in two ways, the smaller one is here.
 
 use std::time::Duration;
 
@@ -158,7 +159,7 @@ const AWS: Facts = Facts {
         subscriptions: unverified(50),
         window: unverified(100),
         publish_rate: doc(100),
-        publish_bytes: doc(512 * KIB as u32),
+        publish_bytes: doc(512_000),
         connect_interval: doc(Duration::from_secs(1)),
         keep_alive: unverified((Duration::from_secs(30), Duration::from_secs(1_200))),
         session_expiry: unverified(HOUR),
@@ -178,7 +179,7 @@ const AZURE_EVENT_GRID: Facts = Facts {
         qos: unverified(QoS::AtLeastOnce),
         window: doc(1_000),
         publish_rate: doc(1_000),
-        publish_bytes: doc(MIB as u32),
+        publish_bytes: doc(1_000_000),
         keep_alive: unverified((Duration::ZERO, Duration::from_secs(1_160))),
         session_expiry: doc(HOUR.saturating_mul(8)),
         queue: doc((100, MIB)),
@@ -202,7 +203,8 @@ const HIVEMQ: Facts = Facts {
 
 const EMQX: Facts = Facts {
     provider: Provider::Emqx,
-    hosts: &[".emqxsl.com", ".emqxsl.cn", ".emqx.cloud", ".emqxcloud.com"],
+    // Those of the serverless tier alone: a dedicated deployment has limits of its own.
+    hosts: &[".emqxsl.com", ".emqxsl.cn"],
     port: doc(8883),
     web_socket_port: unverified(8084),
     alpn: None,

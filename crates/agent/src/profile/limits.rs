@@ -5,7 +5,7 @@ use std::time::Duration;
 use mqtt::QoS;
 use mqtt::session::{FILTERS_MAX, Limited, ServerLimits};
 
-use super::facts::{Fact, LimitFacts};
+use super::facts::{Evidence, Fact, LimitFacts};
 use super::{Profile, Provider};
 
 /// What a configuration says of one limit.
@@ -27,6 +27,13 @@ impl<T: Copy> Setting<T> {
             Self::Unlimited => None,
             Self::To(value) => Some(value),
         }
+    }
+}
+
+impl<T> Setting<T> {
+    /// Whether the configuration says something.
+    pub(super) const fn is_own(&self) -> bool {
+        !matches!(self, Self::OfProfile)
     }
 }
 
@@ -112,44 +119,74 @@ impl Limits {
             connect_interval: value(facts.connect_interval),
         }
     }
+}
 
-    /// The limits as the client checks them.
-    pub(super) fn server_limits(&self, provider: Provider) -> ServerLimits {
-        let mut limits = ServerLimits::new(provider.set_by());
-        if let Some(bytes) = self.topic_bytes {
-            limits = limits.topic_bytes(bytes);
+/// Who says a limit: the configuration, if it is `own`, else the profile.
+const fn said_by<T>(
+    limits: ServerLimits,
+    provider: Provider,
+    own: bool,
+    fact: Option<&Fact<T>>,
+) -> ServerLimits {
+    match fact {
+        _ if own => limits.said_by("[limits]"),
+        Some(fact) if matches!(fact.evidence, Evidence::Unverified) => {
+            limits.assumed_by(provider.set_by())
         }
-        if let Some(levels) = self.topic_levels {
-            limits = limits.topic_levels(levels);
-        }
-        if let Some((prefix, levels)) = self.exempt {
-            limits = limits.exempt(prefix, levels);
-        }
-        if let Some(bytes) = self.message_bytes {
-            limits = limits.payload_bytes(bytes);
-        }
-        if let Some(qos) = self.qos {
-            limits = limits.qos_max(qos);
-        }
-        if let Some(filters) = self.filters_per_subscribe {
-            limits = limits.filters_per_subscribe(filters);
-        }
-        if let Some(filters) = self.subscriptions {
-            limits = limits.subscriptions(filters);
-        }
-        limits
+        _ => limits.said_by(provider.set_by()),
     }
 }
 
 impl Profile {
+    /// Returns the limits as the client checks them, each with who says it.
+    #[must_use]
+    pub fn server_limits(&self) -> ServerLimits {
+        let (facts, own, limits) = (&self.facts.limits, &self.overrides, &self.limits);
+        let provider = self.provider();
+        let mut told = ServerLimits::new(provider.set_by());
+        if let Some(bytes) = limits.client_id_bytes {
+            told = said_by(told, provider, false, facts.client_id_bytes.as_ref());
+            told = told.client_id_bytes(bytes);
+        }
+        if let Some(bytes) = limits.topic_bytes {
+            told = said_by(told, provider, false, facts.topic_bytes.as_ref());
+            told = told.topic_bytes(bytes);
+        }
+        if let Some(levels) = limits.topic_levels {
+            let is_own = own.topic_levels.is_own();
+            told = said_by(told, provider, is_own, facts.topic_levels.as_ref());
+            told = told.topic_levels(levels);
+        }
+        if let Some((prefix, levels)) = limits.exempt {
+            told = told.exempt(prefix, levels);
+        }
+        if let Some(bytes) = limits.message_bytes {
+            told = said_by(told, provider, false, facts.message_bytes.as_ref());
+            told = told.payload_bytes(bytes);
+        }
+        if let Some(qos) = limits.qos {
+            told = said_by(told, provider, own.qos.is_own(), facts.qos.as_ref());
+            told = told.qos_max(qos);
+        }
+        if let Some(filters) = limits.filters_per_subscribe {
+            let is_own = own.filters_per_subscribe.is_own();
+            told = said_by(told, provider, is_own, facts.filters_per_subscribe.as_ref());
+            told = told.filters_per_subscribe(filters);
+        }
+        if let Some(filters) = limits.subscriptions {
+            let is_own = own.subscriptions.is_own();
+            told = said_by(told, provider, is_own, facts.subscriptions.as_ref());
+            told = told.subscriptions(filters);
+        }
+        told
+    }
+
     /// Checks what the device is to publish, as the client does before it sends it.
     ///
     /// # Errors
     /// The first limit that it is beyond, with whose limit it is.
     pub fn check_publish(&self, topic: &str, bytes: usize, qos: QoS) -> Result<(), Limited> {
-        self.limits
-            .server_limits(self.provider())
-            .check_publish(topic, bytes, qos)
+        self.server_limits().check_publish(topic, bytes, qos)
     }
 
     /// Checks the filters that the device is to be subscribed to, all of them; how many go in one
@@ -162,10 +199,36 @@ impl Profile {
         filters: impl ExactSizeIterator<Item = &'a str>,
     ) -> Result<(), Limited> {
         let count = filters.len();
-        self.limits
-            .server_limits(self.provider())
+        self.server_limits()
             .filters_per_subscribe(usize::MAX)
             .check_subscribe(filters, count)
+    }
+
+    /// Checks who the device says that it is.
+    ///
+    /// # Errors
+    /// The limit, if it is beyond that, with whose limit it is.
+    pub fn check_client_id(&self, client_id: &str) -> Result<(), Limited> {
+        self.server_limits().check_client_id(client_id)
+    }
+
+    /// Splits filters into those that the device may be subscribed to, in their order, and those that it
+    /// may not, each with the limit that it is beyond.
+    #[must_use]
+    pub fn allowed<'a>(
+        &self,
+        filters: &[(&'a str, QoS)],
+    ) -> (Vec<(&'a str, QoS)>, Vec<(&'a str, Limited)>) {
+        let limits = self.server_limits();
+        let (mut allowed, mut beyond) = (Vec::new(), Vec::new());
+        for (filter, qos) in filters {
+            let one = std::iter::once(*filter);
+            match limits.check_subscribe(one, allowed.len() + 1) {
+                Ok(()) => allowed.push((*filter, *qos)),
+                Err(limited) => beyond.push((*filter, limited)),
+            }
+        }
+        (allowed, beyond)
     }
 
     /// Cuts filters into parts that each fit one SUBSCRIBE.

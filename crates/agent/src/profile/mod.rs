@@ -14,6 +14,7 @@
 //! provider: its limits and its refusals, which mostly are to hang up.
 
 mod apply;
+mod check;
 mod connection;
 mod facts;
 mod limits;
@@ -29,6 +30,7 @@ use std::str::FromStr;
 use safe_rt::{Endpoint, EndpointError, Scheme};
 
 pub use apply::Applied;
+pub use check::{Finding, Trouble, Wanted};
 pub use connection::Connection;
 pub use facts::{Alpn, Evidence, Fact, Facts, LimitFacts};
 pub use limits::{Limits, Overrides, Setting};
@@ -138,6 +140,7 @@ impl FromStr for Provider {
 pub struct Profile {
     facts: &'static Facts,
     limits: Limits,
+    overrides: Overrides,
 }
 
 impl Profile {
@@ -146,7 +149,11 @@ impl Profile {
     pub fn new(provider: Provider, overrides: Overrides) -> Self {
         let facts = Facts::of(provider);
         let limits = Limits::new(&facts.limits, overrides);
-        Self { facts, limits }
+        Self {
+            facts,
+            limits,
+            overrides,
+        }
     }
 
     /// Makes the profile for an endpoint that is there already: that of its host name, or `chosen`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mqtt::session::{PublishByteRate, PublishRate};
 use mqtt::{Beyond, BrokerOptions, ConnectReason, PublishVerdict, SubscribeRefusal};
 
-use super::{Facts, Limits, Overrides, Provider};
+use super::{Facts, Overrides, Profile, Provider};
 
 impl Provider {
     /// Returns options of a broker that has this provider's limits and refuses as it does: for a
@@ -14,8 +14,9 @@ impl Provider {
     #[must_use]
     pub fn broker_options(self) -> BrokerOptions {
         let facts = &Facts::of(self).limits;
-        let limits = Limits::new(facts, Overrides::default());
-        let mut options = BrokerOptions::new().server_limits(limits.server_limits(self));
+        let profile = Profile::new(self, Overrides::default());
+        let limits = profile.limits();
+        let mut options = BrokerOptions::new().server_limits(profile.server_limits());
         let messages = limits.publish_rate.map(|rate| PublishRate {
             per_second: rate,
             burst: rate,

@@ -30,6 +30,9 @@ fn the_host_name_decides_whose_profile_it_is() {
         ("hivemq.cloud", Provider::Plain),
         ("nothivemq.cloud.example", Provider::Plain),
         ("x.ala.us-east-1.emqxsl.com", Provider::Emqx),
+        // A dedicated deployment has other limits than the serverless tier.
+        ("x.emqx.cloud", Provider::Plain),
+        ("x.emqxcloud.com", Provider::Plain),
         ("broker.example", Provider::Plain),
         ("127.0.0.1", Provider::Plain),
         ("", Provider::Plain),
@@ -150,6 +153,20 @@ fn what_is_beyond_a_limit_names_the_limit_and_the_profile() {
     let parts: Vec<usize> = profile.parts(&filters).map(<[_]>::len).collect();
     assert_eq!(parts, [8, 3]);
     assert_eq!(emqx.parts(&filters).count(), 1);
+    let deep = ["a", topic, "b"].map(|filter| (filter, QoS::AtMostOnce));
+    let (allowed, beyond) = profile.allowed(&deep);
+    assert_eq!(allowed, [deep[0], deep[2]]);
+    assert_eq!(
+        (beyond[0].0, beyond[0].1.limit),
+        (topic, Limit::TopicLevels)
+    );
+    let many = filters.map(|filter| (filter, QoS::AtMostOnce));
+    let (allowed, beyond) = emqx.allowed(&many);
+    assert_eq!((allowed.len(), beyond.len()), (10, 1));
+    assert_eq!(
+        (beyond[0].0, beyond[0].1.limit),
+        ("k", Limit::Subscriptions)
+    );
 }
 
 #[test]
@@ -240,4 +257,50 @@ fn a_rate_that_is_slower_than_one_a_second_counts_as_one() {
         per: Duration::from_secs(1),
     };
     assert_eq!(connection::per_second(rate), u32::MAX);
+}
+
+#[test]
+fn a_limit_names_who_says_it_and_what_is_not_known_for_certain_is_assumed() {
+    for provider in Provider::ALL {
+        let profile = Profile::new(provider, Overrides::default());
+        let (facts, set_by) = (&profile.facts().limits, provider.set_by());
+        let deep = "a/".repeat(40);
+        let many: Vec<String> = (0..60).map(|number| number.to_string()).collect();
+        let filters = profile.check_filters(many.iter().map(String::as_str));
+        let id = profile.check_client_id(&"x".repeat(2_000));
+        let publish = |topic: &str, bytes, qos| profile.check_publish(topic, bytes, qos);
+        let large = publish("a", 2 << 20, QoS::AtMostOnce);
+        let all = [
+            (id, facts.client_id_bytes.map(|it| it.evidence)),
+            (
+                publish(&deep, 0, QoS::AtMostOnce),
+                facts.topic_levels.map(|it| it.evidence),
+            ),
+            (large, facts.message_bytes.map(|it| it.evidence)),
+            (filters, facts.subscriptions.map(|it| it.evidence)),
+        ];
+        for (checked, evidence) in all {
+            assert_eq!(checked.is_err(), evidence.is_some(), "{provider}");
+            let (Err(limited), Some(evidence)) = (checked, evidence) else {
+                continue;
+            };
+            let text = limited.to_string();
+            let says = if evidence == Evidence::Unverified {
+                format!("as {set_by} assumes")
+            } else {
+                format!("as {set_by} says")
+            };
+            assert!(text.contains(&says), "{provider}: {text}");
+        }
+    }
+    let overrides = Overrides {
+        topic_levels: Setting::To(2),
+        ..Overrides::default()
+    };
+    let own = Profile::new(Provider::Aws, overrides);
+    let limited = own.check_publish("a/b/c", 0, QoS::AtMostOnce).unwrap_err();
+    assert_eq!(
+        limited.to_string(),
+        "expected at most 2 levels of a topic, as [limits] says, found 3"
+    );
 }
