@@ -160,7 +160,10 @@ impl Core {
         verdict: Result<(), ConnectReason>,
         now: Time,
     ) -> Result<(), Violation> {
-        self.connects.note(&self.policy, client, now)?;
+        // Of those alone that may be this client: others must not keep it out.
+        if verdict.is_ok() {
+            self.connects.note(&self.policy, client, now)?;
+        }
         let fields = connect.fields();
         let full = self.clients.len() >= self.limits.sessions_max;
         let verdict = match verdict {

@@ -109,7 +109,7 @@ impl BrokerOptions {
     }
 
     /// Ends a connection whose CONNECT comes within this time of the last one of the same client
-    /// identifier, without an answer. The last [`CONNECTS_NOTED_MAX`] clients are remembered.
+    /// identifier that was not refused by [`authenticate`](Self::authenticate), without an answer. The last [`CONNECTS_NOTED_MAX`] clients are remembered.
     #[must_use]
     pub const fn connect_interval(mut self, interval: Duration) -> Self {
         self.policy.connect_interval = Some(interval);
