@@ -5,7 +5,7 @@ use std::time::Duration;
 use mqtt::ClientOptions;
 use safe_rt::{BACKOFF_FLOOR_DEFAULT, BackoffOptions, Endpoint, Scheme};
 
-use super::{Note, Profile};
+use super::{Evidence, Note, Profile};
 
 /// The part of a provider's rate that may leave at once; the rest comes evenly, so that no second has
 /// more than the rate, wherever it begins.
@@ -96,10 +96,14 @@ impl Profile {
     /// Returns the keep-alive to use for the one that was asked for, and what to tell about it.
     #[must_use]
     pub fn keep_alive(&self, asked: Duration) -> (Duration, Option<Note>) {
-        let Some(range) = self.facts().limits.keep_alive else {
+        let Some((shortest, longest)) = self.limits().keep_alive else {
             return (asked, None);
         };
-        let (shortest, longest) = range.value;
+        let longest = longest.max(shortest);
+        // What the configuration says is certain.
+        let fact = self.facts().limits.keep_alive;
+        let fact = fact.filter(|_| !self.overrides.keep_alive.is_own());
+        let evidence = fact.map_or(Evidence::Documented, |fact| fact.evidence);
         let used = if asked.is_zero() {
             longest
         } else {
@@ -109,7 +113,7 @@ impl Profile {
             asked,
             used,
             provider: self.provider(),
-            evidence: range.evidence,
+            evidence,
         });
         (used, note)
     }

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use mqtt::QoS;
 use mqtt::session::Limited;
+use mqtt::{ClientId, QoS};
 
 use super::{Evidence, Note, Profile};
+use crate::config::Config;
 
 /// What a configuration wants of the broker, each with the setting that says so.
 ///
@@ -33,6 +34,24 @@ pub struct Wanted<'a> {
     pub publishes: Vec<(&'static str, &'a str, QoS)>,
     /// The filters that are subscribed to, in their order.
     pub filters: Vec<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Takes what a configuration says.
+    #[must_use]
+    pub fn of(config: &'a Config) -> Self {
+        let telemetry = config.telemetry.as_ref();
+        let telemetry = telemetry.map(|it| ("telemetry.topic", it.topic.as_str(), it.qos));
+        let metrics = config.metrics.as_ref();
+        let metrics = metrics.map(|it| ("metrics.topic", it.topic.as_str(), QoS::AtMostOnce));
+        let filters = config.subscriptions.iter();
+        Self {
+            client_id: config.device.id.as_ref().map(ClientId::as_str),
+            keep_alive: config.cloud.keep_alive,
+            publishes: telemetry.into_iter().chain(metrics).collect(),
+            filters: filters.map(|it| it.topic.as_str()).collect(),
+        }
+    }
 }
 
 /// Something of a configuration that is beyond the profile.
@@ -137,6 +156,19 @@ mod tests {
         let found = profile.check(wanted);
         let told = found.iter().map(|it| (it.to_string(), it.is_certain()));
         told.collect()
+    }
+
+    #[test]
+    fn a_configuration_is_checked_as_a_whole() {
+        let endpoint = "mqtts://x.iot.eu-west-1.amazonaws.com".parse().unwrap();
+        let mut config = Config::new(endpoint);
+        let profile = Profile::of_config(&config);
+        assert_eq!(profile.check(&Wanted::of(&config)), []);
+        config.cloud.keep_alive = Some(Duration::from_secs(5));
+        config.device.id = Some(ClientId::new("x".repeat(200)).unwrap());
+        let found = profile.check(&Wanted::of(&config));
+        let settings: Vec<_> = found.iter().map(|it| it.setting).collect();
+        assert_eq!(settings, ["device.id", "cloud.keep_alive"]);
     }
 
     #[test]

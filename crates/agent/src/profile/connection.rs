@@ -128,6 +128,7 @@ impl Overrides {
             packet_bytes: set(limits.packet_bytes),
             topic_levels: set(limits.topic_levels),
             qos: set(limits.qos),
+            ..Self::default()
         }
     }
 }

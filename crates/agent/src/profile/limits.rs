@@ -55,6 +55,16 @@ pub struct Overrides {
     pub topic_levels: Setting<usize>,
     /// The highest QoS.
     pub qos: Setting<QoS>,
+    /// Bytes of a topic.
+    pub topic_bytes: Setting<usize>,
+    /// Bytes of a client identifier.
+    pub client_id_bytes: Setting<usize>,
+    /// Messages of QoS 1 and 2 that may be unacknowledged.
+    pub window: Setting<u16>,
+    /// The least time between two CONNECTs.
+    pub connect_interval: Setting<Duration>,
+    /// The shortest and the longest keep-alive.
+    pub keep_alive: Setting<(Duration, Duration)>,
 }
 
 /// The limits that hold; `None` for none.
@@ -87,6 +97,8 @@ pub struct Limits {
     pub publish_bytes: Option<u32>,
     /// The least time between two CONNECTs.
     pub connect_interval: Option<Duration>,
+    /// The shortest and the longest keep-alive.
+    pub keep_alive: Option<(Duration, Duration)>,
 }
 
 impl Limits {
@@ -102,8 +114,8 @@ impl Limits {
             Setting::Unlimited | Setting::To(_) => None,
         };
         Self {
-            client_id_bytes: value(facts.client_id_bytes),
-            topic_bytes: value(facts.topic_bytes),
+            client_id_bytes: overrides.client_id_bytes.over(facts.client_id_bytes),
+            topic_bytes: overrides.topic_bytes.over(facts.topic_bytes),
             topic_levels: overrides.topic_levels.over(facts.topic_levels),
             exempt: value(facts.exempt),
             message_bytes,
@@ -113,10 +125,11 @@ impl Limits {
                 .filters_per_subscribe
                 .over(facts.filters_per_subscribe),
             subscriptions: overrides.subscriptions.over(facts.subscriptions),
-            window: value(facts.window),
+            window: overrides.window.over(facts.window),
             publish_rate: overrides.publish_rate.over(facts.publish_rate),
             publish_bytes: overrides.publish_bytes.over(facts.publish_bytes),
-            connect_interval: value(facts.connect_interval),
+            connect_interval: overrides.connect_interval.over(facts.connect_interval),
+            keep_alive: overrides.keep_alive.over(facts.keep_alive),
         }
     }
 }
@@ -145,11 +158,13 @@ impl Profile {
         let provider = self.provider();
         let mut told = ServerLimits::new(provider.set_by());
         if let Some(bytes) = limits.client_id_bytes {
-            told = said_by(told, provider, false, facts.client_id_bytes.as_ref());
+            let is_own = own.client_id_bytes.is_own();
+            told = said_by(told, provider, is_own, facts.client_id_bytes.as_ref());
             told = told.client_id_bytes(bytes);
         }
         if let Some(bytes) = limits.topic_bytes {
-            told = said_by(told, provider, false, facts.topic_bytes.as_ref());
+            let is_own = own.topic_bytes.is_own();
+            told = said_by(told, provider, is_own, facts.topic_bytes.as_ref());
             told = told.topic_bytes(bytes);
         }
         if let Some(levels) = limits.topic_levels {

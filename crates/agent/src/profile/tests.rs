@@ -179,6 +179,11 @@ fn each_value_can_be_set_otherwise() {
         packet_bytes: Setting::To(1_000),
         topic_levels: Setting::Unlimited,
         qos: Setting::To(QoS::ExactlyOnce),
+        topic_bytes: Setting::To(1_000),
+        client_id_bytes: Setting::To(4),
+        window: Setting::To(7),
+        connect_interval: Setting::To(Duration::from_secs(90)),
+        keep_alive: Setting::Unlimited,
     };
     let profile = Profile::new(Provider::Aws, overrides);
     let limits = profile.limits();
@@ -188,7 +193,14 @@ fn each_value_can_be_set_otherwise() {
     assert_eq!(limits.packet_bytes, Some(1_000));
     assert_eq!(limits.message_bytes, None);
     assert_eq!(limits.topic_levels, None);
-    let topic = "a/".repeat(50);
+    assert_eq!(limits.window, Some(7));
+    assert_eq!(limits.connect_interval, Some(Duration::from_secs(90)));
+    let limited = profile.check_client_id("meter").unwrap_err();
+    assert_eq!(limited.set_by, "[limits]");
+    // What a person wants comes before what is assumed.
+    let short = Duration::from_secs(5);
+    assert_eq!(profile.keep_alive(short), (short, None));
+    let topic = "a/".repeat(150);
     assert_eq!(
         profile.check_publish(&topic, 500_000, QoS::ExactlyOnce),
         Ok(())

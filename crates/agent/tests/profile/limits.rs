@@ -2,9 +2,9 @@
 
 use agent::profile::{Overrides, Profile, Provider};
 use mqtt::session::{ArgumentError, Limit, Limited};
-use mqtt::{Broker, Client, Error, Publish, PublishError, QoS, Subscribe, Wait};
+use mqtt::{Broker, Client, Error, Publish, PublishError, QoS, Subscribe, Wait, Will};
 
-use crate::harness::{connect, expect_hang_up, expect_lost, plain, play, with_profile};
+use crate::harness::{attach, connect, expect_hang_up, expect_lost, plain, play, with_profile};
 
 const ACKED: Wait = Wait::Ack;
 const DEEP: &str = "1/2/3/4/5/6/7/8/9";
@@ -20,7 +20,13 @@ fn limit_of(error: &Error) -> Limited {
 fn expect_limit(result: Result<impl std::fmt::Debug, impl Into<Error>>, limit: Limit) {
     let error = result.expect_err("it is beyond a limit").into();
     assert_eq!(limit_of(&error).limit, limit);
-    assert!(error.to_string().contains("the profile "), "{error}");
+    // Which of the two is told by how the limit is known.
+    let text = error.to_string();
+    assert!(
+        text.contains(" says") || text.contains(" assumes"),
+        "{text}"
+    );
+    assert!(text.contains("the profile "), "{text}");
 }
 
 /// The connection is as it was.
@@ -216,5 +222,33 @@ fn a_hang_up_is_told_as_one() {
         let (client, _) = connect(broker, plain("meter-17"));
         client.publish(Publish::to(DEEP, "x")).expect("it is sent");
         expect_hang_up(&client);
+    });
+}
+
+#[test]
+fn what_would_make_each_connect_be_refused_is_an_error_before_the_first() {
+    play(Provider::Aws, |broker| {
+        let id = "x".repeat(129);
+        let client = Client::over(attach(broker), with_profile(Provider::Aws, &id));
+        expect_limit(client.connect(), Limit::ClientIdBytes);
+        let will = |topic: &str, qos| Will {
+            topic: topic.to_owned(),
+            payload: b"gone".to_vec(),
+            qos,
+            retain: false,
+        };
+        for (topic, qos, limit) in [
+            (DEEP, QoS::AtLeastOnce, Limit::TopicLevels),
+            ("a", QoS::ExactlyOnce, Limit::QoS),
+        ] {
+            let options = with_profile(Provider::Aws, "meter-17").will(will(topic, qos));
+            let opened = Client::open_by(|| unreachable!("nothing is dialled"), options);
+            expect_limit(opened, limit);
+        }
+        let (client, _) = connect(broker, with_profile(Provider::Aws, "meter-18"));
+        let refused = client.set_will(Some(will(DEEP, QoS::AtLeastOnce)));
+        expect_limit(refused.map_err(Error::from), Limit::TopicLevels);
+        let taken = client.set_will(Some(will("a", QoS::AtLeastOnce)));
+        taken.expect("within the limits");
     });
 }

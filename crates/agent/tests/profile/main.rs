@@ -8,6 +8,7 @@
 
 mod harness;
 mod limits;
+mod process;
 mod quotas;
 mod refusals;
 mod stored;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use agent::profile::Provider;
+use agent::profile::{Overrides, Profile, Provider, Setting};
 use fiber::Instant;
-use mqtt::{BrokerOptions, Client, Event, Publish, QoS, Wait};
+use mqtt::{BrokerOptions, Client, ConnectReason, Event, Publish, QoS, Wait};
 
 use crate::harness::{
     attach, connect, expect_hang_up, expect_lost, open, plain, play, run, with_profile,
@@ -28,13 +28,18 @@ fn publish_all(client: &Client, count: usize, payload: &[u8]) -> Duration {
 
 #[test]
 fn messages_keep_within_the_rate_of_the_provider() {
-    for (provider, rate) in [(Provider::Aws, 100), (Provider::Emqx, 10)] {
+    for (provider, rate) in [
+        (Provider::Aws, 100),
+        (Provider::AzureEventGrid, 1_000),
+        (Provider::Emqx, 10),
+    ] {
         play(provider, move |broker| {
             let (client, _) = connect(broker, with_profile(provider, "meter-17"));
             let count = 5 * rate;
             let took = publish_all(&client, count, b"x");
-            assert!(took >= Duration::from_secs(4), "{took:?}");
-            assert!(took < Duration::from_secs(7), "{took:?}");
+            // A tenth of it at once, and nine tenths in a second.
+            assert!(took >= Duration::from_millis(5_400), "{took:?}");
+            assert!(took < Duration::from_millis(5_600), "{took:?}");
             assert_eq!(broker.stats().discarded, 0);
             assert!(client.is_connected());
         });
@@ -57,15 +62,52 @@ fn bytes_keep_within_the_rate_of_the_provider() {
     play(Provider::Aws, |broker| {
         let payload = vec![0; 64 * 1024];
         let (client, _) = connect(broker, with_profile(Provider::Aws, "meter-17"));
-        // Three megabytes at half a megabyte a second.
+        // Three megabytes; of half a megabyte a second the largest message may leave at once, and the
+        // rest comes evenly.
         let took = publish_all(&client, 48, &payload);
-        assert!(took >= Duration::from_secs(5), "{took:?}");
-        assert!(took < Duration::from_secs(10), "{took:?}");
+        assert!(took >= Duration::from_millis(7_700), "{took:?}");
+        assert!(took < Duration::from_millis(8_300), "{took:?}");
         let (other, _) = connect(broker, plain("meter-18"));
         for _ in 0..12 {
             other.publish(at_least_once(&payload)).expect("taken");
         }
         expect_hang_up(&other);
+    });
+}
+
+#[test]
+fn a_rate_of_the_users_own_is_kept_as_it_is() {
+    let overrides = Overrides {
+        publish_rate: Setting::To(10),
+        ..Overrides::default()
+    };
+    play(Provider::Aws, move |broker| {
+        let profile = Profile::new(Provider::Aws, overrides);
+        let options = profile.apply(plain("meter-17"), Duration::from_secs(60));
+        let (client, _) = connect(broker, options.options);
+        let took = publish_all(&client, 31, b"x");
+        assert!(took >= Duration::from_millis(2_999), "{took:?}");
+        assert!(took < Duration::from_millis(3_050), "{took:?}");
+    });
+}
+
+#[test]
+fn requests_and_what_is_under_way_do_not_wait_behind_messages_that_do() {
+    play(Provider::Emqx, |broker| {
+        let (client, _) = connect(broker, with_profile(Provider::Emqx, "meter-17"));
+        let began = Instant::now();
+        let publish = Publish::to("a", "x").qos(QoS::ExactlyOnce);
+        let mut first = client.publish(publish).expect("taken");
+        for _ in 0..500 {
+            client.publish(at_least_once(b"x")).expect("taken");
+        }
+        client
+            .subscribe("b", QoS::AtLeastOnce, |_, _| Ok(()))
+            .expect("granted");
+        client.unsubscribe("b").expect("answered");
+        first.outcome().expect("it comes to its end");
+        assert!(began.elapsed() < Duration::from_secs(1));
+        assert!(client.is_connected());
     });
 }
 
@@ -124,18 +166,42 @@ fn a_client_that_comes_again_at_once_is_hung_up_on_and_one_with_pauses_is_not() 
         );
 
         let client = open(broker, with_profile(Provider::Aws, "meter-18"));
+        let (lost, failed) = (fiber::Event::new(), fiber::Event::new());
+        let noted = (lost.clone(), failed.clone());
+        client.on_event(move |_, event| match event {
+            Event::Disconnected { .. } => noted.0.set(),
+            Event::ConnectFailed { .. } => noted.1.set(),
+            _ => {}
+        });
         for _ in 0..5 {
             client.wait_connected().expect("connected");
             broker.stop();
-            let failed = fiber::Event::new();
-            let noted = failed.clone();
-            client.on_event(move |_, event| {
-                if matches!(event, Event::ConnectFailed { .. }) {
-                    noted.set();
-                }
-            });
-            client.wait_connected().expect("connected again");
-            assert!(!failed.is_set(), "it was refused");
+            lost.wait().expect("the connection ends");
+            lost.clear();
         }
+        client.wait_connected().expect("connected again");
+        assert!(!failed.is_set(), "it was refused");
+    });
+}
+
+#[test]
+fn who_is_not_let_in_keeps_no_client_out() {
+    let options = Provider::Aws.broker_options().authenticate(|connect| {
+        let is_known = connect.fields().password == Some(b"secret");
+        is_known.then_some(()).ok_or(ConnectReason::NotAuthorized)
+    });
+    run(options, |broker| {
+        let with = |password: &str| plain("meter-17").credentials("meter", Some(password));
+        for _ in 0..3 {
+            let stranger = Client::over(attach(broker), with("guess"));
+            stranger
+                .connect()
+                .expect_err("it does not know the password");
+        }
+        let (client, _) = connect(broker, with("secret"));
+        assert!(client.is_connected());
+        // One that may come is held to the interval.
+        let again = Client::over(attach(broker), with("secret"));
+        expect_lost(again.connect());
     });
 }
