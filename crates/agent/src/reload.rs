@@ -9,7 +9,7 @@ use std::rc::Rc;
 use fiber::Stopped;
 
 use crate::agent::Agent;
-use crate::config::{self, Effective, GOOD_AFTER, Rejected, Source};
+use crate::config::{self, Applies, Effective, GOOD_AFTER, Rejected, Source};
 use crate::notify;
 use crate::profile::Profile;
 use crate::supervise::{HealthCode, Link};
@@ -32,9 +32,6 @@ pub(crate) struct Loaded {
     /// Why that is not the present configuration, if it is the last good one.
     rejected: Option<Rejected>,
 }
-
-/// Settings that count at once.
-const LIVE: [&str; 1] = ["limits.publish_rate"];
 
 impl Loaded {
     pub(crate) fn new(source: Source, effective: Effective, rejected: Option<Rejected>) -> Self {
@@ -86,7 +83,7 @@ impl Loaded {
         let mut reloaded = Reloaded::default();
         for change in changes.iter() {
             log::info!("{change}");
-            if LIVE.contains(&change.path.as_str()) {
+            if change.applies == Applies::Live {
                 reloaded.changed.push(change.path.clone());
             } else {
                 reloaded.restart.push(change.path.clone());

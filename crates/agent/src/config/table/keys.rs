@@ -78,35 +78,35 @@ keys! {
              that provisioning gave, or else one that is made once and kept in the state directory.";
     }
     Cloud {
-        endpoint: Kind::Endpoint, "", Reconnect, "\"mqtts://broker.example:8883\"";
+        endpoint: Kind::Endpoint, "", Restart, "\"mqtts://broker.example:8883\"";
             "Where the broker is: mqtts:// is TLS, mqtt:// is plain text. Without a port: the one of the profile.";
-        profile: PROFILES, "\"auto\"", Reconnect, "\"aws\"";
+        profile: PROFILES, "\"auto\"", Restart, "\"aws\"";
             "Which provider the endpoint belongs to, which decides port, ALPN, limits and rates; `auto` sees it by the name of the host.";
-        user: Kind::Text, "", Reconnect, "\"meter-17\"";
+        user: Kind::Text, "", Restart, "\"meter-17\"";
             "The user name, where the broker asks for one.";
-        password_file: Kind::Path, "", Reconnect, "\"password\"";
+        password_file: Kind::Path, "", Restart, "\"password\"";
             "A file with the password; one line end after it does not belong to it.";
-        password_env: Kind::Variable, "", Reconnect, "\"AGENT_PASSWORD\"";
+        password_env: Kind::Variable, "", Restart, "\"AGENT_PASSWORD\"";
             "The variable of the environment that holds the password.";
-        credential: Kind::Credential, "", Reconnect, "\"mqtt-password\"";
+        credential: Kind::Credential, "", Restart, "\"mqtt-password\"";
             "The name of the systemd credential that holds the password (LoadCredential= or SetCredentialEncrypted=).";
-        password: Kind::Secret, "", Reconnect, "\"...\"";
+        password: Kind::Secret, "", Restart, "\"...\"";
             "The password itself: only in a file that nobody but its owner may read.";
-        authority: Kind::Path, "", Reconnect, "\"ca.pem\"";
+        authority: Kind::Path, "", Restart, "\"ca.pem\"";
             "PEM file with the authorities whose certificates are believed. Without it: those of the system.";
-        certificate: Kind::Path, "", Reconnect, "\"device.pem\"";
+        certificate: Kind::Path, "", Restart, "\"device.pem\"";
             "PEM file with the device's certificate chain. Without it: the identity that provisioning made, if any.";
-        key: Kind::Path, "", Reconnect, "\"device.key\"";
+        key: Kind::Path, "", Restart, "\"device.key\"";
             "PEM file with the private key of `certificate`.";
-        alpn: Kind::Alpn, "", Reconnect, "[\"mqtt\"]";
+        alpn: Kind::Alpn, "", Restart, "[\"mqtt\"]";
             "The application protocols to offer. Without it: those of the profile.";
-        keep_alive: KEEP_ALIVE, "\"60s\"", Reconnect, "\"60s\"";
+        keep_alive: KEEP_ALIVE, "\"60s\"", Restart, "\"60s\"";
             "How long the link may be silent; the profile may know a better default.";
-        session: Kind::Choice(&["kept", "clean"]), "\"kept\"", Reconnect, "\"kept\"";
+        session: Kind::Choice(&["kept", "clean"]), "\"kept\"", Restart, "\"kept\"";
             "`kept`: the broker keeps what arrives while the device is away. `clean`: it does not.";
-        session_expiry: time(MINUTE, 365 * DAY), "", Reconnect, "\"1h\"";
+        session_expiry: time(MINUTE, 365 * DAY), "", Restart, "\"1h\"";
             "How long the broker keeps the session of a device that is away. Without it: what the profile says.";
-        proxy: Kind::Proxy, "\"none\"", Reconnect, "\"http://proxy.example:3128\"";
+        proxy: Kind::Proxy, "\"none\"", Restart, "\"http://proxy.example:3128\"";
             "The HTTP proxy to go through; `none`, or `environment` for what https_proxy and no_proxy say.";
     }
     State {
@@ -116,31 +116,31 @@ keys! {
     Provision {
         method: Kind::Choice(&["aws", "https"]), "", Restart, "\"aws\"";
             "`aws`: fleet provisioning of AWS IoT by a claim certificate. `https`: the contract of docs/provisioning.md.";
-        template: Kind::Text, "", Live, "\"factory\"";
+        template: Kind::Text, "", Restart, "\"factory\"";
             "The provisioning template (`aws`).";
-        key: Kind::Choice(&["device", "cloud"]), "\"device\"", Live, "\"device\"";
+        key: Kind::Choice(&["device", "cloud"]), "\"device\"", Restart, "\"device\"";
             "Where the private key is made (`aws`): on the device, which it then never leaves, or in the cloud.";
-        claim_certificate: Kind::Path, "", Live, "\"claim.pem\"";
+        claim_certificate: Kind::Path, "", Restart, "\"claim.pem\"";
             "PEM file with the claim certificate (`aws`).";
-        claim_key: Kind::Path, "", Live, "\"claim.key\"";
+        claim_key: Kind::Path, "", Restart, "\"claim.key\"";
             "PEM file with the private key of the claim certificate (`aws`).";
-        url: Kind::Url, "", Live, "\"https://provision.example/v1\"";
+        url: Kind::Url, "", Restart, "\"https://provision.example/v1\"";
             "Where the provisioning service is (`https`).";
-        token_file: Kind::Path, "", Live, "\"token\"";
+        token_file: Kind::Path, "", Restart, "\"token\"";
             "A file with the bearer token (`https`); one line end after it does not belong to it.";
-        token_env: Kind::Variable, "", Live, "\"AGENT_TOKEN\"";
+        token_env: Kind::Variable, "", Restart, "\"AGENT_TOKEN\"";
             "The variable of the environment that holds the bearer token (`https`).";
-        credential: Kind::Credential, "", Live, "\"provision-token\"";
+        credential: Kind::Credential, "", Restart, "\"provision-token\"";
             "The name of the systemd credential that holds the bearer token (`https`).";
-        token: Kind::Secret, "", Live, "\"...\"";
+        token: Kind::Secret, "", Restart, "\"...\"";
             "The bearer token itself (`https`): only in a file that nobody but its owner may read.";
-        authority: Kind::Path, "", Live, "\"provision-ca.pem\"";
+        authority: Kind::Path, "", Restart, "\"provision-ca.pem\"";
             "PEM file with the authorities of the provisioning service (`https`). Without it: those of the system.";
-        parameters: Kind::Map, "", Live, "{ SerialNumber = \"A-4711\" }";
+        parameters: Kind::Map, "", Restart, "{ SerialNumber = \"A-4711\" }";
             "What is sent with the request, such as the serial number.";
-        renew_from: Kind::Percent, "\"60%\"", Live, "\"60%\"";
+        renew_from: Kind::Percent, "\"60%\"", Restart, "\"60%\"";
             "From which part of its life on a certificate is renewed; each device draws its own moment.";
-        renew_until: Kind::Percent, "\"80%\"", Live, "\"80%\"";
+        renew_until: Kind::Percent, "\"80%\"", Restart, "\"80%\"";
             "By which part of its life a certificate is renewed.";
     }
     Queue {
@@ -156,73 +156,73 @@ keys! {
             "What happens to a message for which there is no room: others or itself are dropped and counted, it takes the place of the last one of its topic, or whoever publishes is refused or waits.";
     }
     Telemetry {
-        topic: Kind::Topic, "", Live, "\"devices/{id}/telemetry\"";
+        topic: Kind::Topic, "", Restart, "\"devices/{id}/telemetry\"";
             "Where to publish; `{id}` stands for the device's identifier.";
-        interval: INTERVAL, "\"60s\"", Live, "\"60s\"";
+        interval: INTERVAL, "\"60s\"", Restart, "\"60s\"";
             "How often to measure.";
-        qos: Kind::QoS, "1", Live, "1";
+        qos: Kind::QoS, "1", Restart, "1";
             "0 at most once, 1 at least once, 2 exactly once.";
-        max_count: count(1, 10_000), "1", Live, "60";
+        max_count: count(1, 10_000), "1", Restart, "60";
             "How many readings are sent in one message at most; 1 sends each by itself.";
-        max_bytes: bytes(256, 256 * MIB), "\"64KiB\"", Live, "\"64KiB\"";
+        max_bytes: bytes(256, 256 * MIB), "\"64KiB\"", Restart, "\"64KiB\"";
             "How large such a message may become.";
-        max_delay: time(0, 7 * DAY), "\"1h\"", Live, "\"1h\"";
+        max_delay: time(0, 7 * DAY), "\"1h\"", Restart, "\"1h\"";
             "How long a reading may wait for others.";
     }
     Subscription {
-        topic: Kind::Filter, "", Live, "\"devices/{id}/command/#\"";
+        topic: Kind::Filter, "", Restart, "\"devices/{id}/command/#\"";
             "Which topics: `+` stands for one level, `#` for the rest, `{id}` for the device's identifier.";
-        qos: Kind::QoS, "1", Live, "1";
+        qos: Kind::QoS, "1", Restart, "1";
             "0 at most once, 1 at least once, 2 exactly once.";
     }
     Commands {
-        topic: Kind::Topic, "", Live, "\"devices/{id}/commands\"";
+        topic: Kind::Topic, "", Restart, "\"devices/{id}/commands\"";
             "Where commands arrive; `{id}` stands for the device's identifier.";
     }
     Command {
-        name: Kind::Name, "", Live, "\"reboot\"";
+        name: Kind::Name, "", Restart, "\"reboot\"";
             "What the command is called: 1 to 64 letters, digits, `-`, `_` and `.`.";
-        program: Kind::Program, "", Live, "\"/usr/bin/systemctl\"";
+        program: Kind::Program, "", Restart, "\"/usr/bin/systemctl\"";
             "The program that is started, by its full path.";
-        args: Kind::Texts, "[]", Live, "[\"reboot\"]";
+        args: Kind::Texts, "[]", Restart, "[\"reboot\"]";
             "Its arguments, each handed on as it is.";
-        timeout: time(SECOND, DAY), "\"60s\"", Live, "\"60s\"";
+        timeout: time(SECOND, DAY), "\"60s\"", Restart, "\"60s\"";
             "How long it may take, then it and what it started are killed.";
-        max_output: bytes(0, MIB), "\"16KiB\"", Live, "\"16KiB\"";
+        max_output: bytes(0, MIB), "\"16KiB\"", Restart, "\"16KiB\"";
             "How much of the end of its output is sent back.";
     }
     Schedule {
-        windows: Kind::Crons, "", Live, "[\"0 */4 * * *\"]";
+        windows: Kind::Crons, "", Restart, "[\"0 */4 * * *\"]";
             "When windows open: cron expressions of five fields (minute, hour, day, month, day of the week).";
-        duration: time(SECOND, 7 * DAY), "\"10m\"", Live, "\"10m\"";
+        duration: time(SECOND, 7 * DAY), "\"10m\"", Restart, "\"10m\"";
             "How long a window stays open.";
-        jitter: time(0, DAY), "\"0s\"", Live, "\"5m\"";
+        jitter: time(0, DAY), "\"0s\"", Restart, "\"5m\"";
             "By how much, at random, each window opens later, so that not all devices come at once.";
-        delay: time(0, DAY), "\"0s\"", Live, "\"30s\"";
+        delay: time(0, DAY), "\"0s\"", Restart, "\"30s\"";
             "How long the first connection waits after the start.";
-        on_demand: Kind::Bool, "true", Live, "true";
+        on_demand: Kind::Bool, "true", Restart, "true";
             "Whether what is urgent may connect outside the windows.";
     }
     Limits {
-        publish_rate: Kind::Rate, "", Reconnect, "\"100/s\"";
+        publish_rate: Kind::Rate, "", Live, "\"100/s\"";
             "How many messages may be published in a second.";
-        publish_bytes: Kind::ByteRate, "", Reconnect, "\"512KB/s\"";
+        publish_bytes: Kind::ByteRate, "", Restart, "\"512KB/s\"";
             "How many bytes may be published in a second.";
-        subscriptions: count(1, 100_000), "", Reconnect, "50";
+        subscriptions: count(1, 100_000), "", Restart, "50";
             "How many topic filters may be subscribed to.";
-        filters_per_subscribe: count(1, 10_000), "", Reconnect, "8";
+        filters_per_subscribe: count(1, 10_000), "", Restart, "8";
             "How many topic filters one SUBSCRIBE may have.";
-        packet_bytes: bytes(128, 256 * MIB), "", Reconnect, "\"128KiB\"";
+        packet_bytes: bytes(128, 256 * MIB), "", Restart, "\"128KiB\"";
             "How large a packet may be.";
-        topic_levels: count(1, 32_768), "", Reconnect, "8";
+        topic_levels: count(1, 32_768), "", Restart, "8";
             "How many levels a topic may have.";
-        qos: Kind::QoS, "", Reconnect, "1";
+        qos: Kind::QoS, "", Restart, "1";
             "The highest quality of service.";
     }
     Metrics {
-        topic: Kind::Topic, "", Live, "\"devices/{id}/metrics\"";
+        topic: Kind::Topic, "", Restart, "\"devices/{id}/metrics\"";
             "Where to publish them; `{id}` stands for the device's identifier.";
-        interval: time(SECOND, 7 * DAY), "\"5m\"", Live, "\"5m\"";
+        interval: time(SECOND, 7 * DAY), "\"5m\"", Restart, "\"5m\"";
             "How often.";
     }
     Control {
@@ -230,7 +230,7 @@ keys! {
             "The socket; `none` for no such access. Without it: control.sock in `RUNTIME_DIRECTORY` of the environment, or else in the state directory.";
     }
     Log {
-        filter: Kind::LogFilter, "\"warn,agent=info\"", Live, "\"info\"";
+        filter: Kind::LogFilter, "\"warn,agent=info\"", Restart, "\"info\"";
             "What is logged: a level (off, error, warn, info, debug, trace), or several with the parts they are for. `RUST_LOG` of the environment comes first.";
     }
 }
