@@ -39,6 +39,7 @@ pub mod format;
 pub mod help;
 pub mod identity;
 mod json;
+mod lasted;
 mod life;
 mod link;
 #[cfg(feature = "demo")]

@@ -2,11 +2,12 @@
 //! made, lost or not to be had.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use fiber::Instant;
 use mqtt::{Client, ClientId, EndCause, Event};
 use safe_rt::Utc;
 
@@ -14,6 +15,7 @@ use crate::config::Config;
 use crate::connect::RECEIVED_PACKET_BYTES_MAX;
 use crate::doctor;
 use crate::failure::{Failure, remedy_of_end};
+use crate::lasted::Lasted;
 use crate::profile::Connection;
 use crate::queue::{Queue, QueueOptions};
 
@@ -41,8 +43,9 @@ pub(crate) fn open(
     let endpoint = connection.endpoint.to_string();
     let doctor = doctor::Watch::new(Rc::new(config.clone()));
     let told = RefCell::default();
+    let accepted = Cell::new(None);
     client.on_event(move |_client, event| {
-        log_event(&endpoint, event);
+        log_event(&endpoint, &accepted, event);
         log_remedy(&told, event);
         doctor.note(event);
         watch(event);
@@ -73,19 +76,30 @@ fn log_remedy(told: &RefCell<Option<Cow<'static, str>>>, event: &Event) {
 }
 
 /// Logs one line of what happened to the connection.
-fn log_event(endpoint: &str, event: &Event) {
+fn log_event(endpoint: &str, accepted: &Cell<Option<Instant>>, event: &Event) {
     match event {
         Event::Attach => log::debug!("reached {endpoint}"),
         Event::Connected { session_present } => {
+            accepted.set(Some(Instant::now()));
             let session = if *session_present { "kept" } else { "new" };
             log::info!("connected to {endpoint}; the session is a {session} one");
         }
         // By leaving, which is told where it is done.
         Event::Disconnected { cause, .. } if matches!(**cause, EndCause::Closed) => {}
         Event::Disconnected {
-            cause, retry_in, ..
+            cause,
+            last_sent,
+            last_acked,
+            retry_in,
         } => {
-            log::warn!("disconnected: {cause}{}", Next(*retry_in));
+            let next = Next(*retry_in);
+            match accepted.take() {
+                Some(accepted) => {
+                    let lasted = Lasted::new(accepted, Instant::now(), *last_sent, *last_acked);
+                    log::warn!("disconnected: {cause}{next}; {lasted}");
+                }
+                None => log::warn!("disconnected: {cause}{next}"),
+            }
         }
         Event::Unsendable {
             topic,

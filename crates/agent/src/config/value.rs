@@ -17,6 +17,7 @@ use super::raw::{At, Placed, Raw, RawItem};
 use super::sections::ProxyChoice;
 use super::table::{Key, Kind};
 use crate::args::Password;
+use crate::profile;
 use units::{NoMeasure, Rate};
 
 /// The shortest interval of telemetry.
@@ -378,7 +379,7 @@ fn endpoint(text: &str) -> Result<Value, ConfigError> {
         let (found, error) = (format!("...@{address}"), EndpointError::UserInfo);
         return Err(ConfigError::Endpoint { found, error });
     }
-    let endpoint: Endpoint = text.parse().map_err(|error| {
+    let endpoint = profile::endpoint(text).map_err(|error| {
         // Neither is a query, which may be a signature, repeated.
         let found = match text.split_once('?') {
             Some((place, _)) => format!("{place}?..."),
@@ -390,7 +391,7 @@ fn endpoint(text: &str) -> Result<Value, ConfigError> {
     if scheme.is_web_socket() && !scheme.is_available() {
         return Err(ConfigError::NoWebSocket(scheme));
     }
-    let place = text.split_once("://").map_or("", |(_, place)| place);
+    let place = text.split_once("://").map_or(text, |(_, place)| place);
     let authority = place.split(['/', '?']).next().unwrap_or_default();
     let after_host = authority.rsplit(']').next().unwrap_or_default();
     Ok(Value::Endpoint {

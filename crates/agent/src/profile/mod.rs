@@ -123,17 +123,33 @@ impl FromStr for Provider {
     }
 }
 
+/// Understands an endpoint as a configuration has it: an address with its scheme, or of a known
+/// provider the host alone, with or without a port, which then is reached by TLS.
+///
+/// # Errors
+/// [`EndpointError`]: what is no endpoint, and a host of nobody without a scheme.
+pub fn endpoint(text: &str) -> Result<Endpoint, EndpointError> {
+    let host = text.split([':', '/']).next().unwrap_or_default();
+    match text.parse() {
+        Err(EndpointError::NoScheme) if Provider::of_host(host) != Provider::Plain => {
+            Endpoint::new(Scheme::Mqtts, text.strip_suffix('/').unwrap_or(text))
+        }
+        found => found,
+    }
+}
+
 /// What is assumed of a broker.
 ///
 /// # Examples
 ///
 /// ```
-/// use agent::profile::{Overrides, Profile, Provider};
+/// use agent::profile::{self, Overrides, Profile, Provider};
 ///
 /// let host = "a1b2c3-ats.iot.eu-west-1.amazonaws.com";
-/// let (endpoint, profile) = Profile::resolve(host, None, Overrides::default())?;
-/// assert_eq!(profile.provider(), Provider::Aws);
+/// let endpoint = profile::endpoint(host)?;
 /// assert_eq!(endpoint.to_string(), format!("mqtts://{host}:8883"));
+/// let profile = Profile::of(&endpoint, None, Overrides::default());
+/// assert_eq!(profile.provider(), Provider::Aws);
 /// # Ok::<(), safe_rt::EndpointError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,67 +177,6 @@ impl Profile {
     pub fn of(endpoint: &Endpoint, chosen: Option<Provider>, overrides: Overrides) -> Self {
         let provider = chosen.unwrap_or_else(|| Provider::of_host(endpoint.host()));
         Self::new(provider, overrides)
-    }
-
-    /// Understands an endpoint as a configuration has it: an address with its scheme, or of a known
-    /// provider the host alone, with or without a port. What is missing the profile adds; `chosen`
-    /// comes before what the host name says.
-    ///
-    /// # Errors
-    /// [`EndpointError`]: what is no endpoint, and a host of nobody without a scheme.
-    pub fn resolve(
-        text: &str,
-        chosen: Option<Provider>,
-        overrides: Overrides,
-    ) -> Result<(Endpoint, Self), EndpointError> {
-        let (scheme, rest) = match text.split_once("://") {
-            Some((scheme, rest)) => (Some(scheme), rest),
-            None => (None, text),
-        };
-        let authority = rest.split(['/', '?']).next().unwrap_or_default();
-        let host = authority.split(':').next().unwrap_or_default();
-        let provider = chosen.unwrap_or_else(|| Provider::of_host(host));
-        let profile = Self::new(provider, overrides);
-        let has_port = authority.contains(':');
-        let endpoint = match scheme {
-            None if provider != Provider::Plain && !text.starts_with("unix:") => {
-                profile.endpoint(Scheme::Mqtts, rest, has_port)?
-            }
-            _ => {
-                let endpoint: Endpoint = text.parse()?;
-                profile.endpoint(endpoint.scheme(), rest, has_port || scheme.is_none())?
-            }
-        };
-        Ok((endpoint, profile))
-    }
-
-    /// Adds the provider's port where none is given.
-    fn endpoint(
-        &self,
-        scheme: Scheme,
-        rest: &str,
-        has_port: bool,
-    ) -> Result<Endpoint, EndpointError> {
-        let port = match scheme {
-            Scheme::Mqtts => self.facts.port,
-            Scheme::Wss => self.facts.web_socket_port,
-            _ => None,
-        };
-        let rest = match scheme.is_web_socket() {
-            true => rest,
-            false => rest.strip_suffix('/').unwrap_or(rest),
-        };
-        match port.filter(|_| !has_port) {
-            Some(port) => {
-                let at = rest.find(['/', '?']).unwrap_or(rest.len());
-                let (authority, path) = rest.split_at(at);
-                Endpoint::new(scheme, &format!("{authority}:{}{path}", port.value))
-            }
-            None if scheme == Scheme::Unix => {
-                Endpoint::new(scheme, rest.strip_prefix("unix:").unwrap_or(rest))
-            }
-            None => Endpoint::new(scheme, rest),
-        }
     }
 
     /// Returns whose it is.

@@ -10,8 +10,15 @@ use crate::config::Config;
 const AWS_HOST: &str = "a1b2-ats.iot.eu-west-1.amazonaws.com";
 
 fn resolved(text: &str) -> (String, Provider) {
-    let (endpoint, profile) = Profile::resolve(text, None, Overrides::default()).expect(text);
-    (endpoint.to_string(), profile.provider())
+    let mut cloud = crate::config::Cloud::new(endpoint(text).expect(text));
+    let authority = text.rsplit("://").next().expect("the last part");
+    cloud.port_is_set = authority
+        .rsplit(']')
+        .next()
+        .expect("the last part")
+        .contains(':');
+    let profile = Profile::of(&cloud.endpoint, None, Overrides::default());
+    (profile.endpoint_of(&cloud).to_string(), profile.provider())
 }
 
 #[test]
@@ -87,21 +94,17 @@ fn one_endpoint_decides_scheme_and_port() {
     ] {
         assert_eq!(resolved(&text), (endpoint, provider), "{text}");
     }
-    let refused = Profile::resolve("broker.example", None, Overrides::default());
-    assert_eq!(refused.unwrap_err(), EndpointError::NoScheme);
-    let (endpoint, profile) =
-        Profile::resolve("broker.example", Some(Provider::Aws), Overrides::default()).unwrap();
-    assert_eq!(endpoint.to_string(), "mqtts://broker.example:8883");
-    assert_eq!(profile.provider(), Provider::Aws);
+    assert_eq!(endpoint("broker.example"), Err(EndpointError::NoScheme));
+    assert_eq!(endpoint(""), Err(EndpointError::NoScheme));
 }
 
 #[test]
 fn alpn_goes_by_port_and_by_who_the_device_is() {
-    let (on_443, profile) =
-        Profile::resolve(&format!("{AWS_HOST}:443"), None, Overrides::default()).unwrap();
+    let on_443 = endpoint(&format!("{AWS_HOST}:443")).unwrap();
+    let profile = Profile::of(&on_443, None, Overrides::default());
     assert_eq!(profile.alpn(&on_443, true), Some("x-amzn-mqtt-ca"));
     assert_eq!(profile.alpn(&on_443, false), Some("mqtt"));
-    let (on_8883, _) = Profile::resolve(AWS_HOST, None, Overrides::default()).unwrap();
+    let on_8883 = endpoint(AWS_HOST).unwrap();
     assert_eq!(profile.alpn(&on_8883, true), None);
     let plain = Profile::new(Provider::Plain, Overrides::default());
     assert_eq!(plain.alpn(&on_443, true), None);
