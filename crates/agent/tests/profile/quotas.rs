@@ -77,10 +77,8 @@ fn bytes_keep_within_the_rate_of_the_provider() {
 
 #[test]
 fn a_rate_of_the_users_own_is_kept_as_it_is() {
-    let overrides = Overrides {
-        publish_rate: Setting::To(10),
-        ..Overrides::default()
-    };
+    let mut overrides = Overrides::default();
+    overrides.publish_rate = Setting::To(10);
     play(Provider::Aws, move |broker| {
         let profile = Profile::new(Provider::Aws, overrides);
         let options = profile.apply(plain("meter-17"), Duration::from_secs(60));
