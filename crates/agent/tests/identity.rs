@@ -1,5 +1,6 @@
 //! The state folder by names that a person gives. One test: the current folder is the process's.
 
+#![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_methods,
     reason = "the disk is looked at from outside the fibers"

@@ -281,6 +281,7 @@ impl Store {
         let certificate_id = proving(&operation)?;
         operation.update(|state| {
             state.candidate = Some(Step::Registered { certificate_id });
+            state.attempts = state.attempts.saturating_add(1);
             state.fail(reason);
         })
     }
@@ -311,6 +312,7 @@ impl Store {
         }
         operation.update(|state| {
             state.candidate = Some(Step::Registered { certificate_id });
+            state.attempts = state.attempts.saturating_add(1);
             state.refusals = refusals;
             state.refused_for = refused_for;
             state.fail(reason);

@@ -136,7 +136,7 @@ pub struct State {
     pub promotions: u64,
     /// Somebody who may has given the identity up: none is to be made before somebody says so.
     pub given_up: bool,
-    /// Attempts of the present candidate that the cloud refused.
+    /// Attempts of the present candidate that came to nothing.
     pub attempts: u32,
     /// Why the last attempt came to nothing.
     pub last_failure: Option<String>,

@@ -119,6 +119,9 @@ impl ProvisionError {
             | Self::Tls(_)
             | Self::Unclaimed { .. }
             | Self::NotProven(_)
+            | Self::Store(
+                StoreError::Contents { .. } | StoreError::TooLong { .. } | StoreError::GivenUp,
+            )
             | Self::Mqtt(mqtt::Error::Refused(_) | mqtt::Error::SubscribeRefused { .. }) => {
                 Class::Long
             }

@@ -5,12 +5,15 @@
 //! acknowledged, and the connection is up for a while.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fiber::{Instant, deadline, timeout};
-use mqtt::{Client, ClientId, ClientOptions, EndCause, Publish, QoS, Subscribe, Wait};
-use safe_rt::{DialOptions, Endpoint};
+use mqtt::{
+    Client, ClientId, ClientOptions, ConnectReason, EndCause, Publish, QoS, Subscribe, Wait,
+};
+use safe_rt::{DialOptions, Endpoint, Phase};
 
 /// How long a connection may take to be accepted, a subscription to be granted and a message to be
 /// acknowledged, all together.
@@ -81,6 +84,29 @@ pub enum ProofError {
     Late,
     /// The wait was stopped from outside.
     Stopped(fiber::Stopped),
+}
+
+impl ProofError {
+    /// Whether the other side has refused the certificate, or who shows it: in TLS, in its CONNACK, or
+    /// by closing the connection instead of a CONNACK, as a broker does that knows the certificate no
+    /// more. An outage is no refusal, nor is a certificate of the other side that does not pass.
+    pub(super) fn is_refusal(&self) -> bool {
+        let is_denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        match self {
+            Self::Dial(error) => error.phase() == Phase::Tls && is_denied(error.io()),
+            Self::Connect(mqtt::Error::Refused(reason)) => {
+                !matches!(reason, ConnectReason::ServerUnavailable)
+            }
+            Self::Connect(mqtt::Error::Wait(mqtt::WaitCause::ConnectionLost(cause))) => {
+                match &**cause {
+                    EndCause::ClosedByPeer => true,
+                    EndCause::Transport(error) => is_denied(error),
+                    _ => false,
+                }
+            }
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for ProofError {

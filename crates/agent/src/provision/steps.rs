@@ -26,47 +26,91 @@ pub(super) fn run(
 ) -> Result<Loaded, ProvisionError> {
     let device_id = device_id(store, options)?;
     let mut cloud = None;
+    let mut has_let_go = false;
     loop {
-        let Some(step) = store.state().candidate else {
-            begin(store, options, &device_id)?;
-            continue;
-        };
-        match step {
-            Step::KeyReady => store.asking()?,
-            Step::CsrSent => {
-                let cloud = connected(&mut cloud, store, options, &device_id)?;
-                ask(store, options, cloud)?;
+        match advance(store, options, &device_id, &mut cloud, prove) {
+            Ok(None) => {}
+            Ok(Some(active)) => return Ok(active),
+            // No later attempt would find it otherwise, and each would cost the cloud a certificate.
+            // It goes to the trash.
+            Err(ProvisionError::Store(error)) if error.is_damage() && !has_let_go => {
+                log::warn!("provisioning: the identity in the making is damaged: {error}");
+                store.abandon(&error.to_string())?;
+                has_let_go = true;
             }
-            Step::CertHeld {
-                certificate_id,
-                got_at,
-            } => {
-                if is_too_old(got_at, believed_now(options)) {
-                    log::info!(
-                        "provisioning: certificate {certificate_id} was not registered in time"
-                    );
-                    store.ask_again()?;
-                    continue;
-                }
-                let cloud = connected(&mut cloud, store, options, &device_id)?;
-                register(store, cloud, &certificate_id)?;
-            }
-            Step::Registered { certificate_id } | Step::Proving { certificate_id } => {
-                // Two connections of one client identifier would end each other.
-                if let Some(cloud) = &mut cloud {
-                    cloud.leave();
-                }
-                let candidate = store.prove()?;
-                if let Err(error) = prove(&candidate) {
-                    store.not_proven(&error.to_string())?;
-                    return Err(ProvisionError::NotProven(error));
-                }
-                let active = store.promote(candidate, believed_now(options))?;
-                log::info!("provisioning: certificate {certificate_id} is proven and in use");
-                return Ok(active);
-            }
+            Err(error) => return Err(error),
         }
     }
+}
+
+/// Goes one step. Returns the identity once it is in use. Yields.
+fn advance<'a>(
+    store: &Store,
+    options: &'a Options,
+    device_id: &'a ClientId,
+    cloud: &mut Option<Box<dyn Cloud + 'a>>,
+    prove: &mut dyn FnMut(&Loaded) -> Result<(), ProofError>,
+) -> Result<Option<Loaded>, ProvisionError> {
+    let Some(step) = store.state().candidate else {
+        begin(store, options, device_id)?;
+        return Ok(None);
+    };
+    match step {
+        Step::KeyReady | Step::CsrSent => {
+            // One that the disk did not take is not asked for again, and none is that it would not
+            // take now.
+            if !store.hold_again()? {
+                store.asking()?;
+                let cloud = connected(cloud, store, options, device_id)?;
+                ask(store, options, cloud)?;
+            }
+        }
+        Step::CertHeld {
+            certificate_id,
+            got_at,
+        } => {
+            if is_too_old(got_at, believed_now(options)) {
+                log::info!("provisioning: certificate {certificate_id} was not registered in time");
+                store.ask_again()?;
+            } else {
+                let cloud = connected(cloud, store, options, device_id)?;
+                register(store, cloud, &certificate_id)?;
+            }
+        }
+        Step::Registered { certificate_id } | Step::Proving { certificate_id } => {
+            // Two connections of one client identifier would end each other.
+            if let Some(cloud) = cloud {
+                cloud.leave();
+            }
+            let candidate = store.prove()?;
+            if let Err(error) = prove(&candidate) {
+                return not_proven(store, &certificate_id, error);
+            }
+            let active = store.promote(candidate, believed_now(options))?;
+            log::info!("provisioning: certificate {certificate_id} is proven and in use");
+            return Ok(Some(active));
+        }
+    }
+    Ok(None)
+}
+
+/// Notes that a candidate was not proven; one that was refused for long enough gives way to another.
+fn not_proven(
+    store: &Store,
+    certificate_id: &str,
+    error: ProofError,
+) -> Result<Option<Loaded>, ProvisionError> {
+    let reason = error.to_string();
+    if !error.is_refusal() {
+        store.not_proven(&reason)?;
+    } else if store.proof_refused(&reason)? {
+        log::warn!(
+            "provisioning: certificate {certificate_id} is refused again and again, another one is \
+             asked for: {reason}"
+        );
+        return Ok(None);
+    }
+    Err(ProvisionError::NotProven(error))
 }
 
 /// Who the device is before the cloud has called it something. Yields.

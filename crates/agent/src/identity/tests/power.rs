@@ -175,3 +175,127 @@ fn power_cuts_that_follow_each_other_lose_nothing_either() {
         run(seed, (0..6).map(moment).collect());
     }
 }
+
+/// What a program that was killed, and not its machine, leaves is seen and on no disk.
+#[test]
+fn a_record_that_was_not_synced_never_costs_the_one_that_was() {
+    for cut in 0..24 {
+        let run = SimBuilder::new(cut).run(move |world| {
+            let host = world.host("device");
+            host.set_disk_latency(CALL..=CALL);
+            host.set_sync_latency(CALL..=CALL);
+            let day = Duration::from_secs(86_400);
+            let wait = |program: Result<fiber::JoinHandle<()>, fiber::SpawnError>| {
+                program.unwrap().join().expect("it works");
+            };
+            wait(host.start(move || {
+                let store = Store::open(HOME).unwrap();
+                make(&store, 0).unwrap();
+                store.passed(noon()).unwrap();
+            }));
+            host.set_failing_syncs(1_000_000);
+            wait(host.start(move || {
+                let store = Store::open(HOME).unwrap();
+                assert!(store.passed(noon() + day).is_err());
+            }));
+            host.set_failing_syncs(0);
+            drop(host.start(move || {
+                let store = Store::open(HOME).unwrap();
+                drop(store.passed(noon() + 5 * day));
+                sleep(day).unwrap();
+            }));
+            sleep(CALL * 6 + CALL / 2 * cut as u32).unwrap();
+            host.power_cut();
+            wait(host.start(move || {
+                let store = Store::open(HOME).unwrap();
+                assert_eq!(store.found(), Found::Known);
+                assert!(store.state().last_good >= Some(seconds(noon())));
+                assert_eq!(in_use(&store), Some(id(0)));
+            }));
+        });
+        run.unwrap_or_else(|failure| panic!("{cut}: {failure}"));
+    }
+}
+
+/// Runs `after` on a disk that `before` has left, and cuts the power at each moment of it.
+fn cut_everywhere(
+    before: fn(&Store),
+    after: fn(&Store) -> Result<(), StoreError>,
+    check: fn(&Store),
+) {
+    for moment in 0..120_u32 {
+        let run = SimBuilder::new(moment.into()).run(move |world| {
+            let host = world.host("device");
+            host.set_disk_latency(CALL..=CALL);
+            host.set_sync_latency(CALL..=CALL);
+            let mut first = host
+                .start(move || before(&Store::open(HOME).unwrap()))
+                .unwrap();
+            first.join().expect("it works");
+            let cut = move || {
+                let store = Store::open(HOME).unwrap();
+                drop(after(&store));
+                sleep(Duration::from_secs(60)).unwrap();
+            };
+            drop(host.start(cut).unwrap());
+            sleep(CALL / 2 * moment).unwrap();
+            host.power_cut();
+            let mut last = host
+                .start(move || check(&Store::open(HOME).unwrap()))
+                .unwrap();
+            last.join().expect("it works");
+        });
+        run.unwrap_or_else(|failure| panic!("{moment}: {failure}"));
+    }
+}
+
+#[test]
+fn an_order_to_give_up_is_carried_out_whole_or_not_at_all() {
+    cut_everywhere(
+        |store| {
+            make(store, 0).unwrap();
+            make(store, 1).unwrap();
+        },
+        Store::give_up,
+        |store| {
+            if store.active().is_some() {
+                assert_eq!(in_use(store), Some(id(1)));
+                return;
+            }
+            assert!(store.state().given_up);
+            let (slots, records) = (["a", "b"], ["state.0", "state.1"]);
+            for slot in slots {
+                let path = format!("{HOME}/identity/{slot}");
+                assert!(fiber::fs::list(path).is_err(), "it is in the trash");
+            }
+            for record in records {
+                let file = File::open(format!("{HOME}/{record}")).unwrap();
+                file.write_at(0, "damaged").unwrap();
+            }
+            let (state, active) = look(Path::new(HOME)).unwrap();
+            assert!(active.is_none() && state.given_up);
+        },
+    );
+}
+
+#[test]
+fn a_claim_that_is_replaced_is_one_or_the_other() {
+    fn claim(number: usize) -> Claim {
+        Claim {
+            chain: pair(number).chain.clone().into_bytes(),
+            key: Zeroizing::new(pair(number).key.clone().into_bytes()),
+        }
+    }
+    cut_everywhere(
+        |store| store.keep_claim(&claim(5)).unwrap(),
+        |store| store.keep_claim(&claim(6)),
+        |store| {
+            let chain = store.claim().expect("one of them").chain;
+            assert!(
+                [5, 6]
+                    .iter()
+                    .any(|number| pair(*number).chain.as_bytes() == chain)
+            );
+        },
+    );
+}
