@@ -1,5 +1,10 @@
 //! `agent run` as a process, against a broker that plays the provider.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the program runs beside the fibers of the test"
+)]
+
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -28,10 +33,6 @@ impl Drop for Running {
     }
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "files of the test's own, and nobody else runs"
-)]
 fn configure(folder: &Folder, port: u16, filters: &[String]) -> PathBuf {
     let state = folder.0.join("state");
     let mut text = format!(
