@@ -85,9 +85,8 @@ impl Profile {
         }
         let topic = limits.topic_bytes.unwrap_or(TOPIC_LEN);
         let message = limits.message_bytes.map(|bytes| bytes + topic);
-        let largest = limits
-            .packet_bytes
-            .or(message.map(|bytes| bytes + HEADER_LEN));
+        let message = message.map(|bytes| bytes + HEADER_LEN);
+        let largest = limits.packet_bytes.or(message);
         let largest = u32::try_from(largest.unwrap_or(0)).unwrap_or(u32::MAX);
         let burst = largest.max(rate / BYTE_BURST_PART).min(rate / 2);
         Some(shaped(rate, burst.max(1)))

@@ -150,6 +150,11 @@ const fn said_by<T>(
     }
 }
 
+/// A filter, with the QoS that it is asked for.
+type Asked<'a> = (&'a str, QoS);
+/// A filter, with the limit that it is beyond.
+type Refused<'a> = (&'a str, Limited);
+
 impl Profile {
     /// Returns the limits as the client checks them, each with who says it.
     #[must_use]
@@ -230,10 +235,7 @@ impl Profile {
     /// Splits filters into those that the device may be subscribed to, in their order, and those that it
     /// may not, each with the limit that it is beyond.
     #[must_use]
-    pub fn allowed<'a>(
-        &self,
-        filters: &[(&'a str, QoS)],
-    ) -> (Vec<(&'a str, QoS)>, Vec<(&'a str, Limited)>) {
+    pub fn allowed<'a>(&self, filters: &[Asked<'a>]) -> (Vec<Asked<'a>>, Vec<Refused<'a>>) {
         let limits = self.server_limits();
         let (mut allowed, mut beyond) = (Vec::new(), Vec::new());
         for (filter, qos) in filters {
