@@ -372,7 +372,10 @@ fn a_faulty_configuration_is_told_whole_and_starts_nothing() {
 
 #[test]
 fn a_command_line_that_is_not_understood_has_the_code_of_services() {
-    for args in [&["run"][..], &["run", "--config", "a", "--for", "30"]] {
+    for args in [
+        &["run", "--set", "user=a"][..],
+        &["run", "--config", "a", "--for", "30"],
+    ] {
         let mut command = agent();
         command.args(args);
         let finished = finish(command);

@@ -7,6 +7,7 @@
 //! with the reason. Every option stands in one table, [`flags`], from which the help, the manual page
 //! and the completions are made as well. Nothing here reads a file, a clock or the environment.
 
+mod config;
 mod control;
 mod demo;
 mod doctor;
@@ -36,6 +37,7 @@ use zeroize::Zeroize as _;
 
 use crate::format::Format;
 
+pub use self::config::{CheckArgs, ConfigArgs, ConfigPrint, SourceArgs};
 pub use self::control::{Ask, ControlArgs, Form, Goal, WAIT_TIMEOUT_DEFAULT};
 pub use self::demo::{DEMO_FAULTS_MAX, DemoArgs, Fault, RUN_FOR_MAX};
 pub use self::doctor::DoctorArgs;
@@ -62,6 +64,12 @@ pub enum Command {
     Sub(Box<SubArgs>),
     /// Publish a request and wait for the response.
     Request(Box<RequestArgs>),
+    /// Check the configuration.
+    CheckConfig(CheckArgs),
+    /// Print something of the configuration.
+    Config(ConfigArgs),
+    /// Print a new configuration.
+    Init,
     /// Explain codes.
     Explain(ExplainArgs),
     /// Show it.
@@ -79,8 +87,8 @@ pub enum Command {
 /// What `agent run` is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunArgs {
-    /// The configuration (`--config`).
-    pub config: PathBuf,
+    /// Where the configuration comes from.
+    pub source: SourceArgs,
     /// When to end by itself (`--for`).
     pub limit: Option<Duration>,
     /// Whether to log everything.

@@ -55,7 +55,7 @@ pub(crate) struct Settings {
 enum Source {
     Unknown,
     Value(Box<Config>),
-    File(PathBuf),
+    Layers(Box<config::Source>),
 }
 
 /// An agent that is to be run.
@@ -127,7 +127,14 @@ impl AgentBuilder {
     /// [`config::Source`]. Its `[state]` says where the queue is, unless [`AgentBuilder::state_dir`] does.
     #[must_use]
     pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.source = Source::File(path.into());
+        self.source = Source::Layers(Box::new(config::Source::system().file(path)));
+        self
+    }
+
+    /// Reads the configuration from these layers at the start.
+    #[must_use]
+    pub fn config_source(mut self, source: config::Source) -> Self {
+        self.source = Source::Layers(Box::new(source));
         self
     }
 
@@ -319,7 +326,7 @@ impl AgentBuilder {
         if let Source::Unknown = self.source
             && let Some(path) = named_config()
         {
-            self.source = Source::File(path);
+            self.source = Source::Layers(Box::new(config::Source::system().file(path)));
         }
         let ran = fiber::run(move || self.run()).map_err(Failure::Runtime);
         match ran.and_then(|ran| ran) {
@@ -338,18 +345,20 @@ fn load(
     source: Source,
     settings: &mut Settings,
 ) -> Result<(Box<Config>, Option<Box<Loaded>>), Failure> {
-    let path = match source {
+    let source = match source {
         Source::Value(config) => return Ok((config, None)),
-        Source::File(path) => path,
+        Source::Layers(source) => source,
         Source::Unknown => return Err(Failure::NoConfig),
     };
-    let source = config::Source::system().file(path);
     // The last good one, where the present one is faulty.
     let config::Started {
         effective,
         rejected,
         ..
     } = source.start().map_err(Failure::config)?;
+    for warning in effective.warnings() {
+        log::warn!("{warning}");
+    }
     let config = Box::new(effective.config().clone());
     settings
         .state_dir
@@ -359,7 +368,7 @@ fn load(
     }
     Ok((
         config,
-        Some(Box::new(Loaded::new(source, effective, rejected))),
+        Some(Box::new(Loaded::new(*source, effective, rejected))),
     ))
 }
 

@@ -42,7 +42,7 @@ pub use sections::{
     Cloud, CommandHandler, Commands, Control, Device, KeyOrigin, Limits, Log, Metrics, Provision,
     ProvisionMethod, ProxyChoice, Queue, Schedule, State, Subscription, Telemetry,
 };
-pub use source::{Level, NoSetting, Source};
+pub use source::{Assignment, Level, NoSetting, Source};
 pub use table::{Applies, KEYS, Key, Kind, Section};
 pub use value::units::Rate;
 pub use value::{COMMAND_NAME_BYTES_MAX, TELEMETRY_INTERVAL_MAX, TELEMETRY_INTERVAL_MIN};

@@ -6,6 +6,7 @@ use std::env;
 use std::process::ExitCode;
 
 use agent::args::{self, Command, ConnectionArgs, ExplainArgs, PasswordSource};
+use agent::config::commands;
 use agent::exit::Exit;
 use agent::failure::Failure;
 use agent::{ask, completions, doctor, explain, help, man, out, publish, request, run, subscribe};
@@ -47,6 +48,20 @@ fn main() -> ExitCode {
         Command::Request(args) => {
             prepare(&args.connection);
             on_fibers(move || request::run(&args))
+        }
+        Command::CheckConfig(args) => {
+            start_log(false, "warn");
+            on_fibers(move || {
+                commands::check(&args.source.source(), args.level, args.deny_warnings)
+            })
+        }
+        Command::Config(args) => {
+            start_log(false, "warn");
+            on_fibers(move || commands::print(&args))
+        }
+        Command::Init => {
+            commands::init();
+            Ok(())
         }
         Command::Explain(args) => explain(&args),
         Command::Completions(args) => {

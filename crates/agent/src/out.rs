@@ -75,6 +75,11 @@ pub fn warning(text: impl fmt::Display) {
     error_line(format_args!("Warning: {text}"));
 }
 
+/// Prints a text that says itself what it is, to the standard error output.
+pub fn plain(text: impl fmt::Display) {
+    error_line(format_args!("{text}"));
+}
+
 /// Prints what the fibers do, a line for each, to the standard error output.
 pub fn fibers(fibers: &FiberList) {
     error_line(format_args!("{fibers}"));

@@ -28,7 +28,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let received = Rc::new(Received::new());
     let told = Rc::clone(&received);
     let ran = Agent::builder()
-        .config_file(&args.config)
+        .config_source(args.source.source())
         .limit(args.limit)
         // Before the connection is there: what a kept session holds finds its handler.
         .on_start(move |agent| {

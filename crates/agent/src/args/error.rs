@@ -8,6 +8,8 @@ use mqtt::packet::MAX_FIELD_LEN;
 use mqtt::topic::TopicError;
 use safe_rt::{EndpointError, ProxyUrlError};
 
+use crate::config::NoSetting;
+
 use super::{DEMO_FAULTS_MAX, KEEP_ALIVE_SECS_MIN, REPEAT_DELAY_MAX, RUN_FOR_MAX, Tool};
 use crate::format::FormatError;
 
@@ -111,10 +113,16 @@ pub enum UsageError {
     WillQoS(String),
     /// Something is said of a will, and no topic makes one.
     WillWithoutTopic,
-    /// `run` was given no configuration.
-    NoConfig,
     /// The doctor has no such check.
     UnknownCheck(String),
+    /// What is to be set is no setting.
+    Setting(NoSetting),
+    /// How much is to be checked is no level.
+    Level(String),
+    /// What is to be printed of the configuration is none of those known; empty if nothing is said.
+    ConfigWord(String),
+    /// `config get` was given no key.
+    NoKey,
     /// The time to run for is no length of time.
     For(String),
     /// The seed of `demo` is not a number.
@@ -254,7 +262,17 @@ impl fmt::Display for UsageError {
                 let known = known.collect::<Vec<_>>().join(", ");
                 write!(f, "no check is called {name:?}: expected some of {known}")
             }
-            Self::NoConfig => f.write_str("no configuration given: expected --config FILE"),
+            Self::Setting(error) => error.fmt(f),
+            Self::Level(found) => {
+                write!(f, "invalid level {found:?}: expected syntax or files")
+            }
+            Self::ConfigWord(found) if found.is_empty() => {
+                f.write_str("nothing to print given: expected show, get or list")
+            }
+            Self::ConfigWord(found) => {
+                write!(f, "unknown word {found:?}: expected show, get or list")
+            }
+            Self::NoKey => f.write_str("no key given: expected one such as cloud.keep_alive"),
             Self::For(found) => write!(
                 f,
                 "invalid time to run for {found:?}: expected a number and its unit, such as 30s \
@@ -364,6 +382,7 @@ impl Error for UsageError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Host { error, .. } => Some(error),
+            Self::Setting(error) => Some(error),
             Self::ClientId(error) => Some(error),
             Self::Format(error) => Some(error),
             Self::Proxy(error) => Some(error),

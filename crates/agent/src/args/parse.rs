@@ -8,8 +8,8 @@ use super::flags::Opt;
 use super::given::Given;
 use super::words::{self, Value, Word, Words};
 use super::{
-    Command, CompletionsArgs, ExplainArgs, Rejected, RunArgs, Shell, Tool, UsageError, control,
-    demo, doctor,
+    Command, CompletionsArgs, ExplainArgs, Rejected, RunArgs, Shell, SourceArgs, Tool, UsageError,
+    config, control, demo, doctor,
 };
 use crate::config::parse_length;
 
@@ -30,6 +30,9 @@ pub(super) fn command(mut parser: lexopt::Parser) -> Result<Command, Rejected> {
         Tool::Agent => Err(UsageError::NoCommand),
         Tool::Run => run(&mut words),
         Tool::Pub | Tool::Sub | Tool::Request => Given::parse(tool, &mut words),
+        Tool::CheckConfig => config::check(&mut words),
+        Tool::Config => config::config(&mut words),
+        Tool::Init => config::init(&mut words),
         Tool::Explain => explain(&mut words),
         Tool::Demo => demo::parse(&mut words),
         Tool::Doctor => doctor::parse(&mut words),
@@ -66,19 +69,21 @@ fn choose(parser: &mut lexopt::Parser) -> Result<Choice, UsageError> {
 }
 
 fn run(words: &mut Words) -> Result<Command, UsageError> {
-    let (mut config, mut limit, mut debug) = (None, None, false);
-    while let Some((opt, mut value)) = words.next_flag()? {
+    let (mut source, mut limit, mut debug) = (SourceArgs::default(), None, false);
+    while let Some((opt, value)) = words.next_flag()? {
+        let Some(mut value) = source.take(opt, value)? else {
+            continue;
+        };
         match opt {
             Opt::Help => return Ok(Command::Help(Tool::Run)),
             Opt::Version => return Ok(Command::Version),
-            Opt::Config => config = Some(value.path()?),
             Opt::For => limit = Some(length(&mut value, UsageError::For)?),
             Opt::Debug => debug = true,
             _ => return Err(value.unexpected()),
         }
     }
     Ok(Command::Run(RunArgs {
-        config: config.ok_or(UsageError::NoConfig)?,
+        source,
         limit,
         debug,
     }))

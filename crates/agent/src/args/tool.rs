@@ -16,6 +16,12 @@ pub enum Tool {
     Sub,
     /// `agent request`.
     Request,
+    /// `agent check-config`.
+    CheckConfig,
+    /// `agent config`.
+    Config,
+    /// `agent init`.
+    Init,
     /// `agent explain`.
     Explain,
     /// `agent demo`.
@@ -68,11 +74,14 @@ pub enum Exits {
 
 impl Tool {
     /// All of them but `agent` itself, in the order in which they are told.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Run,
         Self::Pub,
         Self::Sub,
         Self::Request,
+        Self::CheckConfig,
+        Self::Config,
+        Self::Init,
         Self::Explain,
         Self::Demo,
         Self::Doctor,
@@ -94,6 +103,9 @@ impl Tool {
             Self::Pub => "agent pub",
             Self::Sub => "agent sub",
             Self::Request => "agent request",
+            Self::CheckConfig => "agent check-config",
+            Self::Config => "agent config",
+            Self::Init => "agent init",
             Self::Explain => "agent explain",
             Self::Demo => "agent demo",
             Self::Doctor => "agent doctor",
@@ -141,7 +153,7 @@ impl Tool {
             },
             Self::Run => About {
                 words: &["run"],
-                operands: "--config FILE [options]",
+                operands: "[options]",
                 summary: "connect as a configuration file says, and stay connected",
                 text: "Connects as the configuration says and stays connected until SIGTERM or \
                        SIGINT: publishes telemetry and prints what arrives for its \
@@ -177,6 +189,32 @@ impl Tool {
                        before is none. The options are those of mosquitto_rr, with MQTT 3.1.1: \
                        whoever answers must know the topic of the response.",
                 exits: Exits::Moment,
+            },
+            Self::CheckConfig => About {
+                words: &["check-config"],
+                operands: "[options]",
+                summary: "say everything that is wrong with the configuration",
+                text: "Reads the configuration in all its layers, and the files that it names, \
+                       and tells every fault at once with its place and what to write instead. \
+                       Nothing is started and nothing is written.",
+                exits: Exits::Service,
+            },
+            Self::Config => About {
+                words: &["config"],
+                operands: "{show | get KEY | list [TABLE]} [options]",
+                summary: "print what the configuration comes to, or what can be set",
+                text: "`show` prints every setting that has a value, `get` one of them, and \
+                       `list` the keys that there are. A secret is printed as ***.",
+                exits: Exits::Service,
+            },
+            Self::Init => About {
+                words: &["init"],
+                operands: "> FILE",
+                summary: "print a configuration with every key, commented",
+                text: "Prints a configuration in which every key is explained, and all but the \
+                       endpoint is commented out. It writes no file: `agent init > \
+                       /etc/agent/agent.toml`.",
+                exits: Exits::Service,
             },
             Self::Explain => About {
                 words: &["explain"],

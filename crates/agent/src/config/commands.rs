@@ -1,10 +1,13 @@
 //! `agent check-config`, `agent config` and `agent init`: what they print.
 
+use std::fmt;
+
 use super::document;
 use super::effective::{Effect, Effective};
 use super::error::Problem;
 use super::source::{Level, Source};
 use super::table::{KEYS, Section, meant};
+use crate::args::{ConfigArgs, ConfigPrint};
 use crate::failure::Failure;
 use crate::out;
 
@@ -27,18 +30,43 @@ pub fn check(source: &Source, level: Level, deny_warnings: bool) -> Result<(), F
 }
 
 /// Tells what should be changed.
-pub fn warn(warnings: &[Problem]) {
+fn warn(warnings: &[Problem]) {
     for warning in warnings {
-        out::warning(warning);
+        out::plain(Warning(warning));
+    }
+}
+
+/// As an error is told, with the other word.
+struct Warning<'a>(&'a Problem);
+
+impl fmt::Display for Warning<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, "warning")?;
+        f.write_str("\n")
+    }
+}
+
+/// Prints what is asked for. Yields.
+///
+/// # Errors
+///
+/// [`Failure::Config`]; [`Failure::NoKey`] for a name that is none; [`Failure::NotSet`] for a key
+/// that has no value.
+pub fn print(args: &ConfigArgs) -> Result<(), Failure> {
+    let source = || args.source.source();
+    match &args.print {
+        ConfigPrint::Show { origin, json } => show(&source(), *origin, *json),
+        ConfigPrint::Get(path) => get(&source(), path),
+        ConfigPrint::List { markdown: true, .. } => {
+            out::text(&document::reference());
+            Ok(())
+        }
+        ConfigPrint::List { doc, section, .. } => list(*doc, section.as_deref()),
     }
 }
 
 /// Prints every setting that has a value. Yields.
-///
-/// # Errors
-///
-/// [`Failure::Config`].
-pub fn show(source: &Source, with_origin: bool, as_json: bool) -> Result<(), Failure> {
+fn show(source: &Source, with_origin: bool, as_json: bool) -> Result<(), Failure> {
     let effective = source.load().map_err(Failure::config)?;
     let text = match as_json {
         true => json(&effective),
@@ -84,12 +112,7 @@ fn json_of(effect: &Effect) -> String {
 }
 
 /// Prints one value: a text without its quotes. Yields.
-///
-/// # Errors
-///
-/// [`Failure::Config`]; [`Failure::NoKey`] for a name that is none; [`Failure::NotSet`] for a key
-/// that has no value.
-pub fn get(source: &Source, path: &str) -> Result<(), Failure> {
+fn get(source: &Source, path: &str) -> Result<(), Failure> {
     let effective = source.load().map_err(Failure::config)?;
     let found = effective
         .settings()
@@ -121,11 +144,7 @@ fn nearest(path: &str) -> Option<String> {
 }
 
 /// Prints the keys, with `doc` what they mean; of one table alone, if one is named.
-///
-/// # Errors
-///
-/// [`Failure::NoKey`] for a table that there is not.
-pub fn list(doc: bool, section: Option<&str>) -> Result<(), Failure> {
+fn list(doc: bool, section: Option<&str>) -> Result<(), Failure> {
     let section = match section {
         None => None,
         Some(name) => Some(Section::by_name(name).ok_or_else(|| Failure::NoKey {

@@ -63,17 +63,12 @@ impl Effect {
 }
 
 impl Effective {
-    pub(super) fn new(
-        settings: &Settings,
-        loaded: Loaded,
-        warnings: Vec<Problem>,
-        faults: &Faults,
-    ) -> Self {
+    pub(super) fn new(settings: &Settings, loaded: Loaded, faults: &mut Faults) -> Self {
         Self {
             config: loaded.config,
             settings: effects(settings, faults),
             contents: loaded.contents,
-            warnings,
+            warnings: faults.take_warnings(),
         }
     }
 

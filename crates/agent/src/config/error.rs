@@ -237,6 +237,8 @@ pub enum ConfigError {
     EmptyList(&'static Key),
     /// A secret stands on the command line.
     SecretInFlag(&'static Key),
+    /// A secret stands in a file of the configuration, which is allowed and not good.
+    SecretInline(&'static Key),
     /// A table that may be there several times is set by a variable or an option.
     OnlyInFiles(Section),
     /// A folder of the configuration has too many files.
@@ -304,6 +306,7 @@ codes! {
     SecretInFlag => "C041",
     OnlyInFiles => "C042",
     ManyFiles => "C043",
+    SecretInline => "C044",
 }
 
 impl fmt::Display for ConfigError {

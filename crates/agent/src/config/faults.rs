@@ -88,6 +88,12 @@ impl Faults {
         });
     }
 
+    /// Notes what stops nothing, and should be changed all the same.
+    pub(super) fn warn(&mut self, at: &At, error: ConfigError) {
+        self.note(at, error);
+        self.warnings.extend(self.problems.pop());
+    }
+
     /// Notes a fault of a file as a whole, or of none.
     pub(super) fn note_whole(&mut self, path: Option<&Path>, error: ConfigError) {
         let origin = path.map_or(Origin::Default, |path| Origin::File {
@@ -183,6 +189,7 @@ impl ConfigError {
             | Self::Url { key }
             | Self::CredentialName(key)
             | Self::SecretInFlag(key)
+            | Self::SecretInline(key)
             | Self::Choice { key, .. }
             | Self::OutOfRange { key, .. }
             | Self::File { key, .. }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::error::ConfigError;
-use super::faults::Faults;
+use super::faults::{Faults, Layer};
 use super::raw::At;
 use super::settings::Table;
 use super::table::{Key, Section};
@@ -160,7 +160,11 @@ pub(super) fn fetch(wanted: &Wanted, places: &Places<'_>, faults: &mut Faults) -
             // What stands in no file is not read by who may read a file.
             if let Some(path) = faults.file(at).map(Path::to_owned) {
                 match fiber::fs::permissions(path) {
-                    Ok(mode) if mode & OTHERS == 0 => {}
+                    Ok(mode) if mode & OTHERS == 0 => {
+                        if matches!(faults.layer(at), Layer::File(_)) {
+                            faults.warn(at, ConfigError::SecretInline(key));
+                        }
+                    }
                     Ok(mode) => faults.note(at, ConfigError::SecretReadable { key, mode }),
                     // Read a moment ago and gone now: as unreadable as it can be.
                     Err(error) => faults.note(at, ConfigError::Unreadable(error)),

@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
@@ -52,7 +53,7 @@ pub struct Source {
     /// Whether there is nothing but `file`, with the environment for secrets alone.
     is_alone: bool,
     variables: Vec<(OsString, OsString)>,
-    flags: Vec<(String, Zeroizing<String>)>,
+    flags: Vec<Assignment>,
 }
 
 impl fmt::Debug for Source {
@@ -62,6 +63,46 @@ impl fmt::Debug for Source {
             .field("root", &self.root)
             .field("file", &self.file)
             .finish_non_exhaustive()
+    }
+}
+
+/// A setting as it is given on the command line, `SECTION.KEY=VALUE`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Assignment {
+    name: String,
+    value: Zeroizing<String>,
+}
+
+impl fmt::Debug for Assignment {
+    /// Leaves out the value, which may be a secret at the wrong place.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=..", self.name)
+    }
+}
+
+impl Assignment {
+    /// Says where the state directory is.
+    #[must_use]
+    pub fn state_dir(path: &str) -> Self {
+        Self {
+            name: "state.dir".to_owned(),
+            value: Zeroizing::new(path.to_owned()),
+        }
+    }
+}
+
+impl FromStr for Assignment {
+    type Err = NoSetting;
+
+    fn from_str(text: &str) -> Result<Self, NoSetting> {
+        match text.split_once('=') {
+            Some((name, value)) if name.contains('.') => Ok(Self {
+                name: name.trim().to_owned(),
+                value: Zeroizing::new(value.to_owned()),
+            }),
+            Some((name, _)) => Err(NoSetting(name.to_owned())),
+            None => Err(NoSetting(text.to_owned())),
+        }
     }
 }
 
@@ -130,16 +171,15 @@ impl Source {
     ///
     /// [`NoSetting`] for a text of another form. Whether there is such a key is seen by
     /// [`load`](Self::load).
-    pub fn set(mut self, setting: &str) -> Result<Self, NoSetting> {
-        let name = setting.split('=').next().unwrap_or_default();
-        match setting.split_once('=') {
-            Some((name, value)) if name.contains('.') => {
-                let value = Zeroizing::new(value.to_owned());
-                self.flags.push((name.trim().to_owned(), value));
-                Ok(self)
-            }
-            _ => Err(NoSetting(name.to_owned())),
-        }
+    pub fn set(self, setting: &str) -> Result<Self, NoSetting> {
+        Ok(self.assign(setting.parse()?))
+    }
+
+    /// Sets something over everything else.
+    #[must_use]
+    pub fn assign(mut self, assignment: Assignment) -> Self {
+        self.flags.push(assignment);
+        self
     }
 
     /// Reads all layers and every file that they name. Yields.
@@ -152,9 +192,7 @@ impl Source {
         let Read {
             settings,
             draft,
-            warnings,
             mut faults,
-            ..
         } = self.read()?;
         let credentials = self.folder_variable("CREDENTIALS_DIRECTORY");
         let places = Places {
@@ -163,9 +201,7 @@ impl Source {
         };
         let loaded = load::complete(draft, &settings, &places, &mut faults);
         match loaded {
-            Some(loaded) if faults.is_empty() => {
-                Ok(Effective::new(&settings, loaded, warnings, &faults))
-            }
+            Some(loaded) if faults.is_empty() => Ok(Effective::new(&settings, loaded, &mut faults)),
             _ => Err(faults.into_errors()),
         }
     }
@@ -180,11 +216,9 @@ impl Source {
         match level {
             Level::Files => self.load().map(Effective::into_warnings),
             Level::Syntax => {
-                let Read {
-                    faults, warnings, ..
-                } = self.read()?;
+                let Read { mut faults, .. } = self.read()?;
                 match faults.is_empty() {
-                    true => Ok(warnings),
+                    true => Ok(faults.take_warnings()),
                     false => Err(faults.into_errors()),
                 }
             }
@@ -223,7 +257,7 @@ impl Source {
         self.read_files(&mut read);
         self.read_credentials(&mut read);
         self.read_variables(&mut read);
-        for (name, value) in &self.flags {
+        for Assignment { name, value } in &self.flags {
             read.setting(Whence::Flag(name.clone()), Layer::Flags, name, value);
         }
         read
@@ -243,11 +277,9 @@ impl Source {
         let around = self.surroundings();
         let main = self.main_file();
         let draft = build::build(&settings, &around, Some(&main), &mut faults);
-        let warnings = faults.take_warnings();
         Ok(Read {
             settings,
             draft,
-            warnings,
             faults,
         })
     }
@@ -366,6 +398,5 @@ impl Source {
 struct Read {
     settings: Settings,
     draft: Draft,
-    warnings: Vec<Problem>,
     faults: Faults,
 }

@@ -382,4 +382,14 @@ pub(super) const TABLE: &[Explanation] = &[
         fix: "Put the files together, or remove what does not belong there.",
         notes: &[],
     },
+    Explanation {
+        code: "C044",
+        title: "a secret stands in the configuration itself",
+        cause: "It is allowed in a file that nobody but its owner may read, and it is copied \
+                wherever the file is copied, backups and reports of faults included.",
+        verify: "Look at the line that the message names.",
+        fix: "Move the secret to a file of its own and name that, or hand it over as a credential \
+                of systemd.",
+        notes: &[],
+    },
 ];

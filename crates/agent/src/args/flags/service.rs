@@ -12,13 +12,72 @@ const CONTROL: &[Tool] = &[
     Tool::Reload,
 ];
 
+/// The tools that read the configuration.
+const CONFIGURED: &[Tool] = &[Tool::Run, Tool::CheckConfig, Tool::Config];
+
 pub(super) const ROWS: &[Flag] = &[
     flag(
-        &["--config"],
+        &["-c", "--config"],
         "FILE",
-        &[Tool::Run],
+        CONFIGURED,
         Opt::Config,
-        "the configuration, TOML; docs/agent.example.toml shows every key",
+        "the configuration, TOML, in the place of /etc/agent; `agent init` prints one with every key",
+    ),
+    flag(
+        &["--set"],
+        "SETTING",
+        CONFIGURED,
+        Opt::Set,
+        "set something over all files, as cloud.keep_alive=30s; may be repeated",
+    ),
+    flag(
+        &["--state-dir"],
+        "DIR",
+        CONFIGURED,
+        Opt::StateDir,
+        "the state directory: as --set state.dir=DIR",
+    ),
+    flag(
+        &["--root"],
+        "DIR",
+        CONFIGURED,
+        Opt::Root,
+        "look for /etc/agent and /usr/lib/agent below this folder",
+    ),
+    flag(
+        &["--level"],
+        "LEVEL",
+        &[Tool::CheckConfig],
+        Opt::Level,
+        "how much to check: syntax, or also the files that are named (default: files)",
+    ),
+    flag(
+        &["--deny-warnings"],
+        "",
+        &[Tool::CheckConfig],
+        Opt::DenyWarnings,
+        "end with 78 for warnings as well",
+    ),
+    flag(
+        &["--origin"],
+        "",
+        &[Tool::Config],
+        Opt::Origin,
+        "with show: also where each value comes from",
+    ),
+    flag(
+        &["--json"],
+        "",
+        &[Tool::Config],
+        Opt::Json,
+        "with show: everything as one JSON object",
+    ),
+    flag(
+        &["--doc"],
+        "",
+        &[Tool::Config],
+        Opt::Doc,
+        "with list: also what the keys mean and take",
     ),
     flag(
         &["--for"],
@@ -162,7 +221,7 @@ pub(super) const ROWS: &[Flag] = &[
     flag(
         &["--markdown"],
         "",
-        &[Tool::Explain],
+        &[Tool::Explain, Tool::Config],
         Opt::Markdown,
         "print all of it as a document",
     ),
@@ -173,6 +232,9 @@ const ALL: &[Tool] = &[
     Tool::Pub,
     Tool::Sub,
     Tool::Request,
+    Tool::CheckConfig,
+    Tool::Config,
+    Tool::Init,
     Tool::Explain,
     Tool::Demo,
     Tool::Doctor,

@@ -6,7 +6,10 @@ use super::*;
 #[test]
 fn run_takes_a_configuration_and_perhaps_a_time() {
     let least = RunArgs {
-        config: PathBuf::from("a.toml"),
+        source: SourceArgs {
+            file: Some(PathBuf::from("a.toml")),
+            ..SourceArgs::default()
+        },
         limit: None,
         debug: false,
     };
@@ -18,7 +21,7 @@ fn run_takes_a_configuration_and_perhaps_a_time() {
     for (words, args) in [
         ("run --config a.toml", &least),
         ("run --config=a.toml", &least),
-        ("run -d --for 1500ms --config a.toml", &all),
+        ("run -d --for 1500ms -c a.toml", &all),
     ] {
         assert_eq!(
             parse(split(words)),
@@ -27,8 +30,6 @@ fn run_takes_a_configuration_and_perhaps_a_time() {
         );
     }
     rejects(&[
-        ("run", UsageError::NoConfig),
-        ("run --for 3s", UsageError::NoConfig),
         ("run --config", UsageError::MissingValue(name("--config"))),
         ("run --config a --for 3", UsageError::For(name("3"))),
         ("run --config a --for x", UsageError::For(name("x"))),

@@ -141,6 +141,15 @@ pub(super) fn words(error: &E) -> Words {
             found.to_string(),
             "put them together".to_owned(),
         ),
+        E::SecretInline(key) => (
+            format!("{key} stands in the configuration itself"),
+            "a secret in a file of its own, which is not copied with the rest".to_owned(),
+            "one in this file".to_owned(),
+            format!(
+                "move it to a file and write {}_file, or use `credential`",
+                secret(key)
+            ),
+        ),
         E::SecretInFlag(key) => (
             format!("{key} cannot be set on the command line"),
             "a secret where not everybody can read it, as they can the command line".to_owned(),
