@@ -187,7 +187,7 @@ impl Agent {
             is_held: Cell::new(true),
         });
         let told = Rc::clone(&watch);
-        let client = link::open(config, device_id, &queue, &queue_options, move |event| {
+        let (client, tls) = link::open(config, device_id, &queue, &queue_options, move |event| {
             let is_pause = matches!(event, mqtt::Event::Paused { .. });
             if !(is_pause && told.is_held.replace(false)) {
                 told.supervisor.borrow_mut().event(event, Instant::now());
@@ -213,6 +213,10 @@ impl Agent {
         if let Queue::Degraded = agent.0.queue {
             let text = "the state directory cannot be written, the queue is in memory";
             agent.raise(HealthCode::StateReadonly, text);
+        }
+        if let (Some(attached), Some(tls)) = (&settings.attached, tls) {
+            let (attached, client) = (Rc::clone(attached), agent.0.client.clone());
+            agent.spawn("renewal", move || attached.keep(&client, &tls))?;
         }
         if let Some(telemetry) = config.telemetry.clone() {
             let (client, device) = (agent.0.client.clone(), device_id.clone());

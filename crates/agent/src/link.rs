@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fiber::Instant;
 use mqtt::{Client, ClientId, EndCause, Event};
-use safe_rt::Utc;
+use safe_rt::{ClientTls, Utc};
 
 use crate::config::Config;
 use crate::connect::RECEIVED_PACKET_BYTES_MAX;
@@ -26,7 +26,7 @@ pub(crate) fn open(
     queue: &Queue,
     options: &QueueOptions,
     mut watch: impl FnMut(&Event) + 'static,
-) -> Result<Client, Failure> {
+) -> Result<(Client, Option<ClientTls>), Failure> {
     let connection = Connection::new(config, None, None).map_err(Failure::TlsConfig)?;
     let applied = connection.client_options(config, device_id.clone());
     for note in &applied.notes {
@@ -50,7 +50,7 @@ pub(crate) fn open(
         doctor.note(event);
         watch(event);
     });
-    Ok(client)
+    Ok((client, connection.tls))
 }
 
 /// Logs what a person can do about a connection that does not come about, once until it does or

@@ -1,7 +1,7 @@
 //! From a configuration to how the agent connects, with what its profile adds.
 
 use mqtt::{ClientId, ClientOptions, KEEP_ALIVE_DEFAULT};
-use safe_rt::{ClockFloor, DialOptions, Endpoint, Identity, Scheme, TlsConfigError};
+use safe_rt::{ClientTls, ClockFloor, DialOptions, Endpoint, Identity, Scheme, TlsConfigError};
 
 use super::{Applied, Overrides, Profile, Provider, Setting};
 use crate::config::{Cloud, Config, Limits, ProxyChoice, Rate};
@@ -16,6 +16,8 @@ pub struct Connection {
     pub endpoint: Endpoint,
     /// How it is dialled: authorities, identity, ALPN and proxy.
     pub dial: DialOptions,
+    /// The TLS in that, for whoever changes the identity later.
+    pub tls: Option<ClientTls>,
     /// What the device shows of itself, if it has a certificate.
     pub identity: Option<Identity>,
 }
@@ -41,17 +43,21 @@ impl Connection {
             ProxyChoice::Environment => DialOptions::new().proxy_from_env(),
             ProxyChoice::Proxy(proxy) => DialOptions::new().proxy(proxy.clone()),
         };
+        let mut tls = None;
         if endpoint.scheme().is_tls() {
             let mut options = cloud.tls_options(identity.clone(), alpn.as_slice());
             if let Some(floor) = clock_floor {
                 options = options.clock_floor(floor);
             }
-            dial = dial.tls(options.build()?);
+            let built = options.build()?;
+            dial = dial.tls(built.clone());
+            tls = Some(built);
         }
         Ok(Self {
             profile,
             endpoint,
             dial,
+            tls,
             identity,
         })
     }
