@@ -38,6 +38,9 @@ const REGISTER: &str = "registering the device";
 /// Whether a request was accepted, and what came with that.
 struct Answer(bool, Vec<u8>);
 
+/// What follows the device's client identifier in that of a conversation about its identity.
+const CLAIM_ID_SUFFIX: &str = "-claim";
+
 /// One attempt's connection with the claim, made when it is needed.
 pub(super) struct Aws<'a> {
     options: &'a Options,
@@ -70,7 +73,9 @@ impl<'a> Aws<'a> {
         if let Some(client) = self.client.clone().filter(Client::is_connected) {
             return Ok(client);
         }
-        let id = self.device_id.clone();
+        // Not that of the device: its own connection and session go on while it renews.
+        let id = ClientId::new(format!("{}{CLAIM_ID_SUFFIX}", self.device_id.as_str()))
+            .unwrap_or_else(|_| self.device_id.clone());
         let connect = || -> Result<Client, ProvisionError> {
             let socket = safe_rt::dial(self.endpoint, &self.dial).map_err(ProvisionError::Dial)?;
             let options = ClientOptions::new(id)

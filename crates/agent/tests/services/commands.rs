@@ -98,8 +98,7 @@ fn a_command_runs_once_however_often_the_device_has_connected() {
             })
         },
         move |agent, broker, answers| {
-            let mut lost = 0;
-            for _ in 0..3 {
+            for lost in 0..3 {
                 // Another client with its identifier: the broker ends its connection.
                 let (near, far) = fiber::net::pipe(4_096);
                 broker.attach(far).unwrap();
@@ -110,7 +109,6 @@ fn a_command_runs_once_however_often_the_device_has_connected() {
                 while agent.supervisor().stats(fiber::Instant::now()).disconnects == lost {
                     fiber::sleep(Duration::from_millis(10)).unwrap();
                 }
-                lost += 1;
                 agent.mqtt().retry_now();
                 agent.mqtt().wait_connected().unwrap();
             }
