@@ -25,7 +25,7 @@ build_tests() {
   cargo test --workspace --locked --no-run --message-format=json-render-diagnostics \
     >"$scratch/artifacts"
   # Some tests run the agent. It is built here, so that no test spends its time limit on it.
-  cargo build --locked --package agent --bins
+  cargo build --locked --package agent --bins --examples
   # One JSON object a line, its fields always in the same order.
   local manifest='"manifest_path":"([^"]*)\/Cargo\.toml"'
   local target='"target":\{"kind":\["([a-z-]+)".*"name":"([^"]*)","src_path"'

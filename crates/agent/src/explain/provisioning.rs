@@ -9,7 +9,7 @@ pub(super) const TABLE: &[Explanation] = &[
         title: "there is nothing to introduce the device with",
         cause: "No claim certificate and no token can be used: the files are not there, do not \
                 belong together, or were never named.",
-        verify: "Run `agent provision --dry-run`: it names the file and what is wrong with it.",
+        verify: "Run `agent run --debug`: the log names the file and what is wrong with it.",
         fix: "Name the claim certificate and its key, or a token, in `[provision]`, readable for \
                 the agent. Once used, a claim is kept in the state directory.",
         notes: &[],
