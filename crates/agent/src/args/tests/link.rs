@@ -1,5 +1,7 @@
 //! What is said about the connection: TLS, `-L`, credentials, identifiers, the way out.
 
+use safe_rt::Scheme;
+
 use super::*;
 
 fn tls() -> TlsArgs {
@@ -120,9 +122,10 @@ fn a_url_says_everything_at_once() {
         !format!("{error} {error:?}").contains("secret"),
         "{error:?}"
     );
-    for url in ["ws://h/a", "wss://h:8084/a"] {
+    // Which features the whole build has is what counts, and not those of this crate.
+    for (scheme, url) in [(Scheme::Ws, "ws://h/a"), (Scheme::Wss, "wss://h:8084/a")] {
         let parsed = parse(split(&format!("pub -n -L {url}")));
-        match cfg!(feature = "ws") {
+        match scheme.is_available() {
             true => assert!(parsed.is_ok(), "{parsed:?}"),
             false => assert_eq!(parsed.unwrap_err().error, UsageError::NoWebSocket),
         }
