@@ -10,7 +10,7 @@ use fiber::FiberBuilder;
 use mqtt::{
     Broker, BrokerMessage, BrokerOptions, CutReport, DropAcks, Faults, LocalSubscription, QoS,
 };
-use safe_rt::{Endpoint, Incoming, Listener, Scheme, ServerTlsOptions, TlsVersion};
+use safe_rt::{Endpoint, Incoming, Listener, Scheme, ServerTlsOptions};
 
 use super::count::Arrived;
 use super::error::DemoError;
@@ -379,11 +379,8 @@ fn welcome(broker: &Broker, timeline: &Timeline, incoming: Incoming) {
             format_args!("turned {peer} away: it did not offer {ALPN}"),
         );
     }
-    let version = match socket.tls_version() {
-        Some(TlsVersion::Tls13) => "TLS 1.3",
-        Some(TlsVersion::Tls12) => "TLS 1.2",
-        _ => "TLS",
-    };
+    let version = socket.tls_version();
+    let version = version.map_or_else(|| "TLS".to_owned(), |version| version.to_string());
     timeline.say(
         Who::Cloud,
         format_args!("{version} with {ALPN} and a client certificate"),

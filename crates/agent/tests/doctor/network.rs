@@ -1,14 +1,13 @@
 //! Below TLS: names, ports, firewalls, proxies, portals, the clock, the folder for what is kept.
 
-use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use agent::doctor::{self, Outcome};
 use mqtt::BrokerOptions;
-use socket2::{Domain, Socket, Type};
 
 use crate::support::{
-    Folder, LOOPBACK, answer, examine, expect_first, expect_told, found, options, run, serve,
+    Folder, LOOPBACK, answer, examine, expect_first, expect_told, found, full_port, options, run,
+    serve,
 };
 
 #[test]
@@ -57,28 +56,6 @@ fn a_port_that_nobody_listens_on_refuses() {
         }
         assert_eq!(report.exit(false).code(), 69);
     });
-}
-
-/// A port whose queue of connections is full: what comes is dropped, as a firewall does it.
-fn full_port() -> (Socket, Vec<Socket>, SocketAddr) {
-    let new = || Socket::new(Domain::IPV4, Type::STREAM, None).expect("it is to be had");
-    let listener = new();
-    listener.bind(&LOOPBACK.into()).expect("it is to be had");
-    listener.listen(0).expect("it is to be had");
-    let address = listener
-        .local_addr()
-        .expect("it is to be had")
-        .as_socket()
-        .expect("it is to be had");
-    let fill = (0..3).map(|_| {
-        let socket = new();
-        socket.set_nonblocking(true).expect("it is to be had");
-        // It is under way, or it is there.
-        drop(socket.connect(&address.into()));
-        socket
-    });
-    let fill: Vec<Socket> = fill.collect();
-    (listener, fill, address)
 }
 
 #[test]

@@ -13,6 +13,7 @@ use fiber::net::{TcpListener, TcpStream};
 use mqtt::{Broker, BrokerOptions};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use safe_rt::{Identity, Listener, ServerTls, ServerTlsOptions, Trust};
+use socket2::{Domain, Socket, Type};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -121,6 +122,28 @@ pub(crate) fn each(act: impl Fn(TcpStream) + Clone + 'static) -> u16 {
     port
 }
 
+/// A port whose queue of connections is full: what comes is dropped, as a firewall does it.
+pub(crate) fn full_port() -> (Socket, Vec<Socket>, SocketAddr) {
+    let new = || Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let listener = new();
+    listener.bind(&LOOPBACK.into()).expect("a socket");
+    listener.listen(0).expect("a socket");
+    let address = listener
+        .local_addr()
+        .expect("a socket")
+        .as_socket()
+        .expect("a socket");
+    let fill = (0..3).map(|_| {
+        let socket = new();
+        socket.set_nonblocking(true).expect("a socket");
+        // It is under way, or it is there.
+        drop(socket.connect(&address.into()));
+        socket
+    });
+    let fill: Vec<Socket> = fill.collect();
+    (listener, fill, address)
+}
+
 /// An authority, and what it has signed.
 pub(crate) struct Authority {
     pub(crate) pem: String,
@@ -129,10 +152,13 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self::named(&format!("A test's authority {number}"))
+    }
+
+    pub(crate) fn named(name: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new([]).expect("no names");
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("A test's authority {number}");
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -146,7 +172,8 @@ impl Authority {
     /// A certificate and its key, both in PEM.
     pub(crate) fn sign(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new([name.to_owned()]).expect("a name");
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+        params.distinguished_name.push(DnType::CommonName, name);
         let made = params.signed_by(&key, &self.issuer).expect("it signs");
         (made.pem(), key.serialize_pem())
     }

@@ -38,6 +38,15 @@ pub enum TlsVersion {
     Tls13,
 }
 
+impl fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls12 => "TLS 1.2",
+            Self::Tls13 => "TLS 1.3",
+        })
+    }
+}
+
 /// Why a TLS configuration cannot be built.
 #[derive(Debug)]
 #[non_exhaustive]

@@ -57,7 +57,7 @@ pub(super) fn run(case: &Case) -> Finding {
     };
     let mut found = Vec::new();
     if let Some(version) = socket.tls_version() {
-        found.push(format!("{version:?}"));
+        found.push(version.to_string());
     }
     if let Some(protocol) = socket.alpn() {
         found.push(format!("ALPN {}", String::from_utf8_lossy(protocol)));
