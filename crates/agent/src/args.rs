@@ -247,6 +247,9 @@ pub struct RequestArgs {
 /// How to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionArgs {
+    /// Whether the agent's own connection is meant, where there is a configuration of it: no option
+    /// names a broker.
+    pub own: Option<OwnArgs>,
     /// Where the broker is; its scheme says whether there is TLS.
     pub endpoint: Endpoint,
     /// What TLS needs; there exactly when the endpoint asks for it.
@@ -275,6 +278,22 @@ pub struct ConnectionArgs {
     pub debug: bool,
     /// Whether to print no errors.
     pub quiet: bool,
+}
+
+/// What was said of the agent's own connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnArgs {
+    /// Where its configuration is.
+    pub source: SourceArgs,
+    /// Whether there must be one, because an option names it.
+    pub is_needed: bool,
+    /// Whether authorities are given, which take the place of the configuration's.
+    pub trust_is_given: bool,
+    /// Whether the keep-alive is given.
+    pub keep_alive_is_given: bool,
+    /// Whether anything at all is given of the connection, so that it cannot be that of a running
+    /// agent.
+    pub is_apart: bool,
 }
 
 /// Which client identifier to connect with.

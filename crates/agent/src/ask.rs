@@ -31,7 +31,7 @@ pub fn run(args: &ControlArgs) -> Result<(), Failure> {
         Ask::Status(_) | Ask::Fibers(_) | Ask::QueueDrop { .. } | Ask::Reload => {}
     }
     let mut control = connect(&places).map_err(Failure::Control)?;
-    let mut ask = |request| control.ask(request).map_err(Failure::Control);
+    let mut ask = |request| control.ask(&request).map_err(Failure::Control);
     match args.ask {
         Ask::Status(Form::Json) => print_line(&ask(Request::Status)?["status"]),
         Ask::Status(Form::Text) => print_text(&ask(Request::Text)?),
@@ -79,7 +79,7 @@ fn places(named: Option<&Path>) -> Vec<PathBuf> {
 }
 
 /// Connects to the first agent that is there; the error of the first place if none is.
-fn connect(places: &[PathBuf]) -> Result<Control, ControlError> {
+pub(crate) fn connect(places: &[PathBuf]) -> Result<Control, ControlError> {
     let mut first = None;
     for place in places {
         match Control::connect(place) {
@@ -106,7 +106,7 @@ fn queue(places: &[PathBuf], form: Form, request: impl Fn(u64) -> Request) -> Re
     let mut control = connect(places).map_err(Failure::Control)?;
     let mut from = 0;
     loop {
-        let answer = control.ask(request(from)).map_err(Failure::Control)?;
+        let answer = control.ask(&request(from)).map_err(Failure::Control)?;
         for message in answer["messages"].as_array().into_iter().flatten() {
             if let Form::Text = form {
                 let text = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
@@ -132,7 +132,7 @@ fn queue(places: &[PathBuf], form: Form, request: impl Fn(u64) -> Request) -> Re
 fn wait(places: &[PathBuf], goal: Goal, timeout: Duration) -> Result<(), Failure> {
     let deadline = Instant::now() + timeout;
     loop {
-        let asked = connect(places).and_then(|mut control| control.ask(Request::Status));
+        let asked = connect(places).and_then(|mut control| control.ask(&Request::Status));
         match asked {
             Ok(answer) if is_reached(goal, &answer["status"]) => return Ok(()),
             Ok(_) | Err(ControlError::NoAgent(_) | ControlError::Io(_)) => {}

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use fiber::Instant;
 use mqtt::{Client, ClientId, ClientOptions, WaitCause};
-use safe_rt::{ClientTls, ClientTlsOptions, DialOptions, Identity, TlsConfigError, Trust};
+use safe_rt::{ClientTlsOptions, DialOptions, Endpoint, Identity, Socket, TlsConfigError, Trust};
 use zeroize::Zeroizing;
 
 use crate::args::{ClientIdArgs, ConnectionArgs, PasswordSource, TlsArgs};
 use crate::failure::Failure;
+use crate::own::Own;
 
 /// How long a connection may take unless `--timeout` says otherwise.
 pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -45,18 +46,24 @@ impl Link {
     /// # Errors
     ///
     /// [`Failure::TlsConfig`], [`Failure::Randomness`], [`Failure::PasswordFile`],
-    /// [`Failure::PasswordVariable`], [`Failure::Dial`] and [`Failure::ConnectTimeout`].
+    /// [`Failure::PasswordVariable`], [`Failure::Dial`] and [`Failure::ConnectTimeout`]; for the agent's
+    /// own connection also [`Failure::Config`], [`Failure::Identity`] and [`Failure::TlsForPlain`].
     pub fn dial(args: &ConnectionArgs, operation_timeout: Duration) -> Result<Self, Failure> {
+        let own = args.own.as_ref().map(Own::find).transpose()?;
+        Self::dial_by(own.flatten(), args, operation_timeout)
+    }
+
+    /// As [`Link::dial`], where it is known whether the agent's own connection is meant.
+    pub(crate) fn dial_by(
+        own: Option<Own>,
+        args: &ConnectionArgs,
+        operation_timeout: Duration,
+    ) -> Result<Self, Failure> {
         let timeout = args.timeout.unwrap_or(FOR_EVER);
         let deadline = Instant::now() + timeout;
-        let options = client_options(args, timeout)?.operation_timeout(Some(operation_timeout));
-        let dial = || {
-            let dial = dial_options(args)?;
-            log::debug!("connecting to {}", args.endpoint);
-            safe_rt::dial(&args.endpoint, &dial).map_err(Failure::Dial)
-        };
-        let socket = match fiber::deadline(deadline, dial) {
-            Ok(socket) | Err(fiber::Elapsed(socket @ Ok(_))) => socket?,
+        let dial = || make(own, args, timeout);
+        let (socket, options) = match fiber::deadline(deadline, dial) {
+            Ok(dialled) | Err(fiber::Elapsed(dialled @ Ok(_))) => dialled?,
             Err(fiber::Elapsed(Err(failure))) => {
                 let during = match failure {
                     Failure::Dial(error) => Some(Box::new(error)),
@@ -65,6 +72,7 @@ impl Link {
                 return Err(Failure::ConnectTimeout { timeout, during });
             }
         };
+        let options = options.operation_timeout(Some(operation_timeout));
         let client = Client::over(socket, options);
         Ok(Self {
             client,
@@ -129,16 +137,83 @@ fn is_late(end: &mqtt::EndCause) -> bool {
     )
 }
 
-fn client_options(args: &ConnectionArgs, timeout: Duration) -> Result<ClientOptions, Failure> {
-    let client_id = match &args.client_id {
-        ClientIdArgs::Given(client_id) => client_id.clone(),
-        ClientIdArgs::Prefix(prefix) => ClientId::new(format!("{prefix}{}", std::process::id()))
-            .map_err(|error| Failure::Connect(error.into()))?,
-        ClientIdArgs::Random => random_client_id()?,
-    };
-    let mut options = ClientOptions::new(client_id)
+/// Makes the connection. Yields.
+fn make(
+    own: Option<Own>,
+    args: &ConnectionArgs,
+    timeout: Duration,
+) -> Result<(Socket, ClientOptions), Failure> {
+    let way = Box::new(match own {
+        Some(own) => own.way(args)?,
+        None => Way::of(args)?,
+    });
+    log::debug!("connecting to {}", way.endpoint);
+    // What cannot be read is no reason to disturb the broker.
+    let options = settle(way.options, args, timeout)?;
+    let socket = safe_rt::dial(&way.endpoint, &way.dial).map_err(Failure::Dial)?;
+    Ok((socket, options))
+}
+
+/// Where the broker is and how it is reached.
+pub(crate) struct Way {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) dial: DialOptions,
+    /// The client's options as far as they come from there.
+    pub(crate) options: ClientOptions,
+}
+
+impl Way {
+    /// That of the options alone. Yields.
+    fn of(args: &ConnectionArgs) -> Result<Self, Failure> {
+        let client_id = match given_client_id(args)? {
+            Some(client_id) => client_id,
+            None => random_client_id()?,
+        };
+        let mut dial = from_here(DialOptions::new(), args);
+        if let Some(tls) = &args.tls {
+            let trust = trust(tls).map_err(Failure::TlsConfig)?;
+            let mut options = ClientTlsOptions::new(trust);
+            if let Some((certificate, key)) = &tls.identity {
+                let identity = Identity::from_files(certificate, key);
+                options = options.identity(identity.map_err(Failure::TlsConfig)?);
+            }
+            if let Some(protocol) = &tls.alpn {
+                options = options.alpn([protocol]);
+            }
+            let built = restrict(options, tls).build();
+            dial = dial.tls(built.map_err(Failure::TlsConfig)?);
+        }
+        if let Some(proxy) = &args.proxy {
+            dial = dial.proxy(proxy.clone());
+        }
+        Ok(Self {
+            endpoint: args.endpoint.clone(),
+            dial,
+            options: ClientOptions::new(client_id).keep_alive(args.keep_alive),
+        })
+    }
+}
+
+/// The client identifier that was asked for, if one was.
+pub(crate) fn given_client_id(args: &ConnectionArgs) -> Result<Option<ClientId>, Failure> {
+    match &args.client_id {
+        ClientIdArgs::Given(client_id) => Ok(Some(client_id.clone())),
+        ClientIdArgs::Prefix(prefix) => {
+            let id = ClientId::new(format!("{prefix}{}", std::process::id()));
+            id.map(Some).map_err(|error| Failure::Connect(error.into()))
+        }
+        ClientIdArgs::Random => Ok(None),
+    }
+}
+
+/// Adds what the options say of the client whatever the way. Yields.
+fn settle(
+    options: ClientOptions,
+    args: &ConnectionArgs,
+    timeout: Duration,
+) -> Result<ClientOptions, Failure> {
+    let mut options = options
         .clean_start(args.clean_start)
-        .keep_alive(args.keep_alive)
         .connect_timeout(timeout)
         .maximum_packet_size(RECEIVED_PACKET_BYTES_MAX);
     if let Some(window) = args.window {
@@ -185,7 +260,7 @@ fn password(source: &PasswordSource) -> Result<Zeroizing<Vec<u8>>, Failure> {
 }
 
 /// Makes a client identifier that no other client has.
-fn random_client_id() -> Result<ClientId, Failure> {
+pub(crate) fn random_client_id() -> Result<ClientId, Failure> {
     let mut random = [0; ID_RANDOM_LEN];
     fiber::random::fill(&mut random).map_err(Failure::Randomness)?;
     Ok(client_id_of(random))
@@ -199,26 +274,19 @@ fn client_id_of(random: [u8; ID_RANDOM_LEN]) -> ClientId {
     ClientId::new(id).expect("letters and digits make a client identifier")
 }
 
-/// How the transport is made. Yields.
-fn dial_options(args: &ConnectionArgs) -> Result<DialOptions, Failure> {
-    let mut dial = DialOptions::new();
-    if let Some(tls) = &args.tls {
-        dial = dial.tls(client_tls(tls).map_err(Failure::TlsConfig)?);
-    }
+/// Adds from where on this machine the connection is made.
+pub(crate) fn from_here(mut dial: DialOptions, args: &ConnectionArgs) -> DialOptions {
     if let Some(address) = args.local_address {
         dial = dial.local_address(SocketAddr::new(address, 0));
     }
     if let Some(interface) = &args.interface {
         dial = dial.interface(interface.as_str());
     }
-    if let Some(proxy) = &args.proxy {
-        dial = dial.proxy(proxy.clone());
-    }
-    Ok(dial)
+    dial
 }
 
-/// Reads the files and builds the TLS configuration. Yields.
-fn client_tls(args: &TlsArgs) -> Result<ClientTls, TlsConfigError> {
+/// Reads the authorities that were given. Yields.
+pub(crate) fn trust(args: &TlsArgs) -> Result<Trust, TlsConfigError> {
     let mut found = Vec::new();
     if let Some(path) = &args.cafile {
         found.push(Trust::from_file(path)?);
@@ -229,23 +297,20 @@ fn client_tls(args: &TlsArgs) -> Result<ClientTls, TlsConfigError> {
     if args.system {
         found.push(Trust::system());
     }
-    let trust = found
+    found
         .into_iter()
-        .try_fold(Trust::nobody(), |all, more| all.also(more))?;
-    let mut options = ClientTlsOptions::new(trust);
-    if let Some((certificate, key)) = &args.identity {
-        options = options.identity(Identity::from_files(certificate, key)?);
-    }
-    if let Some(protocol) = &args.alpn {
-        options = options.alpn([protocol]);
-    }
+        .try_fold(Trust::nobody(), |all, more| all.also(more))
+}
+
+/// Adds which versions are spoken, and whether any name will do.
+pub(crate) fn restrict(mut options: ClientTlsOptions, args: &TlsArgs) -> ClientTlsOptions {
     if let Some(version) = args.version {
         options = options.version(version);
     }
     if args.insecure {
         options = options.danger().accept_any_name();
     }
-    options.build()
+    options
 }
 
 #[cfg(test)]

@@ -225,7 +225,12 @@ pub const TABLE: &[Row] = &[
         "credentials may not be read",
         "",
     ),
-    row((78, 78), "", "the configuration is faulty", ""),
+    row(
+        (78, 78),
+        "the agent's configuration is faulty, and no broker is named",
+        "the configuration is faulty",
+        "",
+    ),
 ];
 
 #[cfg(test)]

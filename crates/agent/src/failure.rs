@@ -20,6 +20,7 @@ use crate::agent::AGENT_FIBERS_MAX;
 use crate::config::ConfigErrors;
 use crate::control::ControlError;
 use crate::exit::Exit;
+use crate::identity::StoreError;
 use crate::out::PrintError;
 use crate::publish::{INPUT_BYTES_MAX, LINE_BYTES_MAX};
 use crate::service::command::HandlerRefused;
@@ -47,7 +48,7 @@ pub enum Failure {
     /// Nothing says who the device is.
     NoDeviceId,
     /// The identity of the device cannot be read or kept.
-    Identity(Box<crate::identity::StoreError>),
+    Identity(Box<StoreError>),
     /// How the device is to get its identity cannot be used, in words.
     Provision(String),
     /// A topic of the configuration is none with the device's identifier in it.
@@ -110,6 +111,12 @@ pub enum Failure {
     PasswordVariable(String),
     /// There is no such code to be explained.
     UnknownCode(String),
+    /// Something is said of TLS, and the agent's own endpoint has none.
+    TlsForPlain,
+    /// A message is with the running agent, which keeps it in memory alone and has no connection.
+    InMemory,
+    /// The running agent took a message and gave it up, in this word.
+    GivenUp(String),
     /// The files given for TLS are not usable.
     TlsConfig(TlsConfigError),
     /// There is no connection to the broker.
@@ -171,14 +178,14 @@ impl Failure {
                 exit_of_wait(cause)
             }
             Self::Lost(end) => exit_of_end(end),
-            Self::Undelivered(_) => Exit::TryAgain,
+            Self::Undelivered(_) | Self::InMemory | Self::GivenUp(_) => Exit::TryAgain,
             Self::SubscriptionRefused { .. } => Exit::Denied,
             Self::Expired => Exit::Expired,
             Self::WaitExpired => Exit::TryAgain,
             Self::Control(ControlError::Refused(_)) => Exit::Failed,
             Self::Control(_) => Exit::Unavailable,
             Self::Config(errors) => errors.exit(),
-            Self::NoKey { .. } => Exit::Usage,
+            Self::NoKey { .. } | Self::TlsForPlain => Exit::Usage,
             Self::Warnings(_)
             | Self::NoDeviceId
             | Self::Provision(_)
@@ -199,8 +206,11 @@ impl Failure {
             Self::Input(_) | Self::Output(_) => Exit::InputOutput,
             Self::Runtime(_) | Self::Join(_) | Self::TooManyFibers => Exit::Internal,
             Self::Hook(_) | Self::StoppedTwice => Exit::Failed,
-            Self::Identity(_)
-            | Self::Signals(_)
+            Self::Identity(error) => match &**error {
+                StoreError::Io { source, .. } if is_forbidden(source) => Exit::Credentials,
+                _ => Exit::System,
+            },
+            Self::Signals(_)
             | Self::Spawn(_)
             | Self::Queue(_)
             | Self::Randomness(_)
@@ -292,10 +302,14 @@ fn exit_of_end(end: &EndCause) -> Exit {
 
 /// What a password or a key that cannot be read is.
 fn exit_of_credentials(error: &io::Error) -> Exit {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => Exit::Credentials,
-        _ => Exit::NoInput,
+    match is_forbidden(error) {
+        true => Exit::Credentials,
+        false => Exit::NoInput,
     }
+}
+
+fn is_forbidden(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
 }
 
 impl fmt::Display for Failure {
@@ -368,6 +382,13 @@ impl fmt::Display for Failure {
                     "there is no code {code:?}; agent explain lists all of them"
                 )
             }
+            Self::TlsForPlain => f.write_str(
+                "options for TLS are given, and the endpoint of the configuration has none",
+            ),
+            Self::InMemory => f.write_str(
+                "the running agent has no connection, and keeps the message in its memory alone",
+            ),
+            Self::GivenUp(how) => write!(f, "the running agent gave the message up: {how}"),
             Self::TlsConfig(error) => write!(f, "cannot set up TLS: {error}"),
             Self::Dial(error) => write!(f, "cannot connect: {error}"),
             Self::Connect(error) => match error {
@@ -442,6 +463,9 @@ impl StdError for Failure {
             | Self::TooManyFibers
             | Self::NoConfig
             | Self::StoppedTwice
+            | Self::TlsForPlain
+            | Self::InMemory
+            | Self::GivenUp(_)
             | Self::WaitExpired
             | Self::InputTooLong
             | Self::PasswordVariable(_)

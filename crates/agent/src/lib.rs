@@ -47,6 +47,7 @@ pub mod local_cloud;
 pub mod man;
 mod notify;
 pub mod out;
+mod own;
 pub mod profile;
 #[cfg(feature = "provision")]
 pub mod provision;

@@ -3,9 +3,13 @@
 //! At QoS 0 it ends once every byte is with the operating system, at QoS 1 and 2 once the broker has
 //! acknowledged every message (MQTT3-4.3.2). It does not connect again: what is not delivered when
 //! the link ends is an error.
+//!
+//! Where no option says anything of the connection and an agent runs on this machine, a message is
+//! handed to that one; see [`through_agent`]. Lines are sent on a connection of their own.
 
 mod input;
 mod lines;
+mod through_agent;
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,6 +24,7 @@ pub use self::lines::{INPUT_READ_BYTES, LINE_BYTES_MAX, Lines};
 use crate::args::{MessageSource, PubArgs};
 use crate::connect::{self, Link};
 use crate::failure::Failure;
+use crate::own::Own;
 
 /// How long a message may take from being accepted to being delivered.
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(600);
@@ -34,7 +39,16 @@ pub const OPEN_TICKETS_MAX: usize = 4_096;
 pub fn run(args: &PubArgs) -> Result<(), Failure> {
     // What cannot be read is no reason to disturb the broker.
     let message = message(&args.source)?;
-    let link = Link::dial(&args.connection, DELIVERY_TIMEOUT)?;
+    let own = match &args.connection.own {
+        Some(own) => Own::find(own)?,
+        None => None,
+    };
+    if let (Some(own), Some(message)) = (&own, &message)
+        && through_agent::run(own, args, message)?
+    {
+        return Ok(());
+    }
+    let link = Link::dial_by(own, &args.connection, DELIVERY_TIMEOUT)?;
     link.connect()?;
     let client = link.client();
     let outcome = match message {

@@ -175,6 +175,8 @@ pub enum UsageError {
     NoFilter,
     /// There is a password and no user name.
     PasswordWithoutUserName,
+    /// The agent's configuration is named, and another broker as well.
+    ConfigAndBroker,
     /// The session is to be kept, and no client identifier says whose it is.
     KeptSessionWithoutId,
     /// A certificate is given without its key, or the other way round.
@@ -358,6 +360,10 @@ impl fmt::Display for UsageError {
             Self::NoFilter => {
                 f.write_str("no topic to subscribe to (-t) or to unsubscribe from (-U) given")
             }
+            Self::ConfigAndBroker => f.write_str(
+                "--config, --set, --state-dir and --root are about the agent's own broker: expected \
+                 neither -h, -L, -p nor --unix",
+            ),
             Self::PasswordWithoutUserName => {
                 f.write_str("a password needs a user name: expected -u as well")
             }

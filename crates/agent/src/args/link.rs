@@ -14,8 +14,8 @@ use super::url::{self, GivenUrl};
 use super::will::GivenWill;
 use super::words::Value;
 use super::{
-    ClientIdArgs, ConnectionArgs, KEEP_ALIVE_SECS_MIN, LoginArgs, Password, PasswordSource,
-    TlsArgs, UsageError,
+    ClientIdArgs, ConnectionArgs, KEEP_ALIVE_SECS_MIN, LoginArgs, OwnArgs, Password,
+    PasswordSource, SourceArgs, TlsArgs, UsageError,
 };
 use crate::connect::CONNECT_TIMEOUT_DEFAULT;
 
@@ -27,6 +27,7 @@ const PROCESS_DIGITS: &str = "4294967295";
 /// What was given about the connection.
 #[derive(Default)]
 pub(super) struct GivenLink {
+    source: SourceArgs,
     scheme: Option<Scheme>,
     unix: Option<String>,
     host: Option<String>,
@@ -48,6 +49,8 @@ pub(super) struct GivenLink {
     timeout_secs: Option<u32>,
     debug: bool,
     quiet: bool,
+    /// Something was given that a connection which is there already need not have.
+    is_apart: bool,
 }
 
 /// What was given about TLS.
@@ -65,7 +68,14 @@ struct GivenTls {
 
 impl GivenLink {
     /// Takes an option about the connection.
-    pub(super) fn take(&mut self, opt: Opt, mut value: Value<'_>) -> Result<(), UsageError> {
+    pub(super) fn take(&mut self, opt: Opt, value: Value<'_>) -> Result<(), UsageError> {
+        let Some(mut value) = self.source.take(opt, value)? else {
+            return Ok(());
+        };
+        self.is_apart |= !matches!(
+            opt,
+            Opt::Protocol | Opt::NoDelay | Opt::Timeout | Opt::Debug | Opt::Quiet
+        );
         match opt {
             Opt::Host => self.host = Some(value.text()?),
             Opt::Port => self.port = Some(value.number(UsageError::Port)?),
@@ -138,7 +148,8 @@ impl GivenLink {
 
     /// Makes the connection's arguments of it.
     pub(super) fn into_connection(self) -> Result<ConnectionArgs, UsageError> {
-        let own = match self.scheme {
+        let own = self.own()?;
+        let asks_tls = match self.scheme {
             Some(scheme) => scheme.is_tls(),
             None => self.port.is_some_and(|port| TLS_PORTS.contains(&port)),
         };
@@ -148,7 +159,7 @@ impl GivenLink {
             _ => None,
         };
         let web_socket = self.scheme.is_some_and(Scheme::is_web_socket);
-        let tls = self.tls.into_tls(own)?;
+        let tls = self.tls.into_tls(asks_tls)?;
         let scheme = match (&tls, web_socket) {
             // Never plain text where TLS was meant.
             (Some(_), _) if plain.is_some() => return Err(UsageError::TlsForPlain),
@@ -182,6 +193,7 @@ impl GivenLink {
             Some(secs) => Some(Duration::from_secs(secs.into())),
         };
         Ok(ConnectionArgs {
+            own,
             endpoint: match self.unix {
                 Some(path) => unix_endpoint(&path)?,
                 None => endpoint(scheme, self.host, self.port)?,
@@ -200,6 +212,31 @@ impl GivenLink {
             debug: self.debug,
             quiet: self.quiet,
         })
+    }
+}
+
+impl GivenLink {
+    /// Whether the agent's own connection is meant. A port alone is one of this machine, as with
+    /// Mosquitto's programs.
+    fn own(&self) -> Result<Option<OwnArgs>, UsageError> {
+        let names_broker = self.host.is_some()
+            || self.unix.is_some()
+            || self.scheme.is_some()
+            || self.port.is_some();
+        let is_needed = self.source != SourceArgs::default();
+        match (names_broker, is_needed) {
+            (true, true) => Err(UsageError::ConfigAndBroker),
+            (true, false) => Ok(None),
+            (false, _) => Ok(Some(OwnArgs {
+                source: self.source.clone(),
+                is_needed,
+                trust_is_given: self.tls.system
+                    || self.tls.cafile.is_some()
+                    || self.tls.capath.is_some(),
+                keep_alive_is_given: self.keep_alive.is_some(),
+                is_apart: self.is_apart,
+            })),
+        }
     }
 }
 

@@ -62,6 +62,7 @@ fn the_defaults_are_mosquittos() {
         "mqtt://localhost:1883"
     );
     let connection = ConnectionArgs {
+        own: Some(OwnArgs::default()),
         endpoint: args.connection.endpoint.clone(),
         tls: None,
         client_id: ClientIdArgs::Random,

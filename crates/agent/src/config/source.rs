@@ -225,6 +225,14 @@ impl Source {
         }
     }
 
+    /// Whether any layer has a table `[cloud]`, or cannot be read so far that one could tell.
+    /// Yields.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        let layers = self.layers();
+        layers.is_broken || layers.settings.table(Section::Cloud).is_some()
+    }
+
     /// The same, of one file and no other layer.
     pub(super) fn alone(&self, file: PathBuf) -> Self {
         Self {

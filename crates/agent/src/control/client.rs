@@ -81,7 +81,7 @@ impl Control {
     /// # Errors
     ///
     /// [`ControlError`].
-    pub fn ask(&mut self, request: Request) -> Result<Value, ControlError> {
+    pub fn ask(&mut self, request: &Request) -> Result<Value, ControlError> {
         let line = request.to_json() + "\n";
         let asked = fiber::timeout(ANSWER_TIMEOUT, || {
             { &self.stream }.write_all(line.as_bytes())?;

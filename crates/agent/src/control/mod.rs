@@ -18,17 +18,20 @@
 //! | `queue-export` | `from` | the same with their payloads, Base64 |
 //! | `queue-drop` | `count` | `dropped`, `kept`: the oldest that were not sent, and those that were |
 //! | `connect` | `seconds` | has a connection whatever the schedule says |
+//! | `publish` | `topic`, `payload` in Base64, `qos`, `retain`, `wait` in seconds | `outcome`: `acknowledged`, `sent`, `stored` or `waiting` in the queue, or how it was given up |
 //! | `reload` | | `changed`, `restart`: what counts at once, and what a restart needs |
 //!
 //! Answers may get further parts; none is renamed or removed within schema 1. A client may ask several
 //! times on one connection. Only the agent's own user and root are answered.
 
 mod client;
+mod publish;
 mod request;
 mod server;
 
 pub use client::{Control, ControlError};
-pub use request::{CONTROL_REQUEST_BYTES_MAX, Request, RequestFault};
+pub use publish::PUBLISH_WAIT_MAX;
+pub use request::{CONTROL_REQUEST_BYTES_MAX, Request, RequestFault, ToPublish};
 pub use server::{CONTROL_CLIENTS_MAX, CONTROL_TIMEOUT, QUEUE_PAGE_MAX};
 
 pub(crate) use server::serve;

@@ -2,15 +2,17 @@
 
 use std::fmt;
 
+use data_encoding::BASE64;
+use mqtt::QoS;
 use serde_json::Value;
 
 use crate::json;
 
-/// Bytes of a request, its line end included.
-pub const CONTROL_REQUEST_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of a request, its line end included: room for a message of 256 KiB.
+pub const CONTROL_REQUEST_BYTES_MAX: usize = 512 * 1024;
 
 /// A request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Request {
     /// How the agent is.
@@ -43,6 +45,53 @@ pub enum Request {
     },
     /// Reads the configuration again.
     Reload,
+    /// Publishes a message by way of the queue.
+    Publish(Box<ToPublish>),
+}
+
+/// A message that a program hands to the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToPublish {
+    /// Where to.
+    pub topic: String,
+    /// What it says.
+    pub payload: Vec<u8>,
+    /// With which quality of service.
+    pub qos: QoS,
+    /// Whether the broker keeps it for later subscribers.
+    pub retain: bool,
+    /// How long to wait until the broker has it, in seconds.
+    pub wait: u64,
+}
+
+impl ToPublish {
+    fn parse(value: &Value) -> Result<Self, RequestFault> {
+        let text = |name: &'static str| value[name].as_str().ok_or(RequestFault::Text(name));
+        let qos = value["qos"].as_u64().and_then(|qos| match qos {
+            0 => Some(QoS::AtMostOnce),
+            1 => Some(QoS::AtLeastOnce),
+            2 => Some(QoS::ExactlyOnce),
+            _ => None,
+        });
+        let payload = BASE64.decode(text("payload")?.as_bytes());
+        Ok(Self {
+            topic: text("topic")?.to_owned(),
+            payload: payload.map_err(|_| RequestFault::Base64)?,
+            qos: qos.ok_or(RequestFault::Number("qos"))?,
+            retain: value["retain"].as_bool().unwrap_or(false),
+            wait: value["wait"].as_u64().unwrap_or(0),
+        })
+    }
+
+    fn parts(&self) -> Vec<(&'static str, Value)> {
+        vec![
+            ("topic", self.topic.as_str().into()),
+            ("payload", BASE64.encode(&self.payload).into()),
+            ("qos", self.qos.bits().into()),
+            ("retain", self.retain.into()),
+            ("wait", self.wait.into()),
+        ]
+    }
 }
 
 /// Why a line is no request.
@@ -57,6 +106,10 @@ pub enum RequestFault {
     Verb(String),
     /// A part is missing, or is no whole number.
     Number(&'static str),
+    /// A part is missing, or is no text.
+    Text(&'static str),
+    /// The payload is not in Base64.
+    Base64,
 }
 
 impl fmt::Display for RequestFault {
@@ -66,6 +119,8 @@ impl fmt::Display for RequestFault {
             Self::Schema => f.write_str("expected `schema` to be 1"),
             Self::Verb(found) => write!(f, "there is no verb {found:?}"),
             Self::Number(name) => write!(f, "expected `{name}` to be a whole number"),
+            Self::Text(name) => write!(f, "expected `{name}` to be a text"),
+            Self::Base64 => f.write_str("expected `payload` to be Base64"),
         }
     }
 }
@@ -105,28 +160,28 @@ impl Request {
                 seconds: number("seconds")?,
             }),
             "reload" => Ok(Self::Reload),
+            "publish" => Ok(Self::Publish(Box::new(ToPublish::parse(&value)?))),
             verb => Err(RequestFault::Verb(verb.chars().take(40).collect())),
         }
     }
 
     /// Writes it as a line, without the line end.
     #[must_use]
-    pub fn to_json(self) -> String {
-        let (verb, number) = match self {
-            Self::Status => ("status", None),
-            Self::Text => ("text", None),
-            Self::Metrics => ("metrics", None),
-            Self::Fibers => ("fibers", None),
-            Self::QueueList { from } => ("queue-ls", Some(("from", from))),
-            Self::QueueExport { from } => ("queue-export", Some(("from", from))),
-            Self::QueueDrop { count } => ("queue-drop", Some(("count", count))),
-            Self::Connect { seconds } => ("connect", Some(("seconds", seconds))),
-            Self::Reload => ("reload", None),
+    pub fn to_json(&self) -> String {
+        let (verb, rest) = match self {
+            Self::Status => ("status", vec![]),
+            Self::Text => ("text", vec![]),
+            Self::Metrics => ("metrics", vec![]),
+            Self::Fibers => ("fibers", vec![]),
+            Self::QueueList { from } => ("queue-ls", vec![("from", (*from).into())]),
+            Self::QueueExport { from } => ("queue-export", vec![("from", (*from).into())]),
+            Self::QueueDrop { count } => ("queue-drop", vec![("count", (*count).into())]),
+            Self::Connect { seconds } => ("connect", vec![("seconds", (*seconds).into())]),
+            Self::Reload => ("reload", vec![]),
+            Self::Publish(message) => ("publish", message.parts()),
         };
         let mut parts = vec![("schema", Value::from(1)), ("verb", verb.into())];
-        if let Some((name, value)) = number {
-            parts.push((name, value.into()));
-        }
+        parts.extend(rest);
         json::object(&parts)
     }
 }
@@ -147,6 +202,13 @@ mod tests {
             Request::QueueDrop { count: 1 },
             Request::Connect { seconds: 60 },
             Request::Reload,
+            Request::Publish(Box::new(ToPublish {
+                topic: "a/b".to_owned(),
+                payload: vec![0, 255, b'x'],
+                qos: QoS::ExactlyOnce,
+                retain: true,
+                wait: 20,
+            })),
         ] {
             assert_eq!(Request::parse(request.to_json().as_bytes()), Ok(request));
         }
@@ -174,6 +236,18 @@ mod tests {
             (
                 r#"{"schema":1,"verb":"queue-ls","from":-1}"#,
                 RequestFault::Number("from"),
+            ),
+            (
+                r#"{"schema":1,"verb":"publish","topic":"a","payload":"eA==","qos":3}"#,
+                RequestFault::Number("qos"),
+            ),
+            (
+                r#"{"schema":1,"verb":"publish","topic":"a","payload":"x","qos":1}"#,
+                RequestFault::Base64,
+            ),
+            (
+                r#"{"schema":1,"verb":"publish","topic":7,"payload":"","qos":1}"#,
+                RequestFault::Text("topic"),
             ),
         ] {
             assert_eq!(Request::parse(line.as_bytes()), Err(expected), "{line}");

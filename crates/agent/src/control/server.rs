@@ -13,6 +13,7 @@ use mqtt::store::{Store as _, StorePos, Stored};
 use safe_rt::LocalListener;
 use serde_json::Value;
 
+use super::publish;
 use super::request::{CONTROL_REQUEST_BYTES_MAX, Request};
 use crate::agent::Agent;
 use crate::json;
@@ -132,16 +133,19 @@ enum Line {
 
 /// Reads on to the next line end.
 fn next_line(mut stream: &UnixStream, pending: &mut Vec<u8>) -> io::Result<Line> {
-    let mut bytes = [0; 1024];
+    let mut bytes = [0; 4 * 1024];
+    let mut looked = 0;
     loop {
-        if let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-            let mut line: Vec<u8> = pending.drain(..=end).collect();
+        let end = pending[looked..].iter().position(|byte| *byte == b'\n');
+        if let Some(end) = end {
+            let mut line: Vec<u8> = pending.drain(..=looked + end).collect();
             line.pop();
             return Ok(Line::Request(line));
         }
         if pending.len() > CONTROL_REQUEST_BYTES_MAX {
             return Ok(Line::TooLong);
         }
+        looked = pending.len();
         match stream.read(&mut bytes)? {
             0 => return Ok(Line::End),
             read => pending.extend_from_slice(&bytes[..read]),
@@ -187,6 +191,10 @@ fn answer(agent: &Agent, request: Request) -> String {
             agent.connect_for(Duration::from_secs(seconds));
             done(&[])
         }
+        Request::Publish(message) => match publish::publish(agent, &message) {
+            Ok(outcome) => done(&[("outcome", text(outcome))]),
+            Err(error) => failed(&error),
+        },
         Request::Reload => match agent.reload() {
             Ok(changes) => {
                 let texts = |names: &[String]| json::array(names.iter().map(|name| text(name)));

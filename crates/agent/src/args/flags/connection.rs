@@ -8,14 +8,14 @@ pub(super) const CONNECTION: &[Flag] = &[
         "HOST",
         MOMENT,
         Opt::Host,
-        "broker (default: localhost)",
+        "broker (default: the agent's own where it is configured, with its identity; else localhost)",
     ),
     flag(
         &["-p", "--port"],
         "PORT",
         MOMENT,
         Opt::Port,
-        "port (default: 1883, with TLS 8883); 8883, 8443 and 443 turn TLS on",
+        "port (default: 1883, with TLS 8883); 8883, 8443 and 443 turn TLS on; without -h: of localhost",
     ),
     flag(
         &["-L", "--url"],
@@ -65,7 +65,8 @@ pub(super) const CONNECTION: &[Flag] = &[
         "ID",
         MOMENT,
         Opt::ClientId,
-        "client id (default: a random one)",
+        "client id (default: a random one; at the agent's own broker the device's, -cli- and a random \
+         number)",
     ),
     flag(
         &["-I", "--id-prefix"],

@@ -13,15 +13,31 @@ const CONTROL: &[Tool] = &[
 ];
 
 /// The tools that read the configuration.
-const CONFIGURED: &[Tool] = &[Tool::Run, Tool::CheckConfig, Tool::Config];
+const CONFIGURED: &[Tool] = &[
+    Tool::Run,
+    Tool::CheckConfig,
+    Tool::Config,
+    Tool::Pub,
+    Tool::Sub,
+    Tool::Request,
+];
+/// Those of them where `-c` is not a letter of Mosquitto's programs.
+const CONFIGURED_BY_C: &[Tool] = &[Tool::Run, Tool::CheckConfig, Tool::Config];
 
 pub(super) const ROWS: &[Flag] = &[
     flag(
         &["-c", "--config"],
         "FILE",
-        CONFIGURED,
+        CONFIGURED_BY_C,
         Opt::Config,
         "the configuration, TOML, in the place of /etc/agent; `agent init` prints one with every key",
+    ),
+    flag(
+        &["--config"],
+        "FILE",
+        MOMENT,
+        Opt::Config,
+        "the agent's configuration, in the place of /etc/agent: its broker, identity and proxy",
     ),
     flag(
         &["--set"],

@@ -189,3 +189,38 @@ fn the_way_out_can_be_chosen() {
         ),
     ]);
 }
+
+#[test]
+fn without_a_broker_the_agents_own_is_meant() {
+    let own = |words: &str| publish(&format!("-t a -n {words}")).connection.own;
+    let of = |is_apart| OwnArgs {
+        is_apart,
+        ..OwnArgs::default()
+    };
+    for words in ["", "-d --quiet -V 311 --nodelay --timeout 3"] {
+        assert_eq!(own(words), Some(of(false)), "{words}");
+    }
+    // What another connection need not have.
+    for words in [
+        "-i a",
+        "-u a",
+        "--will-topic a",
+        "-M 1",
+        "-A 127.0.0.1",
+        "--insecure",
+    ] {
+        assert_eq!(own(words), Some(of(true)), "{words}");
+    }
+    let keep_alive = own("-k 9").unwrap();
+    assert!(keep_alive.keep_alive_is_given && keep_alive.is_apart);
+    assert!(own("--tls-use-os-certs").unwrap().trust_is_given);
+    assert!(!own("--cert a --key b").unwrap().trust_is_given);
+    let configured = own("--config a.toml --state-dir /s --set cloud.user=me").unwrap();
+    assert!(configured.is_needed && !configured.is_apart);
+    assert_eq!(configured.source.set.len(), 2);
+    for words in ["-h a", "-p 1884", "--unix /s", "-L mqtt://a/b"] {
+        assert_eq!(own(words), None, "{words}");
+        let words = format!("pub -t a -n {words} --config a.toml");
+        rejects(&[(&words, UsageError::ConfigAndBroker)]);
+    }
+}

@@ -37,7 +37,7 @@ fn run_takes_a_configuration_and_perhaps_a_time() {
         ("run --config a -A b", UsageError::UnknownOption(name("-A"))),
         ("run --config a b", UsageError::UnknownOption(name("b"))),
         (
-            "pub --config a",
+            "status --config a",
             UsageError::UnknownOption(name("--config")),
         ),
     ]);
