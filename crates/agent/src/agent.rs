@@ -4,31 +4,34 @@
 //! publishes telemetry where that is asked for. What else is to be said and heard is the program's
 //! business, over [`Agent::mqtt`] and the services.
 
+mod reloading;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{Event, FiberBuilder, Instant, JoinHandle, SpawnError, Stopped};
-use mqtt::store::Identity;
+use fiber::{Event, FiberBuilder, Instant, JoinHandle, Semaphore, SpawnError, Stopped};
 use mqtt::{
     Client, ClientId, Message, Publish, PublishError, QoS, Remaining, RequestError, Ticket,
 };
+use safe_rt::ClientTls;
 
 use crate::attach::Attached;
 use crate::builder::{AgentBuilder, Settings};
 use crate::config::Config;
+use crate::doctor;
 use crate::failure::Failure;
+use crate::link::{self, Opened};
 use crate::profile::Profile;
 use crate::queue::{self, Queue};
-use crate::reload::{Loaded, Reloaded};
+use crate::reload::Loaded;
 use crate::service::Services;
 use crate::service::batch::ReadingError;
 use crate::service::command::Commands;
 use crate::service::store::DeviceStore;
 use crate::service::throttle::Throttle;
 use crate::supervise::{HealthCode, Supervisor};
-use crate::{link, telemetry};
 
 /// Fibers that an agent may have started by [`Agent::spawn`] at one time.
 pub const AGENT_FIBERS_MAX: usize = 1_024;
@@ -79,11 +82,16 @@ struct Inner {
     device_id: ClientId,
     config: Config,
     /// Keeps the identity for this process alone.
-    _attached: Option<Rc<Attached>>,
+    attached: Option<Rc<Attached>>,
+    tls: Option<ClientTls>,
+    doctor: doctor::Watch,
     queue: Queue,
     services: Services,
     watch: Rc<Watch>,
     source: RefCell<Option<Rc<Loaded>>>,
+    /// One reload at a time.
+    reloading: Semaphore,
+    on_reload: RefCell<Vec<reloading::OnReload>>,
     began: Instant,
     fibers: RefCell<Vec<Service>>,
     stop: Event,
@@ -147,8 +155,9 @@ impl Agent {
     /// [`Failure::NoDeviceId`] for a configuration without one, [`Failure::Connect`] for settings that
     /// no broker could accept, [`Failure::Spawn`].
     pub fn start(config: &Config) -> Result<Self, Failure> {
-        let settings = Settings::default();
+        let mut settings = Settings::default();
         // Those of the configuration are of `agent run`, but for telemetry.
+        settings.services.telemetry.clone_from(&config.telemetry);
         let agent = Self::start_with(config, &settings)?;
         agent.release();
         Ok(agent)
@@ -177,7 +186,7 @@ impl Agent {
                 let endpoint = Profile::of_config(config)
                     .endpoint_of(&config.cloud)
                     .to_string();
-                let identity = Identity::kept(device_id.as_str(), endpoint);
+                let identity = mqtt::store::Identity::kept(device_id.as_str(), endpoint);
                 queue::open(state_dir, identity, &queue_options).map_err(Failure::Queue)?
             }
         };
@@ -187,23 +196,31 @@ impl Agent {
             is_held: Cell::new(true),
         });
         let told = Rc::clone(&watch);
-        let (client, tls) = link::open(config, device_id, &queue, &queue_options, move |event| {
+        let Opened {
+            client,
+            tls,
+            doctor,
+        } = link::open(config, device_id, &queue, &queue_options, move |event| {
             let is_pause = matches!(event, mqtt::Event::Paused { .. });
             if !(is_pause && told.is_held.replace(false)) {
                 told.supervisor.borrow_mut().event(event, Instant::now());
             }
         })?;
         let usual_rate = Profile::of_config(config).publish_rate();
-        let services = Services::open(&client, device_id.as_str(), usual_rate, settings)?;
+        let services = Services::open(&client, device_id.as_str(), usual_rate, settings);
         let agent = Self(Rc::new(Inner {
             client,
             device_id: device_id.clone(),
             config: config.clone(),
-            _attached: settings.attached.clone(),
+            attached: settings.attached.clone(),
+            tls: tls.clone(),
+            doctor,
             queue,
             services,
             watch,
             source: RefCell::default(),
+            reloading: Semaphore::new(1),
+            on_reload: RefCell::default(),
             began: now,
             fibers: RefCell::default(),
             stop: Event::new(),
@@ -217,12 +234,6 @@ impl Agent {
         if let (Some(attached), Some(tls)) = (&settings.attached, tls) {
             let (attached, client) = (Rc::clone(attached), agent.0.client.clone());
             agent.spawn("renewal", move || attached.keep(&client, &tls))?;
-        }
-        if let Some(telemetry) = config.telemetry.clone() {
-            let (client, device) = (agent.0.client.clone(), device_id.clone());
-            agent.spawn("telemetry", move || {
-                telemetry::publish(&client, device.as_str(), &telemetry)
-            })?;
         }
         agent.0.services.start(&agent, &settings.services)?;
         Ok(agent)
@@ -280,7 +291,7 @@ impl Agent {
         name: &str,
         value: impl Into<serde_json::Value>,
     ) -> Result<(), RecordError> {
-        let readings = self.0.services.readings.as_ref();
+        let readings = self.0.services.readings();
         let readings = readings.ok_or(RecordError::NoTopic)?;
         readings.record(name, value).map_err(RecordError::Reading)
     }
@@ -385,31 +396,6 @@ impl Agent {
     /// The store of the queue, if it is durable.
     pub(crate) fn queue_store(&self) -> Option<&mqtt::store::File> {
         self.0.queue.store()
-    }
-
-    /// Reads the configuration again, from where it came, and has count what can. Yields. Where
-    /// anything is wrong with it, all stays as it is.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong, in words; also that it came from the program.
-    pub fn reload(&self) -> Result<Reloaded, String> {
-        let Some(loaded) = self.loaded() else {
-            return Err("the configuration was given by the program".to_owned());
-        };
-        let (reloaded, loaded) = loaded.reload(self)?;
-        self.loaded_from(loaded);
-        Ok(reloaded)
-    }
-
-    /// Where the configuration came from, unless the program gave it.
-    pub(crate) fn loaded(&self) -> Option<Rc<Loaded>> {
-        self.0.source.borrow().clone()
-    }
-
-    /// Remembers where the configuration came from.
-    pub(crate) fn loaded_from(&self, loaded: Loaded) {
-        *self.0.source.borrow_mut() = Some(Rc::new(loaded));
     }
 
     /// How long ago the agent was started.

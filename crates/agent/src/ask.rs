@@ -50,7 +50,12 @@ pub fn run(args: &ControlArgs) -> Result<(), Failure> {
         }
         Ask::Reload => {
             let answer = ask(Request::Reload)?;
-            for (name, what) in [("changed", "now"), ("restart", "after a restart")] {
+            let kinds = [
+                ("changed", "now"),
+                ("reconnect", "with the next connection"),
+                ("restart", "after a restart"),
+            ];
+            for (name, what) in kinds {
                 for setting in answer[name].as_array().into_iter().flatten() {
                     let setting = setting.as_str().unwrap_or_default();
                     out::text(&format!("{setting}: counts {what}\n"));

@@ -6,6 +6,7 @@
 //!   exit ◄─ DISCONNECT, queue kept ◄─ services, last first ◄─ on_stop ◄───────┘ stop, limit
 //! ```
 
+use std::cell::RefCell;
 use std::error::Error as StdError;
 use std::fmt;
 use std::path::PathBuf;
@@ -24,18 +25,17 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::life::{attach, stop, wait_for_end};
 use crate::queue::QueueOptions;
-use crate::reload::Loaded;
+use crate::reload::{Given, Loaded, OnConfig};
 use crate::service::batch::BatchOptions;
 use crate::service::command::{Command, CommandResult, Program};
 use crate::service::schedule::ScheduleOptions;
 use crate::service::{ReadingsSettings, ServiceSettings};
-use crate::{control, notify, out, reload};
+use crate::{control, logging, notify, out, reload};
 
 /// The variable that names the configuration for [`AgentBuilder::main`].
 const CONFIG_VARIABLE: &str = "AGENT_CONFIG";
 
 type HookResult = Result<(), Box<dyn StdError>>;
-type OnConfig = Box<dyn FnOnce(&mut Config)>;
 type OnStart = Box<dyn FnOnce(&Agent) -> HookResult>;
 pub(crate) type OnStop = Box<dyn FnOnce(&Agent)>;
 
@@ -235,10 +235,10 @@ impl AgentBuilder {
         self
     }
 
-    /// Changes the configuration before anything is started with it. Hooks are called in the order
-    /// in which they were given.
+    /// Changes the configuration before anything is started with it, and each time that it is read
+    /// again. Hooks are called in the order in which they were given.
     #[must_use]
-    pub fn on_config(mut self, hook: impl FnOnce(&mut Config) + 'static) -> Self {
+    pub fn on_config(mut self, hook: impl FnMut(&mut Config) + 'static) -> Self {
         self.on_config.push(Box::new(hook));
         self
     }
@@ -289,10 +289,15 @@ impl AgentBuilder {
             on_stop,
             ..
         } = self;
-        let (mut config, loaded) = load(source, &mut settings)?;
-        for hook in on_config {
+        let program = Given {
+            on_config: Rc::new(RefCell::new(on_config)),
+            services: settings.services.clone(),
+        };
+        let (mut config, loaded) = load(source, &program, &mut settings)?;
+        for hook in program.on_config.borrow_mut().iter_mut() {
             hook(&mut config);
         }
+        logging::set_filter(&config.log.filter);
         let Some(config) = settle(config, &mut settings, &signals, deadline)? else {
             return Ok(());
         };
@@ -320,9 +325,8 @@ impl AgentBuilder {
     /// own, prints what went wrong, and returns the exit code of [`Exit`].
     #[must_use]
     pub fn main(mut self) -> ExitCode {
-        let env = env_logger::Env::default().default_filter_or("warn,agent=info");
         // A program may have started a log of its own.
-        drop(env_logger::Builder::from_env(env).try_init());
+        logging::start(false, "warn,agent=info");
         if let Source::Unknown = self.source
             && let Some(path) = named_config()
         {
@@ -343,6 +347,7 @@ impl AgentBuilder {
 /// Reads the configuration, if it is in a file, and notes what it says of the agent itself.
 fn load(
     source: Source,
+    program: &Given,
     settings: &mut Settings,
 ) -> Result<(Box<Config>, Option<Box<Loaded>>), Failure> {
     let source = match source {
@@ -366,10 +371,8 @@ fn load(
     if settings.control.is_none() {
         settings.control.clone_from(&config.control.socket);
     }
-    Ok((
-        config,
-        Some(Box::new(Loaded::new(*source, effective, rejected))),
-    ))
+    let loaded = Loaded::new(*source, program.clone(), effective, rejected);
+    Ok((config, Some(Box::new(loaded))))
 }
 
 /// Finds out who the device is, and completes the settings by the configuration; none if it is to end

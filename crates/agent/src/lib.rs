@@ -42,8 +42,10 @@ mod json;
 mod lasted;
 mod life;
 mod link;
+mod live;
 #[cfg(feature = "demo")]
 pub mod local_cloud;
+pub mod logging;
 pub mod man;
 mod notify;
 pub mod out;

@@ -55,8 +55,7 @@ pub(crate) fn wait_for_end(
         match found.map_err(Failure::Signals)? {
             Selected::Ready(0) => match signals.try_recv() {
                 Some(Signal::User1) => out::fibers(&fiber::fibers()),
-                // What is wrong with it is logged.
-                Some(Signal::Hangup) => drop(agent.reload()),
+                Some(Signal::Hangup) => reload(agent)?,
                 Some(signal) => return Ok(signal.to_string()),
                 None => {}
             },
@@ -64,6 +63,16 @@ pub(crate) fn wait_for_end(
             Selected::Deadline => return Ok("the time of --for is over".to_owned()),
         }
     }
+}
+
+/// Reads the configuration again, beside what goes on: a file may be long in coming.
+fn reload(agent: &Agent) -> Result<(), Failure> {
+    let asked = agent.clone();
+    agent.spawn("reload", move || {
+        // What is wrong with it is logged.
+        drop(asked.reload());
+        Ok(())
+    })
 }
 
 /// Calls the hooks, stops the services and leaves the broker: twice [`LEAVE_TIMEOUT`] at most, and

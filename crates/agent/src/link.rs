@@ -19,6 +19,15 @@ use crate::lasted::Lasted;
 use crate::profile::Connection;
 use crate::queue::{Queue, QueueOptions};
 
+/// A client, and what decides how it connects.
+pub(crate) struct Opened {
+    pub(crate) client: Client,
+    /// Whom it believes and what it shows, if that is by TLS.
+    pub(crate) tls: Option<ClientTls>,
+    /// Who looks at what is in the way of it.
+    pub(crate) doctor: doctor::Watch,
+}
+
 /// Makes the client, which connects by itself from now on. Yields while what is in the queue is read.
 pub(crate) fn open(
     config: &Config,
@@ -26,7 +35,7 @@ pub(crate) fn open(
     queue: &Queue,
     options: &QueueOptions,
     mut watch: impl FnMut(&Event) + 'static,
-) -> Result<(Client, Option<ClientTls>), Failure> {
+) -> Result<Opened, Failure> {
     let connection = Connection::new(config, None, None).map_err(Failure::TlsConfig)?;
     let applied = connection.client_options(config, device_id.clone());
     for note in &applied.notes {
@@ -42,15 +51,19 @@ pub(crate) fn open(
     let client = Client::open(&connection.endpoint, client).map_err(Failure::Connect)?;
     let endpoint = connection.endpoint.to_string();
     let doctor = doctor::Watch::new(Rc::new(config.clone()));
-    let told = RefCell::default();
+    let (told, examined) = (RefCell::default(), doctor.clone());
     let accepted = Cell::new(None);
     client.on_event(move |_client, event| {
         log_event(&endpoint, &accepted, event);
         log_remedy(&told, event);
-        doctor.note(event);
+        examined.note(event);
         watch(event);
     });
-    Ok((client, connection.tls))
+    Ok(Opened {
+        client,
+        tls: connection.tls,
+        doctor,
+    })
 }
 
 /// Logs what a person can do about a connection that does not come about, once until it does or

@@ -9,7 +9,9 @@ use agent::args::{self, Command, ConnectionArgs, ExplainArgs, PasswordSource};
 use agent::config::commands;
 use agent::exit::Exit;
 use agent::failure::Failure;
-use agent::{ask, completions, doctor, explain, help, man, out, publish, request, run, subscribe};
+use agent::{
+    ask, completions, doctor, explain, help, logging, man, out, publish, request, run, subscribe,
+};
 
 fn main() -> ExitCode {
     let command = match args::parse(env::args_os().skip(1)) {
@@ -30,11 +32,11 @@ fn main() -> ExitCode {
         }
         Command::Run(args) => {
             // A service tells what happens to its connection.
-            start_log(args.debug, "warn,agent=info");
+            logging::start(args.debug, "warn,agent=info");
             on_fibers(move || run::run(&args))
         }
         Command::Control(args) => {
-            start_log(false, "warn");
+            logging::start(false, "warn");
             on_fibers(move || ask::run(&args))
         }
         Command::Pub(args) => {
@@ -50,13 +52,13 @@ fn main() -> ExitCode {
             on_fibers(move || request::run(&args))
         }
         Command::CheckConfig(args) => {
-            start_log(false, "warn");
+            logging::start(false, "warn");
             on_fibers(move || {
                 commands::check(&args.source.source(), args.level, args.deny_warnings)
             })
         }
         Command::Config(args) => {
-            start_log(false, "warn");
+            logging::start(false, "warn");
             on_fibers(move || commands::print(&args))
         }
         Command::Init => {
@@ -74,7 +76,7 @@ fn main() -> ExitCode {
         }
         Command::Demo(args) => return demo(args).into(),
         Command::Doctor(args) => {
-            start_log(args.debug, "error");
+            logging::start(args.debug, "error");
             let examined = fiber::run(move || doctor::run(&args));
             match examined {
                 Ok(exit) => return exit.into(),
@@ -96,7 +98,7 @@ fn main() -> ExitCode {
 fn demo(args: args::DemoArgs) -> Exit {
     // What happens to the device's link is told by the demonstration.
     let is_device = args.device.is_some();
-    start_log(false, if is_device { "error" } else { "warn" });
+    logging::start(false, if is_device { "error" } else { "warn" });
     match fiber::run(move || agent::demo::run(&args)) {
         Ok(Ok(())) => Exit::Done,
         Ok(Err(error)) => {
@@ -152,15 +154,9 @@ fn prepare(args: &ConnectionArgs) {
     if args.tls.as_ref().is_some_and(|tls| tls.insecure) {
         out::warning("--insecure: whoever has any trusted certificate can be the broker");
     }
-    start_log(args.debug, "warn");
+    logging::start(args.debug, "warn");
 }
 
 fn on_fibers(tool: impl FnOnce() -> Result<(), Failure> + 'static) -> Result<(), Failure> {
     fiber::run(tool).map_err(Failure::Runtime)?
-}
-
-/// Logs go to the standard error output: all of it with `-d`, or what `RUST_LOG` says.
-fn start_log(debug: bool, otherwise: &str) {
-    let level = if debug { "debug" } else { otherwise };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).init();
 }

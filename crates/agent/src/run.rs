@@ -4,20 +4,22 @@
 //! with when the next one is tried. No failure of the network ends it; SIGTERM, SIGINT and `--for`
 //! do, and it then leaves in order. SIGUSR1 prints what its fibers do.
 
+mod subscriptions;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use fiber::Stopped;
-use mqtt::{Client, Message, QoS, Subscribe, Wait};
+use mqtt::{Client, Message, QoS};
 
 use crate::agent::Agent;
 use crate::args::RunArgs;
-use crate::config::Config;
 use crate::connect::LEAVE_TIMEOUT;
 use crate::failure::Failure;
 use crate::out::{PrintError, Printer};
-use crate::profile::Profile;
 use crate::subscribe;
+
+use self::subscriptions::Subscriptions;
 
 /// Does what `agent run` was asked for. Yields; runs on a fiber.
 ///
@@ -33,40 +35,14 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         // Before the connection is there: what a kept session holds finds its handler.
         .on_start(move |agent| {
             told.agent.borrow_mut().replace(agent.clone());
-            subscribe(agent.mqtt(), agent.config(), &told)?;
+            let subscriptions = Subscriptions::new(told);
+            subscriptions.set(agent.mqtt(), agent.config())?;
+            agent.on_reload(move |agent, config| subscriptions.set(agent.mqtt(), config));
             Ok(())
         })
         .run();
     received.finish();
     ran.and_then(|()| received.result())
-}
-
-/// Declares the subscriptions; they are made whenever there is a connection.
-fn subscribe(client: &Client, config: &Config, received: &Rc<Received>) -> Result<(), Failure> {
-    let filters: Vec<(&str, QoS)> = config
-        .subscriptions
-        .iter()
-        .map(|subscription| (subscription.topic.as_str(), subscription.qos))
-        .collect();
-    if filters.is_empty() {
-        return Ok(());
-    }
-    let profile = Profile::of_config(config);
-    let (allowed, beyond) = profile.allowed(&filters);
-    // The others are worth more than none.
-    for (filter, limited) in beyond {
-        log::error!("[[subscription]] {filter} is left out: {limited}");
-    }
-    for part in profile.parts(&allowed) {
-        let received = Rc::clone(received);
-        let subscribe = Subscribe::to_all(part).wait(Wait::None);
-        let subscribed = client.subscribe_as(subscribe, move |client, message| {
-            received.receive(client, message);
-            Ok(())
-        });
-        subscribed.map(drop).map_err(Failure::Subscribe)?;
-    }
-    Ok(())
 }
 
 /// Prints what arrives.

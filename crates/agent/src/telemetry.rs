@@ -15,18 +15,31 @@ use fiber::{Elapsed, Instant, Stopped};
 use mqtt::{Client, Publish, PublishError, WaitCause};
 
 use crate::config::Telemetry;
+use crate::live::Live;
 
-/// Publishes telemetry until it is stopped. Yields.
+/// Publishes telemetry as `settings` say, until it is stopped. A new interval counts from the last
+/// message on. Yields.
 ///
 /// # Errors
 ///
 /// [`Stopped`], always: nothing else ends it.
-pub(crate) fn publish(client: &Client, device: &str, telemetry: &Telemetry) -> Result<(), Stopped> {
+pub(crate) fn publish(
+    client: &Client,
+    device: &str,
+    settings: &Live<Option<Telemetry>>,
+) -> Result<(), Stopped> {
     let began = Instant::now();
-    let mut due = began;
+    // When the last one was due.
+    let mut last = None;
     let mut left_out: u64 = 0;
-    for sequence in 1.. {
-        fiber::sleep_until(due)?;
+    let mut sequence = 1;
+    loop {
+        let telemetry = settings.some()?;
+        let due = last.map_or(began, |last| last + telemetry.interval);
+        let due = due.max(Instant::now());
+        if settings.wait_until(due)? {
+            continue;
+        }
         let reading = Reading {
             device,
             sequence,
@@ -54,9 +67,9 @@ pub(crate) fn publish(client: &Client, device: &str, telemetry: &Telemetry) -> R
                 left_out += 1;
             }
         }
-        due = (due + telemetry.interval).max(Instant::now());
+        last = Some(due);
+        sequence += 1;
     }
-    Ok(())
 }
 
 /// What one message tells.

@@ -62,6 +62,12 @@ impl Changes {
         self.0.iter()
     }
 
+    /// Whether this setting is different, by its whole name.
+    #[must_use]
+    pub fn has(&self, path: &str) -> bool {
+        self.0.iter().any(|change| change.path == path)
+    }
+
     /// Returns those that take effect in this way.
     pub fn that_apply(&self, applies: Applies) -> impl Iterator<Item = &Change> {
         self.0

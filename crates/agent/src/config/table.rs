@@ -164,7 +164,7 @@ impl fmt::Display for Section {
 pub enum Applies {
     /// At once, on the connection that is there.
     Live,
-    /// With the next connection, which a reload makes at once.
+    /// With the next connection; the one that there is stays.
     Reconnect,
     /// When the agent is started again.
     Restart,
@@ -174,7 +174,7 @@ impl fmt::Display for Applies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Live => "at once",
-            Self::Reconnect => "with a new connection",
+            Self::Reconnect => "with the next connection",
             Self::Restart => "at the next start",
         })
     }

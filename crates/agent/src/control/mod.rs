@@ -19,7 +19,7 @@
 //! | `queue-drop` | `count` | `dropped`, `kept`: the oldest that were not sent, and those that were |
 //! | `connect` | `seconds` | has a connection whatever the schedule says |
 //! | `publish` | `topic`, `payload` in Base64, `qos`, `retain`, `wait` in seconds | `outcome`: `acknowledged`, `sent`, `stored` or `waiting` in the queue, or how it was given up |
-//! | `reload` | | `changed`, `restart`: what counts at once, and what a restart needs |
+//! | `reload` | | `changed`, `reconnect`, `restart`: what counts at once, with the next connection, after a restart |
 //!
 //! Answers may get further parts; none is renamed or removed within schema 1. A client may ask several
 //! times on one connection. Only the agent's own user and root are answered.

@@ -200,6 +200,7 @@ fn answer(agent: &Agent, request: Request) -> String {
                 let texts = |names: &[String]| json::array(names.iter().map(|name| text(name)));
                 done(&[
                     ("changed", texts(&changes.changed)),
+                    ("reconnect", texts(&changes.reconnect)),
                     ("restart", texts(&changes.restart)),
                 ])
             }

@@ -61,6 +61,16 @@ impl Default for BatchOptions {
     }
 }
 
+impl BatchOptions {
+    fn within_bounds(self) -> Self {
+        Self {
+            count_max: self.count_max.clamp(1, BATCH_COUNT_MAX),
+            bytes_max: self.bytes_max.clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX),
+            delay_max: self.delay_max.min(BATCH_DELAY_MAX),
+        }
+    }
+}
+
 /// A name or a value is longer than [`READING_BYTES_MAX`], or is a value that JSON does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -126,19 +136,20 @@ pub(crate) struct Batch {
 
 impl Batch {
     pub(crate) fn new(device: impl Into<String>, options: BatchOptions) -> Self {
-        let options = BatchOptions {
-            count_max: options.count_max.clamp(1, BATCH_COUNT_MAX),
-            bytes_max: options.bytes_max.clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX),
-            delay_max: options.delay_max.min(BATCH_DELAY_MAX),
-        };
         let device = device.into();
         Self {
             device,
-            options,
+            options: options.within_bounds(),
             readings: Vec::new(),
             bytes: 0,
             sequence: 0,
         }
+    }
+
+    /// Gathers by other options from now on; of what there is already the next message is made as soon
+    /// as they say.
+    pub(crate) fn set_options(&mut self, options: BatchOptions) {
+        self.options = options.within_bounds();
     }
 
     /// Takes a reading. Returns the messages that are full by that, none mostly, two at most.

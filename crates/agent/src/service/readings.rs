@@ -16,17 +16,17 @@ pub struct Readings(Rc<Shared>);
 
 struct Shared {
     client: Client,
-    topic: String,
-    qos: QoS,
+    /// Where they go, and with which QoS.
+    place: RefCell<(String, QoS)>,
     batch: RefCell<Batch>,
-    /// Set when there is a first reading to be waited for.
+    /// Set when there is a first reading to be waited for, and when others may be due sooner.
     begun: Event,
 }
 
 impl fmt::Debug for Readings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Readings")
-            .field("topic", &self.0.topic)
+            .field("topic", &self.0.place.borrow().0)
             .finish_non_exhaustive()
     }
 }
@@ -41,8 +41,7 @@ impl Readings {
     ) -> Self {
         Self(Rc::new(Shared {
             client,
-            topic,
-            qos,
+            place: RefCell::new((topic, qos)),
             batch: RefCell::new(Batch::new(device_id, options)),
             begun: Event::new(),
         }))
@@ -55,16 +54,28 @@ impl Readings {
     ///
     /// [`ReadingError`]: it is none, and nothing was taken.
     pub fn record(&self, name: &str, value: impl Into<Value>) -> Result<(), ReadingError> {
-        let full = self
-            .0
-            .batch
-            .borrow_mut()
-            .push(name, &value.into(), Now::read())?;
-        self.0.begun.set();
+        let (is_first, full) = {
+            let mut batch = self.0.batch.borrow_mut();
+            let is_first = batch.due().is_none();
+            (is_first, batch.push(name, &value.into(), Now::read())?)
+        };
+        if is_first {
+            self.0.begun.set();
+        }
         for message in full {
             self.send(&message);
         }
         Ok(())
+    }
+
+    /// Sends what there is now as before, and everything later otherwise. Yields as
+    /// [`Readings::record`] does.
+    pub(crate) fn set(&self, topic: String, qos: QoS, options: BatchOptions) {
+        self.flush();
+        // What came while that waited for room is of the new kind.
+        self.0.place.replace((topic, qos));
+        self.0.batch.borrow_mut().set_options(options);
+        self.0.begun.set();
     }
 
     /// Sends what there is now. Yields as [`Readings::record`] does.
@@ -76,7 +87,8 @@ impl Readings {
     }
 
     fn send(&self, message: &str) {
-        let publish = Publish::to(&self.0.topic, message).qos(self.0.qos);
+        let (topic, qos) = self.0.place.borrow().clone();
+        let publish = Publish::to(&topic, message).qos(qos);
         if let Err(error) = self.0.client.publish(publish) {
             log::warn!("a batch of readings is lost: {error}");
         }
@@ -91,9 +103,8 @@ impl Readings {
         loop {
             self.0.begun.clear();
             let due = self.0.batch.borrow().due();
-            match due {
-                None => self.0.begun.wait()?,
-                Some(due) => fiber::sleep_until(due)?,
+            if let Err(error) = fiber::select(&[&self.0.begun], due) {
+                return Err(fiber::cause(&error).unwrap_or(Stopped::NoRuntime));
             }
             // Meanwhile it may have become full, and another have begun.
             let is_due = self.0.batch.borrow().due();

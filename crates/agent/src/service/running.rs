@@ -1,5 +1,7 @@
 //! The services of one agent: opened with its client, started with the agent.
 
+use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::Instant;
@@ -8,15 +10,17 @@ use mqtt::{Client, QoS, RequestOptions};
 use super::away::{Away, Reason};
 use super::batch::BatchOptions;
 use super::command::{self, Command, Commands, HandlerRefused, Program};
-use super::schedule::{Schedule, ScheduleOptions, share_of};
+use super::schedule::{Schedule, ScheduleError, ScheduleOptions, share_of};
 use super::store::DeviceStore;
 use super::throttle::Throttle;
 use super::{Demand, Readings, Windows};
 use crate::agent::Agent;
 use crate::builder::Settings;
-use crate::config::Config;
+use crate::config::{Config, Telemetry};
 use crate::failure::Failure;
+use crate::live::Live;
 use crate::status::Status;
+use crate::telemetry;
 
 /// How long putting an agent together may hold back its first connection.
 const HOLD_MAX: Duration = Duration::from_secs(60);
@@ -24,6 +28,8 @@ const HOLD_MAX: Duration = Duration::from_secs(60);
 /// What the services of an agent are set to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServiceSettings {
+    /// What the device says about itself, which the configuration alone decides.
+    pub(crate) telemetry: Option<Telemetry>,
     /// When to be connected; always, unless set.
     pub(crate) schedule: Option<ScheduleOptions>,
     /// Where commands come, and what is allowed.
@@ -51,6 +57,23 @@ impl ServiceSettings {
         if let Some(refused) = self.refused.take() {
             return Err(refused);
         }
+        self.complete_live(config);
+        if let Some(commands) = &config.commands {
+            let topic = commands.topic.as_str().to_owned();
+            self.commands_topic.get_or_insert(topic);
+            for handler in &commands.handlers {
+                let mut program = Program::new(&handler.program).args(handler.args.clone());
+                program.timeout = handler.timeout;
+                program.output_max = handler.max_output;
+                self.commands.allow_program(&handler.name, program)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`complete`](Self::complete), of what may change while they run.
+    pub(crate) fn complete_live(&mut self, config: &Config) {
+        self.telemetry.clone_from(&config.telemetry);
         if let (None, Some(schedule)) = (&self.schedule, &config.schedule) {
             self.schedule = Some(ScheduleOptions {
                 windows: schedule.windows.clone(),
@@ -71,21 +94,20 @@ impl ServiceSettings {
                 },
             });
         }
-        if let Some(commands) = &config.commands {
-            let topic = commands.topic.as_str().to_owned();
-            self.commands_topic.get_or_insert(topic);
-            for handler in &commands.handlers {
-                let mut program = Program::new(&handler.program).args(handler.args.clone());
-                program.timeout = handler.timeout;
-                program.output_max = handler.max_output;
-                self.commands.allow_program(&handler.name, program)?;
-            }
-        }
         if let (None, Some(metrics)) = (&self.metrics, &config.metrics) {
             let topic = metrics.topic.as_str().to_owned();
             self.metrics = Some((topic, metrics.interval));
         }
-        Ok(())
+    }
+
+    /// Returns the schedule, checked. `share` as in [`Schedule::new`].
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub(crate) fn schedule(&self, share: f64) -> Result<Schedule, ScheduleError> {
+        let options = self.schedule.clone().unwrap_or_default();
+        Schedule::new(&options, share)
     }
 }
 
@@ -100,13 +122,18 @@ pub(crate) struct ReadingsSettings {
 /// The services of an agent.
 pub(crate) struct Services {
     pub(crate) throttle: Throttle,
-    pub(crate) readings: Option<Readings>,
     pub(crate) store: Option<DeviceStore>,
     pub(crate) commands: Commands,
     pub(crate) demand: Demand,
     pub(crate) requests: RequestOptions,
-    schedule: Schedule,
     away: Away,
+    /// Each of these is made, with its fiber, when it is set for the first time.
+    windows: OnceCell<Rc<Windows>>,
+    readings: OnceCell<Readings>,
+    /// Whether readings are taken.
+    takes_readings: Cell<bool>,
+    telemetry: OnceCell<Live<Option<Telemetry>>>,
+    metrics: OnceCell<Live<Option<(String, Duration)>>>,
 }
 
 impl Services {
@@ -116,35 +143,36 @@ impl Services {
         device_id: &str,
         usual_rate: Option<(u32, u32)>,
         settings: &Settings,
-    ) -> Result<Self, Failure> {
+    ) -> Self {
         let away = Away::new(client.clone());
         // Nothing is received before somebody listens.
         away.set(Reason::Start, Some(Instant::now() + HOLD_MAX));
         let services = &settings.services;
-        let schedule = services.schedule.clone().unwrap_or_default();
-        let schedule = Schedule::new(&schedule, share_of(device_id));
-        let schedule = schedule.map_err(Failure::Schedule)?;
         let state_dir = settings.state_dir.as_deref();
         let answers = services.answers_topic.clone();
         let answers = answers.unwrap_or_else(|| format!("devices/{device_id}/answers"));
-        let readings = services.readings.clone().map(|readings| {
-            let ReadingsSettings { topic, qos, batch } = readings;
-            Readings::new(client.clone(), device_id, topic, qos, batch)
-        });
         let store = services
             .store_topic
             .clone()
             .map(|topic| DeviceStore::open(client.clone(), topic, answers.clone(), state_dir));
-        Ok(Self {
+        Self {
             throttle: Throttle::open(client.clone(), away.clone(), usual_rate, state_dir),
-            readings,
             store,
             commands: services.commands.clone(),
             demand: Demand::default(),
             requests: RequestOptions::reply_to(answers),
-            schedule,
             away,
-        })
+            windows: OnceCell::new(),
+            readings: OnceCell::new(),
+            takes_readings: Cell::new(false),
+            telemetry: OnceCell::new(),
+            metrics: OnceCell::new(),
+        }
+    }
+
+    /// Takes readings, where there is a topic for them.
+    pub(crate) fn readings(&self) -> Option<&Readings> {
+        self.readings.get().filter(|_| self.takes_readings.get())
     }
 
     /// Lets the client connect, as far as nothing else keeps it away. Does not yield.
@@ -155,17 +183,11 @@ impl Services {
     /// Starts their fibers.
     pub(crate) fn start(&self, agent: &Agent, settings: &ServiceSettings) -> Result<(), Failure> {
         let client = agent.mqtt();
-        let options = settings.schedule.clone().unwrap_or_default();
-        if !options.windows.is_empty() {
-            let (schedule, demand) = (self.schedule.clone(), self.demand.clone());
-            let (client, away) = (client.clone(), self.away.clone());
-            let windows = Windows::new(client, away, schedule, options.on_demand, demand);
-            // Before the first attempt to connect is made.
-            windows.step();
-            agent.spawn("schedule", move || windows.serve())?;
-        }
-        if !options.delay.is_zero() {
-            let (away, delay) = (self.away.clone(), options.delay);
+        let schedule = settings.schedule(share_of(agent.device_id()));
+        self.set(agent, settings, schedule.map_err(Failure::Schedule)?)?;
+        let delay = settings.schedule.as_ref().map(|options| options.delay);
+        if let Some(delay) = delay.filter(|delay| !delay.is_zero()) {
+            let away = self.away.clone();
             away.set(Reason::Delay, Some(Instant::now() + delay));
             agent.spawn("delay", move || {
                 fiber::sleep(delay)?;
@@ -175,13 +197,6 @@ impl Services {
         }
         let throttle = self.throttle.clone();
         agent.spawn("throttle", move || throttle.serve())?;
-        if let Some(readings) = self.readings.clone() {
-            agent.spawn("readings", move || readings.serve())?;
-        }
-        if let Some((topic, interval)) = settings.metrics.clone() {
-            let told = agent.clone();
-            agent.spawn("metrics", move || tell_metrics(&told, &topic, interval))?;
-        }
         if let Some(topic) = settings.commands_topic.clone() {
             own_commands(&self.commands, &self.throttle).map_err(Failure::Command)?;
             let (client, commands) = (client.clone(), self.commands.clone());
@@ -192,16 +207,93 @@ impl Services {
         }
         Ok(())
     }
+
+    /// Has those that may change while they run be as the settings say: at the start, and after a
+    /// reload. Yields while readings that were gathered find no room in the queue.
+    ///
+    /// # Errors
+    ///
+    /// A fiber could not be started; what comes after it is as before.
+    pub(crate) fn set(
+        &self,
+        agent: &Agent,
+        settings: &ServiceSettings,
+        schedule: Schedule,
+    ) -> Result<(), Failure> {
+        let client = agent.mqtt();
+        let options = settings.schedule.clone().unwrap_or_default();
+        match self.windows.get() {
+            Some(windows) => windows.set(schedule, options.on_demand),
+            None if options.windows.is_empty() => {}
+            None => {
+                let (client, away, demand) =
+                    (client.clone(), self.away.clone(), self.demand.clone());
+                let windows = Windows::new(client, away, schedule, options.on_demand, demand);
+                let windows = self.windows.get_or_init(|| Rc::new(windows));
+                // Before the first attempt to connect is made.
+                windows.step();
+                let windows = Rc::clone(windows);
+                agent.spawn("schedule", move || windows.serve())?;
+            }
+        }
+        self.takes_readings.set(settings.readings.is_some());
+        match (self.readings.get(), settings.readings.clone()) {
+            (Some(readings), Some(ReadingsSettings { topic, qos, batch })) => {
+                readings.set(topic, qos, batch);
+            }
+            (Some(readings), None) => readings.flush(),
+            (None, Some(ReadingsSettings { topic, qos, batch })) => {
+                let readings = Readings::new(client.clone(), agent.device_id(), topic, qos, batch);
+                let readings = self.readings.get_or_init(|| readings).clone();
+                agent.spawn("readings", move || readings.serve())?;
+            }
+            (None, None) => {}
+        }
+        if let Some(live) = set_or_begin(&self.telemetry, settings.telemetry.clone()) {
+            let (client, device) = (client.clone(), agent.device_id().to_owned());
+            agent.spawn("telemetry", move || {
+                telemetry::publish(&client, &device, &live)
+            })?;
+        }
+        if let Some(live) = set_or_begin(&self.metrics, settings.metrics.clone()) {
+            let told = agent.clone();
+            agent.spawn("metrics", move || tell_metrics(&told, &live))?;
+        }
+        Ok(())
+    }
+}
+
+/// Changes a setting that a fiber works by. Returns it if it is something for the first time, so that
+/// there is no such fiber yet.
+fn set_or_begin<T: Clone + PartialEq>(
+    place: &OnceCell<Live<Option<T>>>,
+    value: Option<T>,
+) -> Option<Live<Option<T>>> {
+    if let Some(live) = place.get() {
+        live.set(value);
+        return None;
+    }
+    let value = Some(value?);
+    Some(place.get_or_init(|| Live::new(value)).clone())
 }
 
 /// Publishes figures about the agent at an interval, until it is stopped. Yields. They wait in the
 /// queue like other messages, the first one first.
-fn tell_metrics(agent: &Agent, topic: &str, interval: Duration) -> Result<(), fiber::Stopped> {
-    let mut interval = fiber::interval(interval);
+fn tell_metrics(
+    agent: &Agent,
+    settings: &Live<Option<(String, Duration)>>,
+) -> Result<(), fiber::Stopped> {
+    let mut last: Option<Instant> = None;
     loop {
-        interval.tick()?;
+        let (topic, interval) = settings.some()?;
+        let now = Instant::now();
+        let due = last.map_or(now, |last| (last + interval).max(now));
+        if settings.wait_until(due)? {
+            continue;
+        }
+        last = Some(due);
         let json = Status::of(agent).to_metrics_json(fiber::wall_time());
-        if let Err(error) = agent.publish(topic, &json) {
+        if let Err(error) = agent.publish(&topic, &json) {
             log::warn!("figures about the agent are left out: {error}");
         }
     }

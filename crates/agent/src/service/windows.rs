@@ -1,6 +1,6 @@
 //! The fiber that opens and closes the windows of a schedule.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -48,8 +48,8 @@ enum Told {
 pub(crate) struct Windows {
     client: Client,
     away: Away,
-    schedule: Schedule,
-    on_demand: bool,
+    schedule: RefCell<Schedule>,
+    on_demand: Cell<bool>,
     demand: Demand,
     told: Cell<Option<Told>>,
 }
@@ -65,17 +65,26 @@ impl Windows {
         Self {
             client,
             away,
-            schedule,
-            on_demand,
+            schedule: RefCell::new(schedule),
+            on_demand: Cell::new(on_demand),
             demand,
             told: Cell::new(None),
         }
     }
 
+    /// Goes by another schedule from now on. Does not yield.
+    pub(crate) fn set(&self, schedule: Schedule, on_demand: bool) {
+        self.schedule.replace(schedule);
+        self.on_demand.set(on_demand);
+        self.step();
+        // When to look again may be sooner.
+        self.demand.0.1.set();
+    }
+
     /// Does what the schedule says of this moment, and returns when to look again. Does not yield.
     pub(crate) fn step(&self) -> Instant {
         let (now, wall) = (Instant::now(), fiber::wall_time());
-        let plan = self.schedule.at(wall);
+        let plan = self.schedule.borrow().at(wall);
         let after =
             |time: std::time::SystemTime| now + time.duration_since(wall).unwrap_or_default();
         let demanded = self.demand.until(now);
@@ -85,7 +94,7 @@ impl Windows {
             (Plan::Open { until }, None) => (Told::Open, after(until)),
             (Plan::Closed { until }, None) => {
                 let until = until.map_or(now + NEVER, after);
-                let told = if self.on_demand {
+                let told = if self.on_demand.get() {
                     Told::OnDemand
                 } else {
                     Told::Closed { until }
@@ -141,8 +150,6 @@ impl Windows {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
     use mqtt::{
         Broker, BrokerOptions, ClientId, ClientOptions, Event as ClientEvent, Publish, QoS,
     };
@@ -299,6 +306,56 @@ mod tests {
             assert!(client.is_connected());
             fiber::sleep(Duration::from_secs(15)).unwrap();
             assert!(!client.is_connected());
+            service.cancel();
+            drop(service.join());
+        });
+    }
+
+    #[test]
+    fn another_schedule_counts_at_once_and_none_is_always() {
+        play(|broker| {
+            let (client, _) = client(broker);
+            let windows = Windows::new(
+                client.clone(),
+                Away::new(client.clone()),
+                Schedule::new(&ScheduleOptions::default(), 0.0).unwrap(),
+                false,
+                Demand::default(),
+            );
+            let windows = Rc::new(windows);
+            let serving = Rc::clone(&windows);
+            let mut service = fiber::spawn(move || serving.serve()).unwrap();
+            let minute = Duration::from_secs(60);
+            fiber::sleep(30 * HOUR).unwrap();
+            assert!(client.is_connected());
+            let wall = fiber::wall_time();
+            let since_1970 = wall.duration_since(std::time::UNIX_EPOCH).unwrap();
+            let of_hour = Duration::from_secs(since_1970.as_secs() % 3_600);
+            fiber::sleep(HOUR + HOUR / 2 - of_hour).unwrap();
+            windows.set(schedule(), false);
+            fiber::sleep(minute).unwrap();
+            assert!(!client.is_connected());
+            // On demand nobody is kept away.
+            windows.set(schedule(), true);
+            client
+                .publish(
+                    Publish::to("a", "b")
+                        .wait(mqtt::Wait::Ack)
+                        .qos(QoS::AtLeastOnce),
+                )
+                .unwrap();
+            fiber::sleep(minute).unwrap();
+            windows.set(schedule(), false);
+            fiber::sleep(minute).unwrap();
+            assert!(!client.is_connected());
+            windows.set(
+                Schedule::new(&ScheduleOptions::default(), 0.0).unwrap(),
+                false,
+            );
+            fiber::sleep(minute).unwrap();
+            assert!(client.is_connected());
+            fiber::sleep(3 * HOUR).unwrap();
+            assert!(client.is_connected());
             service.cancel();
             drop(service.join());
         });

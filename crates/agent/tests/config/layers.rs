@@ -323,20 +323,19 @@ fn what_changed_is_told_with_when_it_takes_effect() {
         .to_string()
         .replace(&root.path().display().to_string(), "ROOT");
     let expected = [
-        "cloud.password_file: other contents of \"ROOT/etc/agent/pw\", at the next start (ROOT/etc/agent/agent.toml:5:17)",
-        "cloud.keep_alive: \"1m\" instead of \"10s\", at the next start (environment AGENT_CLOUD__KEEP_ALIVE)",
+        "cloud.password_file: other contents of \"ROOT/etc/agent/pw\", with the next connection (ROOT/etc/agent/agent.toml:5:17)",
+        "cloud.keep_alive: \"1m\" instead of \"10s\", with the next connection (environment AGENT_CLOUD__KEEP_ALIVE)",
         "queue.max_messages: 5 instead of 100000, at the next start (ROOT/etc/agent/agent.toml:11:16)",
-        "subscription.b.topic: \"b\" instead of nothing, at the next start (ROOT/etc/agent/agent.toml:9:9)",
-        "subscription.b.qos: 1 instead of nothing, at the next start (default)",
-        "log.filter: \"debug\" instead of \"warn,agent=info\", at the next start (ROOT/etc/agent/agent.toml:7:10)",
-        "subscription.a.topic: nothing instead of \"a\", at the next start (default)",
-        "subscription.a.qos: nothing instead of 1, at the next start (default)",
+        "subscription.b.topic: \"b\" instead of nothing, at once (ROOT/etc/agent/agent.toml:9:9)",
+        "subscription.b.qos: 1 instead of nothing, at once (default)",
+        "log.filter: \"debug\" instead of \"warn,agent=info\", at once (ROOT/etc/agent/agent.toml:7:10)",
+        "subscription.a.topic: nothing instead of \"a\", at once (default)",
+        "subscription.a.qos: nothing instead of 1, at once (default)",
     ];
     assert_eq!(told, expected.join("\n"));
-    assert_eq!(
-        changes.that_apply(Applies::Restart).count(),
-        changes.iter().count()
-    );
+    let count = |applies| changes.that_apply(applies).count();
+    let counts = [Applies::Live, Applies::Reconnect, Applies::Restart].map(count);
+    assert_eq!(counts, [5, 2, 1]);
     assert!(changes.touches(agent::config::Section::Queue));
     assert!(!changes.touches(agent::config::Section::Device));
 }

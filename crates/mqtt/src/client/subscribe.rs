@@ -310,6 +310,37 @@ impl Client {
             .limited(|| self.ask(Ask::Unsubscribe(&filters), wait).map(drop))
     }
 
+    /// Ends one filter of one subscription, and the subscription if it has no other; its handler
+    /// goes on with the rest. What is not there is nothing. The broker is told if no other
+    /// subscription has asked it for the filter. Yields up to `wait`, else as
+    /// [`Client::unsubscribe`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::unsubscribe`].
+    pub fn unsubscribe_filter(
+        &self,
+        id: SubscriptionId,
+        filter: &str,
+        wait: Wait,
+    ) -> Result<(), Error> {
+        let (removed, asked) = {
+            let subscriptions = &mut self.shared.state().subscriptions;
+            let wanted = subscriptions.is_wanted(filter);
+            let removed = subscriptions.remove_filter_of(id, filter);
+            (removed, wanted && !subscriptions.is_wanted(filter))
+        };
+        for ack in removed.iter().flat_map(|removed| &removed.acks) {
+            handler::acknowledge_last(&self.shared, *ack);
+        }
+        if !asked {
+            return Ok(());
+        }
+        // What the handler owns is dropped last, as above.
+        self.shared
+            .limited(|| self.ask(Ask::Unsubscribe(&[filter]), wait).map(drop))
+    }
+
     fn subscribe_with(
         &self,
         subscribe: Subscribe<'_>,

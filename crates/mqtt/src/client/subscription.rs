@@ -355,7 +355,7 @@ impl Subscriptions {
     }
 
     /// Removes one filter of one subscription, and that if it has no other.
-    fn remove_filter_of(&mut self, id: SubscriptionId, filter: &str) -> Option<Removed> {
+    pub(super) fn remove_filter_of(&mut self, id: SubscriptionId, filter: &str) -> Option<Removed> {
         let entry = self
             .slots
             .get_mut(id.slot)

@@ -82,25 +82,25 @@ keys! {
             "Where the broker is: mqtts:// is TLS, mqtt:// is plain text. Without a port: the one of the profile.";
         profile: PROFILES, "\"auto\"", Restart, "\"aws\"";
             "Which provider the endpoint belongs to, which decides port, ALPN, limits and rates; `auto` sees it by the name of the host.";
-        user: Kind::Text, "", Restart, "\"meter-17\"";
+        user: Kind::Text, "", Reconnect, "\"meter-17\"";
             "The user name, where the broker asks for one.";
-        password_file: Kind::Path, "", Restart, "\"password\"";
+        password_file: Kind::Path, "", Reconnect, "\"password\"";
             "A file with the password; one line end after it does not belong to it.";
-        password_env: Kind::Variable, "", Restart, "\"AGENT_PASSWORD\"";
+        password_env: Kind::Variable, "", Reconnect, "\"AGENT_PASSWORD\"";
             "The variable of the environment that holds the password.";
-        credential: Kind::Credential, "", Restart, "\"mqtt-password\"";
+        credential: Kind::Credential, "", Reconnect, "\"mqtt-password\"";
             "The name of the systemd credential that holds the password (LoadCredential= or SetCredentialEncrypted=).";
-        password: Kind::Secret, "", Restart, "\"...\"";
+        password: Kind::Secret, "", Reconnect, "\"...\"";
             "The password itself: only in a file that nobody but its owner may read.";
-        authority: Kind::Path, "", Restart, "\"ca.pem\"";
+        authority: Kind::Path, "", Reconnect, "\"ca.pem\"";
             "PEM file with the authorities whose certificates are believed. Without it: those of the system.";
-        certificate: Kind::Path, "", Restart, "\"device.pem\"";
+        certificate: Kind::Path, "", Reconnect, "\"device.pem\"";
             "PEM file with the device's certificate chain. Without it: the identity that provisioning made, if any.";
-        key: Kind::Path, "", Restart, "\"device.key\"";
+        key: Kind::Path, "", Reconnect, "\"device.key\"";
             "PEM file with the private key of `certificate`.";
         alpn: Kind::Alpn, "", Restart, "[\"mqtt\"]";
             "The application protocols to offer. Without it: those of the profile.";
-        keep_alive: KEEP_ALIVE, "\"60s\"", Restart, "\"60s\"";
+        keep_alive: KEEP_ALIVE, "\"60s\"", Reconnect, "\"60s\"";
             "How long the link may be silent; the profile may know a better default.";
         session: Kind::Choice(&["kept", "clean"]), "\"kept\"", Restart, "\"kept\"";
             "`kept`: the broker keeps what arrives while the device is away. `clean`: it does not.";
@@ -156,23 +156,23 @@ keys! {
             "What happens to a message for which there is no room: others or itself are dropped and counted, it takes the place of the last one of its topic, or whoever publishes is refused or waits.";
     }
     Telemetry {
-        topic: Kind::Topic, "", Restart, "\"devices/{id}/telemetry\"";
+        topic: Kind::Topic, "", Live, "\"devices/{id}/telemetry\"";
             "Where to publish; `{id}` stands for the device's identifier.";
-        interval: INTERVAL, "\"60s\"", Restart, "\"60s\"";
+        interval: INTERVAL, "\"60s\"", Live, "\"60s\"";
             "How often to measure.";
-        qos: Kind::QoS, "1", Restart, "1";
+        qos: Kind::QoS, "1", Live, "1";
             "0 at most once, 1 at least once, 2 exactly once.";
-        max_count: count(1, 10_000), "1", Restart, "60";
+        max_count: count(1, 10_000), "1", Live, "60";
             "How many readings are sent in one message at most; 1 sends each by itself.";
-        max_bytes: bytes(256, 256 * MIB), "\"64KiB\"", Restart, "\"64KiB\"";
+        max_bytes: bytes(256, 256 * MIB), "\"64KiB\"", Live, "\"64KiB\"";
             "How large such a message may become.";
-        max_delay: time(0, 7 * DAY), "\"1h\"", Restart, "\"1h\"";
+        max_delay: time(0, 7 * DAY), "\"1h\"", Live, "\"1h\"";
             "How long a reading may wait for others.";
     }
     Subscription {
-        topic: Kind::Filter, "", Restart, "\"devices/{id}/command/#\"";
+        topic: Kind::Filter, "", Live, "\"devices/{id}/command/#\"";
             "Which topics: `+` stands for one level, `#` for the rest, `{id}` for the device's identifier.";
-        qos: Kind::QoS, "1", Restart, "1";
+        qos: Kind::QoS, "1", Live, "1";
             "0 at most once, 1 at least once, 2 exactly once.";
     }
     Commands {
@@ -192,15 +192,15 @@ keys! {
             "How much of the end of its output is sent back.";
     }
     Schedule {
-        windows: Kind::Crons, "", Restart, "[\"0 */4 * * *\"]";
+        windows: Kind::Crons, "", Live, "[\"0 */4 * * *\"]";
             "When windows open: cron expressions of five fields (minute, hour, day, month, day of the week).";
-        duration: time(SECOND, 7 * DAY), "\"10m\"", Restart, "\"10m\"";
+        duration: time(SECOND, 7 * DAY), "\"10m\"", Live, "\"10m\"";
             "How long a window stays open.";
-        jitter: time(0, DAY), "\"0s\"", Restart, "\"5m\"";
+        jitter: time(0, DAY), "\"0s\"", Live, "\"5m\"";
             "By how much, at random, each window opens later, so that not all devices come at once.";
         delay: time(0, DAY), "\"0s\"", Restart, "\"30s\"";
             "How long the first connection waits after the start.";
-        on_demand: Kind::Bool, "true", Restart, "true";
+        on_demand: Kind::Bool, "true", Live, "true";
             "Whether what is urgent may connect outside the windows.";
     }
     Limits {
@@ -220,9 +220,9 @@ keys! {
             "The highest quality of service.";
     }
     Metrics {
-        topic: Kind::Topic, "", Restart, "\"devices/{id}/metrics\"";
+        topic: Kind::Topic, "", Live, "\"devices/{id}/metrics\"";
             "Where to publish them; `{id}` stands for the device's identifier.";
-        interval: time(SECOND, 7 * DAY), "\"5m\"", Restart, "\"5m\"";
+        interval: time(SECOND, 7 * DAY), "\"5m\"", Live, "\"5m\"";
             "How often.";
     }
     Control {
@@ -230,7 +230,7 @@ keys! {
             "The socket; `none` for no such access. Without it: control.sock in `RUNTIME_DIRECTORY` of the environment, or else in the state directory.";
     }
     Log {
-        filter: Kind::LogFilter, "\"warn,agent=info\"", Restart, "\"info\"";
+        filter: Kind::LogFilter, "\"warn,agent=info\"", Live, "\"info\"";
             "What is logged: a level (off, error, warn, info, debug, trace), or several with the parts they are for. `RUST_LOG` of the environment comes first.";
     }
 }
