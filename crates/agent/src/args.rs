@@ -40,7 +40,7 @@ use crate::format::Format;
 pub use self::config::{CheckArgs, ConfigArgs, ConfigPrint, SourceArgs};
 pub use self::control::{Ask, ControlArgs, Form, Goal, WAIT_TIMEOUT_DEFAULT};
 pub use self::demo::{DEMO_FAULTS_MAX, DemoArgs, Fault, RUN_FOR_MAX};
-pub use self::doctor::DoctorArgs;
+pub use self::doctor::{DOCTOR_WATCH_MIN, DoctorArgs};
 pub use self::error::{Rejected, UsageError};
 pub use self::tool::{About, Exits, Tool};
 

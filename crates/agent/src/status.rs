@@ -79,6 +79,9 @@ impl Status {
         if let Some(cause) = self.supervisor.last_end() {
             parts.push(("last_end", Value::from(cause).to_string()));
         }
+        if let Some(code) = self.supervisor.last_code() {
+            parts.push(("last_code", Value::from(code).to_string()));
+        }
         let health = self.supervisor.health().iter().map(|(code, ailment)| {
             json::object_of(&[
                 ("code", Value::from(code.name()).to_string()),

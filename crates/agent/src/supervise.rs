@@ -21,6 +21,8 @@ use fiber::Instant;
 use mqtt::{CONNECT_TIMEOUT_DEFAULT, EndCause, Event};
 use safe_rt::{BACKOFF_LONG_CAP_DEFAULT, DIAL_TIMEOUT_DEFAULT};
 
+use crate::explain;
+
 /// How long after the time at which something was to happen to the connection it counts as stuck:
 /// all that one attempt may take, credentials and the delay after a pause included, twice over.
 pub const STUCK_GRACE: Duration = Duration::from_secs(
@@ -169,8 +171,9 @@ pub struct Supervisor {
     due: Option<Instant>,
     /// Short connections, running, that the broker ended.
     short: u32,
-    /// Why the last connection ended.
+    /// Why the last connection ended, and the code of that.
     last_end: Option<String>,
+    last_code: Option<&'static str>,
 }
 
 impl Supervisor {
@@ -185,6 +188,7 @@ impl Supervisor {
             due: Some(now + STUCK_GRACE),
             short: 0,
             last_end: None,
+            last_code: None,
         }
     }
 
@@ -210,6 +214,12 @@ impl Supervisor {
     #[must_use]
     pub fn last_end(&self) -> Option<&str> {
         self.last_end.as_deref()
+    }
+
+    /// The code of that for `agent explain`, if it has one.
+    #[must_use]
+    pub const fn last_code(&self) -> Option<&'static str> {
+        self.last_code
     }
 
     /// What the connection did so far, the present state included.
@@ -315,6 +325,7 @@ impl Supervisor {
     }
 
     fn down(&mut self, cause: &EndCause, retry_in: Option<Duration>, now: Instant) {
+        self.last_code = explain::code_of_end(cause);
         let cause = cause.to_string();
         self.raise(HealthCode::Offline, cause.clone(), now);
         self.last_end = Some(cause.clone());

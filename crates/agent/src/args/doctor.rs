@@ -1,19 +1,25 @@
 //! The words after `agent doctor`.
 
-use std::path::PathBuf;
+use std::time::Duration;
 
 use super::flags::Opt;
-use super::words::Words;
-use super::{Command, Tool, UsageError};
+use super::parse::length;
+use super::words::{Value, Words};
+use super::{Command, SourceArgs, Tool, UsageError};
 use crate::doctor;
+
+/// The least time from the beginning of one examination of `--watch` to that of the next.
+pub const DOCTOR_WATCH_MIN: Duration = Duration::from_secs(5);
 
 /// What `agent doctor` is to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DoctorArgs {
-    /// The configuration (`--config`); the system's unless given.
-    pub config: Option<PathBuf>,
-    /// The folder for what is kept (`--state-dir`).
-    pub state_dir: Option<PathBuf>,
+    /// Where the configuration comes from.
+    pub source: SourceArgs,
+    /// Whether to print what shows it also where all is well (`--verbose`).
+    pub verbose: bool,
+    /// How often to examine again (`--watch`); once unless given.
+    pub watch: Option<Duration>,
     /// Whether to print JSON.
     pub json: bool,
     /// These checks alone, and what they need (`--only`).
@@ -35,12 +41,15 @@ pub struct DoctorArgs {
 /// Understands them.
 pub(super) fn parse(words: &mut Words) -> Result<Command, UsageError> {
     let mut args = DoctorArgs::default();
-    while let Some((opt, mut value)) = words.next_flag()? {
+    while let Some((opt, value)) = words.next_flag()? {
+        let Some(mut value) = args.source.take(opt, value)? else {
+            continue;
+        };
         match opt {
             Opt::Help => return Ok(Command::Help(Tool::Doctor)),
             Opt::Version => return Ok(Command::Version),
-            Opt::Config => args.config = Some(value.path()?),
-            Opt::StateDir => args.state_dir = Some(value.path()?),
+            Opt::Verbose => args.verbose = true,
+            Opt::Watch => args.watch = Some(watch(&mut value)?),
             Opt::Json => args.json = true,
             Opt::Only => args.only = checks(&value.text()?)?,
             Opt::Skip => args.skip = checks(&value.text()?)?,
@@ -53,6 +62,15 @@ pub(super) fn parse(words: &mut Words) -> Result<Command, UsageError> {
         }
     }
     Ok(Command::Doctor(Box::new(args)))
+}
+
+/// How often to examine; providers count connections, and each examination is one.
+fn watch(value: &mut Value<'_>) -> Result<Duration, UsageError> {
+    let every = length(value, UsageError::Watch)?;
+    match every >= DOCTOR_WATCH_MIN {
+        true => Ok(every),
+        false => Err(UsageError::Watch(format!("{} ms", every.as_millis()))),
+    }
 }
 
 /// Names of checks, between commas.
@@ -92,6 +110,11 @@ mod tests {
         assert_eq!(args.only, ["tls", "dns"]);
         assert_eq!(args.skip, ["ping"]);
         assert!(args.json && !args.takeover);
+        let watch = |every| doctor(&["-v", "--watch", every]);
+        let args = watch("1m").expect("understood");
+        assert!(args.verbose && args.watch == Some(Duration::from_secs(60)));
+        let refused = watch("4s").expect_err("too often");
+        assert_eq!(refused, UsageError::Watch("4000 ms".to_owned()));
         let refused = doctor(&["--config", "a.toml", "--only", "tsl"]).expect_err("strange");
         assert_eq!(refused, UsageError::UnknownCheck("tsl".to_owned()));
     }

@@ -10,7 +10,9 @@ use safe_rt::{EndpointError, ProxyUrlError};
 
 use crate::config::NoSetting;
 
-use super::{DEMO_FAULTS_MAX, KEEP_ALIVE_SECS_MIN, REPEAT_DELAY_MAX, RUN_FOR_MAX, Tool};
+use super::{
+    DEMO_FAULTS_MAX, DOCTOR_WATCH_MIN, KEEP_ALIVE_SECS_MIN, REPEAT_DELAY_MAX, RUN_FOR_MAX, Tool,
+};
 use crate::format::FormatError;
 
 /// A command line that was not understood.
@@ -113,6 +115,8 @@ pub enum UsageError {
     WillQoS(String),
     /// Something is said of a will, and no topic makes one.
     WillWithoutTopic,
+    /// The time of `--watch` is no length of time, or too short.
+    Watch(String),
     /// The doctor has no such check.
     UnknownCheck(String),
     /// What is to be set is no setting.
@@ -360,6 +364,11 @@ impl fmt::Display for UsageError {
             Self::NoFilter => {
                 f.write_str("no topic to subscribe to (-t) or to unsubscribe from (-U) given")
             }
+            Self::Watch(found) => write!(
+                f,
+                "expected a time of at least {} s with its unit for --watch, such as 1m, found {found}",
+                DOCTOR_WATCH_MIN.as_secs()
+            ),
             Self::ConfigAndBroker => f.write_str(
                 "--config, --set, --state-dir and --root are about the agent's own broker: expected \
                  neither -h, -L, -p nor --unix",

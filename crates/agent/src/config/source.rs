@@ -243,7 +243,7 @@ impl Source {
     }
 
     /// Where the state directory is, as far as can be told of a configuration with faults. Yields.
-    pub(super) fn state_dir(&self) -> PathBuf {
+    pub(crate) fn state_dir(&self) -> PathBuf {
         let layers = self.layers();
         build::state(&layers.settings, &self.surroundings()).dir
     }

@@ -18,6 +18,7 @@
 //! | `queue-export` | `from` | the same with their payloads, Base64 |
 //! | `queue-drop` | `count` | `dropped`, `kept`: the oldest that were not sent, and those that were |
 //! | `connect` | `seconds` | has a connection whatever the schedule says |
+//! | `doctor` | | `status`, and `checks`: what the checks find that send nothing of MQTT, made by the agent |
 //! | `publish` | `topic`, `payload` in Base64, `qos`, `retain`, `wait` in seconds | `outcome`: `acknowledged`, `sent`, `stored` or `waiting` in the queue, or how it was given up |
 //! | `reload` | | `changed`, `reconnect`, `restart`: what counts at once, with the next connection, after a restart |
 //!

@@ -45,6 +45,8 @@ pub enum Request {
     },
     /// Reads the configuration again.
     Reload,
+    /// What it sees of its connection, and what its own checks find.
+    Doctor,
     /// Publishes a message by way of the queue.
     Publish(Box<ToPublish>),
 }
@@ -160,6 +162,7 @@ impl Request {
                 seconds: number("seconds")?,
             }),
             "reload" => Ok(Self::Reload),
+            "doctor" => Ok(Self::Doctor),
             "publish" => Ok(Self::Publish(Box::new(ToPublish::parse(&value)?))),
             verb => Err(RequestFault::Verb(verb.chars().take(40).collect())),
         }
@@ -178,6 +181,7 @@ impl Request {
             Self::QueueDrop { count } => ("queue-drop", vec![("count", (*count).into())]),
             Self::Connect { seconds } => ("connect", vec![("seconds", (*seconds).into())]),
             Self::Reload => ("reload", vec![]),
+            Self::Doctor => ("doctor", vec![]),
             Self::Publish(message) => ("publish", message.parts()),
         };
         let mut parts = vec![("schema", Value::from(1)), ("verb", verb.into())];
@@ -202,6 +206,7 @@ mod tests {
             Request::QueueDrop { count: 1 },
             Request::Connect { seconds: 60 },
             Request::Reload,
+            Request::Doctor,
             Request::Publish(Box::new(ToPublish {
                 topic: "a/b".to_owned(),
                 payload: vec![0, 255, b'x'],

@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::publish;
 use super::request::{CONTROL_REQUEST_BYTES_MAX, Request};
 use crate::agent::Agent;
+use crate::doctor;
 use crate::json;
 use crate::status::Status;
 
@@ -191,6 +192,10 @@ fn answer(agent: &Agent, request: Request) -> String {
             agent.connect_for(Duration::from_secs(seconds));
             done(&[])
         }
+        Request::Doctor => done(&[
+            ("status", Status::of(agent).to_json()),
+            ("checks", doctor::own_checks(agent.config()).to_string()),
+        ]),
         Request::Publish(message) => match publish::publish(agent, &message) {
             Ok(outcome) => done(&[("outcome", text(outcome))]),
             Err(error) => failed(&error),

@@ -11,7 +11,8 @@ use mqtt::{Client, ClientId};
 use safe_rt::{DialOptions, Endpoint, Identity, ProxyEnvironment, Socket, TlsConfigError};
 
 use super::finding::{Finding, Outcome};
-use super::{Options, session};
+use super::view::View;
+use super::{Options, Subject, session};
 use crate::config::{Config, ProxyChoice};
 use crate::profile::{Connection, Profile};
 
@@ -70,6 +71,8 @@ pub(super) struct Case {
     pub(super) client: RefCell<Option<Client>>,
     /// The agent runs.
     pub(super) agent_runs: Cell<bool>,
+    /// What it says of itself.
+    pub(super) view: RefCell<Option<Rc<View>>>,
 }
 
 impl Case {
@@ -82,6 +85,7 @@ impl Case {
             socket: RefCell::default(),
             client: RefCell::default(),
             agent_runs: Cell::new(false),
+            view: RefCell::default(),
         }
     }
 
@@ -108,7 +112,22 @@ impl Case {
     /// The folder for what is kept.
     pub(super) fn state_dir(&self) -> Option<PathBuf> {
         let given = self.options.state_dir.clone();
-        given.or_else(|| Some(self.setup()?.config.state.dir.clone()))
+        let given = given.or_else(|| Some(self.setup()?.config.state.dir.clone()));
+        given.or_else(|| match &self.options.subject {
+            // As far as it can be told of one with faults.
+            Subject::Layers(layers) => Some(layers.state_dir()),
+            Subject::Loaded(config, _) => Some(config.state.dir.clone()),
+        })
+    }
+
+    /// Whether nothing may be done that would end the connection of an agent that runs.
+    pub(super) const fn is_beside(&self) -> bool {
+        self.agent_runs.get() && !self.options.takeover
+    }
+
+    /// What the agent says of itself, where it has to answer for the broker.
+    pub(super) fn view_beside(&self) -> Option<Rc<View>> {
+        self.view.borrow().clone().filter(|_| self.is_beside())
     }
 
     /// What the clock of the device shows.

@@ -9,7 +9,8 @@
 //! that need the same run side by side, each within its time and all within [`DOCTOR_TIMEOUT`].
 //!
 //! **It must not be the disease.** A second connection with the device's client identifier ends the
-//! first one, so while the agent runs nothing is sent beyond the handshake, unless that is asked for.
+//! first one, so while the agent runs it is asked what it sees, with checks of its own in its own
+//! surroundings, and nothing is sent beyond the handshake, unless that is asked for.
 //! Where the broker keeps the device's session the doctor keeps it too, and acknowledges nothing: what
 //! waits there is for the agent. The agent has a doctor of its own, see [`Watch`].
 
@@ -20,6 +21,7 @@ mod report;
 mod session;
 mod statement;
 mod tool;
+mod view;
 mod watch;
 
 use std::path::PathBuf;
@@ -35,6 +37,8 @@ pub use finding::{Finding, Outcome};
 pub use report::{REPORT_SCHEMA, Report};
 pub use statement::{Right, statement};
 pub use tool::run;
+pub use view::AGENT_CHECKS_TIMEOUT;
+pub(crate) use view::own_checks;
 pub use watch::{WATCH_FAILURES_MIN, WATCH_PAUSE_MIN, Watch};
 
 use case::Case;

@@ -98,6 +98,17 @@ impl Report {
     /// Returns the text, for a terminal of 80 columns.
     #[must_use]
     pub fn text(&self) -> String {
+        self.text_from(Outcome::Warn)
+    }
+
+    /// As [`text`](Self::text), with what shows it also where all is well.
+    #[must_use]
+    pub fn text_with_evidence(&self) -> String {
+        self.text_from(Outcome::Skip)
+    }
+
+    /// What is that grave is told with what shows it.
+    fn text_from(&self, expanded: Outcome) -> String {
         let mut text = String::new();
         if let Some(endpoint) = &self.endpoint {
             let profile = self.profile.as_deref().unwrap_or_default();
@@ -106,7 +117,7 @@ impl Report {
         }
         let width = self.findings.iter().map(|found| found.id.len()).max();
         for finding in &self.findings {
-            show(&mut text, finding, width.unwrap_or_default());
+            show(&mut text, finding, width.unwrap_or_default(), expanded);
         }
         let mut verdict = self.verdict();
         if let Some(first) = verdict.get_mut(..1) {
@@ -117,16 +128,20 @@ impl Report {
         text
     }
 
+    /// What the checks found, as in the JSON.
+    pub(super) fn checks(&self) -> Value {
+        self.findings.iter().map(of_finding).collect()
+    }
+
     /// Returns the JSON: one object, whose form has a number, [`REPORT_SCHEMA`].
     #[must_use]
     pub fn json(&self) -> Value {
-        let checks: Vec<Value> = self.findings.iter().map(of_finding).collect();
         json!({
             "schema": REPORT_SCHEMA,
             "endpoint": self.endpoint,
             "profile": self.profile,
             "device_id": self.device_id,
-            "checks": checks,
+            "checks": self.checks(),
             "first": self.first().map(|first| json!({ "id": first.id, "code": first.code })),
             "verdict": self.verdict(),
         })
@@ -150,17 +165,20 @@ fn of_finding(finding: &Finding) -> Value {
 }
 
 /// One line, and under it what there is to say of what is not well.
-fn show(text: &mut String, finding: &Finding, width: usize) {
+fn show(text: &mut String, finding: &Finding, width: usize, expanded: Outcome) {
     let code = finding
         .code
         .map_or(String::new(), |code| format!(" [{code}]"));
     let (outcome, id) = (finding.outcome.as_str(), finding.id);
     let _ = writeln!(text, "{outcome:<5} {id:<width$}  {}{code}", finding.text);
-    if finding.outcome < Outcome::Warn {
+    if finding.outcome < expanded {
         return;
     }
     for line in &finding.evidence {
         let _ = writeln!(text, "{INDENT}found: {line}");
+    }
+    if finding.outcome < Outcome::Warn {
+        return;
     }
     if let Some(explanation) = finding.explanation() {
         wrap(text, &format!("{INDENT}cause: "), explanation.cause);
@@ -246,6 +264,7 @@ mod tests {
         ]);
         let text = report.text();
         assert!(!text.contains("not shown"), "{text}");
+        assert!(report.text_with_evidence().contains("found: not shown\n"));
         assert!(text.contains("\n               topic read a/#\n"), "{text}");
         assert!(
             text.contains("skip  ping              because of stays-up"),

@@ -1,8 +1,10 @@
 //! `agent doctor`.
 
-use super::{CHECKS, Options, Subject, examine};
+use fiber::Instant;
+use safe_rt::Utc;
+
+use super::{CHECKS, Options, Report, Subject, examine};
 use crate::args::DoctorArgs;
-use crate::config;
 use crate::exit::Exit;
 use crate::out;
 
@@ -13,23 +15,34 @@ pub fn run(args: &DoctorArgs) -> Exit {
         out::text(&list());
         return Exit::Done;
     }
-    let mut layers = config::Source::system();
-    if let Some(file) = &args.config {
-        layers = layers.file(file);
-    }
-    let mut options = Options::new(Subject::Layers(Box::new(layers)));
-    options.state_dir.clone_from(&args.state_dir);
+    let mut options = Options::new(Subject::Layers(Box::new(args.source.source())));
     options.takeover = args.takeover;
     options.touch = args.touch;
     options.only.clone_from(&args.only);
     options.skip.clone_from(&args.skip);
-    let report = examine(options);
-    if args.json {
-        out::text(&format!("{}\n", report.json()));
-    } else {
-        out::text(&report.text());
+    loop {
+        let began = Instant::now();
+        let report = examine(options.clone());
+        let Some(every) = args.watch else {
+            print(args, &report);
+            return report.exit(args.deny_warnings);
+        };
+        if !args.json {
+            out::text(&format!("--- {}\n", Utc(fiber::wall_time())));
+        }
+        print(args, &report);
+        if fiber::sleep(every.saturating_sub(began.elapsed())).is_err() {
+            return report.exit(args.deny_warnings);
+        }
     }
-    report.exit(args.deny_warnings)
+}
+
+fn print(args: &DoctorArgs, report: &Report) {
+    out::text(&match (args.json, args.verbose) {
+        (true, _) => format!("{}\n", report.json()),
+        (false, true) => report.text_with_evidence(),
+        (false, false) => report.text(),
+    });
 }
 
 /// The checks, a line each.

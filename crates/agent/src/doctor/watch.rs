@@ -17,7 +17,7 @@ pub const WATCH_FAILURES_MIN: u32 = 3;
 pub const WATCH_PAUSE_MIN: Duration = Duration::from_secs(3_600);
 
 /// What it looks at beside the agent's own attempts, which go as far as the handshake and beyond.
-const LOOKED_AT: [&str; 9] = [
+pub(super) const LOOKED_AT: [&str; 9] = [
     "state-dir",
     "clock",
     "identity",

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![cfg(feature = "demo")]
 
+mod beside;
 mod network;
 mod rights;
 mod session;

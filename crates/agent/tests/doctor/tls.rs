@@ -40,6 +40,11 @@ fn the_right_broker_is_told_with_version_and_protocol() {
         assert!(report.first().is_none(), "\n{}", report.text());
         let text = &report.finding("tls").unwrap().text;
         assert!(text.contains("ALPN mqtt"), "{text}");
+        // The chain that was received, also where all is well.
+        expect_told(&report, "tls", "certificate 1: ");
+        expect_told(&report, "tls", "A test's authority");
+        let text = report.text_with_evidence();
+        assert!(text.contains("found: certificate 1: "), "{text}");
         assert_eq!(found(&report, "tls-client").0, Outcome::Ok);
     });
 }

@@ -15,6 +15,7 @@ use super::config::{self, TlsConfigError, TlsVersion};
 use super::danger::{Danger, DangerOptions};
 use super::error::{TlsError, TlsErrorKind};
 use super::evidence::{FirstBytes, Own, Side};
+use super::facts::CertificateFacts;
 use super::identity::Identity;
 use super::replaceable::{Built, Replaceable};
 use super::sessions::{ClientSessions, OneConnection};
@@ -429,6 +430,13 @@ impl Socket {
     #[must_use]
     pub fn tls_version(&self) -> Option<TlsVersion> {
         self.as_tls().and_then(TlsStream::version)
+    }
+
+    /// Returns what the certificates say that the peer showed, its own first; none without TLS. Of a
+    /// session that was resumed they are those of the handshake that began it.
+    #[must_use]
+    pub fn peer_facts(&self) -> Vec<CertificateFacts> {
+        self.as_tls().map(TlsStream::peer_facts).unwrap_or_default()
     }
 
     /// Returns whether this is TLS whose handshake resumed an earlier session, which saves the

@@ -29,6 +29,7 @@ use super::config::TlsVersion;
 use super::danger::Danger;
 use super::error::TlsErrorKind;
 use super::evidence::Own;
+use super::facts::CertificateFacts;
 use super::sessions::{OneConnection, Sessions};
 use crate::socket::{Readiness, Socket};
 
@@ -100,6 +101,14 @@ impl TlsStream {
     /// Returns the version agreed on.
     pub(super) const fn version(&self) -> Option<TlsVersion> {
         self.version
+    }
+
+    /// Returns what the peer's certificates say, as far as they can be read.
+    pub(super) fn peer_facts(&self) -> Vec<CertificateFacts> {
+        let state = self.state.borrow();
+        let chain = state.connection.peer_certificates().unwrap_or_default();
+        let facts = chain.iter().map(|der| CertificateFacts::of_der(der));
+        facts.flatten().collect()
     }
 
     /// Returns whether an earlier session was resumed.

@@ -153,6 +153,7 @@ pub(super) enum Opt {
     Verbose,
     Version,
     Wait,
+    Watch,
     WillPayload,
     WillQoS,
     WillRetain,

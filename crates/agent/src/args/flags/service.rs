@@ -20,9 +20,10 @@ const CONFIGURED: &[Tool] = &[
     Tool::Pub,
     Tool::Sub,
     Tool::Request,
+    Tool::Doctor,
 ];
 /// Those of them where `-c` is not a letter of Mosquitto's programs.
-const CONFIGURED_BY_C: &[Tool] = &[Tool::Run, Tool::CheckConfig, Tool::Config];
+const CONFIGURED_BY_C: &[Tool] = &[Tool::Run, Tool::CheckConfig, Tool::Config, Tool::Doctor];
 
 pub(super) const ROWS: &[Flag] = &[
     flag(
@@ -133,20 +134,6 @@ pub(super) const ROWS: &[Flag] = &[
         "do what the keyboard says, a letter and Enter each",
     ),
     flag(
-        &["--config"],
-        "FILE",
-        DOCTOR,
-        Opt::Config,
-        "the configuration (default: that of the system)",
-    ),
-    flag(
-        &["--state-dir"],
-        "DIR",
-        DOCTOR,
-        Opt::StateDir,
-        "the folder for what is kept (default: that of the configuration)",
-    ),
-    flag(
         &["--only"],
         "NAMES",
         DOCTOR,
@@ -155,6 +142,20 @@ pub(super) const ROWS: &[Flag] = &[
     ),
     flag(&["--skip"], "NAMES", DOCTOR, Opt::Skip, "not these"),
     flag(&["--list"], "", DOCTOR, Opt::List, "list the checks"),
+    flag(
+        &["-v", "--verbose"],
+        "",
+        DOCTOR,
+        Opt::Verbose,
+        "print what shows it also where all is well",
+    ),
+    flag(
+        &["--watch"],
+        "TIME",
+        DOCTOR,
+        Opt::Watch,
+        "examine again and again, at this interval, such as 1m; 5s at the least",
+    ),
     flag(
         &["--takeover"],
         "",

@@ -49,10 +49,10 @@ pub static CHECKS: [Check; 18] = [
     },
     Check {
         id: "daemon",
-        looks_at: "whether the agent runs",
+        looks_at: "whether the agent runs, and what it sees itself",
         needs: &[],
         after: &["config"],
-        timeout: secs(2),
+        timeout: secs(10),
         run: daemon::run,
     },
     Check {

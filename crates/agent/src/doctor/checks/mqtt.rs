@@ -21,7 +21,10 @@ pub(super) fn run(case: &Case) -> Finding {
     let Some(setup) = case.setup() else {
         return Finding::skip("there is no configuration");
     };
-    if case.agent_runs.get() && !case.options.takeover {
+    if let Some(view) = case.view_beside() {
+        return view.connected();
+    }
+    if case.is_beside() {
         let mut finding = Finding::because_of("daemon");
         finding.text =
             "the agent runs, and a second connection would end its own (--takeover)".into();
@@ -89,6 +92,9 @@ fn finding_of_tls(mut plain: Finding, setup: &Setup) -> Finding {
 }
 
 pub(super) fn run_stays_up(case: &Case) -> Finding {
+    if let Some(view) = case.view_beside() {
+        return view.stays();
+    }
     let (Some(setup), Some(client)) = (case.setup(), case.client.borrow().clone()) else {
         return Finding::skip("there is no connection");
     };

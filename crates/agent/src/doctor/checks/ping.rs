@@ -9,6 +9,9 @@ use crate::doctor::finding::Finding;
 const PINGS: usize = 5;
 
 pub(super) fn run(case: &Case) -> Finding {
+    if case.is_beside() {
+        return Finding::because_of("daemon");
+    }
     let Some(client) = case.client.borrow().clone() else {
         return Finding::skip("there is no connection");
     };

@@ -29,6 +29,9 @@ struct Refusal {
 }
 
 pub(super) fn run_subscribe(case: &Case) -> Finding {
+    if let Some(view) = case.view_beside() {
+        return view.rights(Right::Subscribe);
+    }
     let Some(setup) = case.setup() else {
         return Finding::skip("there is no configuration");
     };
@@ -59,6 +62,9 @@ pub(super) fn run_subscribe(case: &Case) -> Finding {
 }
 
 pub(super) fn run_publish(case: &Case) -> Finding {
+    if let Some(view) = case.view_beside() {
+        return view.rights(Right::Publish);
+    }
     let Some(setup) = case.setup() else {
         return Finding::skip("there is no configuration");
     };

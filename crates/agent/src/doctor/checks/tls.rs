@@ -1,10 +1,10 @@
 //! `tls`, `tls-client` and `ws`: one dial as the agent makes it, phase by phase.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fiber::Elapsed;
-use safe_rt::{Phase, Socket, TlsError, TlsErrorKind};
+use safe_rt::{CertificateFacts, Phase, Socket, TlsError, TlsErrorKind, Utc};
 
 use crate::doctor::case::Case;
 use crate::doctor::finding::Finding;
@@ -62,6 +62,9 @@ pub(super) fn run(case: &Case) -> Finding {
     if let Some(protocol) = socket.alpn() {
         found.push(format!("ALPN {}", String::from_utf8_lossy(protocol)));
     }
+    for (number, facts) in socket.peer_facts().iter().enumerate() {
+        steps.push(shown(number + 1, facts));
+    }
     let is_tls = socket.is_tls();
     let is_dangerous = socket.is_dangerous();
     *case.socket.borrow_mut() = Some(socket);
@@ -77,6 +80,21 @@ pub(super) fn run(case: &Case) -> Finding {
         found.join(", ")
     ));
     steps.into_iter().fold(finding, Finding::evidence)
+}
+
+/// A certificate of the chain that the broker showed.
+fn shown(number: usize, facts: &CertificateFacts) -> String {
+    let date = |time: Option<SystemTime>| match time {
+        Some(time) => Utc(time).to_string(),
+        None => "a time out of range".to_owned(),
+    };
+    format!(
+        "certificate {number}: {}, by {}, from {} to {}",
+        facts.subject(),
+        facts.issuer(),
+        date(facts.not_before()),
+        date(facts.not_after())
+    )
 }
 
 /// Reads what a server says that refuses the certificate of the device.
