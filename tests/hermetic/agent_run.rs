@@ -128,7 +128,7 @@ fn it_publishes_telemetry_prints_what_arrives_and_leaves_in_order_on_sigterm() {
             let reading = cloud.recv().unwrap();
             let text = String::from_utf8(reading.payload().to_vec()).unwrap();
             assert!(
-                text.starts_with("{\"device\":\"meter-17\",") && text.ends_with('}'),
+                text.starts_with("{\"schema\":1,\"device\":\"meter-17\",") && text.ends_with('}'),
                 "{text}"
             );
             assert_eq!(number(&text, "sequence"), f64::from(sequence));

@@ -4,6 +4,7 @@
 //! publishes telemetry where that is asked for. What else is to be said and heard is the program's
 //! business, over [`Agent::mqtt`] and the services.
 
+mod recording;
 mod reloading;
 
 use std::cell::{Cell, RefCell};
@@ -15,7 +16,7 @@ use fiber::{Event, FiberBuilder, Instant, JoinHandle, Semaphore, SpawnError, Sto
 use mqtt::{
     Client, ClientId, Message, Publish, PublishError, QoS, Remaining, RequestError, Ticket,
 };
-use safe_rt::ClientTls;
+use safe_rt::{ClientTls, ClockFloor};
 
 use crate::attach::Attached;
 use crate::builder::{AgentBuilder, Settings};
@@ -27,11 +28,12 @@ use crate::profile::Profile;
 use crate::queue::{self, Queue};
 use crate::reload::Loaded;
 use crate::service::Services;
-use crate::service::batch::ReadingError;
 use crate::service::command::Commands;
 use crate::service::store::DeviceStore;
 use crate::service::throttle::Throttle;
 use crate::supervise::{HealthCode, Supervisor};
+
+pub use recording::RecordError;
 
 /// Fibers that an agent may have started by [`Agent::spawn`] at one time.
 pub const AGENT_FIBERS_MAX: usize = 1_024;
@@ -98,27 +100,6 @@ struct Inner {
     stop_why: RefCell<Option<String>>,
     left: Cell<bool>,
 }
-
-/// Why a reading was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RecordError {
-    /// No topic for readings was given.
-    NoTopic,
-    /// It is none.
-    Reading(ReadingError),
-}
-
-impl fmt::Display for RecordError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoTopic => f.write_str("no topic for readings was given"),
-            Self::Reading(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for RecordError {}
 
 /// What the client's events tell the supervisor.
 struct Watch {
@@ -207,7 +188,10 @@ impl Agent {
             }
         })?;
         let usual_rate = Profile::of_config(config).publish_rate();
-        let services = Services::open(&client, device_id.as_str(), usual_rate, settings);
+        let floor = tls
+            .as_ref()
+            .map_or_else(ClockFloor::new, |tls| tls.clock_floor().clone());
+        let services = Services::open(&client, device_id.as_str(), usual_rate, &floor, settings);
         let agent = Self(Rc::new(Inner {
             client,
             device_id: device_id.clone(),
@@ -277,23 +261,6 @@ impl Agent {
     ) -> Result<Ticket, PublishError> {
         let publish = Publish::to(topic, payload).qos(QoS::AtLeastOnce);
         self.0.client.publish(publish)
-    }
-
-    /// Takes a reading with the present time, which is sent with others as
-    /// [`AgentBuilder::readings`] says. Yields while a message that is full by it finds no room in the
-    /// queue.
-    ///
-    /// # Errors
-    ///
-    /// [`RecordError`]: nothing was taken.
-    pub fn record(
-        &self,
-        name: &str,
-        value: impl Into<serde_json::Value>,
-    ) -> Result<(), RecordError> {
-        let readings = self.0.services.readings();
-        let readings = readings.ok_or(RecordError::NoTopic)?;
-        readings.record(name, value).map_err(RecordError::Reading)
     }
 
     /// Publishes a request and waits for its answer; the identifier that ties them together begins at
@@ -431,6 +398,7 @@ impl Agent {
                 log::error!("{} had ended before: {error}", service.name);
             }
         }
+        self.keep_readings();
         self.0.client.close(timeout)
     }
 }

@@ -27,6 +27,7 @@ pub struct Status {
     client: mqtt::ClientStats,
     blocked_for: Option<Duration>,
     rate: Option<u32>,
+    readings_lost: u64,
     runtime: fiber::Stats,
 }
 
@@ -56,6 +57,7 @@ impl Status {
             client: agent.mqtt().stats(),
             blocked_for: spared.blocked_until.map(left),
             rate: spared.rate.map(|(rate, _)| rate),
+            readings_lost: agent.readings_lost(),
             runtime: fiber::stats(),
         }
     }
@@ -305,6 +307,11 @@ impl Status {
                 "queue_dropped_total",
                 "Messages dropped for want of room.",
                 dropped,
+            ),
+            count(
+                "readings_lost_total",
+                "Readings that could never be sent.",
+                self.readings_lost,
             ),
             count(
                 "queue_rejected_total",

@@ -1,82 +1,76 @@
-//! What the agent says about itself at an interval: one JSON object for each message,
-//! without blanks between its parts.
+//! What the agent says about itself at an interval: a reading of several figures, gathered with others
+//! into messages as [`crate::service::batch`] says.
 //!
 //! ```text
-//! {"device":"meter-17","sequence":1,"uptime_secs":0,"received":0,
-//!  "load":0.15,"memory_available_bytes":1024}
+//! {"t":1795959000123,"uptime_secs":0,"received":0,"load":0.15,"memory_available_bytes":1024}
 //! ```
 //! Load and memory are there where the system tells them (`/proc`). While there is no connection
-//! messages wait in the client; one that finds no room there within an interval is left out, which
-//! shows as a gap in the sequence.
-
-use std::fmt::Write as _;
+//! messages wait in the client; where a message finds no room there and the next one is full, a reading
+//! is left out.
 
 use fiber::{Elapsed, Instant, Stopped};
-use mqtt::{Client, Publish, PublishError, WaitCause};
+use mqtt::Client;
 
 use crate::config::Telemetry;
 use crate::live::Live;
+use crate::service::{NotTaken, Readings};
 
-/// Publishes telemetry as `settings` say, until it is stopped. A new interval counts from the last
-/// message on. Yields.
+/// Measures as `settings` say, until it is stopped. A new interval counts from the last reading on.
+/// Yields.
 ///
 /// # Errors
 ///
 /// [`Stopped`], always: nothing else ends it.
-pub(crate) fn publish(
+pub(crate) fn measure(
     client: &Client,
-    device: &str,
+    readings: &Readings,
     settings: &Live<Option<Telemetry>>,
 ) -> Result<(), Stopped> {
     let began = Instant::now();
     // When the last one was due.
     let mut last = None;
     let mut left_out: u64 = 0;
-    let mut sequence = 1;
     loop {
-        let telemetry = settings.some()?;
-        let due = last.map_or(began, |last| last + telemetry.interval);
+        let interval = settings.some()?.interval;
+        let due = last.map_or(began, |last| last + interval);
         let due = due.max(Instant::now());
         if settings.wait_until(due)? {
             continue;
         }
-        let reading = Reading {
-            device,
-            sequence,
+        let figures = Figures {
             uptime_secs: began.elapsed().as_secs(),
             received: client.stats().received,
             load: load(),
             memory_available_bytes: memory_available_bytes(),
         };
-        let payload = reading.to_json();
-        let publish = Publish::to(telemetry.topic.as_str(), &payload).qos(telemetry.qos);
-        match fiber::timeout(telemetry.interval, || client.publish(publish)) {
-            Ok(Ok(_)) | Err(Elapsed(Ok(_))) => {
+        let parts = figures.parts();
+        let taken = fiber::timeout(interval, || readings.record_sample(&parts));
+        match taken.unwrap_or_else(|Elapsed(taken)| taken) {
+            Ok(()) => {
                 if left_out > 0 {
-                    log::warn!("{left_out} telemetry messages found no room and were left out");
+                    log::warn!(
+                        "{left_out} readings of the agent itself found no room and were left out"
+                    );
                 }
                 left_out = 0;
             }
-            Ok(Err(PublishError::Full(WaitCause::Stopped(stopped @ Stopped::Cancelled)))) => {
-                return Err(stopped);
-            }
-            Ok(Err(error)) | Err(Elapsed(Err(error))) => {
+            Err(error) => {
                 if left_out == 0 {
-                    log::warn!("telemetry is left out: {error}");
+                    let why = match error {
+                        NotTaken::NoRoom => "there is no room in the queue".to_owned(),
+                        NotTaken::Reading(error) => error.to_string(),
+                    };
+                    log::warn!("a reading of the agent itself is left out: {why}");
                 }
                 left_out += 1;
             }
         }
         last = Some(due);
-        sequence += 1;
     }
 }
 
-/// What one message tells.
-struct Reading<'a> {
-    device: &'a str,
-    /// Counts the messages of this run from 1.
-    sequence: u64,
+/// What one reading tells.
+struct Figures {
     uptime_secs: u64,
     /// Messages that have arrived.
     received: u64,
@@ -85,45 +79,18 @@ struct Reading<'a> {
     memory_available_bytes: Option<u64>,
 }
 
-impl Reading<'_> {
-    fn to_json(&self) -> String {
-        let mut json = format!(
-            "{{\"device\":{},\"sequence\":{},\"uptime_secs\":{},\"received\":{}",
-            quoted(self.device),
-            self.sequence,
-            self.uptime_secs,
-            self.received
-        );
-        if let Some(load) = &self.load {
-            json.push_str(",\"load\":");
-            json.push_str(load);
-        }
-        if let Some(bytes) = self.memory_available_bytes {
-            json.push_str(",\"memory_available_bytes\":");
-            json.push_str(&bytes.to_string());
-        }
-        json.push('}');
-        json
+impl Figures {
+    /// Their names and values, those that are known.
+    fn parts(&self) -> Vec<(&'static str, String)> {
+        let mut parts = vec![
+            ("uptime_secs", self.uptime_secs.to_string()),
+            ("received", self.received.to_string()),
+        ];
+        parts.extend(self.load.clone().map(|load| ("load", load)));
+        let memory = self.memory_available_bytes;
+        parts.extend(memory.map(|bytes| ("memory_available_bytes", bytes.to_string())));
+        parts
     }
-}
-
-/// A text as JSON writes it (RFC 8259 section 7).
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    // Writing to a text cannot fail.
-                    let _ = write!(quoted, "\\u{unit:04x}");
-                }
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
 }
 
 /// How many processes ran or wanted to, on average over the last minute.
@@ -158,23 +125,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reading_is_one_json_object_with_what_is_known() {
-        let mut reading = Reading {
-            device: "meter \"17\"\\\n\u{7f}é",
-            sequence: 1,
+    fn a_reading_has_what_is_known() {
+        let mut figures = Figures {
             uptime_secs: 12,
             received: 3,
             load: Some("0.15".to_owned()),
             memory_available_bytes: Some(1024),
         };
+        let text = |figures: &Figures| {
+            let parts = figures.parts().into_iter();
+            let parts = parts.map(|(name, value)| format!("{name}={value}"));
+            parts.collect::<Vec<_>>().join(" ")
+        };
         assert_eq!(
-            reading.to_json(),
-            "{\"device\":\"meter \\\"17\\\"\\\\\\u000a\\u007fé\",\"sequence\":1,\"uptime_secs\":12,\
-             \"received\":3,\"load\":0.15,\"memory_available_bytes\":1024}"
+            text(&figures),
+            "uptime_secs=12 received=3 load=0.15 memory_available_bytes=1024"
         );
-        reading.load = None;
-        reading.memory_available_bytes = None;
-        assert!(reading.to_json().ends_with("\"received\":3}"));
+        figures.load = None;
+        figures.memory_available_bytes = None;
+        assert_eq!(text(&figures), "uptime_secs=12 received=3");
     }
 
     #[test]

@@ -156,6 +156,16 @@ type Asked<'a> = (&'a str, QoS);
 type Refused<'a> = (&'a str, Limited);
 
 impl Profile {
+    /// Returns how many bytes the payload of a message to this topic may have, if that is known.
+    #[must_use]
+    pub fn payload_max(&self, topic: &str) -> Option<usize> {
+        let limits = &self.limits;
+        // First byte, remaining length, length of the topic, packet identifier.
+        let head = 1 + 4 + 2 + topic.len() + 2;
+        let packet = limits.packet_bytes.map(|bytes| bytes.saturating_sub(head));
+        [packet, limits.message_bytes].into_iter().flatten().min()
+    }
+
     /// Returns the limits as the client checks them, each with who says it.
     #[must_use]
     pub fn server_limits(&self) -> ServerLimits {

@@ -1,24 +1,45 @@
 //! Telemetry in batches: readings are gathered and sent as one message, each with its own time.
 //!
 //! ```text
-//!   {"schema":1,"device":"meter-17","sequence":12,"readings":[
+//!   {"schema":1,"device":"meter-17","boot":"5be1c0ffee017a2d","sequence":12,
+//!    "t":1795959002000,"up":93000,"readings":[
 //!     {"t":1795959000123,"n":"temperature","v":21.5},
 //!     {"t":1795959001123,"n":"valve","v":"open"}]}
 //! ```
 //! `t` is when the reading was taken, in milliseconds of Unix time; `n` its name, `v` its value: a
 //! number, a text or a boolean. A message is made when there are [`BatchOptions::count_max`] readings,
 //! when the next one would make it longer than [`BatchOptions::bytes_max`], and when the oldest has
-//! waited for [`BatchOptions::delay_max`]; readings leave in the order in which they were taken.
+//! waited for [`BatchOptions::delay_max`]; readings leave in the order in which they were taken. The
+//! agent's own figures (`[telemetry]`) are readings with more parts and no name.
 //!
 //! A reading's time is kept by the clock that never steps and told as the wall clock has it when the
-//! message is made: what a device measured before it knew the time has the right one, if it learns it
-//! before the message leaves.
+//! message goes into the queue. That is the message's own `t`, with `up`, the milliseconds since the
+//! agent was started, beside it; `boot` is another text at each start. While the wall clock shows a
+//! time that is past for certain, the message has `"clock":"unset"`: the times in it are right among
+//! themselves, and any message of the same `boot` without that part tells what to add,
+//! (`t` - `up`) there less (`t` - `up`) here.
+//!
+//! `sequence` counts the messages of a `boot` from 1; a gap is a message that was lost, and one that
+//! comes twice is the same.
+//!
+//! # What is kept
+//!
+//! A reading is in memory until its message is made and in the queue; a loss of power takes what was
+//! taken since then, [`BatchOptions::count_max`] less one readings of the last
+//! [`BatchOptions::delay_max`] at most. A stop in order puts it into the queue. A message that finds no
+//! room there is kept and tried again, while another one fills; after that readings are refused, and
+//! none is dropped.
 //!
 //! Pure: both clocks are arguments.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fiber::Instant;
+use safe_rt::{ClockFloor, ClockVerdict};
 use serde_json::Value;
 
 use crate::json;
@@ -71,7 +92,7 @@ impl BatchOptions {
     }
 }
 
-/// A name or a value is longer than [`READING_BYTES_MAX`], or is a value that JSON does not have.
+/// Why something is no reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadingError {
@@ -79,6 +100,8 @@ pub enum ReadingError {
     Name,
     /// The value is too long, is a list or an object, or is no finite number.
     Value,
+    /// A message with it alone would be longer than [`BatchOptions::bytes_max`].
+    Message,
 }
 
 impl std::fmt::Display for ReadingError {
@@ -89,6 +112,7 @@ impl std::fmt::Display for ReadingError {
                 f,
                 "expected a finite number, a boolean or a text of at most {READING_BYTES_MAX} bytes"
             ),
+            Self::Message => f.write_str("it is longer than a message may be"),
         }
     }
 }
@@ -102,20 +126,25 @@ pub(crate) struct Now {
     pub(crate) instant: Instant,
     /// The one on the wall.
     pub(crate) wall: SystemTime,
+    /// That shows no time that is past for certain.
+    pub(crate) is_set: bool,
 }
 
 impl Now {
     /// Reads them.
-    pub(crate) fn read() -> Self {
+    pub(crate) fn read(floor: &ClockFloor) -> Self {
+        let wall = fiber::wall_time();
         Self {
             instant: Instant::now(),
-            wall: fiber::wall_time(),
+            wall,
+            is_set: matches!(floor.check(wall), ClockVerdict::Plausible),
         }
     }
 }
 
+/// A reading that fits into a message.
 #[derive(Clone, Debug, PartialEq)]
-struct Reading {
+pub(crate) struct Reading {
     taken: Instant,
     /// `"n":..,"v":..` as it will stand in the message.
     text: String,
@@ -123,25 +152,50 @@ struct Reading {
 
 /// Digits of a time in a message, and what else a reading takes there beside its text.
 const READING_OVERHEAD: usize = "{\"t\":,},".len() + 20;
+/// What a message takes beside its readings and the device.
+const HEAD_OVERHEAD: usize =
+    "{\"schema\":1,\"device\":,\"boot\":\"\",\"sequence\":,\"t\":,\"up\":,\"clock\":\"unset\",\"readings\":[]}"
+        .len()
+        + 3 * 20;
 
-/// Readings on their way into a message.
+/// There is a message that waits, and another one is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoRoom;
+
+/// Readings on their way into a message: those that are gathered, and those of a message that is full.
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
     device: String,
+    boot: String,
+    began: Instant,
     options: BatchOptions,
-    readings: Vec<Reading>,
+    open: Vec<Reading>,
+    /// Of the open ones, in a message.
     bytes: usize,
+    /// Those that are to leave first.
+    closed: VecDeque<Reading>,
+    /// How many of them the next message has.
+    part: usize,
     sequence: u64,
 }
 
 impl Batch {
-    pub(crate) fn new(device: impl Into<String>, options: BatchOptions) -> Self {
-        let device = device.into();
+    /// `boot` stands for this start of the device, which was at `began`.
+    pub(crate) fn new(
+        device: impl Into<String>,
+        boot: impl Into<String>,
+        began: Instant,
+        options: BatchOptions,
+    ) -> Self {
         Self {
-            device,
+            device: device.into(),
+            boot: boot.into(),
+            began,
             options: options.within_bounds(),
-            readings: Vec::new(),
+            open: Vec::new(),
             bytes: 0,
+            closed: VecDeque::new(),
+            part: 0,
             sequence: 0,
         }
     }
@@ -152,13 +206,13 @@ impl Batch {
         self.options = options.within_bounds();
     }
 
-    /// Takes a reading. Returns the messages that are full by that, none mostly, two at most.
-    pub(crate) fn push(
-        &mut self,
+    /// A reading of this name and value.
+    pub(crate) fn reading(
+        &self,
         name: &str,
         value: &Value,
-        now: Now,
-    ) -> Result<Vec<String>, ReadingError> {
+        taken: Instant,
+    ) -> Result<Reading, ReadingError> {
         if !(1..=READING_BYTES_MAX).contains(&name.len()) {
             return Err(ReadingError::Name);
         }
@@ -171,163 +225,142 @@ impl Batch {
             return Err(ReadingError::Value);
         }
         let text = format!("\"n\":{},\"v\":{value}", Value::from(name));
-        let added = text.len() + READING_OVERHEAD;
-        let mut full = Vec::new();
-        if self.head_bytes() + self.bytes + added > self.options.bytes_max {
-            full.extend(self.take(now));
-        }
-        self.bytes += added;
-        let taken = now.instant;
-        self.readings.push(Reading { taken, text });
-        if self.readings.len() >= self.options.count_max {
-            full.extend(self.take(now));
-        }
-        Ok(full)
+        self.fits(Reading { taken, text })
     }
 
-    /// When a message is due whatever comes, if there are readings.
+    /// One that has these parts, which are JSON.
+    pub(crate) fn sample(
+        &self,
+        parts: &[(&str, String)],
+        taken: Instant,
+    ) -> Result<Reading, ReadingError> {
+        let parts = parts
+            .iter()
+            .map(|(name, value)| format!("{}:{value}", Value::from(*name)));
+        let text = parts.collect::<Vec<_>>().join(",");
+        self.fits(Reading { taken, text })
+    }
+
+    fn fits(&self, reading: Reading) -> Result<Reading, ReadingError> {
+        if self.head_bytes() + reading.bytes() > self.options.bytes_max {
+            return Err(ReadingError::Message);
+        }
+        Ok(reading)
+    }
+
+    /// Whether the reading can be taken without anything being sent before.
+    pub(crate) fn has_room_for(&self, reading: &Reading) -> bool {
+        self.closed.is_empty() || !self.is_full_for(reading)
+    }
+
+    fn is_full_for(&self, reading: &Reading) -> bool {
+        self.is_full() || self.head_bytes() + self.bytes + reading.bytes() > self.options.bytes_max
+    }
+
+    fn is_full(&self) -> bool {
+        self.open.len() >= self.options.count_max
+    }
+
+    /// Takes a reading. A message that is full by it is closed, if none is.
+    pub(crate) fn push(&mut self, reading: Reading) -> Result<(), NoRoom> {
+        if self.is_full_for(&reading) && !self.close() {
+            return Err(NoRoom);
+        }
+        self.bytes += reading.bytes();
+        self.open.push(reading);
+        if self.is_full() {
+            self.close();
+        }
+        Ok(())
+    }
+
+    /// Has the open readings leave next; false if there are none, or others are to leave before.
+    pub(crate) fn close(&mut self) -> bool {
+        if !self.closed.is_empty() || self.open.is_empty() {
+            return false;
+        }
+        self.bytes = 0;
+        self.closed = std::mem::take(&mut self.open).into();
+        self.part = self.closed.len();
+        true
+    }
+
+    /// Whether there is a message that is to leave.
+    pub(crate) fn is_closed(&self) -> bool {
+        !self.closed.is_empty()
+    }
+
+    /// Readings that have not left.
+    pub(crate) fn len(&self) -> usize {
+        self.closed.len() + self.open.len()
+    }
+
+    /// When the open readings are due whatever comes, if there are any.
     pub(crate) fn due(&self) -> Option<Instant> {
-        Some(self.readings.first()?.taken + self.options.delay_max)
+        Some(self.open.first()?.taken + self.options.delay_max)
     }
 
-    /// Makes a message of what there is.
-    pub(crate) fn take(&mut self, now: Now) -> Option<String> {
-        if self.readings.is_empty() {
+    /// The message that is to leave, as it is now.
+    pub(crate) fn message(&self, now: Now) -> Option<String> {
+        if self.closed.is_empty() {
             return None;
         }
-        self.sequence += 1;
-        self.bytes = 0;
-        let readings = std::mem::take(&mut self.readings).into_iter();
-        let readings = readings.map(|reading| {
+        let millis = |time: SystemTime| {
+            let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+            since.as_millis().to_string()
+        };
+        let readings = self.closed.iter().take(self.part).map(|reading| {
             let age = now.instant - reading.taken;
             let taken = now.wall.checked_sub(age).unwrap_or(UNIX_EPOCH);
-            let since = taken.duration_since(UNIX_EPOCH).unwrap_or_default();
-            format!("{{\"t\":{},{}}}", since.as_millis(), reading.text)
+            format!("{{\"t\":{},{}}}", millis(taken), reading.text)
         });
-        Some(json::object_of(&[
+        let text = |text: &str| Value::from(text).to_string();
+        let mut parts = vec![
             ("schema", "1".to_owned()),
-            ("device", Value::from(self.device.as_str()).to_string()),
-            ("sequence", self.sequence.to_string()),
-            ("readings", json::array(readings)),
-        ]))
+            ("device", text(&self.device)),
+            ("boot", text(&self.boot)),
+            ("sequence", (self.sequence + 1).to_string()),
+            ("t", millis(now.wall)),
+            ("up", (now.instant - self.began).as_millis().to_string()),
+        ];
+        if !now.is_set {
+            parts.push(("clock", text("unset")));
+        }
+        parts.push(("readings", json::array(readings)));
+        Some(json::object_of(&parts))
+    }
+
+    /// The message that was to leave has left.
+    pub(crate) fn sent(&mut self) {
+        self.sequence += 1;
+        self.closed.drain(..self.part.min(self.closed.len()));
+        self.part = self.closed.len();
+        if self.is_full() {
+            self.close();
+        }
+    }
+
+    /// The message that is to leave is too large, or is never taken for another reason: the next one has
+    /// half of its readings. Returns how many are lost by that: one that was alone.
+    pub(crate) fn halve(&mut self) -> usize {
+        if self.part > 1 {
+            self.part /= 2;
+            return 0;
+        }
+        let lost = self.part.min(self.closed.len());
+        self.sent();
+        lost
     }
 
     /// What a message takes beside its readings, at most.
     fn head_bytes(&self) -> usize {
-        let device = Value::from(self.device.as_str()).to_string();
-        "{\"schema\":1,\"device\":,\"sequence\":,\"readings\":[]}".len() + device.len() + 20
+        let bytes = |text: &str| Value::from(text).to_string().len();
+        HEAD_OVERHEAD + bytes(&self.device) + self.boot.len()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const WALL: u64 = 1_795_959_000_000;
-
-    fn at(millis: u64) -> Now {
-        Now {
-            instant: Instant::from_nanos((1_000 + millis) * 1_000_000),
-            wall: UNIX_EPOCH + Duration::from_millis(WALL + millis),
-        }
-    }
-
-    fn batch(count_max: usize, bytes_max: usize) -> Batch {
-        let options = BatchOptions {
-            count_max,
-            bytes_max,
-            ..BatchOptions::default()
-        };
-        Batch::new("meter-17", options)
-    }
-
-    #[test]
-    fn readings_are_one_message_each_with_its_own_time_in_their_order() {
-        let mut batch = batch(3, 8_192);
-        let none = Vec::<String>::new();
-        assert_eq!(batch.push("t", &21.5.into(), at(0)).unwrap(), none);
-        assert_eq!(
-            batch.push("valve \"1\"", &"open".into(), at(250)).unwrap(),
-            none
-        );
-        let full = batch.push("on", &true.into(), at(1_000)).unwrap();
-        assert_eq!(
-            full,
-            [concat!(
-                r#"{"schema":1,"device":"meter-17","sequence":1,"readings":["#,
-                r#"{"t":1795959000000,"n":"t","v":21.5},"#,
-                r#"{"t":1795959000250,"n":"valve \"1\"","v":"open"},"#,
-                r#"{"t":1795959001000,"n":"on","v":true}]}"#
-            )]
-        );
-        assert_eq!(batch.due(), None);
-        assert_eq!(batch.take(at(2_000)), None);
-        assert!(batch.push("t", &1.into(), at(3_000)).unwrap().is_empty());
-        assert!(batch.take(at(3_000)).unwrap().contains(r#""sequence":2"#));
-    }
-
-    #[test]
-    fn no_message_is_longer_than_it_may_be_and_none_waits_longer() {
-        let mut batch = batch(BATCH_COUNT_MAX, 512);
-        let mut messages = Vec::new();
-        for number in 0_u64..1_000 {
-            let name = "n".repeat(usize::try_from(number % 200).unwrap() + 1);
-            messages.extend(batch.push(&name, &number.into(), at(number)).unwrap());
-            assert!(batch.due().unwrap() <= at(number).instant + BATCH_DELAY_DEFAULT);
-        }
-        messages.extend(batch.take(at(1_000)));
-        let mut values = Vec::new();
-        for message in messages {
-            assert!(message.len() <= 512, "{}", message.len());
-            let message: Value = serde_json::from_str(&message).unwrap();
-            let readings = message["readings"].as_array().unwrap();
-            values.extend(
-                readings
-                    .iter()
-                    .map(|reading| reading["v"].as_u64().unwrap()),
-            );
-        }
-        assert_eq!(
-            values,
-            (0..1_000).collect::<Vec<_>>(),
-            "first in, first out"
-        );
-    }
-
-    #[test]
-    fn a_device_that_learns_the_time_late_still_tells_when_it_measured() {
-        let mut batch = batch(10, 8_192);
-        let in_1970 = Now {
-            wall: UNIX_EPOCH + Duration::from_secs(20),
-            ..at(0)
-        };
-        assert!(batch.push("t", &1.into(), in_1970).unwrap().is_empty());
-        let message = batch.take(at(5_000)).unwrap();
-        assert!(message.contains(r#"{"t":1795959000000,"#), "{message}");
-        // And where it never does, it is not before all time.
-        assert!(batch.push("t", &1.into(), at(0)).unwrap().is_empty());
-        let early = Now {
-            wall: UNIX_EPOCH,
-            ..at(9_000)
-        };
-        assert!(batch.take(early).unwrap().contains(r#"{"t":0,"#));
-    }
-
-    #[test]
-    fn what_is_no_reading_is_refused() {
-        let mut batch = batch(10, 8_192);
-        let long = "x".repeat(READING_BYTES_MAX + 1);
-        for (name, value, expected) in [
-            ("", Value::from(1), ReadingError::Name),
-            (long.as_str(), Value::from(1), ReadingError::Name),
-            ("a", Value::from(long.as_str()), ReadingError::Value),
-            ("a", Value::Null, ReadingError::Value),
-            ("a", Value::from(vec![1]), ReadingError::Value),
-            // As serde_json has one that is not finite.
-            ("a", Value::from(f64::NAN), ReadingError::Value),
-        ] {
-            assert_eq!(batch.push(name, &value, at(0)), Err(expected));
-        }
-        assert_eq!(batch.due(), None);
+impl Reading {
+    const fn bytes(&self) -> usize {
+        self.text.len() + READING_OVERHEAD
     }
 }

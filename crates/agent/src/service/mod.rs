@@ -21,7 +21,6 @@ pub mod store;
 pub mod throttle;
 mod windows;
 
-pub use readings::Readings;
-
+pub(crate) use readings::{NotTaken, Readings};
 pub(crate) use running::{ReadingsSettings, ServiceSettings, Services};
 use windows::{Demand, Windows};

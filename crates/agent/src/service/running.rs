@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use fiber::Instant;
 use mqtt::{Client, QoS, RequestOptions};
+use safe_rt::ClockFloor;
 
 use super::away::{Away, Reason};
 use super::batch::BatchOptions;
 use super::command::{self, Command, Commands, HandlerRefused, Program};
+use super::readings::{Readings, Sending};
 use super::schedule::{Schedule, ScheduleError, ScheduleOptions, share_of};
 use super::store::DeviceStore;
 use super::throttle::Throttle;
-use super::{Demand, Readings, Windows};
+use super::{Demand, Windows};
 use crate::agent::Agent;
 use crate::builder::Settings;
 use crate::config::{Config, Telemetry};
 use crate::failure::Failure;
 use crate::live::Live;
+use crate::profile::Profile;
 use crate::status::Status;
 use crate::telemetry;
 
@@ -39,6 +42,8 @@ pub(crate) struct ServiceSettings {
     pub(crate) refused: Option<HandlerRefused>,
     /// Where readings go.
     pub(crate) readings: Option<ReadingsSettings>,
+    /// What the device says about itself goes with them.
+    is_one: bool,
     /// Where the cloud keeps values.
     pub(crate) store_topic: Option<String>,
     /// Where answers come; `devices/ID/answers` unless set.
@@ -84,15 +89,20 @@ impl ServiceSettings {
             });
         }
         if let (None, Some(telemetry)) = (&self.readings, &config.telemetry) {
-            self.readings = Some(ReadingsSettings {
-                topic: telemetry.topic.as_str().to_owned(),
-                qos: telemetry.qos,
-                batch: BatchOptions {
-                    count_max: telemetry.max_count,
-                    bytes_max: telemetry.max_bytes,
-                    delay_max: telemetry.max_delay,
-                },
-            });
+            self.readings = Some(ReadingsSettings::of(telemetry));
+            self.is_one = true;
+        }
+        // What the broker takes, if that is less.
+        let profile = Profile::of_config(config);
+        if let Some(readings) = &mut self.readings
+            && let Some(bytes) = profile.payload_max(&readings.topic)
+        {
+            readings.batch.bytes_max = readings.batch.bytes_max.min(bytes);
+        }
+        if let Some(telemetry) = &mut self.telemetry
+            && let Some(bytes) = profile.payload_max(telemetry.topic.as_str())
+        {
+            telemetry.max_bytes = telemetry.max_bytes.min(bytes);
         }
         if let (None, Some(metrics)) = (&self.metrics, &config.metrics) {
             let topic = metrics.topic.as_str().to_owned();
@@ -119,6 +129,21 @@ pub(crate) struct ReadingsSettings {
     pub(crate) batch: BatchOptions,
 }
 
+impl ReadingsSettings {
+    /// Those of `[telemetry]`.
+    fn of(telemetry: &Telemetry) -> Self {
+        Self {
+            topic: telemetry.topic.as_str().to_owned(),
+            qos: telemetry.qos,
+            batch: BatchOptions {
+                count_max: telemetry.max_count,
+                bytes_max: telemetry.max_bytes,
+                delay_max: telemetry.max_delay,
+            },
+        }
+    }
+}
+
 /// The services of an agent.
 pub(crate) struct Services {
     pub(crate) throttle: Throttle,
@@ -132,6 +157,11 @@ pub(crate) struct Services {
     readings: OnceCell<Readings>,
     /// Whether readings are taken.
     takes_readings: Cell<bool>,
+    /// Those about the device itself, where they go elsewhere.
+    figures: OnceCell<Readings>,
+    /// This start of the agent.
+    boot: String,
+    floor: ClockFloor,
     telemetry: OnceCell<Live<Option<Telemetry>>>,
     metrics: OnceCell<Live<Option<(String, Duration)>>>,
 }
@@ -142,8 +172,13 @@ impl Services {
         client: &Client,
         device_id: &str,
         usual_rate: Option<(u32, u32)>,
+        floor: &ClockFloor,
         settings: &Settings,
     ) -> Self {
+        let mut boot = [0; 8];
+        if let Err(error) = fiber::random::fill(&mut boot) {
+            log::warn!("this start has no name of its own: {error}");
+        }
         let away = Away::new(client.clone());
         // Nothing is received before somebody listens.
         away.set(Reason::Start, Some(Instant::now() + HOLD_MAX));
@@ -165,6 +200,9 @@ impl Services {
             windows: OnceCell::new(),
             readings: OnceCell::new(),
             takes_readings: Cell::new(false),
+            figures: OnceCell::new(),
+            boot: format!("{:016x}", u64::from_le_bytes(boot)),
+            floor: floor.clone(),
             telemetry: OnceCell::new(),
             metrics: OnceCell::new(),
         }
@@ -173,6 +211,13 @@ impl Services {
     /// Takes readings, where there is a topic for them.
     pub(crate) fn readings(&self) -> Option<&Readings> {
         self.readings.get().filter(|_| self.takes_readings.get())
+    }
+
+    /// All that readings are in.
+    pub(crate) fn all_readings(&self) -> impl Iterator<Item = &Readings> {
+        [&self.readings, &self.figures]
+            .into_iter()
+            .filter_map(OnceCell::get)
     }
 
     /// Lets the client connect, as far as nothing else keeps it away. Does not yield.
@@ -237,27 +282,57 @@ impl Services {
             }
         }
         self.takes_readings.set(settings.readings.is_some());
-        match (self.readings.get(), settings.readings.clone()) {
-            (Some(readings), Some(ReadingsSettings { topic, qos, batch })) => {
-                readings.set(topic, qos, batch);
-            }
-            (Some(readings), None) => readings.flush(),
-            (None, Some(ReadingsSettings { topic, qos, batch })) => {
-                let readings = Readings::new(client.clone(), agent.device_id(), topic, qos, batch);
-                let readings = self.readings.get_or_init(|| readings).clone();
-                agent.spawn("readings", move || readings.serve())?;
-            }
-            (None, None) => {}
-        }
-        if let Some(live) = set_or_begin(&self.telemetry, settings.telemetry.clone()) {
-            let (client, device) = (client.clone(), agent.device_id().to_owned());
+        self.set_readings(agent, &self.readings, settings.readings.clone())?;
+        let figures = if settings.is_one {
+            &self.readings
+        } else {
+            let apart = settings.telemetry.as_ref().map(ReadingsSettings::of);
+            self.set_readings(agent, &self.figures, apart)?;
+            &self.figures
+        };
+        if let Some(live) = set_or_begin(&self.telemetry, settings.telemetry.clone())
+            && let Some(readings) = figures.get().cloned()
+        {
+            let client = client.clone();
             agent.spawn("telemetry", move || {
-                telemetry::publish(&client, &device, &live)
+                telemetry::measure(&client, &readings, &live)
             })?;
         }
         if let Some(live) = set_or_begin(&self.metrics, settings.metrics.clone()) {
             let told = agent.clone();
             agent.spawn("metrics", move || tell_metrics(&told, &live))?;
+        }
+        Ok(())
+    }
+}
+
+impl Services {
+    /// Has readings go there, with a fiber that sends them the first time.
+    fn set_readings(
+        &self,
+        agent: &Agent,
+        place: &OnceCell<Readings>,
+        settings: Option<ReadingsSettings>,
+    ) -> Result<(), Failure> {
+        match (place.get(), settings) {
+            (Some(readings), Some(ReadingsSettings { topic, qos, batch })) => {
+                readings.set(topic, qos, batch);
+            }
+            (Some(readings), None) => {
+                readings.flush();
+            }
+            (None, Some(ReadingsSettings { topic, qos, batch })) => {
+                let by = Sending {
+                    client: agent.mqtt().clone(),
+                    device_id: agent.device_id(),
+                    boot: &self.boot,
+                    floor: self.floor.clone(),
+                };
+                let readings = Readings::new(by, topic, qos, batch);
+                let readings = place.get_or_init(|| readings).clone();
+                agent.spawn("readings", move || readings.serve())?;
+            }
+            (None, None) => {}
         }
         Ok(())
     }

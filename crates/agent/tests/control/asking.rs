@@ -207,3 +207,27 @@ fn a_new_configuration_counts_as_far_as_it_can_and_a_faulty_one_changes_nothing(
         drop(running);
     });
 }
+
+#[test]
+fn the_figures_of_the_agent_itself_are_gathered_as_the_configuration_says() {
+    with_broker(BrokerOptions::new(), |broker, endpoint| {
+        let folder = TempDir::new("agent-telemetry");
+        let heard = broker.subscribe("up").unwrap();
+        let telemetry = format!("{TELEMETRY}max_count = 5\n");
+        let running = start(&folder, endpoint, &telemetry);
+        let mut times = Vec::new();
+        for sequence in 1..=2 {
+            let message = heard.recv().unwrap();
+            let message: Value = serde_json::from_slice(message.payload()).unwrap();
+            assert_eq!(message["sequence"], sequence, "{message}");
+            let readings = message["readings"].as_array().unwrap();
+            assert_eq!(readings.len(), 5, "{message}");
+            times.extend(readings.iter().map(|reading| {
+                assert!(reading["received"].is_u64(), "{reading}");
+                reading["t"].as_u64().unwrap()
+            }));
+        }
+        assert!(times.is_sorted_by(|one, next| one < next), "{times:?}");
+        drop(running);
+    });
+}

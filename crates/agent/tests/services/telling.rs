@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use agent::RecordError;
+use agent::config::Config;
 use agent::service::batch::BatchOptions;
 use agent::service::schedule::ScheduleOptions;
-use mqtt::{Publish, QoS};
+use agent::{Agent, QueueOptions, RecordError};
+use mqtt::{ClientId, LocalSubscription, Publish, QoS, QueuePolicy};
 use serde_json::Value;
 
 use crate::temp_dir::TempDir;
@@ -91,6 +92,128 @@ fn what_was_measured_without_a_connection_has_its_own_time_and_order_after_a_res
                 }
             }
         });
+    });
+}
+
+/// The values of a message.
+fn values(message: &Value) -> Vec<u64> {
+    let readings = message["readings"].as_array().unwrap().iter();
+    readings
+        .map(|reading| reading["v"].as_u64().unwrap())
+        .collect()
+}
+
+fn next(heard: &LocalSubscription) -> Value {
+    serde_json::from_slice(heard.recv().unwrap().payload()).unwrap()
+}
+
+#[test]
+fn readings_that_no_message_has_yet_are_kept_by_a_stop() {
+    with_broker(|broker, endpoint| {
+        let folder = TempDir::new("agent-open-batch");
+        let heard = broker.subscribe("readings").unwrap();
+        let described = |endpoint: &str| {
+            builder(endpoint)
+                .state_dir(folder.path().join("state"))
+                .readings(
+                    "readings",
+                    QoS::AtLeastOnce,
+                    batch(100, Duration::from_secs(3_600)),
+                )
+        };
+        run(described(endpoint), |agent| {
+            agent.mqtt().pause_for(Duration::from_secs(3_600));
+            for number in 0..7 {
+                agent.record("n", number).unwrap();
+            }
+        });
+        run(described(endpoint), move |agent| {
+            let first = next(&heard);
+            assert_eq!(values(&first), (0..7).collect::<Vec<_>>());
+            // And nobody takes the one start for the other.
+            agent.record("n", 7).unwrap();
+            agent.flush_readings().unwrap();
+            let second = next(&heard);
+            assert_eq!(
+                (&first["sequence"], &second["sequence"]),
+                (&1.into(), &1.into())
+            );
+            assert_ne!(first["boot"], second["boot"]);
+        });
+    });
+}
+
+#[test]
+fn readings_that_find_no_room_are_kept_or_refused_and_never_dropped() {
+    with_broker(|broker, endpoint| {
+        let folder = TempDir::new("agent-no-room");
+        for policy in [QueuePolicy::Reject, QueuePolicy::Wait] {
+            let queue = QueueOptions {
+                messages_max: 3,
+                when_full: policy,
+                ..QueueOptions::default()
+            };
+            let heard = broker.subscribe("readings").unwrap();
+            let builder = builder(endpoint)
+                .state_dir(folder.path().join("state"))
+                .queue(queue)
+                .readings(
+                    "readings",
+                    QoS::AtLeastOnce,
+                    batch(10, Duration::from_secs(1)),
+                );
+            run(builder, move |agent| {
+                agent.mqtt().pause_for(Duration::from_secs(3_600));
+                let mut taken = Vec::new();
+                for number in 0..100 {
+                    // The time of a caller is no reason to lose what others measured.
+                    let limit = Duration::from_millis(20);
+                    let recorded = fiber::timeout(limit, || agent.record("n", number));
+                    match recorded.unwrap_or_else(|elapsed| elapsed.0) {
+                        Ok(()) => taken.push(number),
+                        Err(error) => assert_eq!(error, RecordError::NoRoom),
+                    }
+                }
+                // What the queue has, one that waits and one that is full.
+                assert_eq!(taken.len(), 50, "{policy:?}");
+                agent.mqtt().pause_until(fiber::Instant::now());
+                agent.mqtt().retry_now();
+                let mut came = Vec::new();
+                while came.len() < taken.len() {
+                    came.extend(values(&next(&heard)));
+                }
+                assert_eq!(came, taken, "{policy:?}");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_message_of_readings_is_no_longer_than_the_broker_takes() {
+    with_broker(|broker, endpoint| {
+        let heard = broker.subscribe("readings").unwrap();
+        let mut config = Config::new(endpoint.parse().unwrap());
+        config.limits.packet_bytes = Some(1_024);
+        config
+            .set_device_id(&ClientId::new("meter-17").unwrap())
+            .unwrap();
+        let batch = batch(1_000, Duration::from_millis(100));
+        let builder = Agent::builder().config(config);
+        run(
+            builder.readings("readings", QoS::AtLeastOnce, batch),
+            move |agent| {
+                for number in 0..100 {
+                    agent.record("n", number).unwrap();
+                }
+                let mut came = Vec::new();
+                while came.len() < 100 {
+                    let message = heard.recv().unwrap();
+                    assert!(message.payload().len() < 1_024);
+                    came.extend(values(&serde_json::from_slice(message.payload()).unwrap()));
+                }
+                assert_eq!(came, (0..100).collect::<Vec<_>>());
+            },
+        );
     });
 }
 
