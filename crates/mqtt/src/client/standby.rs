@@ -56,6 +56,24 @@ impl Client {
         self.shared.wake.set();
     }
 
+    /// Asks the broker whether it is still there, and gives the connection up unless something comes
+    /// within `limit`, whatever the transport takes meanwhile: for who has a reason to doubt it, such as
+    /// that the machine slept. The client then connects again as after any other end. Where there is no
+    /// connection but one could be made, the next attempt is made as by [`Client::retry_now`]. Does not
+    /// yield.
+    pub fn probe(&self, limit: Duration) {
+        let asked = {
+            let mut state = self.shared.state();
+            let State { session, log, .. } = &mut *state;
+            session.probe(now(), log, limit).is_ok()
+        };
+        if asked {
+            self.shared.wake.set();
+        } else if !self.shared.state().is_resting() {
+            self.retry_now();
+        }
+    }
+
     /// Makes no connection for that long; see [`Client::pause_until`].
     pub fn pause_for(&self, length: Duration) {
         self.pause_until(Instant::now() + length);

@@ -214,6 +214,18 @@ impl Session {
         Ok(())
     }
 
+    /// As [`Session::ping`], with a limit of its own for the answer, whatever else is sent meanwhile. For
+    /// a PINGREQ that is under way the limit counts as well.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::ping`].
+    pub fn probe(&mut self, now: Time, log: &OutboundLog, limit: Duration) -> Result<(), Rejected> {
+        self.ping(now, log)?;
+        self.connection.keep_alive.answer_by(now + limit);
+        Ok(())
+    }
+
     /// Returns how long an answer to PINGREQ may take on this connection, unless the transport still
     /// takes bytes.
     #[must_use]

@@ -5,6 +5,7 @@
 //! answers it. The time allowed for the answer runs from when PINGREQ is the oldest unsent byte,
 //! starts again whenever the transport takes bytes, and ends at four times its length at last.
 //! Apart from that, a transport that takes nothing while bytes wait is given up after the same time.
+//! Who has a reason to doubt the link may allow less, for one PINGREQ.
 //!
 //! ```text
 //!             PINGREQ encoded          oldest unsent byte           no byte in time
@@ -41,6 +42,8 @@ pub(super) struct KeepAlive {
     /// Since when the transport takes nothing though bytes wait.
     blocked_since: Option<Time>,
     ping: Ping,
+    /// By when the PINGREQ that is under way must be answered, if somebody said so.
+    answer_by: Option<Time>,
 }
 
 /// Where PINGREQ stands; `end` is its end in the control buffer.
@@ -77,6 +80,7 @@ impl KeepAlive {
             last_received: now,
             blocked_since: None,
             ping: Ping::Idle,
+            answer_by: None,
         }
     }
 
@@ -104,6 +108,12 @@ impl KeepAlive {
     /// Notes that a PINGREQ that ends at `end` is in the control buffer.
     pub(super) fn queued(&mut self, end: LogOffset) {
         self.ping = Ping::Queued { end };
+        self.answer_by = None;
+    }
+
+    /// Gives the PINGREQ that is under way until then to be answered, whatever the transport takes.
+    pub(super) const fn answer_by(&mut self, limit: Time) {
+        self.answer_by = Some(limit);
     }
 
     /// Tells whether a PINGREQ is under way, so that another would be of no use.
@@ -152,7 +162,12 @@ impl KeepAlive {
             }
             Ping::Idle | Ping::Queued { .. } | Ping::Answered { .. } => None,
         };
-        [answer, stall]
+        let asked = match self.ping {
+            Ping::Queued { .. } | Ping::Awaiting { .. } => self.answer_by,
+            Ping::Idle | Ping::Answered { .. } => None,
+        };
+        let asked = asked.map(|limit| (limit, Silence::NoAnswer));
+        [answer, asked, stall]
             .into_iter()
             .flatten()
             .min_by_key(|(deadline, _)| *deadline)

@@ -156,3 +156,19 @@ fn the_earlier_of_both_limits_counts() {
     clocks.blocked(at(101));
     assert_eq!(clocks.give_up(), Some((at(130), Silence::NoAnswer)));
 }
+
+#[test]
+fn who_doubts_the_link_may_allow_less_for_one_answer() {
+    let mut clocks = awaiting();
+    clocks.answer_by(at(105));
+    // Bytes that are taken prolong nothing.
+    clocks.sent(at(104));
+    assert_eq!(clocks.give_up(), Some((at(105), Silence::NoAnswer)));
+    clocks.received(at(104));
+    assert_eq!(clocks.give_up(), None);
+    clocks.queued(LogOffset(4));
+    assert_eq!(clocks.give_up(), None, "the next one has its usual time");
+    // One that is not even sent counts as well.
+    clocks.answer_by(at(205));
+    assert_eq!(clocks.give_up(), Some((at(205), Silence::NoAnswer)));
+}
