@@ -9,16 +9,8 @@ const COLUMNS: usize = 80;
 
 /// Writes an explanation for a terminal.
 pub(super) fn show(explanation: &Explanation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Explanation {
-        code,
-        title,
-        cause,
-        verify,
-        fix,
-        ..
-    } = explanation;
-    writeln!(f, "{code}: {title}")?;
-    for (heading, text) in [("Cause", cause), ("Verify", verify), ("Fix", fix)] {
+    writeln!(f, "{}: {}", explanation.code, explanation.title)?;
+    for (heading, text) in parts(explanation) {
         writeln!(f, "\n{heading}:")?;
         wrapped(f, text)?;
     }
@@ -27,6 +19,14 @@ pub(super) fn show(explanation: &Explanation, f: &mut fmt::Formatter<'_>) -> fmt
         wrapped(f, text)?;
     }
     Ok(())
+}
+
+/// What there is to say of a code whoever the provider is, each with its heading.
+const fn parts(explanation: &Explanation) -> [(&'static str, &'static str); 3] {
+    let Explanation {
+        cause, verify, fix, ..
+    } = *explanation;
+    [("Cause", cause), ("Verify", verify), ("Fix", fix)]
 }
 
 /// Writes a text in lines that are indented by two and not longer than [`COLUMNS`].
@@ -79,18 +79,10 @@ pub fn markdown() -> String {
         }
         text += &format!("## {}\n\n", kind.as_str());
         for explanation in kind.explanations() {
-            let Explanation {
-                code,
-                title,
-                cause,
-                verify,
-                fix,
-                ..
-            } = explanation;
-            text += &format!("### {code}: {title}\n\n");
-            text += &format!("- **Cause.** {cause}\n");
-            text += &format!("- **Verify.** {verify}\n");
-            text += &format!("- **Fix.** {fix}\n");
+            text += &format!("### {}: {}\n\n", explanation.code, explanation.title);
+            for (heading, part) in parts(explanation) {
+                text += &format!("- **{heading}.** {part}\n");
+            }
             for Note {
                 provider,
                 text: note,

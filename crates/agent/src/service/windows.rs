@@ -206,19 +206,20 @@ mod tests {
         Schedule::new(&options, 0.0).unwrap()
     }
 
+    /// Keeps the client to the schedule.
+    fn serve(client: &Client, on_demand: bool) -> fiber::JoinHandle<Result<(), Stopped>> {
+        let away = Away::new(client.clone());
+        let demand = Demand::default();
+        let windows = Windows::new(client.clone(), away, schedule(), on_demand, demand);
+        fiber::spawn(move || windows.serve()).unwrap()
+    }
+
     #[test]
     fn a_window_that_is_over_closes_the_connection_however_busy_it_is() {
         play(|broker| {
             let (client, seen) = client(broker);
             let heard = broker.subscribe("reading").unwrap();
-            let windows = Windows::new(
-                client.clone(),
-                Away::new(client.clone()),
-                schedule(),
-                false,
-                Demand::default(),
-            );
-            let mut service = fiber::spawn(move || windows.serve()).unwrap();
+            let mut service = serve(&client, false);
             let busy = client;
             let mut publisher = fiber::spawn(move || {
                 loop {
@@ -253,14 +254,7 @@ mod tests {
         play(|broker| {
             let (client, seen) = client(broker);
             let heard = broker.subscribe("alarm").unwrap();
-            let windows = Windows::new(
-                client.clone(),
-                Away::new(client.clone()),
-                schedule(),
-                true,
-                Demand::default(),
-            );
-            let mut service = fiber::spawn(move || windows.serve()).unwrap();
+            let mut service = serve(&client, true);
             // Well into the hour, whatever it began with.
             let wall = fiber::wall_time();
             let of_hour = wall

@@ -2,10 +2,10 @@
 
 use std::io::Read as _;
 
-use agent::doctor::Outcome;
+use agent::doctor::{Outcome, Report};
 use fiber::net::TcpStream;
 use mqtt::BrokerOptions;
-use safe_rt::{Socket, TlsVersion};
+use safe_rt::{ServerTlsOptions, Socket, TlsVersion};
 
 use crate::support::{
     Authority, Folder, each, examine, expect_first, expect_told, found, run, serve, serve_tls,
@@ -24,19 +24,19 @@ fn trusting(
     folder.configure(&format!("mqtts://{host}:{port}"), &cloud, "")
 }
 
+/// Examines a broker at `localhost` with this TLS.
+fn examine_tls(tls: ServerTlsOptions, trusted: &Authority, cloud: &str) -> Report {
+    let (_broker, port) = serve_tls(tls.build().expect("TLS"));
+    let folder = Folder::new();
+    examine(&trusting(&folder, trusted, "localhost", port, cloud))
+}
+
 #[test]
 fn the_right_broker_is_told_with_version_and_protocol() {
     run(|| {
         let authority = Authority::new();
-        let tls = authority
-            .server("localhost")
-            .alpn(["mqtt"])
-            .build()
-            .unwrap();
-        let (_broker, port) = serve_tls(tls);
-        let folder = Folder::new();
-        let config = trusting(&folder, &authority, "localhost", port, "alpn = [\"mqtt\"]");
-        let report = examine(&config);
+        let tls = authority.server("localhost").alpn(["mqtt"]);
+        let report = examine_tls(tls, &authority, "alpn = [\"mqtt\"]");
         assert!(report.first().is_none(), "\n{}", report.text());
         let text = &report.finding("tls").unwrap().text;
         assert!(text.contains("ALPN mqtt"), "{text}");
@@ -52,10 +52,8 @@ fn the_right_broker_is_told_with_version_and_protocol() {
 #[test]
 fn a_certificate_of_an_authority_that_is_not_trusted_names_its_issuer() {
     run(|| {
-        let (_broker, port) = serve_tls(Authority::new().server("localhost").build().unwrap());
-        let folder = Folder::new();
-        let config = trusting(&folder, &Authority::new(), "localhost", port, "");
-        let report = examine(&config);
+        let tls = Authority::new().server("localhost");
+        let report = examine_tls(tls, &Authority::new(), "");
         expect_first(&report, "tls", "T050");
         expect_told(&report, "tls", "A test's authority");
         assert_eq!(
@@ -69,9 +67,7 @@ fn a_certificate_of_an_authority_that_is_not_trusted_names_its_issuer() {
 fn a_certificate_for_another_name_is_told_with_the_name() {
     run(|| {
         let authority = Authority::new();
-        let (_broker, port) = serve_tls(authority.server("other.example").build().unwrap());
-        let folder = Folder::new();
-        let report = examine(&trusting(&folder, &authority, "localhost", port, ""));
+        let report = examine_tls(authority.server("other.example"), &authority, "");
         expect_first(&report, "tls", "T051");
         expect_told(&report, "tls", "other.example");
     });
@@ -106,15 +102,9 @@ fn a_handshake_that_is_closed_without_a_server_name_says_so() {
 fn a_protocol_that_is_not_agreed_on_is_told_as_that() {
     run(|| {
         let authority = Authority::new();
-        let tls = authority
-            .server("localhost")
-            .alpn(["x-amzn-mqtt-ca"])
-            .build()
-            .unwrap();
-        let (_broker, port) = serve_tls(tls);
-        let folder = Folder::new();
-        let config = trusting(&folder, &authority, "localhost", port, "alpn = [\"mqtt\"]");
-        expect_first(&examine(&config), "tls", "T057");
+        let tls = authority.server("localhost").alpn(["x-amzn-mqtt-ca"]);
+        let report = examine_tls(tls, &authority, "alpn = [\"mqtt\"]");
+        expect_first(&report, "tls", "T057");
     });
 }
 
