@@ -14,6 +14,9 @@ use crate::{Finding, expect_findings, expect_none};
 
 const CONFORMANCE: &str = "docs/mqtt-conformance.md";
 const REGRESSIONS: &str = "docs/regressions.md";
+/// Its table of bad days has tests in its last column.
+const OPERATIONS: &str = "docs/guide/operations.md";
+const DAYS: &str = "## Bad days\n";
 /// The ids of the 3.1.1 standard that bind a client, one a line.
 const CONFORMANCE_IDS: &str = include_str!("mqtt_ids.txt");
 /// Letter and highest number of each family of regressions.
@@ -144,6 +147,26 @@ fn check_files(row: &Row, known: &Known) -> Option<String> {
     Some(format!("names the file `{missing}`, which does not exist"))
 }
 
+/// The table of bad days: tests alone prove a row, and there is one.
+fn check_days(document: &str, known: &Known) -> Vec<Finding> {
+    let start = document.find(DAYS).unwrap_or(document.len());
+    let section = &document[start..];
+    let end = section[1..]
+        .find("\n## ")
+        .map_or(section.len(), |at| at + 1);
+    let above = document[..start].matches('\n').count();
+    let rows = markdown::rows(&section[..end]);
+    if rows.is_empty() {
+        return vec![Finding::new(OPERATIONS, 0, "has no table of bad days")];
+    }
+    let faults = rows
+        .iter()
+        .filter_map(|row| Some((row.line, check_proof(row, known)?)));
+    faults
+        .map(|(line, what)| Finding::new(OPERATIONS, above + line, what))
+        .collect()
+}
+
 fn conformance_ids() -> Vec<String> {
     CONFORMANCE_IDS.lines().map(str::to_owned).collect()
 }
@@ -173,6 +196,27 @@ fn every_regression_has_a_proof() {
         &tree::document(REGRESSIONS),
         &known,
     ));
+}
+
+#[test]
+fn every_bad_day_has_a_test() {
+    let known = Known::of(&tree::sources());
+    expect_none(&check_days(&tree::document(OPERATIONS), &known));
+}
+
+#[test]
+fn the_rule_for_bad_days_bites() {
+    let source = File {
+        path: "crates/agent/tests/failures/disks.rs".to_owned(),
+        text: "#[test]\nfn it_goes_on() {}".to_owned(),
+    };
+    let known = Known::of(&[source]);
+    let document = "# Operations\n\n## Bad days\n\n| Day | Test |\n|---|---|\n\
+        | full | `it_goes_on` |\n| lost | `it_comes_back` |\n| wet | it dries |\n\n\
+        ## Commands\n\n| Name | |\n|---|---|\n| a | b |\n";
+    let expected = [(8, "`it_comes_back`"), (9, "names no test")];
+    expect_findings(&check_days(document, &known), &expected);
+    expect_findings(&check_days("# Operations\n", &known), &[(0, "no table")]);
 }
 
 #[test]

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use fiber::{Event, FiberBuilder, Instant, JoinHandle, Semaphore, SpawnError, Stopped};
 use mqtt::{
-    Client, ClientId, Message, Publish, PublishError, QoS, Remaining, RequestError, Ticket,
+    Client, ClientId, Message, Publish, PublishError, QoS, QueuePolicy, Remaining, RequestError,
+    Ticket,
 };
 use safe_rt::{ClientTls, ClockFloor};
 
@@ -25,7 +26,7 @@ use crate::doctor;
 use crate::failure::Failure;
 use crate::link::{self, Opened};
 use crate::profile::Profile;
-use crate::queue::{self, Queue};
+use crate::queue::{self, Queue, QueueOptions};
 use crate::reload::Loaded;
 use crate::service::Services;
 use crate::service::command::Commands;
@@ -159,7 +160,11 @@ impl Agent {
     /// Yields while the queue is read.
     pub(crate) fn start_with(config: &Config, settings: &Settings) -> Result<Self, Failure> {
         let device_id = config.device.id.as_ref().ok_or(Failure::NoDeviceId)?;
-        let queue_options = settings.queue.unwrap_or_default();
+        // Who has said nothing of a queue waits while it is full.
+        let queue_options = settings.queue.unwrap_or(QueueOptions {
+            when_full: QueuePolicy::Wait,
+            ..QueueOptions::default()
+        });
         let queue = match &settings.state_dir {
             None => Queue::Memory,
             Some(state_dir) => {
@@ -177,16 +182,24 @@ impl Agent {
             is_held: Cell::new(true),
         });
         let told = Rc::clone(&watch);
+        let memory = settings.memory.as_ref();
         let Opened {
             client,
             tls,
             doctor,
-        } = link::open(config, device_id, &queue, &queue_options, move |event| {
-            let is_pause = matches!(event, mqtt::Event::Paused { .. });
-            if !(is_pause && told.is_held.replace(false)) {
-                told.supervisor.borrow_mut().event(event, Instant::now());
-            }
-        })?;
+        } = link::open(
+            config,
+            device_id,
+            &queue,
+            &queue_options,
+            memory,
+            move |event| {
+                let is_pause = matches!(event, mqtt::Event::Paused { .. });
+                if !(is_pause && told.is_held.replace(false)) {
+                    told.supervisor.borrow_mut().event(event, Instant::now());
+                }
+            },
+        )?;
         let usual_rate = Profile::of_config(config).publish_rate();
         let floor = tls
             .as_ref()

@@ -24,13 +24,14 @@ use crate::config::{self, Config};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::life::{attach, stop, wait_for_end};
+use crate::memory::Memory;
 use crate::queue::QueueOptions;
 use crate::reload::{Given, Loaded, OnConfig};
 use crate::service::batch::BatchOptions;
 use crate::service::command::{Command, CommandResult, Program};
 use crate::service::schedule::ScheduleOptions;
 use crate::service::{ReadingsSettings, ServiceSettings};
-use crate::{control, logging, notify, out, reload};
+use crate::{asleep, control, logging, notify, out, reload};
 
 /// The variable that names the configuration for [`AgentBuilder::main`].
 const CONFIG_VARIABLE: &str = "AGENT_CONFIG";
@@ -49,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) control: Option<PathBuf>,
     /// Keeps the identity for this process alone.
     pub(crate) attached: Option<Rc<Attached>>,
+    /// How much memory there is, if that is limited.
+    pub(crate) memory: Option<Memory>,
 }
 
 /// Where the configuration comes from.
@@ -408,6 +411,17 @@ fn settle(
         when_full: config.queue.when_full,
         ..QueueOptions::default()
     });
+    settings.memory = Memory::find();
+    if let (Some(memory), Some(queue)) = (&settings.memory, &mut settings.queue) {
+        let (asked, fits) = (queue.messages_max, memory.messages(queue.messages_max));
+        if fits < asked {
+            let limit = memory.limit() / 1024 / 1024;
+            log::warn!(
+                "{fits} messages may wait and not {asked}: memory is limited to {limit} MiB"
+            );
+        }
+        queue.messages_max = fits;
+    }
     Ok(Some(config))
 }
 
@@ -423,8 +437,10 @@ fn serve(agent: &Agent, loaded: Option<Box<Loaded>>, settings: &Settings) -> Res
         let asked = agent.clone();
         agent.spawn("control", move || control::serve(&asked, &path))?;
     }
-    let watched = agent.clone();
-    agent.spawn("watchdog", move || notify::serve(&watched))
+    let awake = agent.clone();
+    agent.spawn("awake", move || asleep::serve(&awake))?;
+    let (watched, memory) = (agent.clone(), settings.memory.clone());
+    agent.spawn("watchdog", move || notify::serve(&watched, memory.as_ref()))
 }
 
 /// The configuration that the command line or the environment names.

@@ -23,6 +23,7 @@
 mod agent;
 pub mod args;
 pub mod ask;
+mod asleep;
 pub mod attach;
 mod builder;
 pub mod completions;
@@ -47,6 +48,7 @@ mod live;
 pub mod local_cloud;
 pub mod logging;
 pub mod man;
+mod memory;
 mod notify;
 pub mod out;
 mod own;

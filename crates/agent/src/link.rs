@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::Instant;
-use mqtt::{Client, ClientId, EndCause, Event};
+use mqtt::{Client, ClientId, EndCause, Event, QUEUE_BYTES_DEFAULT, QUEUE_MESSAGES_DEFAULT};
 use safe_rt::{ClientTls, Utc};
 
 use crate::config::Config;
@@ -16,6 +16,7 @@ use crate::connect::RECEIVED_PACKET_BYTES_MAX;
 use crate::doctor;
 use crate::failure::{Failure, remedy_of_end};
 use crate::lasted::Lasted;
+use crate::memory::Memory;
 use crate::profile::Connection;
 use crate::queue::{Queue, QueueOptions};
 
@@ -34,6 +35,7 @@ pub(crate) fn open(
     device_id: &ClientId,
     queue: &Queue,
     options: &QueueOptions,
+    memory: Option<&Memory>,
     mut watch: impl FnMut(&Event) + 'static,
 ) -> Result<Opened, Failure> {
     let connection = Connection::new(config, None, None).map_err(Failure::TlsConfig)?;
@@ -41,12 +43,19 @@ pub(crate) fn open(
     for note in &applied.notes {
         log::info!("{note}");
     }
+    let packet_max = RECEIVED_PACKET_BYTES_MAX;
+    let packet_max = memory.map_or(packet_max, |memory| memory.packet(packet_max));
     let mut client = applied
         .options
         .queue_age_max(options.age_max)
-        .maximum_packet_size(RECEIVED_PACKET_BYTES_MAX);
+        .queue_policy(options.when_full)
+        .maximum_packet_size(packet_max);
     if let Some(store) = queue.store() {
-        client = client.queue_policy(options.when_full).store(store.clone());
+        client = client.store(store.clone());
+    } else {
+        let messages = options.messages_max.min(QUEUE_MESSAGES_DEFAULT);
+        let bytes = usize::try_from(options.bytes_max).unwrap_or(usize::MAX);
+        client = client.queue_max(messages, bytes.min(QUEUE_BYTES_DEFAULT));
     }
     let client = Client::open(&connection.endpoint, client).map_err(Failure::Connect)?;
     let endpoint = connection.endpoint.to_string();

@@ -17,6 +17,7 @@ use fiber::{Instant, Stopped};
 use sd_notify::NotifyState;
 
 use crate::agent::Agent;
+use crate::memory::Memory;
 use crate::supervise::{HealthCode, Link, Supervisor};
 
 /// How often the agent looks whether it is stuck where no service manager watches it.
@@ -68,13 +69,17 @@ pub(crate) fn serve_before() -> Result<(), Stopped> {
 /// # Errors
 ///
 /// [`Stopped`], always.
-pub(crate) fn serve(agent: &Agent) -> Result<(), Stopped> {
+pub(crate) fn serve(agent: &Agent, memory: Option<&Memory>) -> Result<(), Stopped> {
     let watchdog = sd_notify::watchdog_enabled();
     let beat = watchdog.map_or(BEAT_DEFAULT, |limit| (limit / 3).max(BEAT_MIN));
     let mut interval = fiber::interval(beat);
     let mut was_stuck = false;
     loop {
         interval.tick()?;
+        match memory.and_then(Memory::shortage) {
+            Some(text) => agent.raise(HealthCode::Memory, text),
+            None => agent.clear(HealthCode::Memory),
+        }
         let stuck = agent.supervisor().stuck(Instant::now());
         if let Some(text) = &stuck {
             if !was_stuck {

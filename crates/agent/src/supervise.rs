@@ -98,6 +98,8 @@ pub enum HealthCode {
     Blocked,
     /// Messages were dropped for want of room.
     QueueDropped,
+    /// Little is left of the memory that the agent may have.
+    Memory,
     /// The fiber that keeps the connection does not do what it promised.
     LinkStuck,
 }
@@ -118,6 +120,7 @@ impl HealthCode {
             Self::Throttled => "throttled",
             Self::Blocked => "blocked",
             Self::QueueDropped => "queue-dropped",
+            Self::Memory => "memory",
             Self::LinkStuck => "link-stuck",
         }
     }

@@ -115,6 +115,19 @@ impl Day<'_> {
         );
     }
 
+    /// Writes a file on the disk of the device.
+    pub(crate) fn put(&self, path: &'static str, text: &'static str) {
+        let write = move || {
+            let folder = std::path::Path::new(path).parent().expect("a folder");
+            fiber::fs::create_dir_all(folder).expect("room");
+            drop(fiber::fs::remove(path));
+            let file = fiber::fs::File::create(path).expect("room");
+            file.write_at(0, text.as_bytes().to_vec()).expect("room");
+        };
+        let mut written = self.device.start(write).expect("a fiber");
+        written.join().expect("it was written");
+    }
+
     pub(crate) fn pass(&self, time: Duration) {
         sleep(time).expect("no scope is over");
     }

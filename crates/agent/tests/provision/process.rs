@@ -93,3 +93,50 @@ fn agent_run_with_an_endpoint_and_a_claim_gets_an_identity_and_connects_and_keep
         assert_eq!(cloud.fleet.stats(), stats);
     });
 }
+
+/// Damages a state record, as a failing disk does.
+fn damage(folder: &Folder, record: &str) {
+    let path = folder.state().join(record);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[20] ^= 0xFF;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_killed_device_keeps_its_identity_through_damaged_records_and_gets_another_one_if_all_is_lost()
+{
+    run(|| {
+        let folder = Folder::new();
+        let cloud = Cloud::start(BrokerOptions::new(), FleetOptions::new(TEMPLATE));
+        configure(&cloud, &folder);
+        let telemetry = cloud.broker.subscribe("meters/+/telemetry").unwrap();
+        // Each is killed by SIGKILL.
+        let live = || {
+            // What the one before had sent is there by then.
+            fiber::sleep(Duration::from_millis(200)).unwrap();
+            while telemetry.try_recv().is_some() {}
+            let _running = Running::start(&folder);
+            next_device(&telemetry)
+        };
+        let device = live();
+        let stats = cloud.fleet.stats();
+        assert_eq!(stats.certificates, 1);
+        // One record, the other one beside what was written anew, and both.
+        for damaged in [&["state.0"][..], &["state.1"], &["state.0", "state.1"]] {
+            for record in damaged {
+                damage(&folder, record);
+            }
+            assert_eq!(live(), device, "{damaged:?}");
+        }
+        assert_eq!(cloud.fleet.stats(), stats, "nothing was asked for");
+
+        std::fs::remove_dir_all(folder.state()).unwrap();
+        let another = live();
+        assert_ne!(another, device, "who it was is lost");
+        let stats = cloud.fleet.stats();
+        assert_eq!(
+            (stats.certificates, stats.things.get(&another)),
+            (2, Some(&1))
+        );
+    });
+}
