@@ -85,6 +85,10 @@ struct Inner {
     device_id: ClientId,
     config: Config,
     /// Keeps the identity for this process alone.
+    #[cfg_attr(
+        not(feature = "provision"),
+        allow(dead_code, reason = "it is there for what it holds")
+    )]
     attached: Option<Rc<Attached>>,
     tls: Option<ClientTls>,
     doctor: doctor::Watch,
@@ -376,6 +380,12 @@ impl Agent {
     /// The store of the queue, if it is durable.
     pub(crate) fn queue_store(&self) -> Option<&mqtt::store::File> {
         self.0.queue.store()
+    }
+
+    /// Who the device is, where that is in the state folder.
+    #[cfg(feature = "provision")]
+    pub(crate) fn attached(&self) -> Option<&Attached> {
+        self.0.attached.as_deref()
     }
 
     /// How long ago the agent was started.

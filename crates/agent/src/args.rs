@@ -14,6 +14,7 @@ mod doctor;
 mod error;
 pub mod flags;
 mod given;
+mod identity;
 mod link;
 mod parse;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use self::control::{Ask, ControlArgs, Form, Goal, WAIT_TIMEOUT_DEFAULT};
 pub use self::demo::{DEMO_FAULTS_MAX, DemoArgs, Fault, RUN_FOR_MAX};
 pub use self::doctor::{DOCTOR_WATCH_MIN, DoctorArgs};
 pub use self::error::{Rejected, UsageError};
+pub use self::identity::{CertArgs, CertOrder, DeprovisionArgs, ProvisionArgs, ProvisionOrder};
 pub use self::tool::{About, Exits, Tool};
 
 /// Shortest keep-alive that can be asked for, in seconds.
@@ -76,6 +78,12 @@ pub enum Command {
     Demo(DemoArgs),
     /// Ask a running agent.
     Control(ControlArgs),
+    /// Get an identity, or say what there is.
+    Provision(Box<ProvisionArgs>),
+    /// Give the identity up.
+    Deprovision(Box<DeprovisionArgs>),
+    /// Something about certificates.
+    Cert(Box<CertArgs>),
     /// Examine the way to the broker.
     Doctor(Box<DoctorArgs>),
     /// Print the completions of a shell.

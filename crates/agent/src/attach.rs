@@ -25,6 +25,11 @@ pub struct Attached {
     /// How the identity is renewed, where that was said.
     #[cfg(feature = "provision")]
     options: Option<provision::Options>,
+    /// Renewals that are asked for.
+    #[cfg(feature = "provision")]
+    renewals: provision::Renewals,
+    /// The identity in the store is the one that is shown; not where the configuration names another.
+    is_shown: bool,
 }
 
 impl Attached {
@@ -39,6 +44,13 @@ impl Attached {
     #[must_use]
     pub const fn options(&self) -> Option<&provision::Options> {
         self.options.as_ref()
+    }
+
+    /// Returns how a renewal is asked for, if the identity is one that can be renewed.
+    #[cfg(feature = "provision")]
+    #[must_use]
+    pub fn renewals(&self) -> Option<&provision::Renewals> {
+        (self.is_shown && self.options.is_some()).then_some(&self.renewals)
     }
 }
 
@@ -65,13 +77,16 @@ pub fn attach(config: &mut Config) -> Result<Option<Attached>, Failure> {
     let attached = Attached {
         #[cfg(feature = "provision")]
         options: provision::options_of(config)?,
+        #[cfg(feature = "provision")]
+        renewals: provision::Renewals::default(),
+        // Certificate and key that the configuration names need no cloud.
+        is_shown: config.cloud.identity.is_none(),
         store,
     };
-    // Certificate and key that the configuration names need no cloud.
-    let active = if config.cloud.identity.is_some() {
-        None
-    } else {
+    let active = if attached.is_shown {
         attached.active()?
+    } else {
+        None
     };
     let called = active
         .as_ref()
@@ -143,14 +158,15 @@ impl Attached {
     /// [`Stopped`].
     #[cfg(feature = "provision")]
     pub fn keep(&self, client: &Client, tls: &ClientTls) -> Result<(), Stopped> {
-        let (Some(options), Some(_)) = (&self.options, self.store.active()) else {
+        let (Some(options), Some(_), true) = (&self.options, self.store.active(), self.is_shown)
+        else {
             return Ok(());
         };
         if let Some(passed) = self.store.state().last_good {
             let passed = UNIX_EPOCH + Duration::from_secs(passed);
             tls.clock_floor().raise(passed);
         }
-        match provision::keep_renewed(&self.store, options, client, tls)? {}
+        match provision::keep_renewed(&self.store, options, client, tls, &self.renewals)? {}
     }
 
     /// Keeps nothing: this program was built without `provision`.

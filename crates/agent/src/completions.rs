@@ -33,6 +33,9 @@ fn operands(tool: Tool) -> Vec<&'static str> {
     match tool {
         Tool::Explain => explain::all().map(|entry| entry.code).collect(),
         Tool::Completions => vec!["bash", "zsh", "fish"],
+        Tool::Cert => vec!["show", "needs-renewal", "renew", "csr"],
+        Tool::Config => vec!["show", "get", "list"],
+        Tool::Queue => vec!["ls", "export", "drop"],
         _ => Vec::new(),
     }
 }

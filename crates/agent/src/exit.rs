@@ -23,7 +23,8 @@ pub enum Exit {
     /// message. For `sub -C`: every message was printed. For `sub` whose reader closed its end of
     /// the pipe: nobody wants more.
     Done,
-    /// 1: for `demo`, something is lost, or doubled that must not be, or an error came.
+    /// 1: for `demo`, something is lost, or doubled that must not be, or an error came. For `cert
+    /// needs-renewal`, that it does not; for `deprovision`, that it was not confirmed.
     Failed,
     /// 1 to 5: the broker refused the connection, with this return code of CONNACK
     /// (MQTT3-3.2.2.3).
@@ -153,7 +154,8 @@ pub const TABLE: &[Row] = &[
     row(
         (1, 1),
         "",
-        "",
+        "for cert needs-renewal: not yet; for deprovision: not confirmed; else the running agent, or \
+         what the program itself adds, refused",
         "something is lost or doubled, or an error came",
     ),
     row(
@@ -210,7 +212,8 @@ pub const TABLE: &[Row] = &[
     row(
         (75, 75),
         "the connection was lost or too slow; try again",
-        "try again later; for doctor: there are warnings, and --deny-warnings",
+        "try again later: the time is over, or the agent runs and has the state directory; for \
+         doctor: there are warnings, and --deny-warnings",
         "",
     ),
     row(
@@ -222,7 +225,7 @@ pub const TABLE: &[Row] = &[
     row(
         (77, 77),
         "a password or a key may not be read",
-        "credentials may not be read",
+        "credentials may not be read, or the state directory is another user's",
         "",
     ),
     row(

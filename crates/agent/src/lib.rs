@@ -39,6 +39,8 @@ pub mod failure;
 pub mod format;
 pub mod help;
 pub mod identity;
+#[cfg(feature = "provision")]
+pub mod identity_tools;
 mod json;
 mod lasted;
 mod life;

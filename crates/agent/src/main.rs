@@ -75,6 +75,9 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::Demo(args) => return demo(args).into(),
+        command @ (Command::Provision(_) | Command::Deprovision(_) | Command::Cert(_)) => {
+            return identity_tool(command).into();
+        }
         Command::Doctor(args) => {
             logging::start(args.debug, "error");
             let examined = fiber::run(move || doctor::run(&args));
@@ -116,6 +119,37 @@ fn demo(args: args::DemoArgs) -> Exit {
 #[cfg(not(feature = "demo"))]
 fn demo(_: args::DemoArgs) -> Exit {
     out::error("this program was built without `demo`");
+    Exit::Failed
+}
+
+#[cfg(feature = "provision")]
+fn identity_tool(command: Command) -> Exit {
+    use agent::identity_tools::{self, ToolError};
+    logging::start(
+        matches!(&command, Command::Provision(args) if args.debug),
+        "error",
+    );
+    let run = move || match &command {
+        Command::Provision(args) => identity_tools::provision(args),
+        Command::Deprovision(args) => identity_tools::deprovision(args),
+        Command::Cert(args) => identity_tools::cert(args),
+        _ => Ok(Exit::Internal),
+    };
+    match fiber::run(run).map_err(|error| ToolError::Failure(Failure::Runtime(error))) {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(error)) | Err(error) => {
+            match &error {
+                ToolError::Failure(failure) => out::failure(failure),
+                error => out::error_and_help(error, error.remedy()),
+            }
+            error.exit()
+        }
+    }
+}
+
+#[cfg(not(feature = "provision"))]
+fn identity_tool(_: Command) -> Exit {
+    out::error("this program was built without `provision`");
     Exit::Failed
 }
 

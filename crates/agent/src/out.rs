@@ -64,6 +64,14 @@ pub fn error(text: impl fmt::Display) {
     error_line(format_args!("Error: {text}"));
 }
 
+/// Prints why a program failed, and in another line what a person can do about it.
+pub fn error_and_help(text: impl fmt::Display, help: Option<impl fmt::Display>) {
+    match help {
+        None => error(text),
+        Some(help) => error_line(format_args!("Error: {text}\nHelp: {help}")),
+    }
+}
+
 /// Whether colours on the standard output are seen, and not unwanted (`NO_COLOR`).
 #[must_use]
 pub fn is_coloured() -> bool {
@@ -78,6 +86,16 @@ pub fn warning(text: impl fmt::Display) {
 /// Prints a text that says itself what it is, to the standard error output.
 pub fn plain(text: impl fmt::Display) {
     error_line(format_args!("{text}"));
+}
+
+/// Asks something at the terminal: the answer is typed behind it.
+pub fn ask(question: &str) {
+    let mut out = io::stderr().lock();
+    // Who does not see it gives no answer.
+    drop(
+        out.write_all(question.as_bytes())
+            .and_then(|()| out.flush()),
+    );
 }
 
 /// Prints what the fibers do, a line for each, to the standard error output.

@@ -148,7 +148,7 @@ fn goal(text: String) -> Result<Goal, UsageError> {
 }
 
 /// A length of time with its unit, or seconds, as scripts have them.
-fn timeout(text: String) -> Result<Duration, UsageError> {
+pub(super) fn timeout(text: String) -> Result<Duration, UsageError> {
     match (parse_length(&text), text.parse()) {
         (Ok(length), _) => Ok(length),
         (_, Ok(seconds)) => Ok(Duration::from_secs(seconds)),

@@ -143,6 +143,10 @@ pub enum UsageError {
     SeveralMessages([&'static str; 2]),
     /// `request` was given no topic for the response.
     NoResponseTopic,
+    /// Both a rehearsal and what there is are asked for.
+    DryRunAndStatus,
+    /// What `agent cert` is to do is nothing that it does; it may be empty.
+    CertWord(String),
     /// Messages that the broker had kept are to be hidden, and no others shown.
     NothingRetained,
     /// How often to publish is not a number from 1.
@@ -308,6 +312,14 @@ impl fmt::Display for UsageError {
                 "only one type of message can be sent at once: {first} and {second} are given"
             ),
             Self::NoResponseTopic => f.write_str("no topic of the response given: expected -e"),
+            Self::DryRunAndStatus => f.write_str("--dry-run and --status cannot be used together"),
+            Self::CertWord(found) if found.is_empty() => {
+                f.write_str("nothing to do given: expected show, needs-renewal, renew or csr")
+            }
+            Self::CertWord(found) => write!(
+                f,
+                "unknown word {found:?}: expected show, needs-renewal, renew or csr"
+            ),
             Self::NothingRetained => {
                 f.write_str("-R and --retained-only together leave nothing to print")
             }

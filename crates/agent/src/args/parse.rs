@@ -9,7 +9,7 @@ use super::given::Given;
 use super::words::{self, Value, Word, Words};
 use super::{
     Command, CompletionsArgs, ExplainArgs, Rejected, RunArgs, Shell, SourceArgs, Tool, UsageError,
-    config, control, demo, doctor,
+    config, control, demo, doctor, identity,
 };
 use crate::config::parse_length;
 
@@ -35,6 +35,9 @@ pub(super) fn command(mut parser: lexopt::Parser) -> Result<Command, Rejected> {
         Tool::Init => config::init(&mut words),
         Tool::Explain => explain(&mut words),
         Tool::Demo => demo::parse(&mut words),
+        Tool::Provision => identity::provision(&mut words),
+        Tool::Deprovision => identity::deprovision(&mut words),
+        Tool::Cert => identity::cert(&mut words),
         Tool::Doctor => doctor::parse(&mut words),
         Tool::Status | Tool::Fibers | Tool::Queue | Tool::Wait | Tool::Reload => {
             control::parse(tool, &mut words)

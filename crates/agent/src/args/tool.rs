@@ -28,6 +28,12 @@ pub enum Tool {
     Demo,
     /// `agent doctor`.
     Doctor,
+    /// `agent provision`.
+    Provision,
+    /// `agent deprovision`.
+    Deprovision,
+    /// `agent cert`.
+    Cert,
     /// `agent status`.
     Status,
     /// `agent fibers`.
@@ -74,7 +80,7 @@ pub enum Exits {
 
 impl Tool {
     /// All of them but `agent` itself, in the order in which they are told.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Run,
         Self::Pub,
         Self::Sub,
@@ -84,6 +90,9 @@ impl Tool {
         Self::Init,
         Self::Explain,
         Self::Demo,
+        Self::Provision,
+        Self::Deprovision,
+        Self::Cert,
         Self::Doctor,
         Self::Status,
         Self::Fibers,
@@ -109,6 +118,9 @@ impl Tool {
             Self::Explain => "agent explain",
             Self::Demo => "agent demo",
             Self::Doctor => "agent doctor",
+            Self::Provision => "agent provision",
+            Self::Deprovision => "agent deprovision",
+            Self::Cert => "agent cert",
             Self::Status => "agent status",
             Self::Fibers => "agent fibers",
             Self::Queue => "agent queue",
@@ -246,6 +258,36 @@ impl Tool {
                        first. While the agent runs, it stops short of connecting, which would end \
                        the agent's own connection. What waits at the broker for the device is not \
                        touched.",
+                exits: Exits::Service,
+            },
+            Self::Provision => About {
+                words: &["provision"],
+                operands: "[options]",
+                summary: "get the device its identity, or say what it has",
+                text: "Gets the device an identity as the configuration says, as agent run \
+                       does, and tells each step as it happens. Where there is one, it is \
+                       named and stays. An interrupted order goes on where it was. A device \
+                       whose identity was given up gets another one by this alone.",
+                exits: Exits::Service,
+            },
+            Self::Deprovision => About {
+                words: &["deprovision"],
+                operands: "[options]",
+                summary: "give the identity of the device up",
+                text: "Moves the identity of the device, and one in the making, to the trash in \
+                       the state directory, after it has asked twice. Device id and claim stay. \
+                       agent run gets no other identity before agent provision has been called.",
+                exits: Exits::Service,
+            },
+            Self::Cert => About {
+                words: &["cert"],
+                operands: "{show | needs-renewal | renew | csr} [options]",
+                summary: "the certificates of the device",
+                text: "`show` prints the certificates of the device, and the claim. \
+                       `needs-renewal` ends with 0 if the one in use is due, and with 1 if it is \
+                       not. `renew` has another one made: by the running agent, if one runs. \
+                       `csr` prints a signing request for the key of the device; where there is \
+                       none, one is made and kept.",
                 exits: Exits::Service,
             },
             Self::Status => About {

@@ -20,6 +20,8 @@
 //! | `connect` | `seconds` | has a connection whatever the schedule says |
 //! | `doctor` | | `status`, and `checks`: what the checks find that send nothing of MQTT, made by the agent |
 //! | `publish` | `topic`, `payload` in Base64, `qos`, `retain`, `wait` in seconds | `outcome`: `acknowledged`, `sent`, `stored` or `waiting` in the queue, or how it was given up |
+//! | `renew` | | `order`: has the certificate renewed; the number of that renewal |
+//! | `renewal` | | `busy`, `ended`: how many have ended; `failure` of the last one; `certificate_id` in use |
 //! | `reload` | | `changed`, `reconnect`, `restart`: what counts at once, with the next connection, after a restart |
 //!
 //! Answers may get further parts; none is renamed or removed within schema 1. A client may ask several

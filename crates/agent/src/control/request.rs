@@ -43,6 +43,10 @@ pub enum Request {
         /// How long, in seconds.
         seconds: u64,
     },
+    /// Has the certificate renewed.
+    Renew,
+    /// What became of renewals.
+    Renewal,
     /// Reads the configuration again.
     Reload,
     /// What it sees of its connection, and what its own checks find.
@@ -161,6 +165,8 @@ impl Request {
             "connect" => Ok(Self::Connect {
                 seconds: number("seconds")?,
             }),
+            "renew" => Ok(Self::Renew),
+            "renewal" => Ok(Self::Renewal),
             "reload" => Ok(Self::Reload),
             "doctor" => Ok(Self::Doctor),
             "publish" => Ok(Self::Publish(Box::new(ToPublish::parse(&value)?))),
@@ -180,6 +186,8 @@ impl Request {
             Self::QueueExport { from } => ("queue-export", vec![("from", (*from).into())]),
             Self::QueueDrop { count } => ("queue-drop", vec![("count", (*count).into())]),
             Self::Connect { seconds } => ("connect", vec![("seconds", (*seconds).into())]),
+            Self::Renew => ("renew", vec![]),
+            Self::Renewal => ("renewal", vec![]),
             Self::Reload => ("reload", vec![]),
             Self::Doctor => ("doctor", vec![]),
             Self::Publish(message) => ("publish", message.parts()),
@@ -205,6 +213,8 @@ mod tests {
             Request::QueueExport { from: u64::MAX },
             Request::QueueDrop { count: 1 },
             Request::Connect { seconds: 60 },
+            Request::Renew,
+            Request::Renewal,
             Request::Reload,
             Request::Doctor,
             Request::Publish(Box::new(ToPublish {

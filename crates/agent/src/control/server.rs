@@ -200,6 +200,14 @@ fn answer(agent: &Agent, request: Request) -> String {
             Ok(outcome) => done(&[("outcome", text(outcome))]),
             Err(error) => failed(&error),
         },
+        Request::Renew => match order_renewal(agent) {
+            Some(order) => done(&[("order", order.to_string())]),
+            None => failed("this agent has no identity that it renews"),
+        },
+        Request::Renewal => match renewal(agent) {
+            Some(parts) => done(&parts),
+            None => failed("this agent has no identity that it renews"),
+        },
         Request::Reload => match agent.reload() {
             Ok(changes) => {
                 let texts = |names: &[String]| json::array(names.iter().map(|name| text(name)));
@@ -212,6 +220,41 @@ fn answer(agent: &Agent, request: Request) -> String {
             Err(error) => failed(&error),
         },
     }
+}
+
+/// Has the certificate renewed; nothing where there is none to renew.
+#[cfg(feature = "provision")]
+fn order_renewal(agent: &Agent) -> Option<u64> {
+    Some(agent.attached()?.renewals()?.order())
+}
+
+#[cfg(not(feature = "provision"))]
+const fn order_renewal(_: &Agent) -> Option<u64> {
+    None
+}
+
+/// What became of renewals.
+#[cfg(feature = "provision")]
+fn renewal(agent: &Agent) -> Option<Vec<(&'static str, String)>> {
+    let attached = agent.attached()?;
+    let report = attached.renewals()?.report();
+    let mut parts = vec![
+        ("busy", report.is_busy.to_string()),
+        ("ended", report.ended.to_string()),
+    ];
+    if let Some(failure) = report.failure {
+        parts.push(("failure", text(&failure)));
+    }
+    let active = attached.store().active();
+    if let Some(about) = active.as_ref().and_then(|active| active.about()) {
+        parts.push(("certificate_id", text(&about.certificate_id)));
+    }
+    Some(parts)
+}
+
+#[cfg(not(feature = "provision"))]
+const fn renewal(_: &Agent) -> Option<Vec<(&'static str, String)>> {
+    None
 }
 
 /// The messages that wait, from a position on, in their order.

@@ -9,7 +9,7 @@ pub(super) const TABLE: &[Explanation] = &[
         title: "there is nothing to introduce the device with",
         cause: "No claim certificate and no token can be used: the files are not there, do not \
                 belong together, or were never named.",
-        verify: "Run `agent run --debug`: the log names the file and what is wrong with it.",
+        verify: "Run `agent provision --dry-run`: it names the file and what is wrong with it.",
         fix: "Name the claim certificate and its key, or a token, in `[provision]`, readable for \
                 the agent. Once used, a claim is kept in the state directory.",
         notes: &[],
@@ -19,7 +19,8 @@ pub(super) const TABLE: &[Explanation] = &[
         title: "the provisioning cloud cannot be reached",
         cause: "The connection with the claim or the token did not come about, or it ended before \
                 the answer.",
-        verify: "The message has the cause; `agent doctor` checks the way there step by step.",
+        verify: "The message has the cause; `agent provision --dry-run` connects and subscribes as the \
+                 agent does, `agent doctor` checks the way there step by step.",
         fix: "Mend the way there. The agent goes on by itself: what was made so far is kept, and \
                 an identity that is in use stays in use.",
         notes: &[Note {
@@ -49,7 +50,8 @@ pub(super) const TABLE: &[Explanation] = &[
         verify: "The message has the status, the code and the words of the cloud, and the \
                 parameters that were sent.",
         fix: "Correct the parameters in `[provision]`, or have the device let in at the cloud. The \
-                agent asks again, at last once a day, with the same key.",
+                agent asks again, at last once a day, with the same key; after a restart of the agent, \
+                or by `agent provision` while it is stopped, at once.",
         notes: &[],
     },
     Explanation {
@@ -57,7 +59,8 @@ pub(super) const TABLE: &[Explanation] = &[
         title: "the device waits to be claimed",
         cause: "The cloud knows the device and waits for a person to say whose it is.",
         verify: "The message has the address to claim it at, if the cloud gave one.",
-        fix: "Claim the device there. The agent sees it by itself.",
+        fix: "Claim the device there. The agent sees it by itself; `agent provision --status` tells \
+                the address again.",
         notes: &[],
     },
     Explanation {
@@ -86,6 +89,15 @@ pub(super) const TABLE: &[Explanation] = &[
         cause: "The state directory cannot be written, the disk is full, or no key could be made.",
         verify: "Run `df` and `touch` in the state directory as the user of the agent.",
         fix: "Make room, or make the directory writable. Nothing that was kept before is lost.",
+        notes: &[],
+    },
+    Explanation {
+        code: "P009",
+        title: "the identity was given up",
+        cause: "Somebody at the device, or an order that may, has given its identity up: `agent \
+                deprovision`. No restart gets another one.",
+        verify: "`agent provision --status` says GivenUp.",
+        fix: "Stop the agent, and call `agent provision` as its user: that gets another identity.",
         notes: &[],
     },
 ];

@@ -1,6 +1,7 @@
 //! What the device introduces itself with before it has an identity.
 
 use std::fmt;
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -86,10 +87,15 @@ impl Store {
     /// Returns the claim that is kept, if there is one that is whole. Yields.
     #[must_use]
     pub fn claim(&self) -> Option<Claim> {
-        let path = self.0.home.join(CLAIM);
-        let bytes = Zeroizing::new(fiber::fs::read(&path).ok()?);
-        let claim = Claim::decode(&bytes)?;
-        slot::check_pair(&path, &claim.chain, &claim.key).ok()?;
-        Some(claim)
+        kept(&self.0.home)
     }
+}
+
+/// The claim that is kept, if there is one that is whole. Yields.
+pub(super) fn kept(home: &Path) -> Option<Claim> {
+    let path = home.join(CLAIM);
+    let bytes = Zeroizing::new(fiber::fs::read(&path).ok()?);
+    let claim = Claim::decode(&bytes)?;
+    slot::check_pair(&path, &claim.chain, &claim.key).ok()?;
+    Some(claim)
 }

@@ -82,7 +82,9 @@ impl fmt::Display for StoreError {
                 "expected at most {} bytes of a certificate's name, found {found}",
                 super::CERTIFICATE_ID_BYTES_MAX
             ),
-            Self::GivenUp => f.write_str("the identity was given up, and no other is asked for"),
+            Self::GivenUp => f.write_str(
+                "the identity was given up, and no other is asked for before `agent provision`",
+            ),
             Self::NoRoom { found } => write!(
                 f,
                 "expected {} free bytes for an identity, found {found}",

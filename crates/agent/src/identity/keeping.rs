@@ -219,7 +219,7 @@ pub(super) fn kept_device_id(home: &Path) -> Result<Option<String>, StoreError> 
     Err(StoreError::Damaged { path, what })
 }
 
-fn random_device_id() -> Result<String, StoreError> {
+pub(crate) fn random_device_id() -> Result<String, StoreError> {
     let mut random = [0; ID_LEN];
     fiber::random::fill(&mut random).map_err(StoreError::Randomness)?;
     let symbols = random.map(|byte| char::from(ID_ALPHABET[usize::from(byte % 32)]));

@@ -33,6 +33,7 @@ mod operation;
 mod record;
 mod slot;
 mod state;
+mod survey;
 #[cfg(test)]
 #[cfg(feature = "provision")]
 mod tests;
@@ -48,10 +49,12 @@ use fiber::{Instant, Mutex};
 
 pub use claim::{CLAIM_BYTES_MAX, Claim};
 pub use error::StoreError;
+pub(crate) use keeping::random_device_id;
 pub use making::{CERTIFICATE_ID_BYTES_MAX, Candidate, Held, REFUSALS_MIN, REFUSED_FOR_MIN};
 pub use record::{RECORD_PAYLOAD_MAX, RecordError};
 pub use slot::{About, Loaded};
 pub use state::{BLOCKED_MAX, Slot, State, Step};
+pub use survey::{Contents, Survey};
 pub use trash::{TRASH_AGE_MIN, TRASH_UNPROVEN_MAX};
 
 use finding::Opened;
@@ -154,6 +157,12 @@ impl Store {
         self.0.found.get()
     }
 
+    /// Whether changes can be kept: the folder is locked for this program. Does not yield.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.0.lock.borrow().is_some()
+    }
+
     /// Returns the identity in use, if there is one. Does not yield.
     #[must_use]
     pub fn active(&self) -> Option<Loaded> {
@@ -171,6 +180,12 @@ pub fn look(folder: &Path) -> Result<(State, Option<Loaded>), StoreError> {
     let (_, state) = Journal::open(folder)?;
     let opened = Opened::read(&folder.join(IDENTITY), state)?;
     Ok((opened.state, opened.active))
+}
+
+/// Reads the claim that is kept in a state folder, if there is one that is whole. Yields. Nothing is
+/// locked.
+pub(crate) fn look_at_claim(folder: &Path) -> Option<Claim> {
+    claim::kept(&folder.join(IDENTITY))
 }
 
 /// Seconds of Unix time.

@@ -65,6 +65,11 @@ fn names(folder: &Path) -> Result<Vec<OsString>, StoreError> {
     }
 }
 
+/// How many identities are in the trash. Yields.
+pub(super) fn count(home: &Path) -> Result<usize, StoreError> {
+    names(&home.join(TRASH)).map(|names| names.len())
+}
+
 /// Moves what is in a slot to the trash, if there is something. Yields.
 pub(super) fn take(home: &Path, slot: Slot) -> Result<(), StoreError> {
     let from = slot::folder(home, slot);

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{self, Granted};
 use super::error::ProvisionError;
-use super::{Cloud, Options};
+use super::{Cloud, Options, Progress};
 use crate::identity::About;
 
 /// How long an answer may take.
@@ -34,6 +34,14 @@ const CREATE_FROM_CSR: &str = "$aws/certificates/create-from-csr/json";
 const CREATE: &str = "$aws/certificates/create/json";
 const ASK_CERTIFICATE: &str = "asking for a certificate";
 const REGISTER: &str = "registering the device";
+
+/// How long a connection must stay after the answers were subscribed to.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// The topics of the answers to a request.
+fn answers_of(topic: &str) -> [String; 2] {
+    ["accepted", "rejected"].map(|under| format!("{topic}/{under}"))
+}
 
 /// Whether a request was accepted, and what came with that.
 struct Answer(bool, Vec<u8>);
@@ -87,12 +95,49 @@ impl<'a> Aws<'a> {
             Ok(client)
         };
         let client = timeout(CLAIM_CONNECT_TIMEOUT, connect).unwrap_or_else(|elapsed| elapsed.0)?;
-        log::info!(
-            "provisioning: connected to {} with the claim",
-            self.endpoint
-        );
+        self.options.tell(&Progress::Connected {
+            to: self.endpoint.to_string(),
+            with: "the claim",
+        });
         self.client = Some(client.clone());
         Ok(client)
+    }
+
+    /// Connects, and asks for nothing.
+    pub(super) fn greet(&mut self) -> Result<(), ProvisionError> {
+        self.client().map(drop)
+    }
+
+    /// Subscribes to what would be the answers, and asks for nothing. Returns their topics.
+    pub(super) fn listen(&mut self) -> Result<Vec<String>, ProvisionError> {
+        let create = match self.options.method {
+            super::Method::Aws {
+                key: super::KeyOrigin::Cloud,
+                ..
+            } => CREATE,
+            _ => CREATE_FROM_CSR,
+        };
+        let requests = [create.to_owned(), self.provision_topic()];
+        let topics = requests.iter().flat_map(|request| answers_of(request));
+        let topics: Vec<String> = topics.collect();
+        let client = self.client()?;
+        let filters = topics.iter().map(|topic| (&**topic, QoS::AtLeastOnce));
+        let filters: Vec<(&str, QoS)> = filters.collect();
+        let subscribe = Subscribe::to_all(&filters).wait(Wait::Ack);
+        client.subscribe_as(subscribe, |_client, _message| Ok(()))?;
+        // What forbids it may hang up a moment later.
+        match timeout(SETTLE, || client.ended()) {
+            Err(fiber::Elapsed(Err(_))) => Ok(topics),
+            Ok(Err(stopped)) => Err(ProvisionError::Stopped(stopped)),
+            Ok(Ok(end)) | Err(fiber::Elapsed(Ok(end))) => Err(ProvisionError::Mqtt(
+                mqtt::Error::Wait(mqtt::WaitCause::ConnectionLost(end)),
+            )),
+        }
+    }
+
+    fn provision_topic(&self) -> String {
+        let template = self.template;
+        format!("$aws/provisioning-templates/{template}/provision/json")
     }
 
     /// Sends a request, and returns the answer, accepted or rejected.
@@ -104,7 +149,7 @@ impl<'a> Aws<'a> {
         sent: String,
     ) -> Result<Value, ProvisionError> {
         let client = self.client()?;
-        let (accepted, rejected) = (format!("{topic}/accepted"), format!("{topic}/rejected"));
+        let [accepted, rejected] = answers_of(topic);
         let answer: Rc<RefCell<Option<Answer>>> = Rc::default();
         let told = Event::new();
         let (got, tell, good) = (Rc::clone(&answer), told.clone(), accepted.clone());
@@ -183,10 +228,7 @@ impl Cloud for Aws<'_> {
         token: Option<&str>,
         _request: Option<&str>,
     ) -> Result<About, ProvisionError> {
-        let topic = format!(
-            "$aws/provisioning-templates/{}/provision/json",
-            self.template
-        );
+        let topic = self.provision_topic();
         let body = json!({
             "certificateOwnershipToken": token.unwrap_or_default(),
             "parameters": self.parameters(),
@@ -198,7 +240,6 @@ impl Cloud for Aws<'_> {
             what: REGISTER,
             expected: "thingName",
         })?;
-        log::info!("provisioning: the cloud calls the device {thing}");
         Ok(About::new(thing, certificate_id))
     }
 

@@ -107,6 +107,7 @@ impl ProvisionError {
             Self::Unclaimed { .. } => "P005",
             Self::Answer { .. } => "P006",
             Self::NotProven(_) => "P007",
+            Self::Store(StoreError::GivenUp) => "P009",
             Self::Store(_) | Self::Key(_) | Self::Spawn(_) | Self::Stopped(_) => "P008",
         }
     }

@@ -5,14 +5,15 @@
 //! another: who holds a token does not take it where a server points.
 
 use std::io::{self, Read, Write};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use safe_rt::Socket;
 use ureq_proto::client::state::RecvResponse;
 use ureq_proto::client::{Call, RecvResponseResult, SendRequestResult};
 use ureq_proto::http::Request;
-use ureq_proto::http::header::{HeaderMap, RETRY_AFTER};
 use zeroize::Zeroizing;
+
+use super::retry_after;
 
 /// Longest head of a request that is sent, and of an answer that is read.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -25,14 +26,18 @@ const READ_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
-    /// What `Retry-After` says in seconds (RFC 9110 section 10.2.3); a date is not understood, for
-    /// the clock of a device may be wrong.
+    /// What `Retry-After` says.
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
-/// Sends a request with a body, and reads the answer. Yields.
-pub(super) fn exchange(socket: &Socket, request: Request<()>, body: &[u8]) -> io::Result<Reply> {
+/// Sends a request with a body, and reads the answer; `now` is the time, if it can be believed. Yields.
+pub(super) fn exchange(
+    socket: &Socket,
+    request: Request<()>,
+    body: &[u8],
+    now: Option<SystemTime>,
+) -> io::Result<Reply> {
     let mut socket = socket;
     let mut call = Call::new(request).map_err(other)?.proceed();
     let mut head = Zeroizing::new(vec![0; HEAD_BYTES_MAX]);
@@ -53,10 +58,14 @@ pub(super) fn exchange(socket: &Socket, request: Request<()>, body: &[u8]) -> io
     };
     let call = call.ok_or_else(|| io::Error::other("the request is not whole"))?;
     socket.flush()?;
-    receive(socket, call)
+    receive(socket, call, now)
 }
 
-fn receive(mut socket: &Socket, mut call: Call<RecvResponse>) -> io::Result<Reply> {
+fn receive(
+    mut socket: &Socket,
+    mut call: Call<RecvResponse>,
+    now: Option<SystemTime>,
+) -> io::Result<Reply> {
     let mut input = Zeroizing::new(Vec::with_capacity(HEAD_BYTES_MAX));
     let response = loop {
         let (used, response) = call.try_response(&input, false).map_err(other)?;
@@ -103,7 +112,7 @@ fn receive(mut socket: &Socket, mut call: Call<RecvResponse>) -> io::Result<Repl
     }
     Ok(Reply {
         status: response.status().as_u16(),
-        retry_after: retry_after(response.headers()),
+        retry_after: retry_after::of(response.headers(), now),
         body,
     })
 }
@@ -123,11 +132,6 @@ fn read_more(socket: &mut &Socket, input: &mut Vec<u8>) -> io::Result<usize> {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
         Err(error) => Err(error),
     }
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    seconds.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn other(error: ureq_proto::Error) -> io::Error {
@@ -167,7 +171,7 @@ mod tests {
                 .header("connection", "close")
                 .body(())
                 .unwrap();
-            let reply = exchange(&ours.into(), request, b"{\"a\":1}");
+            let reply = exchange(&ours.into(), request, b"{\"a\":1}", None);
             (reply, serving.join().unwrap())
         })
         .unwrap()

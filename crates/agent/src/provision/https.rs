@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fiber::timeout;
 use mqtt::ClientId;
-use safe_rt::{ClientTlsOptions, DialOptions, Endpoint, Identity, Scheme};
+use safe_rt::{ClientTlsOptions, ClockVerdict, DialOptions, Endpoint, Identity, Scheme};
 use serde_json::{Value, json};
 use ureq_proto::http::{HeaderValue, Request};
 use zeroize::Zeroizing;
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::answer::{self, Granted};
 use super::error::{ProvisionError, Refusal};
 use super::http::{self, Reply};
-use super::{Cloud, HttpsService, Options};
+use super::{Cloud, HttpsService, Options, Progress};
 use crate::identity::About;
 
 /// How long one request may take, from the look-up of the name to the end of the answer.
@@ -69,6 +69,10 @@ impl<'a> Https<'a> {
             "parameters": self.options.parameters_for(self.device_id.as_str()),
         });
         let (reply, value) = self.post(REGISTER, "register", &body)?;
+        self.options.tell(&Progress::Connected {
+            to: self.service.url.clone(),
+            with: self.shown(),
+        });
         if reply.status != 202 {
             return Ok(());
         }
@@ -76,6 +80,15 @@ impl<'a> Https<'a> {
             claim_url: answer::text(&value, "claim_url").map(|url| answer::shown(Some(url))),
             retry_after: reply.retry_after,
         })
+    }
+
+    /// What the device introduces itself with.
+    const fn shown(&self) -> &'static str {
+        match (&self.service.token, self.renews) {
+            (_, true) => "the identity in use",
+            (Some(_), false) => "the token",
+            (None, false) => "the claim",
+        }
     }
 
     /// Asks for the certificate of this request: the same request has the same certificate.
@@ -118,7 +131,10 @@ impl<'a> Https<'a> {
             let request = self.request(path, body.len())?;
             let socket = safe_rt::dial(&self.service.endpoint, &self.dial()?)
                 .map_err(ProvisionError::Dial)?;
-            http::exchange(&socket, request, body.as_bytes()).map_err(ProvisionError::Http)
+            let wall = fiber::wall_time();
+            let verdict = self.options.floor.check(wall);
+            let now = matches!(verdict, ClockVerdict::Plausible).then_some(wall);
+            http::exchange(&socket, request, body.as_bytes(), now).map_err(ProvisionError::Http)
         };
         let reply = match timeout(HTTPS_TIMEOUT, ask) {
             Ok(reply) => reply?,
@@ -144,6 +160,14 @@ impl<'a> Https<'a> {
             sent: answer::parameters_shown(sent.iter()),
             retry_after: reply.retry_after,
         }))
+    }
+
+    /// Connects, and asks for nothing.
+    pub(super) fn reach(&self) -> Result<(), ProvisionError> {
+        let dial = self.dial()?;
+        let reach = || safe_rt::dial(&self.service.endpoint, &dial).map(drop);
+        let reached = timeout(HTTPS_TIMEOUT, reach).unwrap_or_else(|elapsed| elapsed.0);
+        reached.map_err(ProvisionError::Dial)
     }
 
     fn request(&self, path: &str, len: usize) -> Result<Request<()>, ProvisionError> {

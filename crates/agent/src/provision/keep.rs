@@ -15,7 +15,9 @@ use mqtt::Client;
 use safe_rt::{ClientTls, ClockVerdict, Identity};
 
 use super::proof::{self, ProofError};
-use super::{BLOCKED_MAX, Options, PROOF_TIMEOUT, attempt, believed_now, random, renewal_time};
+use super::{
+    BLOCKED_MAX, Options, PROOF_TIMEOUT, Renewals, attempt, believed_now, random, renewal_time,
+};
 use crate::identity::{Loaded, Store};
 
 /// How often it is looked whether a renewal is due: a clock may jump.
@@ -25,6 +27,8 @@ pub const RENEW_PAUSE_MIN: Duration = Duration::from_secs(10);
 /// How long what is under way may hold back the hand-over.
 pub const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often what is in the trash is looked at.
+const TRASH_CHECK_PAUSE: Duration = Duration::from_secs(24 * 3600);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Renews the identity of a connected device when its time has come, again and again. Yields; ends
@@ -32,7 +36,8 @@ const POLL: Duration = Duration::from_millis(20);
 ///
 /// `client` makes its connections with `tls` and stays connected by itself. For a renewal it leaves
 /// and comes back with the new identity: its session, its subscriptions and what waits are kept. What
-/// fails leaves the identity in use as it is, and is tried again after 4 per cent of its life.
+/// fails leaves the identity in use as it is, and is tried again after 4 per cent of its life, or when
+/// `orders` say so. Once a day what was replaced more than a week ago is wiped.
 ///
 /// # Errors
 ///
@@ -42,28 +47,45 @@ pub fn keep_renewed(
     options: &Options,
     client: &Client,
     tls: &ClientTls,
+    orders: &Renewals,
 ) -> Result<Infallible, Stopped> {
+    let mut wiped_at = None;
     loop {
-        note_time(store, options, client);
+        if is_time_sure(options, client) {
+            note_time(store);
+            if wiped_at.is_none_or(|at: Instant| at.elapsed() >= TRASH_CHECK_PAUSE) {
+                wiped_at = Some(Instant::now());
+                wipe_old(store);
+            }
+        }
         let Some(active) = store.active() else {
             // Given up, by whoever may do that.
-            sleep(RENEW_CHECK_MAX)?;
+            orders.sleep(RENEW_CHECK_MAX)?;
+            if orders.is_ordered() {
+                orders.begin();
+                orders.end(Some("there is no identity".to_owned()));
+            }
             continue;
         };
         let now = believed_now(options);
         let left = due(&active, options)
             .and_then(|due| due.duration_since(now).ok())
             .unwrap_or_default();
-        if !left.is_zero() {
-            sleep(left.min(RENEW_CHECK_MAX))?;
+        if !left.is_zero() && !orders.is_ordered() {
+            orders.sleep(left.min(RENEW_CHECK_MAX))?;
             continue;
         }
         log::info!("provisioning: the certificate is to be renewed");
+        orders.begin();
         let old = active.identity().clone();
         let renewed = attempt(store, options, &mut |candidate| {
             hand_over(client, tls, &old, candidate, options)
         });
         let mut pause = jittered(life(&active) / 25);
+        orders.end(renewed.as_ref().err().map(|error| {
+            let code = error.code();
+            format!("{code}: {error}")
+        }));
         if let Err(error) = renewed {
             if let Some(asked) = error.retry_after() {
                 pause = pause.max(asked.min(BLOCKED_MAX));
@@ -74,12 +96,12 @@ pub fn keep_renewed(
                 pause.as_secs()
             );
         }
-        sleep(pause)?;
+        orders.sleep(pause)?;
     }
 }
 
 /// When a certificate is to be renewed; nothing for one that does not say when it ends.
-pub(crate) fn due(active: &Loaded, options: &Options) -> Option<SystemTime> {
+fn due(active: &Loaded, options: &Options) -> Option<SystemTime> {
     let facts = active.facts();
     let device = active.about().map_or("", |about| &about.client_id);
     Some(renewal_time(
@@ -105,14 +127,24 @@ fn jittered(time: Duration) -> Duration {
     (time * 3 / 4 + time / 1_000 * part).max(RENEW_PAUSE_MIN)
 }
 
-/// A server whose certificate was checked has answered: the clock was not behind then.
-fn note_time(store: &Store, options: &Options, client: &Client) {
-    let wall = fiber::wall_time();
-    if client.is_connected()
-        && matches!(options.floor.check(wall), ClockVerdict::Plausible)
-        && let Err(error) = store.passed(wall)
-    {
+/// Whether the clock can be believed: a server whose certificate was checked by it has answered.
+fn is_time_sure(options: &Options, client: &Client) -> bool {
+    let verdict = options.floor.check(fiber::wall_time());
+    client.is_connected() && matches!(verdict, ClockVerdict::Plausible)
+}
+
+fn note_time(store: &Store) {
+    if let Err(error) = store.passed(fiber::wall_time()) {
         log::debug!("the time is not kept: {error}");
+    }
+}
+
+/// Wipes what has been in the trash for long enough. Yields.
+pub(super) fn wipe_old(store: &Store) {
+    match store.wipe_old_trash(fiber::wall_time()) {
+        Ok(0) => {}
+        Ok(wiped) => log::info!("identities that were replaced, and are wiped now: {wiped}"),
+        Err(error) => log::warn!("what is in the trash cannot be wiped: {error}"),
     }
 }
 

@@ -22,8 +22,12 @@ mod http;
 mod https;
 mod keep;
 mod key;
+mod orders;
+mod progress;
 mod proof;
+mod rehearsal;
 mod renew;
+mod retry_after;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -35,7 +39,7 @@ use mqtt::ClientId;
 use safe_rt::{Backoff, BackoffOptions, ClockFloor, ClockVerdict, DialOptions, Endpoint, Trust};
 
 use crate::args::Password;
-use crate::identity::{About, Loaded, Store};
+use crate::identity::{About, Loaded, Store, StoreError};
 
 pub use crate::config::KeyOrigin;
 pub use crate::identity::BLOCKED_MAX;
@@ -45,14 +49,22 @@ pub use error::{ProvisionError, Refusal};
 pub use http::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
 pub use https::HTTPS_TIMEOUT;
 pub use keep::{HAND_OVER_TIMEOUT, RENEW_CHECK_MAX, RENEW_PAUSE_MIN, keep_renewed};
+pub use key::request_for;
+pub use orders::{RenewalReport, Renewals};
+pub use progress::Progress;
 pub use proof::{PROOF_TIMEOUT, PROOF_TOPIC_DEFAULT, PROOF_UP_MIN, ProofError, ProofOptions};
+pub use rehearsal::{RehearsalOutcome, Rehearsed, rehearse};
 pub use renew::{RENEW_FROM_DEFAULT, RENEW_UNTIL_DEFAULT, renewal_time};
 pub use steps::TOKEN_AGE_MAX;
 
 use answer::Granted;
+use progress::Observer;
 
 /// Between two questions whether the device was claimed, where the cloud does not say when to ask.
 pub const CLAIM_POLL_DEFAULT: Duration = Duration::from_secs(30);
+
+/// How long a rehearsal may take, all together.
+pub const REHEARSAL_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// What a cloud does for a device that has no identity.
 trait Cloud {
@@ -157,6 +169,7 @@ pub struct Options {
     pub renew_until: u8,
     /// What certificates of the cloud are judged by while the clock is wrong.
     pub floor: ClockFloor,
+    observer: Observer,
 }
 
 impl Options {
@@ -183,7 +196,19 @@ impl Options {
             renew_from: RENEW_FROM_DEFAULT,
             renew_until: RENEW_UNTIL_DEFAULT,
             floor: ClockFloor::new(),
+            observer: Observer::default(),
         }
+    }
+
+    /// Calls the function for each step as it happens, in the place of the log. It must not wait.
+    #[must_use]
+    pub fn told_to(mut self, observer: impl Fn(&Progress<'_>) + 'static) -> Self {
+        self.observer = Observer::new(observer);
+        self
+    }
+
+    fn tell(&self, progress: &Progress<'_>) {
+        self.observer.tell(progress);
     }
 
     /// The parameters, with the device id in its places.
@@ -213,13 +238,39 @@ pub fn ensure_identity(store: &Store, options: &Options) -> Result<Loaded, Stopp
             .floor
             .raise(UNIX_EPOCH + Duration::from_secs(passed));
     }
-    log::info!(
-        "provisioning: no identity yet, phase {}",
-        store.state().phase()
-    );
+    let phase = store.state().phase();
+    options.tell(&Progress::Begun { phase });
     obtain(store, options, &mut |candidate| {
         steps::prove_alone(options, candidate)
     })
+}
+
+/// Has another identity made in the place of the one in use, by one attempt, and proves it by a
+/// connection of its own: for a device whose agent does not run. Yields.
+///
+/// # Errors
+///
+/// Why it came to nothing; what was reached is kept, and so is the identity in use.
+pub fn renew_now(store: &Store, options: &Options) -> Result<Loaded, ProvisionError> {
+    attempt(store, options, &mut |candidate| {
+        steps::prove_alone(options, candidate)
+    })
+}
+
+/// Begins an identity with a key that is made here, if none is in the making, and returns the signing
+/// request for it; nothing where the cloud is to make the key. Yields.
+///
+/// # Errors
+///
+/// [`ProvisionError::Store`], [`ProvisionError::Key`].
+pub fn begin(
+    store: &Store,
+    device_id: Option<&ClientId>,
+) -> Result<Option<String>, ProvisionError> {
+    if store.state().candidate.is_none() {
+        steps::begin_here(store, &steps::name_of(store, device_id)?)?;
+    }
+    steps::request(store)
 }
 
 /// Gives the identity up: it goes to the trash, and so does one in the making. Where the contract has
@@ -258,6 +309,14 @@ pub(crate) fn obtain(
             Ok(loaded) => return Ok(loaded),
             Err(error) => error,
         };
+        if matches!(error, ProvisionError::Store(StoreError::GivenUp))
+            && matches!(
+                options.floor.check(fiber::wall_time()),
+                ClockVerdict::Plausible
+            )
+        {
+            keep::wipe_old(store);
+        }
         wait = backoff.next_delay(error.class(), began.elapsed(), random());
         if let ProvisionError::Unclaimed { .. } = error {
             wait = CLAIM_POLL_DEFAULT;
@@ -265,11 +324,10 @@ pub(crate) fn obtain(
         if let Some(asked) = error.retry_after() {
             wait = wait.max(asked.min(BLOCKED_MAX));
         }
-        log::warn!(
-            "provisioning[{}]: {error}; next attempt in {} s",
-            error.code(),
-            wait.as_secs()
-        );
+        options.tell(&Progress::Failed {
+            error: &error,
+            retry_in: wait,
+        });
     }
 }
 

@@ -11,8 +11,8 @@ use super::aws::Aws;
 use super::error::ProvisionError;
 use super::https::Https;
 use super::proof::{self, ProofError};
-use super::{Cloud, HttpsService, KeyOrigin, Method, Options, believed_now, key};
-use crate::identity::{Claim, Held, Loaded, Step, Store, StoreError};
+use super::{Cloud, HttpsService, KeyOrigin, Method, Options, Progress, believed_now, key};
+use crate::identity::{Claim, Held, Loaded, Step, Store};
 
 /// How old what proves to the cloud that a certificate is this device's may be; the certificate is
 /// asked for again then, with the same key.
@@ -34,7 +34,8 @@ pub(super) fn run(
             // No later attempt would find it otherwise, and each would cost the cloud a certificate.
             // It goes to the trash.
             Err(ProvisionError::Store(error)) if error.is_damage() && !has_let_go => {
-                log::warn!("provisioning: the identity in the making is damaged: {error}");
+                let reason = format!("the identity in the making is damaged: {error}");
+                options.tell(&Progress::LetGo { reason });
                 store.abandon(&error.to_string())?;
                 has_let_go = true;
             }
@@ -70,11 +71,12 @@ fn advance<'a>(
             got_at,
         } => {
             if is_too_old(got_at, believed_now(options)) {
-                log::info!("provisioning: certificate {certificate_id} was not registered in time");
+                let certificate_id = &certificate_id;
+                options.tell(&Progress::TooLate { certificate_id });
                 store.ask_again()?;
             } else {
                 let cloud = connected(cloud, store, options, device_id)?;
-                register(store, cloud, &certificate_id)?;
+                register(store, options, cloud, &certificate_id)?;
             }
         }
         Step::Registered { certificate_id } | Step::Proving { certificate_id } => {
@@ -83,11 +85,13 @@ fn advance<'a>(
                 cloud.leave();
             }
             let candidate = store.prove()?;
+            let certificate_id = &certificate_id;
+            options.tell(&Progress::Proving { certificate_id });
             if let Err(error) = prove(&candidate) {
-                return not_proven(store, &certificate_id, error);
+                return not_proven(store, options, certificate_id, error);
             }
             let active = store.promote(candidate, believed_now(options))?;
-            log::info!("provisioning: certificate {certificate_id} is proven and in use");
+            options.tell(&Progress::InUse { certificate_id });
             return Ok(Some(active));
         }
     }
@@ -97,6 +101,7 @@ fn advance<'a>(
 /// Notes that a candidate was not proven; one that was refused for long enough gives way to another.
 fn not_proven(
     store: &Store,
+    options: &Options,
     certificate_id: &str,
     error: ProofError,
 ) -> Result<Option<Loaded>, ProvisionError> {
@@ -104,10 +109,11 @@ fn not_proven(
     if !error.is_refusal() {
         store.not_proven(&reason)?;
     } else if store.proof_refused(&reason)? {
-        log::warn!(
-            "provisioning: certificate {certificate_id} is refused again and again, another one is \
-             asked for: {reason}"
+        let reason = format!(
+            "certificate {certificate_id} is refused again and again, another one is asked for: \
+             {reason}"
         );
+        options.tell(&Progress::LetGo { reason });
         return Ok(None);
     }
     Err(ProvisionError::NotProven(error))
@@ -115,7 +121,14 @@ fn not_proven(
 
 /// Who the device is before the cloud has called it something. Yields.
 pub(super) fn device_id(store: &Store, options: &Options) -> Result<ClientId, ProvisionError> {
-    if let Some(id) = &options.device_id {
+    name_of(store, options.device_id.as_ref())
+}
+
+pub(super) fn name_of(
+    store: &Store,
+    configured: Option<&ClientId>,
+) -> Result<ClientId, ProvisionError> {
+    if let Some(id) = configured {
         return Ok(id.clone());
     }
     let id = store.device_id()?;
@@ -131,21 +144,26 @@ fn begin(store: &Store, options: &Options, device_id: &ClientId) -> Result<(), P
     match key {
         KeyOrigin::Cloud => store.begin_without_key()?,
         KeyOrigin::Device => {
-            let made = key::make(device_id.as_str())?;
-            store.begin(made.key.as_bytes(), made.request.as_bytes())?;
-            log::info!("provisioning: a key was made for {device_id}");
+            begin_here(store, device_id)?;
+            let device_id = device_id.as_str();
+            options.tell(&Progress::KeyMade { device_id });
         }
     }
+    Ok(())
+}
+
+/// Begins with a key that is made here.
+pub(super) fn begin_here(store: &Store, device_id: &ClientId) -> Result<(), ProvisionError> {
+    let made = key::make(device_id.as_str())?;
+    store.begin(made.key.as_bytes(), made.request.as_bytes())?;
     Ok(())
 }
 
 fn ask(store: &Store, options: &Options, cloud: &mut dyn Cloud) -> Result<(), ProvisionError> {
     let request = request(store)?;
     let granted = cloud.certificate(request.as_deref())?;
-    log::info!(
-        "provisioning: the cloud made certificate {}",
-        granted.certificate_id
-    );
+    let certificate_id = &granted.certificate_id;
+    options.tell(&Progress::Certified { certificate_id });
     store.hold(&Held {
         chain: granted.chain.as_bytes(),
         key: granted.key.as_ref().map(|key| key.0.as_bytes()),
@@ -158,6 +176,7 @@ fn ask(store: &Store, options: &Options, cloud: &mut dyn Cloud) -> Result<(), Pr
 
 fn register(
     store: &Store,
+    options: &Options,
     cloud: &mut dyn Cloud,
     certificate_id: &str,
 ) -> Result<(), ProvisionError> {
@@ -170,7 +189,11 @@ fn register(
         request.as_deref(),
     );
     match taken {
-        Ok(about) => Ok(store.registered(&about)?),
+        Ok(about) => {
+            let name = &about.client_id;
+            options.tell(&Progress::Registered { name });
+            Ok(store.registered(&about)?)
+        }
         Err(error) => {
             // Of no use any more: the next attempt begins with the certificate.
             if let ProvisionError::Refused(refusal) = &error
@@ -183,7 +206,7 @@ fn register(
     }
 }
 
-fn request(store: &Store) -> Result<Option<String>, ProvisionError> {
+pub(super) fn request(store: &Store) -> Result<Option<String>, ProvisionError> {
     store.request()?.map(|bytes| text(&bytes)).transpose()
 }
 
@@ -260,23 +283,9 @@ fn https<'a>(
 /// What the device introduces itself with: the files that were named, which are kept, or those kept
 /// before. Yields.
 fn claim(store: &Store, options: &Options) -> Result<Identity, ProvisionError> {
-    let named = options
-        .claim
-        .as_ref()
-        .map(|files| -> Result<Claim, StoreError> {
-            let read = |path: &std::path::Path| {
-                fs::read(path).map_err(|source| StoreError::Io {
-                    path: path.to_owned(),
-                    source,
-                })
-            };
-            let (chain, key) = (read(&files.certificate)?, Zeroizing::new(read(&files.key)?));
-            Ok(Claim { chain, key })
-        });
-    let reason = match named {
-        None => "no claim certificate is named".to_owned(),
-        Some(Err(error)) => error.to_string(),
-        Some(Ok(claim)) => match Identity::from_pem(&claim.chain, &claim.key) {
+    let reason = match named_claim(options) {
+        Err(reason) => reason,
+        Ok(claim) => match Identity::from_pem(&claim.chain, &claim.key) {
             Err(error) => error.to_string(),
             Ok(identity) => {
                 if let Err(error) = store.keep_claim(&claim) {
@@ -289,11 +298,28 @@ fn claim(store: &Store, options: &Options) -> Result<Identity, ProvisionError> {
     let Some(kept) = store.claim() else {
         return Err(ProvisionError::NoClaim { reason });
     };
-    log::info!("provisioning: {reason}; the claim certificate that was kept is used");
+    options.tell(&Progress::KeptClaim { reason: &reason });
     Identity::from_pem(&kept.chain, &kept.key).map_err(ProvisionError::Tls)
 }
 
-fn dial_options(options: &Options, identity: &Identity) -> Result<DialOptions, ProvisionError> {
+/// The claim in the files that were named; else why there is none. Yields.
+pub(super) fn named_claim(options: &Options) -> Result<Claim, String> {
+    let Some(files) = &options.claim else {
+        return Err("no claim certificate is named".to_owned());
+    };
+    let read = |path: &std::path::Path| {
+        fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    Ok(Claim {
+        chain: read(&files.certificate)?,
+        key: Zeroizing::new(read(&files.key)?),
+    })
+}
+
+pub(super) fn dial_options(
+    options: &Options,
+    identity: &Identity,
+) -> Result<DialOptions, ProvisionError> {
     tls(options, identity).map_err(ProvisionError::Tls)
 }
 

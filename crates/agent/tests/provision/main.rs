@@ -6,9 +6,12 @@
 
 #[cfg(feature = "sim")]
 mod bad_days;
+mod cert;
+mod commands;
 #[cfg(feature = "sim")]
 mod cuts;
 mod fleet;
+mod giving_up;
 mod https;
 #[cfg(feature = "sim")]
 mod machines;

@@ -15,10 +15,10 @@ use mqtt::{BrokerOptions, LocalSubscription};
 
 use crate::support::{Cloud, Folder, TEMPLATE, run};
 
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
-    fn start(folder: &Folder) -> Self {
+    pub(crate) fn start(folder: &Folder) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent"));
         command.arg("run").arg("--config");
         command.arg(folder.path().join("agent.toml"));
@@ -27,7 +27,7 @@ impl Running {
     }
 
     /// Stops it as a service manager does, and waits for its end. Yields.
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let id = self.0.id().to_string();
         let told = Command::new("kill").arg("-TERM").arg(id).status();
         assert!(told.expect("kill").success());
@@ -47,7 +47,7 @@ impl Drop for Running {
     }
 }
 
-fn configure(cloud: &Cloud, folder: &Folder) {
+pub(crate) fn configure(cloud: &Cloud, folder: &Folder) {
     // Writes the claim as well.
     drop(cloud.options(folder));
     folder.write("ca.pem", cloud.authority.certificate());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent::identity::Store;
 use agent::local_cloud::FleetOptions;
-use agent::provision::{Options, ensure_identity, keep_renewed};
+use agent::provision::{Options, Renewals, ensure_identity, keep_renewed};
 use fiber::{JoinHandle, Stopped, sleep};
 use mqtt::{BrokerOptions, Client, ClientId, ClientOptions, Publish, QoS, Subscribe, Wait};
 use safe_rt::{BackoffOptions, ClientTls, ClientTlsOptions, DialOptions};
@@ -52,7 +52,8 @@ impl Device {
         let client = Client::open(&cloud.endpoint, client).expect("a client");
         client.wait_connected().expect("a connection");
         let (keep, line) = (store.clone(), client.clone());
-        let renewing = fiber::spawn(move || keep_renewed(&keep, &options, &line, &tls));
+        let orders = Renewals::default();
+        let renewing = fiber::spawn(move || keep_renewed(&keep, &options, &line, &tls, &orders));
         Self {
             first: in_use(&store),
             store,

@@ -1,12 +1,19 @@
 //! A cloud for the tests, and folders of their own.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the program runs beside the fibers of the test"
+)]
+
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use agent::identity::Store;
 use agent::local_cloud::{Fleet, FleetOptions, LocalAuthority};
-use agent::provision::{ClaimFiles, KeyOrigin, Method, Options};
+use agent::provision::{ClaimFiles, KeyOrigin, Method, Options, ensure_identity};
 use mqtt::{Broker, BrokerOptions};
 use safe_rt::{BackoffOptions, Endpoint, Listener, Scheme, ServerTlsOptions};
 
@@ -33,7 +40,6 @@ impl Folder {
         self.0.join("state")
     }
 
-    #[allow(clippy::disallowed_methods, reason = "before there are fibers to stop")]
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, text).expect("a file");
@@ -111,4 +117,56 @@ pub(crate) fn run(body: impl FnOnce() + 'static) {
     let limit = Duration::from_secs(60);
     let ran = fiber::run(move || fiber::timeout(limit, body).map_err(|_| "it took too long"));
     ran.expect("the runtime ran").expect("in time");
+}
+
+/// How a call of the program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ended {
+    /// What was printed as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Calls the program with these words, and with the configuration in the folder, and waits for its end,
+/// while fibers go on. Yields.
+pub(crate) fn agent(folder: &Folder, words: &[&str]) -> Ended {
+    let (out, err) = (folder.path().join("out"), folder.path().join("err"));
+    let file = |path: &Path| std::fs::File::create(path).expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent"));
+    command.args(words).arg("-c");
+    command.arg(folder.path().join("agent.toml"));
+    command.env_remove("RUST_LOG");
+    command.stdin(Stdio::null());
+    command.stdout(file(&out)).stderr(file(&err));
+    let mut child = command.spawn().expect("it starts");
+    let status = loop {
+        match child.try_wait().expect("a child") {
+            Some(status) => break status,
+            None => fiber::sleep(Duration::from_millis(10)).expect("no scope is over"),
+        }
+    };
+    let read = |path: &Path| std::fs::read(path).expect("a file");
+    Ended {
+        code: status.code().unwrap_or(-1),
+        out: String::from_utf8(read(&out)).expect("text"),
+        err: String::from_utf8(read(&err)).expect("text"),
+    }
+}
+
+/// Gives the device in the folder an identity, without the program. Yields.
+pub(crate) fn provisioned(cloud: &Cloud, folder: &Folder) -> String {
+    let store = Store::open(folder.state()).expect("a store");
+    let active = ensure_identity(&store, &cloud.options(folder)).expect("an identity");
+    active
+        .about()
+        .expect("what the cloud said")
+        .client_id
+        .clone()
 }

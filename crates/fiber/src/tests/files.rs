@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use crate::fs::{self, FILE_BYTES_MAX, File};
+use crate::fs::{self, EntryKind, FILE_BYTES_MAX, File};
 use crate::net::UnixListener;
 use crate::tests::patiently;
 
@@ -180,6 +180,43 @@ fn a_pipe_or_a_device_in_the_place_of_a_file_holds_nobody_up() {
         assert_eq!(fs::read(root.join("file")).unwrap(), b"kept");
         // A file of the kernel's is a regular one.
         assert!(!fs::read("/proc/self/status").unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_new_file_takes_the_place_of_nothing() {
+    on_both_disks("new", |root| {
+        let path = root.join("key");
+        let made = File::create_new(&path).unwrap();
+        made.write_at(0, *b"one").unwrap();
+        assert_eq!(kind(File::create_new(&path)), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        let folder = root.join("folder");
+        fs::create_dir(&folder).unwrap();
+        assert_eq!(kind(File::create_new(&folder)), ErrorKind::AlreadyExists);
+        let (file, folder) = (fs::entry(&path).unwrap(), fs::entry(&folder).unwrap());
+        assert_eq!((file.kind, file.mode), (EntryKind::File, 0o600));
+        assert_eq!((folder.kind, folder.mode), (EntryKind::Folder, 0o700));
+        assert_eq!(kind(fs::entry(root.join("gone"))), ErrorKind::NotFound);
+    });
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "makes links")]
+fn a_link_is_told_from_what_it_points_to() {
+    let folder = Folder::new("links-told");
+    let root = folder.0.clone();
+    patiently(move || {
+        File::create(root.join("there")).unwrap();
+        for (name, to) in [("good", "there"), ("broken", "gone")] {
+            std::os::unix::fs::symlink(root.join(to), root.join(name)).unwrap();
+            let found = fs::entry(root.join(name)).unwrap();
+            assert_eq!(found.kind, EntryKind::Link, "{name}");
+            assert!(found.owner.is_some());
+            let made = File::create_new(root.join(name));
+            assert_eq!(kind(made), ErrorKind::AlreadyExists, "{name}");
+        }
+        assert_eq!(kind(fs::entry(root.join("gone"))), ErrorKind::NotFound);
     });
 }
 

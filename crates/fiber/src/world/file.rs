@@ -104,6 +104,33 @@ impl File {
         )
     }
 
+    /// Makes a file, for its owner alone, that is not there. Yields. It is sure to be there after a
+    /// power cut once [`crate::fs::sync_dir`] of its folder returned.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::AlreadyExists`] where the name stands for anything, a link to nowhere included;
+    /// what else the system answered, or the wait ended early: then it may be done all the same.
+    pub fn create_new(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        on_disk!(
+            |disk, rng| {
+                if disk.is_folder(&path).is_ok() {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                let node = disk.make(&path)?;
+                disk.check_writable()?;
+                Ok(Self(Side::Sim(Arc::new(disk.open(node)?))))
+            },
+            move || {
+                let mut options = fs::OpenOptions::new();
+                options.read(true).write(true).create_new(true);
+                let file = open_regular(options.mode(FILE_MODE), &path)?;
+                Ok(Self(Side::Real(Arc::new(file))))
+            }
+        )
+    }
+
     /// Writes at the end, and returns where that was. Yields. One program at a time may do so.
     ///
     /// # Errors

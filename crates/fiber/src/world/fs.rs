@@ -13,7 +13,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::sys;
@@ -93,6 +93,64 @@ pub fn read(path: impl Into<PathBuf>) -> io::Result<Vec<u8>> {
             }
             Ok(bytes)
         }
+    )
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link, to whatever.
+    Link,
+    /// A device, a pipe or a socket.
+    Other,
+}
+
+/// What a name stands for, and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// What it is.
+    pub kind: EntryKind,
+    /// The permission bits, `0o640` for example.
+    pub mode: u32,
+    /// The number of the user whose it is; none on a simulated disk, which has one.
+    pub owner: Option<u32>,
+}
+
+/// Returns what a name stands for; a link is not followed. Yields.
+///
+/// # Errors
+///
+/// What the system answered, or the wait ended early, see [`crate::cause`].
+pub fn entry(path: impl Into<PathBuf>) -> io::Result<Entry> {
+    let path = path.into();
+    on_disk!(
+        |disk, rng| disk.is_folder(&path).map(|is_folder| {
+            let (kind, mode) = match is_folder {
+                true => (EntryKind::Folder, FOLDER_MODE),
+                false => (EntryKind::File, FILE_MODE),
+            };
+            let owner = None;
+            Entry { kind, mode, owner }
+        }),
+        move || fs::symlink_metadata(path).map(|found| {
+            let kind = found.file_type();
+            Entry {
+                kind: match kind {
+                    _ if kind.is_symlink() => EntryKind::Link,
+                    _ if kind.is_dir() => EntryKind::Folder,
+                    _ if kind.is_file() => EntryKind::File,
+                    _ => EntryKind::Other,
+                },
+                mode: found.permissions().mode() & 0o7777,
+                owner: Some(found.uid()),
+            }
+        })
     )
 }
 

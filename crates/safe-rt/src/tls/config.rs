@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use rustls::SupportedProtocolVersion;
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
+use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 
 use super::pem::PemError;
 use super::signer::SignatureScheme;
@@ -178,6 +179,20 @@ pub(super) fn clock(floor: ClockFloor) -> Arc<dyn TimeProvider> {
 
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// Bytes of a SHA-256.
+pub(super) const HASH_LEN: usize = 32;
+
+/// The SHA-256 of the provider, which is what a cipher suite names.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; HASH_LEN] {
+    let hash = match TLS13_AES_128_GCM_SHA256 {
+        SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
+        SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
+    };
+    let mut sum = [0; HASH_LEN];
+    sum.copy_from_slice(hash.hash(bytes).as_ref());
+    sum
 }
 
 static TLS12: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS12];

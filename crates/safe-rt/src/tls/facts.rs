@@ -1,8 +1,9 @@
 //! What a certificate says of itself, for people and for who must renew it in time.
 
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::config::TlsConfigError;
+use super::config::{HASH_LEN, TlsConfigError, sha256};
 use super::{pem, x509};
 
 /// Whose a certificate is, who issued it, and when it is valid.
@@ -17,6 +18,7 @@ pub struct CertificateFacts {
     serial: String,
     not_before: Option<SystemTime>,
     not_after: Option<SystemTime>,
+    sha256: [u8; HASH_LEN],
 }
 
 impl CertificateFacts {
@@ -40,6 +42,7 @@ impl CertificateFacts {
             serial: x509::serial(facts.serial),
             not_before: facts.not_before.map(time),
             not_after: facts.not_after.map(time),
+            sha256: sha256(der),
         })
     }
 
@@ -71,5 +74,17 @@ impl CertificateFacts {
     #[must_use]
     pub const fn not_after(&self) -> Option<SystemTime> {
         self.not_after
+    }
+
+    /// Returns the SHA-256 of the certificate as hexadecimal digits, as
+    /// `openssl x509 -noout -fingerprint -sha256` tells it, without the colons.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        let mut text = String::with_capacity(2 * HASH_LEN);
+        for byte in &self.sha256 {
+            // Writing to a text cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
     }
 }

@@ -87,6 +87,7 @@ pub(super) enum Opt {
     DenyWarnings,
     Device,
     Doc,
+    DryRun,
     ExitSubscribed,
     Fault,
     File,
@@ -113,6 +114,7 @@ pub(super) enum Opt {
     NoDelay,
     NoLineEnd,
     NoRetained,
+    Now,
     Null,
     Only,
     Origin,
@@ -139,6 +141,7 @@ pub(super) enum Opt {
     Set,
     Skip,
     Socket,
+    Standing,
     StateDir,
     Stdin,
     Takeover,
@@ -159,6 +162,7 @@ pub(super) enum Opt {
     WillRetain,
     WillTopic,
     Window,
+    Yes,
 }
 
 /// The tools that Mosquitto has as well.

@@ -17,13 +17,24 @@ const CONFIGURED: &[Tool] = &[
     Tool::Run,
     Tool::CheckConfig,
     Tool::Config,
+    Tool::Provision,
+    Tool::Deprovision,
+    Tool::Cert,
     Tool::Pub,
     Tool::Sub,
     Tool::Request,
     Tool::Doctor,
 ];
 /// Those of them where `-c` is not a letter of Mosquitto's programs.
-const CONFIGURED_BY_C: &[Tool] = &[Tool::Run, Tool::CheckConfig, Tool::Config, Tool::Doctor];
+const CONFIGURED_BY_C: &[Tool] = &[
+    Tool::Run,
+    Tool::CheckConfig,
+    Tool::Config,
+    Tool::Provision,
+    Tool::Deprovision,
+    Tool::Cert,
+    Tool::Doctor,
+];
 
 pub(super) const ROWS: &[Flag] = &[
     flag(
@@ -102,6 +113,48 @@ pub(super) const ROWS: &[Flag] = &[
         &[Tool::Run],
         Opt::For,
         "end after this time, such as 30s, 5m or 12h",
+    ),
+    flag(
+        &["--dry-run"],
+        "",
+        &[Tool::Provision],
+        Opt::DryRun,
+        "check everything up to where something would be made, and make nothing",
+    ),
+    flag(
+        &["--status"],
+        "",
+        &[Tool::Provision],
+        Opt::Standing,
+        "say what there is, what comes next and what a restart would do; also beside a running agent",
+    ),
+    flag(
+        &["--timeout"],
+        "TIME",
+        &[Tool::Provision],
+        Opt::Timeout,
+        "how long to try, such as 90s or 10m (default: as long as it takes)",
+    ),
+    flag(
+        &["--yes"],
+        "",
+        &[Tool::Deprovision],
+        Opt::Yes,
+        "ask nothing",
+    ),
+    flag(
+        &["--now"],
+        "",
+        &[Tool::Deprovision],
+        Opt::Now,
+        "wipe what is in the trash at once, and not after 7 days",
+    ),
+    flag(
+        &["--json"],
+        "",
+        &[Tool::Provision, Tool::Cert],
+        Opt::Json,
+        "print one JSON object, the form of which is stable",
     ),
     flag(
         &["--seed"],
@@ -254,6 +307,9 @@ const ALL: &[Tool] = &[
     Tool::Init,
     Tool::Explain,
     Tool::Demo,
+    Tool::Provision,
+    Tool::Deprovision,
+    Tool::Cert,
     Tool::Doctor,
     Tool::Status,
     Tool::Fibers,
@@ -268,7 +324,14 @@ pub(super) const GENERAL: &[Flag] = &[
     flag(
         &["-d", "--debug"],
         "",
-        &[Tool::Run, Tool::Pub, Tool::Sub, Tool::Request, Tool::Doctor],
+        &[
+            Tool::Run,
+            Tool::Pub,
+            Tool::Sub,
+            Tool::Request,
+            Tool::Provision,
+            Tool::Doctor,
+        ],
         Opt::Debug,
         "log everything that happens to the standard error output",
     ),

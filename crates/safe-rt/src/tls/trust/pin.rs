@@ -3,18 +3,14 @@
 use core::fmt;
 use core::str::FromStr;
 
-use rustls::SupportedCipherSuite;
-use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 use super::TrustError;
-use crate::tls::config::TlsConfigError;
+use crate::tls::config::{HASH_LEN, TlsConfigError, sha256};
 use crate::tls::pem;
 
 /// Most pins that one [`Trust`](crate::Trust) holds.
 pub const PINS_MAX: usize = 16;
-/// Bytes of a SHA-256.
-const HASH_LEN: usize = 32;
 /// Base64 symbols of that many bytes, the padding included.
 const TEXT_LEN: usize = 44;
 
@@ -89,14 +85,7 @@ impl Pin {
 
     /// Pins a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7).
     pub(in crate::tls) fn of_key(key: &[u8]) -> Self {
-        // The provider's own SHA-256 is what a cipher suite names.
-        let hash = match TLS13_AES_128_GCM_SHA256 {
-            SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
-            SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
-        };
-        let mut bytes = [0; HASH_LEN];
-        bytes.copy_from_slice(hash.hash(key).as_ref());
-        Self(bytes)
+        Self(sha256(key))
     }
 }
 
