@@ -49,6 +49,7 @@ use fiber::{Instant, Mutex};
 
 pub use claim::{CLAIM_BYTES_MAX, Claim};
 pub use error::StoreError;
+#[cfg(feature = "provision")]
 pub(crate) use keeping::random_device_id;
 pub use making::{CERTIFICATE_ID_BYTES_MAX, Candidate, Held, REFUSALS_MIN, REFUSED_FOR_MIN};
 pub use record::{RECORD_PAYLOAD_MAX, RecordError};
@@ -184,6 +185,7 @@ pub fn look(folder: &Path) -> Result<(State, Option<Loaded>), StoreError> {
 
 /// Reads the claim that is kept in a state folder, if there is one that is whole. Yields. Nothing is
 /// locked.
+#[cfg(feature = "provision")]
 pub(crate) fn look_at_claim(folder: &Path) -> Option<Claim> {
     claim::kept(&folder.join(IDENTITY))
 }
