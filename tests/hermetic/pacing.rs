@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fiber::Instant;
-use mqtt::session::ArgumentError;
+use mqtt::session::{ArgumentError, PublishRate};
 use mqtt::{Publish, PublishError, QoS, Remaining, Wait};
 
 use crate::harness::{
@@ -18,7 +18,7 @@ fn at_least_once(payload: &str) -> Publish<'_> {
 #[test]
 fn messages_beyond_the_rate_wait_their_time_and_that_is_told_once() {
     play_connected(
-        options().publish_rate(10, 5),
+        options().publish_rate(PublishRate::per_second(10, 5)),
         |broker| {
             let began = Instant::now();
             for number in 0..25_u64 {
@@ -46,7 +46,7 @@ fn messages_beyond_the_rate_wait_their_time_and_that_is_told_once() {
 #[test]
 fn a_rate_that_is_kept_holds_nothing_back() {
     play_connected(
-        options().publish_rate(10, 1),
+        options().publish_rate(PublishRate::per_second(10, 1)),
         |broker| {
             for _ in 0..30 {
                 broker.expect(&qos_0("m", b"x"));
@@ -71,7 +71,7 @@ fn a_rate_that_is_kept_holds_nothing_back() {
 #[test]
 fn what_was_held_back_for_the_rate_is_left_in_order_when_the_client_goes() {
     play_connected(
-        options().publish_rate(1, 1),
+        options().publish_rate(PublishRate::per_second(1, 1)),
         |broker| {
             let began = Instant::now();
             // At once, after one second, and after two.
@@ -92,7 +92,7 @@ fn what_was_held_back_for_the_rate_is_left_in_order_when_the_client_goes() {
 #[test]
 fn a_backlog_of_an_outage_keeps_the_rate() {
     play_open(
-        options().publish_rate(100, 10),
+        options().publish_rate(PublishRate::per_second(100, 10)),
         |links| {
             fiber::sleep(Duration::from_secs(5)).unwrap();
             let mut broker = links.accept(false);
@@ -126,7 +126,9 @@ fn a_rate_lets_go_what_finds_room_only_when_all_before_it_is_sent() {
     // Two of them do not fit into the outbound log.
     const LARGE: usize = 3 * 1024 * 1024;
     play_connected(
-        options().publish_rate(10, 5).queue_max(8, 4 * LARGE),
+        options()
+            .publish_rate(PublishRate::per_second(10, 5))
+            .queue_max(8, 4 * LARGE),
         |broker| {
             let began = Instant::now();
             for _ in 0..3 {

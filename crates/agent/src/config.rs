@@ -10,6 +10,7 @@
 
 mod build;
 mod changes;
+mod check;
 pub mod commands;
 pub mod document;
 mod effective;
@@ -36,14 +37,17 @@ use safe_rt::Endpoint;
 pub use changes::{Change, Changes};
 pub use effective::{Effect, Effective};
 pub use error::{ConfigError, ConfigErrors, Origin, Place, Problem};
+pub use faults::CONFIG_FAULTS_MAX;
 pub use keep::{GOOD_AFTER, Rejected, Started, keep};
-pub use layers::CONFIG_FILES_MAX;
+pub use layers::{CONFIG_BYTES_MAX, CONFIG_FILES_MAX};
+pub use secret::SECRET_BYTES_MAX;
 pub use sections::{
     Cloud, CommandHandler, Commands, Control, Device, KeyOrigin, Limits, Log, Metrics, Provision,
     ProvisionMethod, ProxyChoice, Queue, Schedule, State, Subscription, Telemetry,
 };
+pub use settings::CONFIG_TABLES_MAX;
 pub use source::{Assignment, Level, NoSetting, Source};
-pub use table::{Applies, KEYS, Key, Kind, Section};
+pub use table::{Applies, Fate, KEYS, Key, Kind, RETIRED, Retired, Section};
 pub use value::units::Rate;
 pub use value::{COMMAND_NAME_BYTES_MAX, TELEMETRY_INTERVAL_MAX, TELEMETRY_INTERVAL_MIN};
 

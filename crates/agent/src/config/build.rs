@@ -21,6 +21,7 @@ use super::settings::{Setting, Settings, Table};
 use super::table::{Key, Section};
 use super::value::Value;
 use super::value::units::Rate;
+use crate::profile::Setting as Limit;
 
 pub(super) use self::provision::{MethodDraft, ProvisionDraft};
 
@@ -52,9 +53,11 @@ pub(super) struct CloudDraft {
     pub(super) alpn: Option<Vec<String>>,
     pub(super) keep_alive: Option<Duration>,
     pub(super) clean_start: bool,
-    pub(super) session_expiry: Option<Duration>,
     pub(super) proxy: ProxyChoice,
 }
+
+/// The name of the control socket, in the folder that it is in.
+pub(super) const SOCKET: &str = "control.sock";
 
 /// What the environment says beside settings.
 #[derive(Clone, Debug, Default)]
@@ -138,6 +141,12 @@ impl Reader<'_> {
         table.get(name)
     }
 
+    /// Whether a setting comes of a lower layer than another one of its table.
+    fn is_below(&self, table: &Table<'_>, name: &str, other: &str) -> bool {
+        let layer = |name| table.value_at(name).map(|at| self.faults.layer(at));
+        layer(name) < layer(other)
+    }
+
     fn topic(&mut self, table: &Table<'_>) -> Option<TopicName> {
         match self.require(table, "topic")?.value {
             Value::Topic(topic) => Some(topic.clone()),
@@ -174,7 +183,7 @@ macro_rules! typed {
 }
 
 typed! {
-    text: String = Value::Text(text) => Some(text);
+    text: String = Value::Text(text) | Value::User(text) => Some(text);
     path: PathBuf = Value::Path(path) => Some(path);
     duration: Duration = Value::Duration(duration) => duration;
     bytes: u64 = Value::Bytes(bytes) => Some(bytes);
@@ -221,12 +230,15 @@ fn cloud(table: &Table<'_>, reader: &mut Reader<'_>) -> CloudDraft {
                 .note(at, ConfigError::HalfIdentity { given, missing });
         }
     }
-    if endpoint
+    let is_plain = endpoint
         .as_ref()
-        .is_some_and(|(endpoint, _)| !endpoint.scheme().is_tls())
-    {
+        .is_some_and(|(endpoint, _)| !endpoint.scheme().is_tls());
+    if is_plain {
         for name in ["authority", "certificate", "key", "alpn"] {
-            if let Some(at) = table.name_at(name) {
+            // What a layer below that of the endpoint says is not of this endpoint.
+            if let Some(at) = table.name_at(name)
+                && !reader.is_below(table, name, "endpoint")
+            {
                 let key = Key::known(section, name);
                 reader.faults.note(at, ConfigError::TlsForPlain(key));
             }
@@ -246,14 +258,13 @@ fn cloud(table: &Table<'_>, reader: &mut Reader<'_>) -> CloudDraft {
         profile: text(given, section, "profile").filter(|profile| profile != "auto"),
         user: text(given, section, "user"),
         password,
-        authority: file("authority"),
-        identity: file("certificate").zip(file("key")),
-        alpn: texts(given, section, "alpn"),
+        authority: file("authority").filter(|_| !is_plain),
+        identity: file("certificate").zip(file("key")).filter(|_| !is_plain),
+        alpn: texts(given, section, "alpn").filter(|_| !is_plain),
         keep_alive: table
             .get("keep_alive")
             .and_then(|_| duration(given, section, "keep_alive")),
         clean_start: text(given, section, "session").as_deref() == Some("clean"),
-        session_expiry: duration(given, section, "session_expiry"),
         proxy: match table.get("proxy").map(|setting| setting.value) {
             Some(Value::Proxy { proxy, .. }) => (**proxy).clone(),
             _ => ProxyChoice::None,
@@ -274,7 +285,6 @@ pub(super) fn state(settings: &Settings, around: &Surroundings) -> State {
 }
 
 fn control(settings: &Settings, around: &Surroundings, state: &State) -> Control {
-    const SOCKET: &str = "control.sock";
     let table = settings.table(Section::Control);
     let set = table
         .and_then(|table| table.get("socket"))
@@ -365,6 +375,9 @@ fn commands(
             None
         }
     };
+    if let (Some(table), None) = (table, first) {
+        reader.faults.warn(table.at(), ConfigError::NoHandlers);
+    }
     match handlers.is_empty() {
         true => None,
         false => Some(Commands {
@@ -397,14 +410,36 @@ fn limits(settings: &Settings) -> Limits {
     let table = settings.table(section);
     let given = table.as_ref();
     Limits {
-        publish_rate: rate(given, section, "publish_rate"),
-        publish_bytes: rate(given, section, "publish_bytes"),
-        subscriptions: count(given, section, "subscriptions").map(size),
-        filters_per_subscribe: count(given, section, "filters_per_subscribe").map(size),
-        packet_bytes: bytes(given, section, "packet_bytes").map(size),
-        topic_levels: count(given, section, "topic_levels").map(size),
-        qos: qos(given, section, "qos"),
+        publish_rate: limit(given, "publish_rate", rate),
+        publish_bytes: limit(given, "publish_bytes", rate),
+        subscriptions: limit(given, "subscriptions", counted),
+        filters_per_subscribe: limit(given, "filters_per_subscribe", counted),
+        packet_bytes: limit(given, "packet_bytes", sized),
+        topic_levels: limit(given, "topic_levels", counted),
+        qos: limit(given, "qos", qos),
     }
+}
+
+/// A limit: of the profile where nothing is set, none by the word for that, or the one that `read`
+/// finds.
+fn limit<T>(
+    table: Option<&Table<'_>>,
+    name: &str,
+    read: impl Fn(Option<&Table<'_>>, Section, &str) -> Option<T>,
+) -> Limit<T> {
+    let set = table.and_then(|table| table.get(name));
+    if set.is_some_and(|set| matches!(set.value, Value::Unlimited)) {
+        return Limit::Unlimited;
+    }
+    read(table, Section::Limits, name).map_or(Limit::OfProfile, Limit::To)
+}
+
+fn counted(table: Option<&Table<'_>>, section: Section, name: &str) -> Option<usize> {
+    count(table, section, name).map(size)
+}
+
+fn sized(table: Option<&Table<'_>>, section: Section, name: &str) -> Option<usize> {
+    bytes(table, section, name).map(size)
 }
 
 fn metrics(table: &Table<'_>, reader: &mut Reader<'_>) -> Option<Metrics> {

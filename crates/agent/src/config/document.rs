@@ -33,7 +33,7 @@ pub fn example() -> String {
                 Some(_) => "",
                 None => "; no default",
             };
-            comment(&mut out, &format!("Value: {}{note}.", key.kind.allowed()));
+            comment(&mut out, &format!("Value: {}{note}.", key.allowed()));
             let is_needed = section == Section::Cloud && key.name == "endpoint";
             out.push_str(if is_needed { "" } else { "# " });
             let value = key.default.unwrap_or(key.value);
@@ -74,7 +74,7 @@ pub fn reference() -> String {
             out.push_str(&format!(
                 "| `{}` | {} | {default} | {} | {} |\n",
                 key.name,
-                key.kind.allowed().replace('|', "\\|"),
+                key.allowed().replace('|', "\\|"),
                 key.applies,
                 key.meaning.replace('|', "\\|"),
             ));
@@ -105,7 +105,7 @@ pub fn descriptions(section: Option<Section>) -> String {
             "{}\n  {}\n  Value:    {}\n  Default:  {default}\n  Example:  {}\n  A change: {}\n",
             key.path(),
             key.meaning,
-            key.kind.allowed(),
+            key.allowed(),
             key.example(),
             key.applies,
         )

@@ -1,5 +1,7 @@
 //! The configuration as it came to be: what holds, and where each value comes from.
 
+use std::fmt;
+
 use super::Config;
 use super::changes::{self, Changes};
 use super::error::{Origin, Problem};
@@ -7,17 +9,28 @@ use super::faults::Faults;
 use super::load::Loaded;
 use super::raw::{At, Placed, parse_value};
 use super::settings::Settings;
+use super::source::MANAGERS;
 use super::table::{Key, Section};
 use super::value::{self, Value};
 
 /// A configuration, and where each of its values comes from.
-#[derive(Debug)]
 pub struct Effective {
     config: Config,
     settings: Vec<Effect>,
     /// Digests of what was read from files and other places that settings name.
     contents: Vec<(&'static Key, u64)>,
     warnings: Vec<Problem>,
+}
+
+impl fmt::Debug for Effective {
+    /// Leaves out the digests, which are of secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Effective")
+            .field("config", &self.config)
+            .field("settings", &self.settings)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What one setting is, and why.
@@ -97,10 +110,6 @@ impl Effective {
         &self.warnings
     }
 
-    pub(super) fn into_warnings(self) -> Vec<Problem> {
-        self.warnings
-    }
-
     /// Returns what is different from another configuration, the one from before.
     #[must_use]
     pub fn changes(&self, before: &Self) -> Changes {
@@ -116,9 +125,14 @@ impl Effective {
         let mut out = String::new();
         let mut head = None;
         for effect in &self.settings {
+            // What the service manager says it says again.
+            let is_said_anew = matches!(&effect.origin, Origin::Variable(name) if MANAGERS.contains(&name.as_str()));
             let (Some(value), false) = (&effect.value, effect.origin == Origin::Default) else {
                 continue;
             };
+            if is_said_anew {
+                continue;
+            }
             let section = effect.key.section;
             let table = Some((section, effect.table.clone()));
             if head != table {

@@ -22,6 +22,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use mqtt::EncodeError;
 use mqtt::topic::TopicError;
@@ -29,7 +30,7 @@ use safe_rt::{EndpointError, Scheme, TlsConfigError};
 
 pub(super) use self::problem::Excerpt;
 pub use self::problem::{ConfigErrors, Origin, Place, Problem};
-use super::table::{Key, Section};
+use super::table::{Key, Retired, Section};
 
 /// One fault of a configuration.
 #[derive(Debug)]
@@ -243,6 +244,96 @@ pub enum ConfigError {
     OnlyInFiles(Section),
     /// A folder of the configuration has too many files.
     ManyFiles(usize),
+    /// A window of the schedule is no cron expression.
+    Cron {
+        /// The setting.
+        key: &'static Key,
+        /// The text.
+        found: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is more of something than may be.
+    TooMany {
+        /// What it is.
+        what: String,
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A certificate has ended.
+    Expired {
+        /// The setting that names it.
+        key: &'static Key,
+        /// The file.
+        path: PathBuf,
+        /// When.
+        ended: SystemTime,
+    },
+    /// A certificate ends soon.
+    EndsSoon {
+        /// The setting that names it.
+        key: &'static Key,
+        /// The file.
+        path: PathBuf,
+        /// When.
+        ended: SystemTime,
+    },
+    /// Others may read or change a file with a secret.
+    FileReadable {
+        /// The setting that names it.
+        key: &'static Key,
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A file with a secret is of another user.
+    FileOwner {
+        /// The setting that names it.
+        key: &'static Key,
+        /// The file.
+        path: PathBuf,
+        /// The user, by number.
+        owner: u32,
+    },
+    /// A folder cannot be written.
+    NotWritable {
+        /// The setting that names it.
+        key: &'static Key,
+        /// The folder.
+        path: PathBuf,
+        /// What the system answered.
+        error: io::Error,
+    },
+    /// A setting is beyond what the broker takes, or another value is used in its place.
+    Beyond {
+        /// The setting.
+        key: &'static Key,
+        /// What it may be, and who says so.
+        expected: String,
+        /// What it is.
+        found: String,
+        /// What to do.
+        help: String,
+    },
+    /// A key of another version.
+    Retired {
+        /// The table.
+        section: Section,
+        /// Its name.
+        found: String,
+        /// What became of it.
+        retired: &'static Retired,
+    },
+    /// A secret is there, and empty.
+    EmptySecret {
+        /// The setting that says where it is.
+        key: &'static Key,
+    },
+    /// Commands have a topic, and none is allowed.
+    NoHandlers,
 }
 
 /// Gives every fault its code, and lists all codes.
@@ -307,6 +398,17 @@ codes! {
     OnlyInFiles => "C042",
     ManyFiles => "C043",
     SecretInline => "C044",
+    Cron => "C045",
+    TooMany => "C046",
+    Expired => "C047",
+    EndsSoon => "C048",
+    FileReadable => "C049",
+    FileOwner => "C050",
+    NotWritable => "C051",
+    Beyond => "C052",
+    Retired => "C053",
+    EmptySecret => "C054",
+    NoHandlers => "C055",
 }
 
 impl fmt::Display for ConfigError {
@@ -318,7 +420,9 @@ impl fmt::Display for ConfigError {
 impl Error for ConfigError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Unreadable(error) | Self::File { error, .. } => Some(error),
+            Self::Unreadable(error)
+            | Self::File { error, .. }
+            | Self::NotWritable { error, .. } => Some(error),
             Self::Id(error) => Some(error),
             Self::Endpoint { error, .. } => Some(error),
             Self::Topic { error, .. } => Some(error),

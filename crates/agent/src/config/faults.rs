@@ -10,10 +10,14 @@ use super::table::Kind;
 
 /// The longest line of which an excerpt is shown, in bytes.
 pub(super) const EXCERPT_BYTES_MAX: usize = 160;
+/// The most faults that are told, and the most warnings; what is found beyond is counted.
+pub const CONFIG_FAULTS_MAX: usize = 50;
 
 /// Which layer a text belongs to: a value of a higher one takes the place of one of a lower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Layer {
+    /// What the service manager says of folders.
+    Manager,
     /// A file, by its number.
     File(usize),
     /// What the service manager handed over.
@@ -46,6 +50,8 @@ pub(super) struct Source {
 pub(super) struct Faults {
     sources: Vec<Source>,
     problems: Vec<Problem>,
+    /// Those beyond the bound.
+    more: usize,
     warnings: Vec<Problem>,
 }
 
@@ -76,22 +82,66 @@ impl Faults {
 
     /// Notes a fault at a part of a text.
     pub(super) fn note(&mut self, at: &At, error: ConfigError) {
+        // To tell a place means to count the lines before it.
+        match self.is_full() {
+            true => self.more += 1,
+            false => self.problems.push(self.problem(at, error)),
+        }
+    }
+
+    /// Whether as many are noted as are told: what makes the next one need not be found out.
+    pub(super) const fn is_full(&self) -> bool {
+        self.problems.len() >= CONFIG_FAULTS_MAX
+    }
+
+    fn problem(&self, at: &At, error: ConfigError) -> Problem {
         let excerpt = match error.hides_value() {
             true => None,
             false => self.excerpt(at),
         };
-        self.problems.push(Problem {
+        Problem {
             origin: self.origin(at),
             error,
             order: (at.source + 1, at.point.start),
             excerpt,
-        });
+        }
+    }
+
+    fn push(&mut self, problem: Problem) {
+        match self.is_full() {
+            true => self.more += 1,
+            false => self.problems.push(problem),
+        }
     }
 
     /// Notes what stops nothing, and should be changed all the same.
     pub(super) fn warn(&mut self, at: &At, error: ConfigError) {
-        self.note(at, error);
-        self.warnings.extend(self.problems.pop());
+        if self.warnings.len() < CONFIG_FAULTS_MAX {
+            self.warnings.push(self.problem(at, error));
+        }
+    }
+
+    /// The same of what is set nowhere.
+    pub(super) fn warn_whole(&mut self, error: ConfigError) {
+        if self.warnings.len() < CONFIG_FAULTS_MAX {
+            self.warnings.push(Problem::of(Origin::Default, error));
+        }
+    }
+
+    /// Returns how many faults are noted, for [`only_warn`](Self::only_warn).
+    pub(super) const fn mark(&self) -> usize {
+        self.problems.len()
+    }
+
+    /// Has those of the faults since `mark` that are of this kind be warnings.
+    pub(super) fn only_warn(&mut self, mark: usize, is_meant: impl Fn(&ConfigError) -> bool) {
+        let since = self.problems.split_off(mark.min(self.problems.len()));
+        for problem in since {
+            match is_meant(&problem.error) {
+                true => self.warnings.push(problem),
+                false => self.problems.push(problem),
+            }
+        }
     }
 
     /// Notes a fault of a file as a whole, or of none.
@@ -100,12 +150,7 @@ impl Faults {
             path: path.to_owned(),
             place: None,
         });
-        self.problems.push(Problem {
-            origin,
-            error,
-            order: (0, 0),
-            excerpt: None,
-        });
+        self.push(Problem::of(origin, error));
     }
 
     /// Notes a fault at a place of a file that is no text.
@@ -114,12 +159,9 @@ impl Faults {
             path: path.to_owned(),
             place: Some(place),
         };
-        self.problems.push(Problem {
-            origin,
-            error,
-            order: (self.sources.len() + 1, 0),
-            excerpt: None,
-        });
+        let order = (self.sources.len() + 1, 0);
+        let problem = Problem::of(origin, error);
+        self.push(Problem { order, ..problem });
     }
 
     /// Returns where something stands.
@@ -168,7 +210,19 @@ impl Faults {
     }
 
     pub(super) fn into_errors(self) -> ConfigErrors {
-        ConfigErrors::new(self.problems)
+        ConfigErrors::new(self.problems, self.more)
+    }
+}
+
+impl Problem {
+    /// One that stands at no part of a text.
+    const fn of(origin: Origin, error: ConfigError) -> Self {
+        Self {
+            origin,
+            error,
+            order: (0, 0),
+            excerpt: None,
+        }
     }
 }
 
@@ -195,6 +249,7 @@ impl ConfigError {
             | Self::File { key, .. }
             | Self::NoCredentials { key, .. }
             | Self::SecretReadable { key, .. }
+            | Self::EmptySecret { key }
             | Self::SecretVariable { key, .. } => key.kind,
             _ => return false,
         };

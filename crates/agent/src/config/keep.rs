@@ -50,7 +50,7 @@ pub struct Rejected {
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.errors.tell(f)?;
-        let count = self.errors.problems().len();
+        let count = self.errors.count();
         let s = if count == 1 { "" } else { "s" };
         write!(
             f,

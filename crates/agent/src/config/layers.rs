@@ -10,10 +10,12 @@ use super::error::ConfigError;
 use super::faults::{Faults, Layer, Source, Whence, place};
 use super::raw::{self, At, Raw, RawEntry, RawItem};
 use super::settings::Settings;
-use super::table::{Key, Kind, Section};
+use super::table::{Key, Kind, Section, meant};
 
 /// How many files one folder of the configuration may have.
 pub const CONFIG_FILES_MAX: usize = 256;
+/// How large one file of the configuration may be, and one with certificates, in bytes.
+pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The layers that were read so far.
 #[derive(Default)]
@@ -67,7 +69,7 @@ impl Layers {
 
     /// Takes a file in. Yields.
     pub(super) fn file(&mut self, path: &Path, layer: Option<Layer>) {
-        self.text_file(path, fiber::fs::read(path), layer);
+        self.text_file(path, fiber::fs::read_at_most(path, CONFIG_BYTES_MAX), layer);
     }
 
     pub(super) fn text_file(
@@ -116,6 +118,24 @@ impl Layers {
                     self.faults.note(&at, error);
                 }
             }
+        }
+    }
+
+    /// Tells of a variable that looks like a setting of a table that there is not.
+    pub(super) fn foreign(&mut self, whence: Whence, section: &str) {
+        let source = self.faults.add(Source {
+            whence,
+            layer: Layer::Environment,
+            text: Zeroizing::new(String::new()),
+        });
+        let found = section.to_ascii_lowercase();
+        let meant = meant(&found, Section::ALL.iter().map(|section| section.name()));
+        let (at, is_near) = (at_start(source), meant.is_some());
+        let error = ConfigError::UnknownSection { found, meant };
+        // Another program may go by the same name; hardly by one of our tables, nearly.
+        match is_near {
+            true => self.faults.note(&at, error),
+            false => self.faults.warn(&at, error),
         }
     }
 

@@ -1,8 +1,9 @@
 //! From settings to a configuration: the files, variables and credentials that they name.
 
 use std::env;
-use std::hash::{DefaultHasher, Hasher as _};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use safe_rt::{ClientTlsOptions, Identity, TlsConfigError, Trust};
 use zeroize::Zeroizing;
@@ -11,7 +12,7 @@ use super::Config;
 use super::build::{self, CloudDraft, Draft, MethodDraft, ProvisionDraft, Surroundings};
 use super::error::{ConfigError, ConfigErrors};
 use super::faults::Faults;
-use super::layers::Layers;
+use super::layers::{CONFIG_BYTES_MAX, Layers};
 use super::raw::{At, Placed};
 use super::secret::{self, Places, Wanted};
 use super::sections::{Cloud, Provision, ProvisionMethod};
@@ -97,9 +98,7 @@ struct Contents(Vec<(&'static Key, u64)>);
 
 impl Contents {
     fn note(&mut self, key: &'static Key, bytes: &[u8]) {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(bytes);
-        self.0.push((key, hasher.finish()));
+        self.0.push((key, digest(bytes)));
     }
 
     fn note_secret(&mut self, wanted: &Wanted, secret: Option<Password>) -> Option<Password> {
@@ -108,6 +107,25 @@ impl Contents {
         }
         secret
     }
+}
+
+/// What says whether contents are the same, and nothing else of them outside this process.
+fn digest(bytes: &[u8]) -> u64 {
+    static KEYS: OnceLock<RandomState> = OnceLock::new();
+    let mut hasher = KEYS.get_or_init(RandomState::new).build_hasher();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// Whether a secret is not where it is said to be.
+const fn is_missing(error: &ConfigError) -> bool {
+    matches!(
+        error,
+        ConfigError::File { .. }
+            | ConfigError::NoCredentials { .. }
+            | ConfigError::SecretVariable { .. }
+            | ConfigError::EmptySecret { .. }
+    )
 }
 
 fn complete_cloud(
@@ -158,7 +176,6 @@ fn complete_cloud(
         alpn: cloud.alpn,
         keep_alive: cloud.keep_alive,
         clean_start: cloud.clean_start,
-        session_expiry: cloud.session_expiry,
         proxy: cloud.proxy,
     })
 }
@@ -191,7 +208,10 @@ fn complete_provision(
         } => ProvisionMethod::Https {
             url,
             token: token.and_then(|wanted| {
+                let mark = faults.mark();
                 let secret = secret::fetch(&wanted, places, faults);
+                // Once it was used it need not be there, as the files of a claim.
+                faults.only_warn(mark, is_missing);
                 contents.note_secret(&wanted, secret)
             }),
             authority: authority.map(|file| file.value),
@@ -214,7 +234,7 @@ fn read(
 ) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
     let path = file.value.clone();
     let key = Key::known(Section::Cloud, name);
-    match fiber::fs::read(&path) {
+    match fiber::fs::read_at_most(&path, CONFIG_BYTES_MAX) {
         Ok(bytes) => {
             contents.note(key, &bytes);
             Some((path, Zeroizing::new(bytes)))

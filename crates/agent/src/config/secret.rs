@@ -15,7 +15,9 @@ use super::value::Value;
 use crate::args::Password;
 
 /// What may be set of a file's permissions if a secret stands in it: nothing but its owner's.
-const OTHERS: u32 = 0o077;
+pub(super) const OTHERS: u32 = 0o077;
+/// How large a file with a secret may be, in bytes.
+pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 /// A way to give a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +132,15 @@ pub(super) struct Places<'a> {
 
 /// Fetches a secret. Yields.
 pub(super) fn fetch(wanted: &Wanted, places: &Places<'_>, faults: &mut Faults) -> Option<Password> {
+    let secret = look_up(wanted, places, faults)?;
+    if secret.0.is_empty() {
+        let key = wanted.key;
+        faults.note(&wanted.at, ConfigError::EmptySecret { key });
+    }
+    Some(secret)
+}
+
+fn look_up(wanted: &Wanted, places: &Places<'_>, faults: &mut Faults) -> Option<Password> {
     let Wanted { key, at, from } = wanted;
     match from {
         From::File(path) => read(key, path, at, faults),
@@ -176,7 +187,7 @@ pub(super) fn fetch(wanted: &Wanted, places: &Places<'_>, faults: &mut Faults) -
 }
 
 fn read(key: &'static Key, path: &Path, at: &At, faults: &mut Faults) -> Option<Password> {
-    match fiber::fs::read(path) {
+    match fiber::fs::read_at_most(path, SECRET_BYTES_MAX) {
         Ok(bytes) => {
             let bytes = Zeroizing::new(bytes);
             // Editors end the last line; the secret does not.

@@ -1,6 +1,7 @@
 //! The configuration as values, a struct for each table, ready for use.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use safe_rt::{ClientTls, ClientTlsOptions, Endpoint, Identity, Proxy, TlsConfigE
 
 use super::value::units::Rate;
 use crate::args::{Credentials, Password};
+use crate::profile::Setting;
 
 /// `[device]`: who the device is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,8 +43,6 @@ pub struct Cloud {
     pub keep_alive: Option<Duration>,
     /// Whether the broker drops what it kept for this device.
     pub clean_start: bool,
-    /// How long the broker keeps the session, if the configuration says it.
-    pub session_expiry: Option<Duration>,
     /// The proxy to go through.
     pub proxy: ProxyChoice,
 }
@@ -61,7 +61,6 @@ impl Cloud {
             alpn: None,
             keep_alive: None,
             clean_start: false,
-            session_expiry: None,
             proxy: ProxyChoice::None,
         }
     }
@@ -121,7 +120,7 @@ pub struct State {
 }
 
 /// `[provision]`: how the device gets its identity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Provision {
     /// By which contract, and what that needs.
@@ -132,6 +131,18 @@ pub struct Provision {
     pub renew_from: u8,
     /// By which part of its life a certificate is renewed, in per cent; not less than `renew_from`.
     pub renew_until: u8,
+}
+
+impl fmt::Debug for Provision {
+    /// Of the parameters it shows the names alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provision")
+            .field("method", &self.method)
+            .field("parameters", &self.parameters.keys())
+            .field("renew_from", &self.renew_from)
+            .field("renew_until", &self.renew_until)
+            .finish()
+    }
 }
 
 /// How a device gets its identity.
@@ -255,24 +266,24 @@ pub struct Schedule {
     pub on_demand: bool,
 }
 
-/// `[limits]`: what the broker allows; none where the profile decides.
+/// `[limits]`: what the broker allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// How many messages may be published in a second.
-    pub publish_rate: Option<Rate>,
-    /// How many bytes may be published in a second.
-    pub publish_bytes: Option<Rate>,
+    /// How many messages may be published in a time.
+    pub publish_rate: Setting<Rate>,
+    /// How many bytes may be published in a time.
+    pub publish_bytes: Setting<Rate>,
     /// How many topic filters may be subscribed to.
-    pub subscriptions: Option<usize>,
+    pub subscriptions: Setting<usize>,
     /// How many topic filters one SUBSCRIBE may have.
-    pub filters_per_subscribe: Option<usize>,
+    pub filters_per_subscribe: Setting<usize>,
     /// How many bytes a packet may have.
-    pub packet_bytes: Option<usize>,
+    pub packet_bytes: Setting<usize>,
     /// How many levels a topic may have.
-    pub topic_levels: Option<usize>,
+    pub topic_levels: Setting<usize>,
     /// The highest quality of service.
-    pub qos: Option<QoS>,
+    pub qos: Setting<QoS>,
 }
 
 /// `[metrics]`: figures about the agent itself.

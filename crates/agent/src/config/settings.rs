@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::ConfigError;
 use super::faults::{Faults, Layer, Whence};
 use super::raw::{At, Placed, Raw, RawEntry};
-use super::table::{Key, Section, meant};
+use super::table::{Fate, Key, RETIRED, Retired, Section, meant};
 use super::value::{self, Value};
 
 /// A setting that was given.
@@ -31,7 +31,12 @@ struct Given {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
     tables: Vec<Given>,
+    /// Keys of other versions, if they are not those of the table.
+    retired: Option<&'static [Retired]>,
 }
+
+/// How many tables of one name there may be, of those that may be there several times.
+pub const CONFIG_TABLES_MAX: usize = 1_024;
 
 /// One setting, understood.
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +126,11 @@ impl Settings {
             };
             match (&entry.item.raw, section.is_repeated()) {
                 (Raw::Table(entries), false) => self.merge_table(section, at, entries, faults),
+                (Raw::List(items), true) if items.len() > CONFIG_TABLES_MAX => {
+                    let (found, most) = (items.len(), CONFIG_TABLES_MAX);
+                    let what = format!("tables {section} in one file");
+                    faults.note(&at, ConfigError::TooMany { what, found, most });
+                }
                 (Raw::List(items), true) => {
                     for item in items {
                         let at = At {
@@ -161,7 +171,7 @@ impl Settings {
             }
         };
         let given = &mut self.tables[index];
-        for slot in slots(section, source, entries, faults) {
+        for slot in slots(section, self.retired, source, entries, faults) {
             match given
                 .slots
                 .iter_mut()
@@ -176,7 +186,7 @@ impl Settings {
     /// Adds a table of which there may be several; one of an earlier source with the same name gives
     /// way to it.
     fn add(&mut self, section: Section, at: At, entries: &[RawEntry], faults: &mut Faults) {
-        let slots = slots(section, at.source, entries, faults);
+        let slots = slots(section, self.retired, at.source, entries, faults);
         let new = Given { section, at, slots };
         let name = Key::known(section, section.name_key());
         let known = self.tables.iter_mut().find(|given| {
@@ -226,17 +236,22 @@ impl Slot {
 }
 
 /// Understands the settings of one table.
-fn slots(section: Section, source: usize, entries: &[RawEntry], faults: &mut Faults) -> Vec<Slot> {
+fn slots(
+    section: Section,
+    retired: Option<&'static [Retired]>,
+    source: usize,
+    entries: &[RawEntry],
+    faults: &mut Faults,
+) -> Vec<Slot> {
     let mut slots = Vec::new();
     for entry in entries {
-        let Some(key) = Key::find(section, &entry.name) else {
-            let error = ConfigError::UnknownKey {
-                section,
-                found: entry.name.clone(),
-                meant: meant(&entry.name, section.keys().map(|key| key.name)),
-            };
-            faults.note(&entry.at_name(source), error);
-            continue;
+        let key = match Key::find(section, &entry.name) {
+            Some(key) => key,
+            None => match unknown(section, retired, source, entry, faults) {
+                // The new name comes first, wherever it stands.
+                Some(key) if entries.iter().all(|other| other.name != key.name) => key,
+                _ => continue,
+            },
         };
         let at = entry.at_value(source);
         let written = Placed {
@@ -249,7 +264,8 @@ fn slots(section: Section, source: usize, entries: &[RawEntry], faults: &mut Fau
             Whence::Variable(_) | Whence::Flag(_) => Path::new(""),
         };
         let value = value::understand(key, &written, beside, &mut found);
-        if matches!(value, Some(Value::Secret(_))) && faults.layer(&at) == Layer::Flags {
+        let is_secret = value.as_ref().is_some_and(Value::has_secret);
+        if is_secret && faults.layer(&at) == Layer::Flags {
             found.push((at.clone(), ConfigError::SecretInFlag(key)));
         }
         for (at, error) in found {
@@ -263,4 +279,114 @@ fn slots(section: Section, source: usize, entries: &[RawEntry], faults: &mut Fau
         });
     }
     slots
+}
+
+/// Tells of a key that this version does not have. Returns the one that it is called now, if another
+/// version had it.
+fn unknown(
+    section: Section,
+    retired: Option<&'static [Retired]>,
+    source: usize,
+    entry: &RawEntry,
+    faults: &mut Faults,
+) -> Option<&'static Key> {
+    let (at, found) = (entry.at_name(source), entry.name.clone());
+    let all = retired.unwrap_or(RETIRED).iter();
+    let mut known = all.filter(|retired| retired.section == section);
+    if let Some(retired) = known.find(|retired| retired.name == found) {
+        let error = ConfigError::Retired {
+            section,
+            found,
+            retired,
+        };
+        faults.warn(&at, error);
+        return match retired.fate {
+            Fate::Renamed(name) => Key::find(section, name),
+            Fate::Removed | Fate::Later => None,
+        };
+    }
+    let meant = match faults.is_full() {
+        // Nobody is told.
+        true => None,
+        false => meant(&found, section.keys().map(|key| key.name)),
+    };
+    let error = ConfigError::UnknownKey {
+        section,
+        found,
+        meant,
+    };
+    faults.note(&at, error);
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layers::Layers;
+    use super::*;
+
+    const OTHERS: &[Retired] = &[
+        retired("keepalive", Fate::Renamed("keep_alive")),
+        retired("broker", Fate::Removed),
+        retired("quic", Fate::Later),
+    ];
+
+    const fn retired(name: &'static str, fate: Fate) -> Retired {
+        Retired {
+            section: Section::Cloud,
+            name,
+            fate,
+            version: "7.0.0",
+            why: "it was so",
+        }
+    }
+
+    /// Takes settings in; returns the keep-alive, faults and warnings.
+    fn taken(settings: &[(&str, &str)]) -> (Option<String>, Vec<&'static str>, Vec<String>) {
+        let mut layers = Layers::default();
+        layers.settings.retired = Some(OTHERS);
+        for (path, value) in settings {
+            let whence = Whence::Variable("AGENT_X".to_owned());
+            layers.setting(whence, Layer::Environment, path, value);
+        }
+        let table = layers.settings.table(Section::Cloud);
+        let value = table.and_then(|table| Some(table.get("keep_alive")?.value.to_string()));
+        let warnings = layers.faults.take_warnings();
+        let warnings = warnings.iter().map(|it| it.error.to_string()).collect();
+        let errors = layers.faults.into_errors();
+        let codes = errors.problems().iter().map(|it| it.error.code());
+        (value, codes.collect(), warnings)
+    }
+
+    #[test]
+    fn a_key_of_another_version_is_a_warning_and_one_of_none_a_fault() {
+        let (value, faults, warnings) = taken(&[("cloud.keepalive", "30s")]);
+        assert_eq!((value.as_deref(), faults.len()), (Some("\"30s\""), 0));
+        let expected = "`keepalive` in [cloud] is called `keep_alive` since version 7.0.0";
+        assert_eq!(warnings, [expected]);
+
+        let (value, faults, warnings) = taken(&[("cloud.broker", "x"), ("cloud.quic", "x")]);
+        assert_eq!((value, faults.len()), (None, 0));
+        let expected = [
+            "`broker` in [cloud] means nothing since version 7.0.0",
+            "`quic` in [cloud] means nothing before version 7.0.0",
+        ];
+        assert_eq!(warnings, expected);
+
+        // What it is set to is looked at by its new name.
+        let (_, faults, _) = taken(&[("cloud.keepalive", "30")]);
+        assert_eq!(faults, ["C009"]);
+        let (_, faults, warnings) = taken(&[("cloud.kepalive", "30s"), ("queue.broker", "x")]);
+        assert_eq!((faults, warnings.len()), (vec!["C005", "C005"], 0));
+    }
+
+    #[test]
+    fn every_key_of_another_version_is_none_of_this_one() {
+        for retired in RETIRED {
+            let known = Key::find(retired.section, retired.name);
+            assert!(known.is_none(), "{}", retired.name);
+            if let Fate::Renamed(name) = retired.fate {
+                assert!(Key::find(retired.section, name).is_some(), "{name}");
+            }
+        }
+    }
 }

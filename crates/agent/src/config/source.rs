@@ -20,14 +20,18 @@ use std::str::FromStr;
 use zeroize::Zeroizing;
 
 use super::build::{self, Draft, Surroundings};
+use super::check;
 use super::effective::Effective;
 use super::error::{ConfigError, ConfigErrors, Problem};
 use super::faults::{Faults, Layer, Source as Text, Whence, place};
-use super::layers::{Layers, at_start};
+use super::layers::{CONFIG_BYTES_MAX, Layers, at_start};
 use super::load;
-use super::secret::Places;
+use super::secret::{Places, SECRET_BYTES_MAX};
 use super::settings::Settings;
 use super::table::{Key, Kind, Section};
+
+/// The variables of the service manager that name the folders for what is kept, and for the socket.
+pub(super) const MANAGERS: [&str; 2] = ["STATE_DIRECTORY", "RUNTIME_DIRECTORY"];
 
 /// How variables of the environment begin that are settings.
 const VARIABLE_PREFIX: &str = "AGENT_";
@@ -100,8 +104,12 @@ impl FromStr for Assignment {
                 name: name.trim().to_owned(),
                 value: Zeroizing::new(value.to_owned()),
             }),
-            Some((name, _)) => Err(NoSetting(name.to_owned())),
-            None => Err(NoSetting(text.to_owned())),
+            // What follows the name may be a secret.
+            _ => {
+                let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+                let end = text.find(|c| !is_name(c)).unwrap_or(text.len());
+                Err(NoSetting(text[..end].to_owned()))
+            }
         }
     }
 }
@@ -194,12 +202,7 @@ impl Source {
             draft,
             mut faults,
         } = self.read()?;
-        let credentials = self.folder_variable("CREDENTIALS_DIRECTORY");
-        let places = Places {
-            variable: &|name| self.variable(name).cloned(),
-            credentials: credentials.as_deref(),
-        };
-        let loaded = load::complete(draft, &settings, &places, &mut faults);
+        let loaded = self.complete(draft, &settings, &mut faults);
         match loaded {
             Some(loaded) if faults.is_empty() => Ok(Effective::new(&settings, loaded, &mut faults)),
             _ => Err(faults.into_errors()),
@@ -214,15 +217,42 @@ impl Source {
     /// As [`load`](Self::load).
     pub fn check(&self, level: Level) -> Result<Vec<Problem>, ConfigErrors> {
         match level {
-            Level::Files => self.load().map(Effective::into_warnings),
-            Level::Syntax => {
-                let Read { mut faults, .. } = self.read()?;
-                match faults.is_empty() {
-                    true => Ok(faults.take_warnings()),
-                    false => Err(faults.into_errors()),
+            Level::Files => {
+                let Read {
+                    settings,
+                    draft,
+                    mut faults,
+                } = self.read()?;
+                let credentials = self.folder_variable("CREDENTIALS_DIRECTORY");
+                let loaded = self.complete(draft, &settings, &mut faults);
+                if credentials.is_none() && self.variable("INVOCATION_ID").is_none() {
+                    // Outside of the unit there are none.
+                    let is_of_unit =
+                        |error: &ConfigError| matches!(error, ConfigError::NoCredentials { .. });
+                    faults.only_warn(0, is_of_unit);
                 }
+                if let Some(loaded) = &loaded {
+                    check::files(&settings, &loaded.config, &mut faults);
+                }
+                checked(faults)
             }
+            Level::Syntax => self.read().and_then(|read| checked(read.faults)),
         }
+    }
+
+    /// Reads what the settings name.
+    fn complete(
+        &self,
+        draft: Draft,
+        settings: &Settings,
+        faults: &mut Faults,
+    ) -> Option<load::Loaded> {
+        let credentials = self.folder_variable("CREDENTIALS_DIRECTORY");
+        let places = Places {
+            variable: &|name| self.variable(name).cloned(),
+            credentials: credentials.as_deref(),
+        };
+        load::complete(draft, settings, &places, faults)
     }
 
     /// Whether any layer has a table `[cloud]`, or cannot be read so far that one could tell.
@@ -262,6 +292,7 @@ impl Source {
             read.file(file, None);
             return read;
         }
+        self.read_folders(&mut read);
         self.read_files(&mut read);
         self.read_credentials(&mut read);
         self.read_variables(&mut read);
@@ -300,6 +331,22 @@ impl Source {
         }
     }
 
+    /// What the service manager says of folders: below everything else that is set.
+    fn read_folders(&self, read: &mut Layers) {
+        let places = [("state.dir", ""), ("control.socket", build::SOCKET)];
+        for (name, (path, file)) in MANAGERS.iter().zip(places) {
+            if let Some(folder) = self.folder_variable(name) {
+                let whence = Whence::Variable((*name).to_owned());
+                let value = if file.is_empty() {
+                    folder
+                } else {
+                    folder.join(file)
+                };
+                read.setting(whence, Layer::Manager, path, &value.to_string_lossy());
+            }
+        }
+    }
+
     fn read_files(&self, read: &mut Layers) {
         read.folder(&self.root.join("usr/lib/agent/conf.d"));
         let main = self.main_file();
@@ -307,7 +354,7 @@ impl Source {
             Some(file) => read.file(file, None),
             None => {
                 // What is there, and that may be nothing.
-                match fiber::fs::read(main.as_path()) {
+                match fiber::fs::read_at_most(main.as_path(), CONFIG_BYTES_MAX) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     other => read.text_file(&main, other, None),
                 }
@@ -335,16 +382,22 @@ impl Source {
             let Some(section) = Section::by_name(section) else {
                 continue;
             };
-            let is_path = Key::find(section, key).is_some_and(|key| key.kind == Kind::Path);
-            if is_path {
+            // Of a table of texts, what is below it.
+            let key = key.split('.').next().unwrap_or(key);
+            let Some(key) = Key::find(section, key) else {
+                continue;
+            };
+            if key.kind == Kind::Path {
                 let text = path.to_string_lossy().into_owned();
                 read.setting(Whence::File(path), Layer::Credentials, name, &text);
                 continue;
             }
-            match fiber::fs::read(path.as_path()).map(Zeroizing::new) {
+            let found = fiber::fs::read_at_most(path.as_path(), SECRET_BYTES_MAX);
+            match found.map(Zeroizing::new) {
                 Ok(bytes) => match std::str::from_utf8(&bytes) {
                     Ok(text) => {
                         let text = text.strip_suffix('\n').unwrap_or(text);
+                        let text = text.strip_suffix('\r').unwrap_or(text);
                         read.setting(Whence::File(path), Layer::Credentials, name, text);
                     }
                     Err(error) => {
@@ -373,6 +426,11 @@ impl Source {
             };
             let path = format!("{section}.{key}").to_ascii_lowercase();
             let whence = Whence::Variable(name.clone().into_owned());
+            if Section::by_name(&section.to_ascii_lowercase()).is_none() {
+                // It may be a setting of another program of that name.
+                read.foreign(whence, section);
+                continue;
+            }
             match value.to_str() {
                 Some(value) => read.setting(whence, Layer::Environment, &path, value),
                 None => {
@@ -399,6 +457,14 @@ impl Source {
         let first = value.split(|byte| *byte == b':').next()?;
         let first = std::str::from_utf8(first).ok()?;
         (!first.is_empty()).then(|| PathBuf::from(first))
+    }
+}
+
+/// What was found by looking at everything.
+fn checked(mut faults: Faults) -> Result<Vec<Problem>, ConfigErrors> {
+    match faults.is_empty() {
+        true => Ok(faults.take_warnings()),
+        false => Err(faults.into_errors()),
     }
 }
 

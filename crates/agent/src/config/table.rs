@@ -6,12 +6,15 @@
 
 mod keys;
 mod kind;
+mod retired;
 
 use std::fmt;
 
 pub use self::keys::KEYS;
 pub use self::kind::Kind;
 pub(super) use self::kind::either;
+pub use self::retired::{Fate, RETIRED, Retired};
+use super::value::UNLIMITED;
 
 /// A table of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -211,6 +214,21 @@ impl Key {
     #[must_use]
     pub fn path(&self) -> String {
         format!("{}.{}", self.section.name(), self.name)
+    }
+
+    /// Whether it may be set to the word for no limit.
+    pub(super) fn may_be_unlimited(&self) -> bool {
+        self.section == Section::Limits
+    }
+
+    /// Returns what may stand in it, in few words, for documents.
+    #[must_use]
+    pub fn allowed(&self) -> String {
+        let allowed = self.kind.allowed();
+        match self.may_be_unlimited() {
+            true => format!("{allowed}, or \"{UNLIMITED}\""),
+            false => allowed,
+        }
     }
 
     /// Finds a key of the table.

@@ -1,15 +1,15 @@
 //! From what was written to what it means, one value at a time.
 
+mod shown;
 pub(super) mod units;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mqtt::topic::{TopicFilter, TopicName};
 use mqtt::{ClientId, QoS};
-use safe_rt::{ALPN_PROTOCOLS_MAX, Endpoint, EndpointError};
+use safe_rt::{ALPN_PROTOCOLS_MAX, EndpointError};
 use zeroize::Zeroizing;
 
 use super::error::ConfigError;
@@ -18,7 +18,9 @@ use super::sections::ProxyChoice;
 use super::table::{Key, Kind};
 use crate::args::Password;
 use crate::profile;
-use units::{NoMeasure, Rate};
+use crate::service::schedule::{SCHEDULE_WINDOWS_MAX, check_expression};
+pub(super) use shown::{UNLIMITED, Value};
+use units::NoMeasure;
 
 /// The shortest interval of telemetry.
 pub const TELEMETRY_INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -26,141 +28,6 @@ pub const TELEMETRY_INTERVAL_MIN: Duration = Duration::from_millis(100);
 pub const TELEMETRY_INTERVAL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest name of a command, in bytes.
 pub const COMMAND_NAME_BYTES_MAX: usize = 64;
-
-/// What a setting is set to.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Value {
-    Text(String),
-    Id(ClientId),
-    Endpoint {
-        endpoint: Box<Endpoint>,
-        port_is_set: bool,
-        /// As it was written, with what may be a secret.
-        text: Zeroizing<String>,
-    },
-    Proxy {
-        proxy: Box<ProxyChoice>,
-        /// As it was written, with a password perhaps.
-        text: Zeroizing<String>,
-    },
-    Path(PathBuf),
-    Secret(Password),
-    /// None for no end.
-    Duration(Option<Duration>),
-    Bytes(u64),
-    Count(u64),
-    Rate(Rate),
-    ByteRate(Rate),
-    Percent(u8),
-    QoS(QoS),
-    Bool(bool),
-    Topic(TopicName),
-    Filter(TopicFilter),
-    Texts(Vec<String>),
-    Map(BTreeMap<String, String>),
-}
-
-/// As it could be written; a secret shows as `***`.
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quoted =
-            |f: &mut fmt::Formatter<'_>, text: &str| f.write_str(&super::toml_text::quoted(text));
-        match self {
-            Self::Text(text) => quoted(f, text),
-            Self::Id(id) => quoted(f, id.as_str()),
-            Self::Endpoint { endpoint, .. } => quoted(f, &endpoint.to_string()),
-            Self::Proxy { proxy, .. } => quoted(
-                f,
-                match **proxy {
-                    ProxyChoice::None => "none",
-                    ProxyChoice::Environment => "environment",
-                    // It may have a password.
-                    ProxyChoice::Proxy(_) => "***",
-                },
-            ),
-            Self::Path(path) => quoted(f, &path.to_string_lossy()),
-            Self::Secret(_) => quoted(f, "***"),
-            Self::Duration(None) => quoted(f, "unlimited"),
-            Self::Duration(Some(duration)) => quoted(f, &spell(*duration)),
-            Self::Bytes(bytes) => quoted(f, &units::spell_bytes(*bytes)),
-            Self::Count(count) => count.fmt(f),
-            Self::Rate(rate) => quoted(f, &rate.to_string()),
-            Self::ByteRate(rate) => quoted(f, &format!("{}/s", units::spell_bytes(rate.count))),
-            Self::Percent(percent) => write!(f, "\"{percent}%\""),
-            Self::QoS(qos) => (*qos as u8).fmt(f),
-            Self::Bool(truth) => truth.fmt(f),
-            Self::Topic(topic) => quoted(f, topic.as_str()),
-            Self::Filter(filter) => quoted(f, filter.as_str()),
-            Self::Texts(texts) => f.write_str(&super::toml_text::list(texts)),
-            Self::Map(map) => f.write_str(&super::toml_text::map(map)),
-        }
-    }
-}
-
-impl Value {
-    /// As it could be written, secrets included, and with whole paths.
-    pub(super) fn in_full(&self) -> Zeroizing<String> {
-        let quoted = |text: &str| Zeroizing::new(super::toml_text::quoted(text));
-        match self {
-            Self::Secret(Password(bytes)) => {
-                quoted(&Zeroizing::new(String::from_utf8_lossy(bytes).into_owned()))
-            }
-            Self::Endpoint { text, .. } | Self::Proxy { text, .. } => quoted(text),
-            Self::Path(path) => {
-                let whole = std::path::absolute(path);
-                quoted(&whole.as_ref().unwrap_or(path).to_string_lossy())
-            }
-            other => Zeroizing::new(other.to_string()),
-        }
-    }
-
-    /// As it is shown, a text without its quotes.
-    pub(super) fn bare(&self) -> String {
-        match self {
-            Self::Text(_) | Self::Topic(_) | Self::Filter(_) => self.plain(),
-            Self::Path(path) => path.display().to_string(),
-            Self::Texts(_) | Self::Map(_) => self.to_string(),
-            other => other.to_string().trim_matches('"').to_owned(),
-        }
-    }
-
-    /// As JSON; a secret as `"***"`.
-    pub(super) fn to_json(&self) -> String {
-        match self {
-            Self::Map(map) => {
-                let entry = |(name, text): (&String, &String)| {
-                    let (name, text) = (
-                        super::toml_text::quoted(name),
-                        super::toml_text::quoted(text),
-                    );
-                    format!("{name}:{text}")
-                };
-                format!(
-                    "{{{}}}",
-                    map.iter().map(entry).collect::<Vec<_>>().join(",")
-                )
-            }
-            // Texts, numbers and lists of them are written the same.
-            other => other.to_string(),
-        }
-    }
-
-    /// A text without quotes, anything else as it is written.
-    pub(super) fn plain(&self) -> String {
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Topic(topic) => topic.as_str().to_owned(),
-            Self::Filter(filter) => filter.as_str().to_owned(),
-            other => other.to_string(),
-        }
-    }
-}
-
-impl fmt::Debug for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// Understands a value; what is wrong with it is noted where it stands. `beside` is the folder that
 /// a path without one is looked for in.
@@ -185,6 +52,9 @@ pub(super) fn understand(
         return None;
     }
     let understood = match (key.kind, &written.value) {
+        (_, Raw::Text(text)) if key.may_be_unlimited() && text.as_str() == UNLIMITED => {
+            Ok(Value::Unlimited)
+        }
         (Kind::Count { min, max }, Raw::Integer(digits, true)) => count(key, digits, min, max),
         (Kind::QoS, Raw::Integer(digits, true)) => qos(key, digits),
         (Kind::Bool, Raw::Bool(truth)) => Ok(Value::Bool(*truth)),
@@ -237,12 +107,10 @@ fn of_text(key: &'static Key, text: &str, beside: &Path) -> Result<Value, Config
         Kind::Id if text.is_empty() => Err(ConfigError::EmptyId),
         Kind::Id => ClientId::new(text).map(Value::Id).map_err(ConfigError::Id),
         Kind::Endpoint => endpoint(text),
-        Kind::Url => match text.strip_prefix("https://") {
-            Some(rest) if !rest.is_empty() && !text.contains(['@', ' ', '"', '\n']) => {
-                Ok(Value::Text(text.to_owned()))
-            }
-            _ => Err(ConfigError::Url { key }),
-        },
+        Kind::Url if is_url(text) => Ok(Value::Text(text.to_owned())),
+        Kind::Url => Err(ConfigError::Url { key }),
+        // What brokers check beside the name may stand in it.
+        Kind::Text if key.name == "user" => Ok(Value::User(text.to_owned())),
         Kind::Proxy => match text {
             "none" => Ok(ProxyChoice::None),
             "environment" => Ok(ProxyChoice::Environment),
@@ -298,6 +166,20 @@ fn of_text(key: &'static Key, text: &str, beside: &Path) -> Result<Value, Config
     }
 }
 
+/// Whether a text is the address of a service: a host, and perhaps a port and a path. What may follow
+/// them, or stand before the host, may be a secret.
+fn is_url(text: &str) -> bool {
+    let scheme = "https://";
+    let is_https = text.get(..scheme.len());
+    if !is_https.is_some_and(|start| start.eq_ignore_ascii_case(scheme)) {
+        return false;
+    }
+    let rest = &text[scheme.len()..];
+    let host = rest.split('/').next().unwrap_or_default();
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "@?#\"".contains(c);
+    !host.is_empty() && !host.starts_with(':') && !rest.contains(is_odd)
+}
+
 /// Whether a text names a file of one folder.
 fn is_file_name(text: &str) -> bool {
     !text.is_empty() && !matches!(text, "." | "..") && !text.contains(['/', '\0'])
@@ -349,9 +231,26 @@ fn texts(
         faults.push((at.clone(), ConfigError::AlpnCount(list.len())));
         return None;
     }
+    if key.kind == Kind::Crons && list.len() > SCHEDULE_WINDOWS_MAX {
+        let (found, most) = (list.len(), SCHEDULE_WINDOWS_MAX);
+        let what = "windows of the schedule".to_owned();
+        faults.push((at.clone(), ConfigError::TooMany { what, found, most }));
+        return None;
+    }
     let mut texts = Vec::new();
     for item in list {
         let error = match &item.raw {
+            Raw::Text(text) if key.kind == Kind::Crons => match check_expression(text) {
+                Ok(()) => {
+                    texts.push(text.to_string());
+                    continue;
+                }
+                Err(reason) => ConfigError::Cron {
+                    key,
+                    found: text.to_string(),
+                    reason,
+                },
+            },
             Raw::Text(name) if key.kind == Kind::Alpn && !(1..=255).contains(&name.len()) => {
                 ConfigError::AlpnLength(name.len())
             }
@@ -370,7 +269,8 @@ fn texts(
             error,
         ));
     }
-    Some(Value::Texts(texts))
+    // Of one whose texts are all faulty nothing is known, not even that it is empty.
+    (list.is_empty() || !texts.is_empty()).then_some(Value::Texts(texts))
 }
 
 /// What stands before the last `@` may be a password, in whichever way it breaks the rest.

@@ -8,6 +8,7 @@
 //! equal to [`markdown`].
 
 mod config;
+mod files;
 mod find;
 mod health;
 mod mqtt;
@@ -127,7 +128,7 @@ impl Kind {
     /// Its explanations, in the order of the codes.
     pub fn explanations(self) -> impl Iterator<Item = &'static Explanation> {
         let tables: &[&[Explanation]] = match self {
-            Self::Config => &[config::TABLE],
+            Self::Config => &[config::TABLE, files::TABLE],
             Self::Connection => &[network::TABLE, tls::TABLE, mqtt::TABLE, rights::TABLE],
             Self::Provisioning => &[provisioning::TABLE],
             Self::Storage => &[storage::TABLE],

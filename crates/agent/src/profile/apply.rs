@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use mqtt::ClientOptions;
+use mqtt::session::{PublishByteRate, PublishRate};
 use safe_rt::{BACKOFF_FLOOR_DEFAULT, BackoffOptions, Endpoint, Scheme};
 
 use super::{Evidence, Note, Profile};
+use crate::config::Rate;
 
 /// The part of a provider's rate that may leave at once; the rest comes evenly, so that no second has
 /// more than the rate, wherever it begins.
@@ -43,11 +45,11 @@ impl Profile {
         if let Some(window) = limits.window {
             options = options.window(window.min(mqtt::WINDOW_DEFAULT));
         }
-        if let Some((per_second, burst)) = self.publish_rate() {
-            options = options.publish_rate(per_second, burst);
+        if let Some(rate) = self.publish_rate() {
+            options = options.publish_rate(rate);
         }
-        if let Some((per_second, burst)) = self.publish_byte_rate() {
-            options = options.publish_byte_rate(per_second, burst);
+        if let Some(rate) = self.publish_byte_rate() {
+            options = options.publish_byte_rate(rate);
         }
         // The pauses of the client are longer than that as they are, for the providers of the table.
         if let Some(interval) = limits.connect_interval
@@ -61,35 +63,40 @@ impl Profile {
         }
     }
 
-    /// Returns how many messages may leave in a second, and how many at once; `None` for any number. A
+    /// Returns how many messages may leave in a time, and how many at once; `None` for any number. A
     /// rate that the configuration sets is that rate, message by message; of a provider's limit some may
     /// leave at once, and the rest is less.
     #[must_use]
-    pub fn publish_rate(&self) -> Option<(u32, u32)> {
-        let rate = self.limits().publish_rate?;
-        if self.overrides.publish_rate.is_own() {
-            return Some((rate, 1));
-        }
-        Some(shaped(rate, (rate / BURST_PART).max(1)))
+    pub fn publish_rate(&self) -> Option<PublishRate> {
+        let Rate { count, per, .. } = self.limits().publish_rate?;
+        let rate = narrow(count);
+        let (count, burst) = match self.overrides.publish_rate.is_own() {
+            true => (rate, 1),
+            false => shaped(rate, (rate / BURST_PART).max(1)),
+        };
+        Some(PublishRate { count, per, burst })
     }
 
     /// The same of bytes. At once may leave what the largest message has, so that no second has more than
     /// the provider's limit; where that is more than half of the limit, a second can have what the
     /// message has beyond that half.
     #[must_use]
-    pub fn publish_byte_rate(&self) -> Option<(u32, u32)> {
+    pub fn publish_byte_rate(&self) -> Option<PublishByteRate> {
         let limits = self.limits();
-        let rate = limits.publish_bytes?;
+        let Rate { count, per, .. } = limits.publish_bytes?;
+        let rate = narrow(count);
         if self.overrides.publish_bytes.is_own() {
-            return Some((rate, 1));
+            let (count, burst) = (rate, 1);
+            return Some(PublishByteRate { count, per, burst });
         }
         let topic = limits.topic_bytes.unwrap_or(TOPIC_LEN);
         let message = limits.message_bytes.map(|bytes| bytes + topic);
         let message = message.map(|bytes| bytes + HEADER_LEN);
         let largest = limits.packet_bytes.or(message);
-        let largest = u32::try_from(largest.unwrap_or(0)).unwrap_or(u32::MAX);
+        let largest = narrow(largest.unwrap_or(0));
         let burst = largest.max(rate / BYTE_BURST_PART).min(rate / 2);
-        Some(shaped(rate, burst.max(1)))
+        let (count, burst) = shaped(rate, burst.max(1));
+        Some(PublishByteRate { count, per, burst })
     }
 
     /// Returns the keep-alive to use for the one that was asked for, and what to tell about it.
@@ -131,6 +138,11 @@ impl Profile {
     }
 }
 
+/// A number as rates have it.
+fn narrow(number: impl TryInto<u32>) -> u32 {
+    number.try_into().unwrap_or(u32::MAX)
+}
+
 /// What comes evenly of a rate of which so much may leave at once: together no more than the rate.
 fn shaped(rate: u32, burst: u32) -> (u32, u32) {
     (rate.saturating_sub(burst).max(1), burst)
@@ -156,31 +168,40 @@ mod tests {
             );
             assert!(burst >= 1 && per_second >= 1);
         }
-        assert_eq!(of(Provider::Emqx).publish_rate(), Some((9, 1)));
+        assert_eq!(
+            of(Provider::Emqx).publish_rate(),
+            Some(PublishRate::per_second(9, 1))
+        );
         assert_eq!(of(Provider::Plain).publish_rate(), None);
         assert_eq!(shaped(1, 1), (1, 1));
     }
 
     #[test]
     fn the_largest_message_leaves_at_once_and_still_no_second_has_more_than_the_rate() {
-        let (per_second, burst) = of(Provider::Aws).publish_byte_rate().unwrap();
-        assert_eq!(per_second + burst, 512_000);
+        let PublishByteRate { count, burst, .. } = of(Provider::Aws).publish_byte_rate().unwrap();
+        assert_eq!(count + burst, 512_000);
         assert!(burst > 128 * 1_024 + 256);
         // Half of a megabyte is about what a message may have: no more than half is spent at once.
         let azure = of(Provider::AzureEventGrid).publish_byte_rate();
-        assert_eq!(azure, Some((500_000, 500_000)));
+        assert_eq!(azure, Some(PublishByteRate::per_second(500_000, 500_000)));
         assert_eq!(of(Provider::Emqx).publish_byte_rate(), None);
     }
 
     #[test]
     fn a_rate_that_the_configuration_sets_is_kept_as_it_is() {
+        let hour = Duration::from_secs(3_600);
         let overrides = Overrides {
-            publish_rate: Setting::To(10),
-            publish_bytes: Setting::To(5_000),
+            publish_rate: Setting::To(Rate::new(10, hour)),
+            publish_bytes: Setting::To(Rate::per_second(5_000)),
             ..Overrides::default()
         };
         let profile = Profile::new(Provider::Aws, overrides);
-        assert_eq!(profile.publish_rate(), Some((10, 1)));
-        assert_eq!(profile.publish_byte_rate(), Some((5_000, 1)));
+        let (count, per, burst) = (10, hour, 1);
+        assert_eq!(
+            profile.publish_rate(),
+            Some(PublishRate { count, per, burst })
+        );
+        let bytes = PublishByteRate::per_second(5_000, 1);
+        assert_eq!(profile.publish_byte_rate(), Some(bytes));
     }
 }

@@ -3,8 +3,8 @@
 use mqtt::{ClientId, ClientOptions, KEEP_ALIVE_DEFAULT};
 use safe_rt::{ClientTls, ClockFloor, DialOptions, Endpoint, Identity, Scheme, TlsConfigError};
 
-use super::{Applied, Overrides, Profile, Provider, Setting};
-use crate::config::{Cloud, Config, Limits, ProxyChoice, Rate};
+use super::{Applied, Overrides, Profile, Provider};
+use crate::config::{Cloud, Config, Limits, ProxyChoice};
 
 /// How the agent connects.
 #[derive(Clone, Debug)]
@@ -120,28 +120,15 @@ impl Overrides {
     /// Takes what a configuration says of limits.
     #[must_use]
     pub fn of(limits: &Limits) -> Self {
-        const fn set<T: Copy>(value: Option<T>) -> Setting<T> {
-            match value {
-                Some(value) => Setting::To(value),
-                None => Setting::OfProfile,
-            }
-        }
         Self {
-            publish_rate: set(limits.publish_rate.map(per_second)),
-            publish_bytes: set(limits.publish_bytes.map(per_second)),
-            subscriptions: set(limits.subscriptions),
-            filters_per_subscribe: set(limits.filters_per_subscribe),
-            packet_bytes: set(limits.packet_bytes),
-            topic_levels: set(limits.topic_levels),
-            qos: set(limits.qos),
+            publish_rate: limits.publish_rate,
+            publish_bytes: limits.publish_bytes,
+            subscriptions: limits.subscriptions,
+            filters_per_subscribe: limits.filters_per_subscribe,
+            packet_bytes: limits.packet_bytes,
+            topic_levels: limits.topic_levels,
+            qos: limits.qos,
             ..Self::default()
         }
     }
-}
-
-/// A rate in a second, at least one.
-pub(super) fn per_second(rate: Rate) -> u32 {
-    let nanos = rate.per.as_nanos().max(1);
-    let count = u128::from(rate.count).saturating_mul(1_000_000_000) / nanos;
-    u32::try_from(count).unwrap_or(u32::MAX).max(1)
 }

@@ -7,6 +7,7 @@ use mqtt::session::{FILTERS_MAX, Limited, ServerLimits};
 
 use super::facts::{Evidence, Fact, LimitFacts};
 use super::{Profile, Provider};
+use crate::config::Rate;
 
 /// What a configuration says of one limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,14 +38,23 @@ impl<T> Setting<T> {
     }
 }
 
+impl Fact<u32> {
+    const fn in_a_second(self) -> Fact<Rate> {
+        Fact {
+            value: Rate::per_second(self.value),
+            evidence: self.evidence,
+        }
+    }
+}
+
 /// What a configuration says of limits (`[limits]`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Overrides {
-    /// Messages published in a second.
-    pub publish_rate: Setting<u32>,
-    /// Bytes published in a second.
-    pub publish_bytes: Setting<u32>,
+    /// Messages published in a time.
+    pub publish_rate: Setting<Rate>,
+    /// Bytes published in a time.
+    pub publish_bytes: Setting<Rate>,
     /// Topic filters of the device.
     pub subscriptions: Setting<usize>,
     /// Topic filters in one SUBSCRIBE.
@@ -91,10 +101,10 @@ pub struct Limits {
     pub subscriptions: Option<usize>,
     /// Messages of QoS 1 and 2 that may be unacknowledged.
     pub window: Option<u16>,
-    /// Messages published in a second.
-    pub publish_rate: Option<u32>,
-    /// Bytes published in a second.
-    pub publish_bytes: Option<u32>,
+    /// Messages published in a time.
+    pub publish_rate: Option<Rate>,
+    /// Bytes published in a time.
+    pub publish_bytes: Option<Rate>,
     /// The least time between two CONNECTs.
     pub connect_interval: Option<Duration>,
     /// The shortest and the longest keep-alive.
@@ -126,8 +136,12 @@ impl Limits {
                 .over(facts.filters_per_subscribe),
             subscriptions: overrides.subscriptions.over(facts.subscriptions),
             window: overrides.window.over(facts.window),
-            publish_rate: overrides.publish_rate.over(facts.publish_rate),
-            publish_bytes: overrides.publish_bytes.over(facts.publish_bytes),
+            publish_rate: overrides
+                .publish_rate
+                .over(facts.publish_rate.map(Fact::in_a_second)),
+            publish_bytes: overrides
+                .publish_bytes
+                .over(facts.publish_bytes.map(Fact::in_a_second)),
             connect_interval: overrides.connect_interval.over(facts.connect_interval),
             keep_alive: overrides.keep_alive.over(facts.keep_alive),
         }

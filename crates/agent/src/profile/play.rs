@@ -17,14 +17,12 @@ impl Provider {
         let profile = Profile::new(self, Overrides::default());
         let limits = profile.limits();
         let mut options = BrokerOptions::new().server_limits(profile.server_limits());
-        let messages = limits.publish_rate.map(|rate| PublishRate {
-            per_second: rate,
-            burst: rate,
-        });
-        let bytes = limits.publish_bytes.map(|rate| PublishByteRate {
-            per_second: rate,
-            burst: rate,
-        });
+        let messages = facts
+            .publish_rate
+            .map(|rate| PublishRate::per_second(rate.value, rate.value));
+        let bytes = facts
+            .publish_bytes
+            .map(|rate| PublishByteRate::per_second(rate.value, rate.value));
         if messages.is_some() || bytes.is_some() {
             options = options.publish_quota(messages, bytes, Beyond::HangUp);
         }

@@ -5,7 +5,7 @@ use mqtt::{ClientId, ClientOptions, QoS};
 use safe_rt::EndpointError;
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, Rate};
 
 const AWS_HOST: &str = "a1b2-ats.iot.eu-west-1.amazonaws.com";
 
@@ -175,7 +175,7 @@ fn what_is_beyond_a_limit_names_the_limit_and_the_profile() {
 #[test]
 fn each_value_can_be_set_otherwise() {
     let overrides = Overrides {
-        publish_rate: Setting::To(7),
+        publish_rate: Setting::To(Rate::per_second(7)),
         publish_bytes: Setting::Unlimited,
         subscriptions: Setting::To(3),
         filters_per_subscribe: Setting::To(2),
@@ -190,7 +190,7 @@ fn each_value_can_be_set_otherwise() {
     };
     let profile = Profile::new(Provider::Aws, overrides);
     let limits = profile.limits();
-    assert_eq!(limits.publish_rate, Some(7));
+    assert_eq!(limits.publish_rate, Some(Rate::per_second(7)));
     assert_eq!(limits.publish_bytes, None);
     assert_eq!(limits.subscriptions, Some(3));
     assert_eq!(limits.packet_bytes, Some(1_000));
@@ -238,13 +238,13 @@ fn applying_tells_what_it_changed() {
 fn a_configuration_decides_profile_port_and_limits() {
     let mut config = Config::new(format!("mqtts://{AWS_HOST}").parse().unwrap());
     config.cloud.port_is_set = false;
-    config.limits.publish_rate = Some(crate::config::Rate {
-        count: 120,
-        per: Duration::from_secs(60),
-    });
+    let slow = Rate::new(10, Duration::from_secs(3_600));
+    config.limits.publish_rate = Setting::To(slow);
+    config.limits.subscriptions = Setting::Unlimited;
     let profile = Profile::of_config(&config);
     assert_eq!(profile.provider(), Provider::Aws);
-    assert_eq!(profile.limits().publish_rate, Some(2));
+    assert_eq!(profile.limits().publish_rate, Some(slow));
+    assert_eq!(profile.limits().subscriptions, None);
     assert_eq!(profile.endpoint_of(&config.cloud).port(), 8883);
 
     let host = "x.s1.eu.hivemq.cloud";
@@ -258,20 +258,6 @@ fn a_configuration_decides_profile_port_and_limits() {
 
     config.cloud.profile = Some("emqx".to_owned());
     assert_eq!(Profile::of_config(&config).provider(), Provider::Emqx);
-}
-
-#[test]
-fn a_rate_that_is_slower_than_one_a_second_counts_as_one() {
-    let rate = crate::config::Rate {
-        count: 6,
-        per: Duration::from_secs(60),
-    };
-    assert_eq!(connection::per_second(rate), 1);
-    let rate = crate::config::Rate {
-        count: u64::MAX,
-        per: Duration::from_secs(1),
-    };
-    assert_eq!(connection::per_second(rate), u32::MAX);
 }
 
 #[test]

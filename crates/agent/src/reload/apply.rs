@@ -71,6 +71,9 @@ impl Prepared {
         if any_of("limits") {
             let profile = Profile::of_config(&config);
             agent.throttle().set_usual(profile.publish_rate());
+            agent
+                .mqtt()
+                .set_publish_byte_rate(profile.publish_byte_rate());
         }
         if ["certificate", "key"].map(|key| has_changed(&format!("cloud.{key}"))) != [false; 2]
             && !show(agent, &config)

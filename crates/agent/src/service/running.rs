@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::Instant;
+use mqtt::session::PublishRate;
 use mqtt::{Client, QoS, RequestOptions};
 use safe_rt::ClockFloor;
 
@@ -171,7 +172,7 @@ impl Services {
     pub(crate) fn open(
         client: &Client,
         device_id: &str,
-        usual_rate: Option<(u32, u32)>,
+        usual_rate: Option<PublishRate>,
         floor: &ClockFloor,
         settings: &Settings,
     ) -> Self {

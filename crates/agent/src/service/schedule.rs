@@ -104,6 +104,11 @@ impl fmt::Display for ScheduleError {
 
 impl std::error::Error for ScheduleError {}
 
+/// Checks one cron expression.
+pub(crate) fn check_expression(text: &str) -> Result<(), String> {
+    Cron::parse(text).map(drop)
+}
+
 /// What a schedule says of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

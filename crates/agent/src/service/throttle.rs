@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mqtt::Client;
+use mqtt::session::PublishRate;
 use serde_json::Value;
 
 use super::away::{Away, Reason};
@@ -89,9 +90,9 @@ struct Shared {
     client: Client,
     away: Away,
     /// The rate that holds without a throttle.
-    usual: Cell<Option<(u32, u32)>>,
+    usual: Cell<Option<PublishRate>>,
     /// The rate that the client has.
-    rate: Cell<Option<(u32, u32)>>,
+    rate: Cell<Option<PublishRate>>,
     spared: RefCell<Spared>,
     file: StateFile,
     changed: fiber::Event,
@@ -108,7 +109,7 @@ impl Throttle {
     pub(crate) fn open(
         client: Client,
         away: Away,
-        usual: Option<(u32, u32)>,
+        usual: Option<PublishRate>,
         state_dir: Option<&std::path::Path>,
     ) -> Self {
         let file = StateFile::new(state_dir, "throttle.json");
@@ -160,7 +161,7 @@ impl Throttle {
     }
 
     /// Sets the rate that holds without a throttle. Does not yield.
-    pub(crate) fn set_usual(&self, rate: Option<(u32, u32)>) {
+    pub(crate) fn set_usual(&self, rate: Option<PublishRate>) {
         self.0.usual.set(rate);
         self.apply();
     }
@@ -182,9 +183,10 @@ impl Throttle {
         let blocked = spared.blocked_until;
         let blocked = blocked.map(|until| fiber::Instant::now() + left(until));
         self.0.away.set(Reason::Blocked, blocked);
-        let rate = spared
-            .rate
-            .map_or_else(|| self.0.usual.get(), |(rate, _)| Some((rate, rate)));
+        let rate = spared.rate.map_or_else(
+            || self.0.usual.get(),
+            |(rate, _)| Some(PublishRate::per_second(rate, rate)),
+        );
         if self.0.rate.replace(rate) != rate {
             self.0.client.set_publish_rate(rate);
         }

@@ -122,7 +122,7 @@ fn each_layer_goes_over_the_ones_before_and_every_value_knows_its_place() {
         ),
         (
             "provision.parameters",
-            "{ SerialNumber = \"A-1\" }",
+            "{ SerialNumber = \"***\" }",
             "option --set provision.parameters.SerialNumber".to_owned(),
         ),
     ] {

@@ -8,6 +8,7 @@
     reason = "tests prepare files and look at them from outside, and end where something is amiss"
 )]
 
+mod checks;
 mod commands;
 mod documents;
 mod faults;

@@ -78,7 +78,7 @@ fn bytes_keep_within_the_rate_of_the_provider() {
 #[test]
 fn a_rate_of_the_users_own_is_kept_as_it_is() {
     let mut overrides = Overrides::default();
-    overrides.publish_rate = Setting::To(10);
+    overrides.publish_rate = Setting::To(agent::config::Rate::per_second(10));
     play(Provider::Aws, move |broker| {
         let profile = Profile::new(Provider::Aws, overrides);
         let options = profile.apply(plain("meter-17"), Duration::from_secs(60));
@@ -86,6 +86,41 @@ fn a_rate_of_the_users_own_is_kept_as_it_is() {
         let took = publish_all(&client, 31, b"x");
         assert!(took >= Duration::from_millis(2_999), "{took:?}");
         assert!(took < Duration::from_millis(3_050), "{took:?}");
+    });
+}
+
+#[test]
+fn a_rate_below_one_in_a_second_is_that_rate_exactly() {
+    let mut overrides = Overrides::default();
+    let hour = Duration::from_secs(3_600);
+    overrides.publish_rate = Setting::To(agent::config::Rate::new(10, hour));
+    play(Provider::Aws, move |broker| {
+        let profile = Profile::new(Provider::Aws, overrides);
+        let options = profile.apply(plain("meter-17"), Duration::from_secs(60));
+        let (client, _) = connect(broker, options.options);
+        let publish_all = |count, payload: &[u8]| {
+            // Longer than a call may take by itself.
+            let limit = Duration::from_secs(3_600);
+            let took = fiber::timeout(limit, || publish_all(&client, count, payload));
+            took.expect("it does not take that long")
+        };
+        // One at once, and two that wait for 6 minutes each.
+        let took = publish_all(3, b"x");
+        assert!(took >= Duration::from_secs(720), "{took:?}");
+        assert!(took < Duration::from_secs(721), "{took:?}");
+        // 360 bytes in an hour, of messages of 9 bytes beside their topic.
+        let bytes = mqtt::session::PublishByteRate {
+            count: 360,
+            per: hour,
+            burst: 1,
+        };
+        client.set_publish_rate(None);
+        client.set_publish_byte_rate(Some(bytes));
+        let took = publish_all(3, &[0; 50]);
+        assert!(took >= Duration::from_secs(2 * 500), "{took:?}");
+        assert!(took < Duration::from_secs(2 * 700), "{took:?}");
+        client.set_publish_byte_rate(None);
+        assert!(publish_all(50, b"x") < Duration::from_secs(1));
     });
 }
 
@@ -134,10 +169,7 @@ fn holding_back_is_told_and_stops_nobody_else() {
 
 #[test]
 fn beyond_a_quota_that_discards_nothing_is_acknowledged_and_the_connection_goes_on() {
-    let rate = mqtt::session::PublishRate {
-        per_second: 5,
-        burst: 5,
-    };
+    let rate = mqtt::session::PublishRate::per_second(5, 5);
     let options = BrokerOptions::new().publish_quota(Some(rate), None, mqtt::Beyond::Discard);
     run(options, |broker| {
         let (client, _) = connect(broker, plain("meter-17"));

@@ -75,8 +75,22 @@ pub(super) fn open_regular(options: &mut fs::OpenOptions, path: &Path) -> io::Re
 /// waited for; [`io::ErrorKind::FileTooLarge`] beyond [`FILE_BYTES_MAX`]; or the wait ended early, see
 /// [`crate::cause`].
 pub fn read(path: impl Into<PathBuf>) -> io::Result<Vec<u8>> {
-    let path = path.into();
-    on_disk!(
+    read_at_most(path, FILE_BYTES_MAX)
+}
+
+/// As [`read`], of a file with at most `bytes_max` bytes and no more than [`FILE_BYTES_MAX`]: no room
+/// is made for more.
+///
+/// # Errors
+///
+/// As [`read`]; [`io::ErrorKind::FileTooLarge`] beyond the smaller of the two.
+pub fn read_at_most(path: impl Into<PathBuf>, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let (path, most) = (path.into(), bytes_max.min(FILE_BYTES_MAX));
+    let too_large = move || {
+        let what = format!("expected a file of at most {most} bytes, found more");
+        io::Error::new(io::ErrorKind::FileTooLarge, what)
+    };
+    let read: io::Result<Vec<u8>> = on_disk!(
         |disk, rng| {
             let node = disk.find(&path)?;
             disk.whole(node, rng)
@@ -84,16 +98,17 @@ pub fn read(path: impl Into<PathBuf>) -> io::Result<Vec<u8>> {
         move || {
             let file = open_regular(fs::OpenOptions::new().read(true), &path)?;
             // One more, to see the end without more room.
-            let room = file.metadata()?.len().min(FILE_BYTES_MAX) + 1;
+            let room = file.metadata()?.len().min(most) + 1;
             let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0));
-            let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-            if read as u64 > FILE_BYTES_MAX {
-                let what = format!("expected a file of at most {FILE_BYTES_MAX} bytes, found more");
-                return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
-            }
+            file.take(most + 1).read_to_end(&mut bytes)?;
             Ok(bytes)
         }
-    )
+    );
+    let bytes = read?;
+    if bytes.len() as u64 > most {
+        return Err(too_large());
+    }
+    Ok(bytes)
 }
 
 /// What a name stands for.

@@ -310,26 +310,24 @@ impl ClientOptions {
         self
     }
 
-    /// Messages that leave in a second, and that may leave at once after a quiet time, both at least
-    /// 1; any number unless set. For brokers that close the connection, or drop messages, beyond a
-    /// rate.
+    /// How many messages leave in a time, and how many at once after a quiet time; any number unless
+    /// set. For brokers that close the connection, or drop messages, beyond a rate.
     ///
     /// Messages beyond that wait in their order ([`Event::Throttled`](super::Event::Throttled)), and
     /// nothing else does: requests, acknowledgements and pings go ahead of them. Messages that are sent
     /// again count like others. When the client leaves it waits for them no longer than for others.
     #[must_use]
-    pub fn publish_rate(mut self, per_second: u32, burst: u32) -> Self {
-        self.publish_rate = Some(PublishRate { per_second, burst });
+    pub fn publish_rate(mut self, rate: PublishRate) -> Self {
+        self.publish_rate = Some(rate);
         self
     }
 
-    /// Bytes of messages that leave in a second, and that may leave at once after a quiet time, both
-    /// at least 1; any number unless set. Holds beside [`ClientOptions::publish_rate`], and in the same
-    /// way. A message larger than `burst` leaves when as much could, and those behind it wait for the
-    /// rest.
+    /// How many bytes of messages leave in a time, and how many at once after a quiet time; any number
+    /// unless set. Holds beside [`ClientOptions::publish_rate`], and in the same way. A message larger
+    /// than the burst leaves when as much could, and those behind it wait for the rest.
     #[must_use]
-    pub fn publish_byte_rate(mut self, per_second: u32, burst: u32) -> Self {
-        self.publish_byte_rate = Some(PublishByteRate { per_second, burst });
+    pub fn publish_byte_rate(mut self, rate: PublishByteRate) -> Self {
+        self.publish_byte_rate = Some(rate);
         self
     }
 

@@ -13,7 +13,7 @@ use super::shared::{Shared, State, now};
 use super::ticket::{Outcome, Ticket, Wait};
 use super::{Client, admission, expiry, link};
 use crate::packet::QoS;
-use crate::session::{Outgoing, PublishRate, Rejected};
+use crate::session::{Outgoing, PublishByteRate, PublishRate, Rejected};
 use crate::store::{Key, Level, Store};
 use crate::time::Time;
 
@@ -214,15 +214,23 @@ impl Client {
             .map_err(|limited| PublishError::Argument(limited.into()))
     }
 
-    /// Sets how many messages may leave in a second, and how many at once after a quiet time, from now
-    /// on, in place of [`ClientOptions::publish_rate`]; `None` for any number. For brokers that ask to
-    /// be sent less for a while. Does not yield.
-    pub fn set_publish_rate(&self, rate: Option<(u32, u32)>) {
-        let rate = rate.map(|(per_second, burst)| PublishRate { per_second, burst });
+    /// Sets how many messages may leave from now on, in place of [`ClientOptions::publish_rate`];
+    /// `None` for any number. For brokers that ask to be sent less for a while. Does not yield.
+    pub fn set_publish_rate(&self, rate: Option<PublishRate>) {
         {
             let mut state = self.shared.state();
             let state = &mut *state;
             state.session.set_publish_rate(rate, &state.log);
+        }
+        self.shared.wake.set();
+    }
+
+    /// The same of bytes, in place of [`ClientOptions::publish_byte_rate`]. Does not yield.
+    pub fn set_publish_byte_rate(&self, rate: Option<PublishByteRate>) {
+        {
+            let mut state = self.shared.state();
+            let state = &mut *state;
+            state.session.set_publish_byte_rate(rate, &state.log);
         }
         self.shared.wake.set();
     }

@@ -11,7 +11,7 @@ use super::in_flight::{Exchange, RELEASE_LEN};
 use super::inbound::AckToken;
 use super::keep_alive::KeepAlive;
 use super::phase::{CloseCause, Phase};
-use super::rate::{Pace, PublishRate};
+use super::rate::{Pace, PublishByteRate, PublishRate};
 use super::{FILTERS_MAX, REQUESTS_MAX, Session};
 use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::{Connect, Delivery, PacketId, Publish, QoS, Subscribe, Unsubscribe};
@@ -274,6 +274,13 @@ impl Session {
     /// looked at by the next [`Session::pace`].
     pub fn set_publish_rate(&mut self, rate: Option<PublishRate>, log: &OutboundLog) {
         self.pace = Pace::with_messages(self.pace.take(), rate);
+        self.is_throttled = false;
+        self.connection.set_paced(self.pace.is_some(), log);
+    }
+
+    /// The same of bytes.
+    pub fn set_publish_byte_rate(&mut self, rate: Option<PublishByteRate>, log: &OutboundLog) {
+        self.pace = Pace::with_bytes(self.pace.take(), rate);
         self.is_throttled = false;
         self.connection.set_paced(self.pace.is_some(), log);
     }

@@ -1,7 +1,7 @@
 //! How many messages and bytes of them may leave in a time: buckets of tokens, one for each message
 //! and one for each byte.
 //!
-//! A full bucket holds `burst` tokens, and `per_second` come back in each second. What is kept is not
+//! A full bucket holds `burst` tokens, and `count` come back in each time `per`. What is kept is not
 //! their number but when the bucket will be full, so that nothing is rounded away:
 //!
 //! ```text
@@ -16,23 +16,56 @@ use std::time::Duration;
 use crate::time::Time;
 
 /// How many messages may leave, in the long run and at once.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mqtt::session::PublishRate;
+///
+/// let metered = PublishRate { count: 10, per: Duration::from_secs(3_600), burst: 1 };
+/// assert_ne!(metered, PublishRate::per_second(10, 1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublishRate {
-    /// Messages in a second; at least 1.
-    pub per_second: u32,
+    /// Messages in the time `per`; at least 1.
+    pub count: u32,
+    /// The time; a nanosecond for each message at least.
+    pub per: Duration,
     /// Messages that may leave at once after a quiet time; at least 1.
     pub burst: u32,
+}
+
+impl PublishRate {
+    /// So many messages in a second.
+    #[must_use]
+    pub const fn per_second(count: u32, burst: u32) -> Self {
+        let per = Duration::from_secs(1);
+        Self { count, per, burst }
+    }
 }
 
 /// How many bytes of messages may leave, in the long run and at once. A PUBLISH counts as a whole,
 /// its fixed header included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublishByteRate {
-    /// Bytes in a second; at least 1.
-    pub per_second: u32,
+    /// Bytes in the time `per`; at least 1.
+    pub count: u32,
+    /// The time; a nanosecond for each byte at least.
+    pub per: Duration,
     /// Bytes that may leave at once after a quiet time; at least 1. A message that is larger leaves
     /// when as much could, and what it is more counts against those behind it.
     pub burst: u32,
+}
+
+impl PublishByteRate {
+    /// So many bytes in a second.
+    #[must_use]
+    pub const fn per_second(count: u32, burst: u32) -> Self {
+        let per = Duration::from_secs(1);
+        Self { count, per, burst }
+    }
 }
 
 /// Both rates, as far as they are set.
@@ -56,12 +89,7 @@ impl Pace {
         }
         Some(Self {
             messages: messages.map(Bucket::new),
-            bytes: bytes.map(|rate| {
-                Bucket::new(PublishRate {
-                    per_second: rate.per_second,
-                    burst: rate.burst,
-                })
-            }),
+            bytes: bytes.map(Bucket::of_bytes),
             held: 0,
         })
     }
@@ -72,6 +100,16 @@ impl Pace {
         (rate.is_some() || bytes.is_some()).then(|| Self {
             messages: rate.map(Bucket::new),
             bytes,
+            held: 0,
+        })
+    }
+
+    /// Has another rate of bytes, or none, beside what there is of messages.
+    pub(super) fn with_bytes(pace: Option<Self>, rate: Option<PublishByteRate>) -> Option<Self> {
+        let messages = pace.and_then(|pace| pace.messages);
+        (rate.is_some() || messages.is_some()).then(|| Self {
+            messages,
+            bytes: rate.map(Bucket::of_bytes),
             held: 0,
         })
     }
@@ -114,13 +152,19 @@ struct Bucket {
 impl Bucket {
     /// Makes a full bucket.
     fn new(rate: PublishRate) -> Self {
-        let interval = NANOS_PER_SECOND.div_ceil(rate.per_second.max(1).into());
-        let spare = interval * u64::from(rate.burst.max(1) - 1);
+        let interval = nanos(rate.per).div_ceil(rate.count.max(1).into()).max(1);
+        let spare = interval.saturating_mul(u64::from(rate.burst.max(1) - 1));
         Self {
             interval: Duration::from_nanos(interval),
             spare: Duration::from_nanos(spare),
             full_at: Time::ZERO,
         }
+    }
+
+    /// Makes a full bucket of bytes.
+    fn of_bytes(rate: PublishByteRate) -> Self {
+        let PublishByteRate { count, per, burst } = rate;
+        Self::new(PublishRate { count, per, burst })
     }
 
     /// Takes a token, if there is one.
@@ -154,8 +198,6 @@ fn nanos(length: Duration) -> u64 {
     u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
 }
 
-const NANOS_PER_SECOND: u64 = 1_000_000_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,10 +213,10 @@ mod tests {
     }
 
     fn bucket(per_second: u32, burst: u32) -> Bucket {
-        Bucket::new(PublishRate { per_second, burst })
+        Bucket::new(PublishRate::per_second(per_second, burst))
     }
 
-    const SECOND: u64 = NANOS_PER_SECOND;
+    const SECOND: u64 = 1_000_000_000;
 
     #[test]
     fn a_burst_and_no_more_may_leave_at_once_and_the_bucket_fills_again() {
@@ -208,8 +250,8 @@ mod tests {
 
     fn pace(messages: Option<(u32, u32)>, bytes: Option<(u32, u32)>) -> Pace {
         Pace::new(
-            messages.map(|(per_second, burst)| PublishRate { per_second, burst }),
-            bytes.map(|(per_second, burst)| PublishByteRate { per_second, burst }),
+            messages.map(|(count, burst)| PublishRate::per_second(count, burst)),
+            bytes.map(|(count, burst)| PublishByteRate::per_second(count, burst)),
         )
         .expect("a rate")
     }
@@ -249,6 +291,24 @@ mod tests {
             "the bytes of this one are not to blame"
         );
         assert_eq!(pace.next_at(), Time(SECOND + SECOND / 10));
+    }
+
+    #[test]
+    fn a_rate_may_be_far_below_one_in_a_second() {
+        let hour = Duration::from_secs(3_600);
+        let (count, per, burst) = (10, hour, 1);
+        let mut bucket = Bucket::new(PublishRate { count, per, burst });
+        let start = Time(SECOND);
+        assert_eq!(drain(&mut bucket, start), 1);
+        assert_eq!(bucket.next_at(), start + Duration::from_secs(360));
+        assert_eq!(drain(&mut bucket, start + Duration::from_secs(359)), 0);
+        assert_eq!(drain(&mut bucket, start + hour), 1);
+        let (count, per, burst) = (u32::MAX, Duration::ZERO, u32::MAX);
+        let any = Bucket::new(PublishRate { count, per, burst });
+        assert_eq!(any.interval, Duration::from_nanos(1));
+        let (count, per) = (1, Duration::MAX);
+        let never = Bucket::new(PublishRate { count, per, burst });
+        assert_eq!(never.spare, Duration::from_nanos(u64::MAX));
     }
 
     #[test]

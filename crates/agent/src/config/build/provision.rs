@@ -133,7 +133,10 @@ fn check(
         }
     }
     for name in foreign {
-        if let Some(at) = table.name_at(name) {
+        // What a layer below that of the method says is of another one.
+        if let Some(at) = table.name_at(name)
+            && !reader.is_below(table, name, "method")
+        {
             let key = Key::known(Section::Provision, name);
             reader
                 .faults

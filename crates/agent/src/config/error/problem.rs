@@ -126,13 +126,15 @@ impl Problem {
 #[derive(Debug)]
 pub struct ConfigErrors {
     problems: Vec<Problem>,
+    /// How many more there are, which are not told.
+    more: usize,
 }
 
 impl ConfigErrors {
     /// Puts the faults in the order of the sources.
-    pub(in crate::config) fn new(mut problems: Vec<Problem>) -> Self {
+    pub(in crate::config) fn new(mut problems: Vec<Problem>, more: usize) -> Self {
         problems.sort_by(|a, b| (a.order, a.error.code()).cmp(&(b.order, b.error.code())));
-        Self { problems }
+        Self { problems, more }
     }
 
     /// Returns the exit code: 66 where the one thing that is wrong is that a file of the
@@ -146,7 +148,7 @@ impl ConfigErrors {
             |is: fn(&ConfigError) -> bool| self.problems.iter().all(|problem| is(&problem.error));
         let is_missing = |error: &ConfigError| matches!(error, ConfigError::Unreadable(error) if error.kind() == NotFound);
         let is_forbidden = |error: &ConfigError| match error {
-            ConfigError::SecretReadable { .. } => true,
+            ConfigError::SecretReadable { .. } | ConfigError::FileReadable { .. } => true,
             ConfigError::Unreadable(error) | ConfigError::File { error, .. } => {
                 error.kind() == PermissionDenied
             }
@@ -165,11 +167,21 @@ impl ConfigErrors {
     pub(in crate::config) fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.problems
             .iter()
-            .try_for_each(|problem| write!(f, "{problem}\n\n"))
+            .try_for_each(|problem| write!(f, "{problem}\n\n"))?;
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, "and {more} more\n\n"),
+        }
     }
 
-    /// Returns the faults, in the order of the sources and of each file; those of a file as a whole
-    /// come first.
+    /// Returns how many there are, told or not.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.problems.len() + self.more
+    }
+
+    /// Returns the faults that are told, [`CONFIG_FAULTS_MAX`](crate::config::CONFIG_FAULTS_MAX) at
+    /// most, in the order of the sources and of each file; those of a file as a whole come first.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -179,8 +191,8 @@ impl ConfigErrors {
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.tell(f)?;
-        let s = if self.problems.len() == 1 { "" } else { "s" };
-        write!(f, "{} error{s}, nothing was started", self.problems.len())
+        let (count, s) = (self.count(), if self.count() == 1 { "" } else { "s" });
+        write!(f, "{count} error{s}, nothing was started")
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is said about each fault: what is wrong, what was expected, what was found, what to do.
 
+mod checks;
 mod more;
 
 use safe_rt::ALPN_PROTOCOLS_MAX;
@@ -38,9 +39,9 @@ impl ConfigError {
                 "texts stand in quotes; see https://toml.io".to_owned(),
             ),
             Self::UnknownSection { found, meant } => (
-                format!("there is no table [{found}]"),
+                format!("there is no table [{}]", found.escape_debug()),
                 list(Section::ALL),
-                format!("[{found}]"),
+                format!("[{}]", found.escape_debug()),
                 guess(*meant, "remove it"),
             ),
             Self::UnknownKey {
@@ -48,9 +49,9 @@ impl ConfigError {
                 found,
                 meant,
             } => (
-                format!("there is no key `{found}` in {section}"),
+                format!("there is no key `{}` in {section}", found.escape_debug()),
                 format!("one of {}", section.keys().map(|key| key.name).collect::<Vec<_>>().join(", ")),
-                found.clone(),
+                found.escape_debug().to_string(),
                 guess(*meant, "remove it"),
             ),
             Self::MissingSection(section) => (
@@ -95,7 +96,7 @@ impl ConfigError {
             ),
             Self::OutOfRange { key, found } => (
                 format!("{key} is out of range"),
-                key.kind.allowed(),
+                key.allowed(),
                 found.clone(),
                 format!("write for example {}", key.example()),
             ),
@@ -160,7 +161,7 @@ impl ConfigError {
                 found.to_string(),
                 "write for example alpn = [\"mqtt\"]".to_owned(),
             ),
-            other => return more::words(other),
+            other => return checks::words(other).unwrap_or_else(|| more::words(other)),
         };
         Words {
             what,
@@ -215,8 +216,8 @@ fn measure(kind: Kind) -> String {
         Kind::Bytes { .. } => {
             "a whole number and its unit, one of B, KB, MB, GB, KiB, MiB and GiB".to_owned()
         }
-        Kind::Rate => "a whole number and /s".to_owned(),
-        Kind::ByteRate => "a size and /s".to_owned(),
+        Kind::Rate => "a whole number and one of /s, /m, /h and /d".to_owned(),
+        Kind::ByteRate => "a size and one of /s, /m, /h and /d".to_owned(),
         Kind::Percent => "a whole number and %".to_owned(),
         Kind::Program => "a path that begins with /".to_owned(),
         Kind::Path | Kind::Socket => "a path that is not empty".to_owned(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Applies, Key, Kind, Section};
 use crate::args::KEEP_ALIVE_SECS_MIN;
 use crate::config::value::{TELEMETRY_INTERVAL_MAX, TELEMETRY_INTERVAL_MIN};
+use crate::service::schedule::{WINDOW_DURATION_MAX, WINDOW_DURATION_MIN};
 
 /// One row is `name: kind, default or no text, when a change applies, an example; meaning`.
 macro_rules! keys {
@@ -68,6 +69,11 @@ const INTERVAL: Kind = Kind::Duration {
     max: TELEMETRY_INTERVAL_MAX,
     open: None,
 };
+const WINDOW: Kind = Kind::Duration {
+    min: WINDOW_DURATION_MIN,
+    max: WINDOW_DURATION_MAX,
+    open: None,
+};
 const PROFILES: Kind = Kind::Choice(&["auto", "aws", "azure-eventgrid", "hivemq", "emqx", "plain"]);
 const POLICIES: Kind = Kind::Choice(&["drop-oldest", "drop-newest", "keep-last", "reject", "wait"]);
 
@@ -104,8 +110,6 @@ keys! {
             "How long the link may be silent; the profile may know a better default.";
         session: Kind::Choice(&["kept", "clean"]), "\"kept\"", Restart, "\"kept\"";
             "`kept`: the broker keeps what arrives while the device is away. `clean`: it does not.";
-        session_expiry: time(MINUTE, 365 * DAY), "", Restart, "\"1h\"";
-            "How long the broker keeps the session of a device that is away. Without it: what the profile says.";
         proxy: Kind::Proxy, "\"none\"", Restart, "\"http://proxy.example:3128\"";
             "The HTTP proxy to go through; `none`, or `environment` for what https_proxy and no_proxy say.";
     }
@@ -194,7 +198,7 @@ keys! {
     Schedule {
         windows: Kind::Crons, "", Live, "[\"0 */4 * * *\"]";
             "When windows open: cron expressions of five fields (minute, hour, day, month, day of the week).";
-        duration: time(SECOND, 7 * DAY), "\"10m\"", Live, "\"10m\"";
+        duration: WINDOW, "\"10m\"", Live, "\"10m\"";
             "How long a window stays open.";
         jitter: time(0, DAY), "\"0s\"", Live, "\"5m\"";
             "By how much, at random, each window opens later, so that not all devices come at once.";
@@ -205,9 +209,9 @@ keys! {
     }
     Limits {
         publish_rate: Kind::Rate, "", Live, "\"100/s\"";
-            "How many messages may be published in a second.";
-        publish_bytes: Kind::ByteRate, "", Restart, "\"512KB/s\"";
-            "How many bytes may be published in a second.";
+            "How many messages may be published in a time; a rate of your own is kept as it is.";
+        publish_bytes: Kind::ByteRate, "", Live, "\"512KB/s\"";
+            "How many bytes may be published in a time.";
         subscriptions: count(1, 100_000), "", Restart, "50";
             "How many topic filters may be subscribed to.";
         filters_per_subscribe: count(1, 10_000), "", Restart, "8";

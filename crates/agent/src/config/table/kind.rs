@@ -54,9 +54,9 @@ pub enum Kind {
         /// The largest.
         max: u64,
     },
-    /// How often in a second: `10/s`.
+    /// How often in a time: `10/s`.
     Rate,
-    /// How many bytes in a second: `512KB/s`.
+    /// How many bytes in a time: `512KB/s`.
     ByteRate,
     /// A part of a whole: `80%`.
     Percent,
@@ -139,8 +139,8 @@ impl Kind {
             }
             Self::Bytes { min, max } => format!("{} to {}", spell_bytes(min), spell_bytes(max)),
             Self::Count { min, max } => format!("{min} to {max}"),
-            Self::Rate => "number in a second, as \"10/s\"".to_owned(),
-            Self::ByteRate => "size in a second, as \"512KB/s\"".to_owned(),
+            Self::Rate => "number in a time, as \"10/s\", \"10/m\" or \"100/h\"".to_owned(),
+            Self::ByteRate => "size in a time, as \"512KB/s\" or \"10MB/d\"".to_owned(),
             Self::Percent => "1% to 99%".to_owned(),
             Self::QoS => "0, 1 or 2".to_owned(),
             Self::Bool => "true or false".to_owned(),

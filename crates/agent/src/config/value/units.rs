@@ -9,9 +9,33 @@ use std::time::Duration;
 pub struct Rate {
     /// How many; at least one, and no more than fits 32 bits.
     pub count: u64,
-    /// In which time: a second.
+    /// In which time; more than none.
     pub per: Duration,
 }
+
+impl Rate {
+    /// So many in a time.
+    #[must_use]
+    pub const fn new(count: u32, per: Duration) -> Self {
+        let count = count as u64;
+        Self { count, per }
+    }
+
+    /// So many in a second.
+    #[must_use]
+    pub const fn per_second(count: u32) -> Self {
+        Self::new(count, Duration::from_secs(1))
+    }
+
+    /// The unit of its time.
+    pub(in crate::config) fn unit(&self) -> &'static str {
+        let of = |(_, length): &&(&str, u64)| Duration::from_secs(*length) == self.per;
+        TIMES.iter().find(of).map_or("s", |(unit, _)| unit)
+    }
+}
+
+/// What a rate may be counted in, in seconds.
+const TIMES: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
 
 /// Why a text is no number with a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,21 +71,22 @@ pub(in crate::config) fn parse_bytes(text: &str) -> Result<u64, NoMeasure> {
     Ok(number.saturating_mul(*factor))
 }
 
-/// Understands how often something may be done in a second: `10/s`.
+/// Understands how often something may be done in a time: `10/s`, `100/h`.
 pub(in crate::config) fn parse_rate(text: &str) -> Result<Rate, NoMeasure> {
-    match split(per_second(text)?)? {
-        (count, "") => rate(count),
+    let (amount, per) = in_time(text)?;
+    match split(amount)? {
+        (count, "") => rate(count, per),
         _ => Err(NoMeasure::Malformed),
     }
 }
 
-/// Understands how many bytes may be sent in a second: `512KB/s`.
+/// Understands how many bytes may be sent in a time: `512KB/s`, `10MB/d`.
 pub(in crate::config) fn parse_byte_rate(text: &str) -> Result<Rate, NoMeasure> {
-    rate(parse_bytes(per_second(text)?)?)
+    let (amount, per) = in_time(text)?;
+    rate(parse_bytes(amount)?, per)
 }
 
-fn rate(count: u64) -> Result<Rate, NoMeasure> {
-    let per = Duration::from_secs(1);
+fn rate(count: u64, per: Duration) -> Result<Rate, NoMeasure> {
     match (1..=u32::MAX.into()).contains(&count) {
         true => Ok(Rate { count, per }),
         false => Err(NoMeasure::OutOfRange),
@@ -80,14 +105,15 @@ pub(in crate::config) fn parse_percent(text: &str) -> Result<u8, NoMeasure> {
     }
 }
 
-/// What is before the slash and the unit of time.
-fn per_second(text: &str) -> Result<&str, NoMeasure> {
-    match text.split_once('/') {
-        Some((amount, "s")) => Ok(amount),
-        Some(_) => Err(NoMeasure::Malformed),
+/// What is before the slash, and the time behind it.
+fn in_time(text: &str) -> Result<(&str, Duration), NoMeasure> {
+    let Some((amount, unit)) = text.split_once('/') else {
         // Without a time, whatever else is right or wrong with it.
-        None => Err(split(text).map_or_else(|error| error, |_| NoMeasure::NoUnit)),
-    }
+        return Err(split(text).map_or_else(|error| error, |_| NoMeasure::NoUnit));
+    };
+    let time = TIMES.iter().find(|(name, _)| *name == unit);
+    let (_, length) = time.ok_or(NoMeasure::Malformed)?;
+    Ok((amount, Duration::from_secs(*length)))
 }
 
 /// Splits the digits from what follows them.
@@ -112,7 +138,7 @@ pub(in crate::config) fn spell_bytes(bytes: u64) -> String {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/s", self.count)
+        write!(f, "{}/{}", self.count, self.unit())
     }
 }
 
@@ -146,13 +172,19 @@ mod tests {
 
     #[test]
     fn rates_and_parts_are_understood_and_nothing_near_them() {
-        assert_eq!(parse_rate("10/s"), rate(10));
-        assert_eq!(parse_byte_rate("512KB/s"), rate(512_000));
+        for (text, count, seconds) in [("10/s", 10, 1), ("7/m", 7, 60), ("100/h", 100, 3_600)] {
+            let expected = Rate::new(count, Duration::from_secs(seconds));
+            assert_eq!(parse_rate(text), Ok(expected));
+            assert_eq!(expected.to_string(), text);
+        }
+        assert_eq!(parse_byte_rate("512KB/s"), Ok(Rate::per_second(512_000)));
+        let day = Duration::from_secs(86_400);
+        assert_eq!(parse_byte_rate("10MB/d"), Ok(Rate::new(10_000_000, day)));
         assert_eq!(parse_percent("80%"), Ok(80));
         for (parsed, expected) in [
             (parse_rate("10").err(), NoMeasure::NoUnit),
             (parse_rate("0/s").err(), NoMeasure::OutOfRange),
-            (parse_rate("10/m").err(), NoMeasure::Malformed),
+            (parse_rate("10/w").err(), NoMeasure::Malformed),
             (parse_rate("4294967296/s").err(), NoMeasure::OutOfRange),
             (parse_rate("10KB/s").err(), NoMeasure::Malformed),
             (parse_rate("/s").err(), NoMeasure::Malformed),

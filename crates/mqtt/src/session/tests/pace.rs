@@ -5,7 +5,7 @@ use std::time::Duration;
 
 fn paced(per_second: u32, burst: u32) -> Rig {
     let options = SessionOptions {
-        publish_rate: Some(PublishRate { per_second, burst }),
+        publish_rate: Some(PublishRate::per_second(per_second, burst)),
         ..Default::default()
     };
     Rig::up_with(options, 60)
@@ -190,10 +190,7 @@ fn the_rate_is_changed_and_lifted_while_messages_leave() {
     rig.publish("a", QoS::AtMostOnce, 0).unwrap();
     // Half of it is on its way: the rest of it belongs to no rate.
     assert_eq!(rig.write(2), A[..2]);
-    let slow = PublishRate {
-        per_second: 1,
-        burst: 1,
-    };
+    let slow = PublishRate::per_second(1, 1);
     rig.session.set_publish_rate(Some(slow), &rig.log);
     for _ in 0..3 {
         rig.publish("a", QoS::AtMostOnce, 0).unwrap();

@@ -64,7 +64,7 @@ pub(super) fn words(error: &E) -> Words {
             format!("{key} names a file that cannot be read"),
             format!("a file that this user may read at {}", path.display()),
             error.to_string(),
-            "check the path, which is relative to this file, and who may read it".to_owned(),
+            "check the path, which is looked for beside the file that says it, and for a variable or an option in the working directory; and who may read it".to_owned(),
         ),
         E::Choice { key, found, words } => {
             let meant = meant_word(found, words);
@@ -80,7 +80,7 @@ pub(super) fn words(error: &E) -> Words {
         }
         E::Url { key } => (
             format!("{key} is no address of a service"),
-            "https://HOST, with :PORT and /PATH as needed and without a user".to_owned(),
+            "https://HOST, with :PORT and /PATH as needed and without a user or what follows ? or #".to_owned(),
             "another text".to_owned(),
             format!("write for example {}", key.example()),
         ),
@@ -171,6 +171,7 @@ pub(super) fn words(error: &E) -> Words {
             match key.name {
                 "authority" => "certificates of authorities, as PEM",
                 "certificate" => "the device's certificate, as PEM",
+                "claim_certificate" => "the claim certificate, as PEM",
                 _ => "the certificate's private key, as PEM and without a password",
             }
             .to_owned(),
