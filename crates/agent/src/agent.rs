@@ -4,15 +4,18 @@
 //! publishes telemetry where that is asked for. What else is to be said and heard is the program's
 //! business, over [`Agent::mqtt`] and the services.
 
+mod fibers;
+mod health;
 mod recording;
 mod reloading;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{Event, FiberBuilder, Instant, JoinHandle, Semaphore, SpawnError, Stopped};
+use fiber::{Event, Instant, Semaphore};
 use mqtt::{
     Client, ClientId, Message, Publish, PublishError, QoS, QueuePolicy, Remaining, RequestError,
     Ticket,
@@ -34,6 +37,10 @@ use crate::service::store::DeviceStore;
 use crate::service::throttle::Throttle;
 use crate::supervise::{HealthCode, Supervisor};
 
+#[cfg(test)]
+pub(crate) use fibers::FIBERS_END_TIMEOUT;
+#[cfg(test)]
+pub(crate) use recording::READINGS_KEEP_TIMEOUT;
 pub use recording::RecordError;
 
 /// Fibers that an agent may have started by [`Agent::spawn`] at one time.
@@ -100,10 +107,17 @@ struct Inner {
     reloading: Semaphore,
     on_reload: RefCell<Vec<reloading::OnReload>>,
     began: Instant,
-    fibers: RefCell<Vec<Service>>,
+    fibers: RefCell<Vec<fibers::Service>>,
+    /// When services ended that were to go on.
+    ended: RefCell<BTreeMap<&'static str, Instant>>,
     stop: Event,
     stop_why: RefCell<Option<String>>,
-    left: Cell<bool>,
+    /// What was left undone, once it has left.
+    left: Cell<Option<Remaining>>,
+    is_leaving: Cell<bool>,
+    floor: ClockFloor,
+    /// What of the queue was dropped, and when that was seen first.
+    dropped: Cell<(u64, Option<Instant>)>,
 }
 
 /// What the client's events tell the supervisor.
@@ -111,12 +125,6 @@ struct Watch {
     supervisor: RefCell<Supervisor>,
     /// The next pause is the one of the start, which is nobody's wish.
     is_held: Cell<bool>,
-}
-
-/// A fiber of the agent; it ends when the agent leaves.
-struct Service {
-    name: &'static str,
-    handle: JoinHandle<Result<(), Stopped>>,
 }
 
 impl fmt::Debug for Agent {
@@ -224,9 +232,13 @@ impl Agent {
             on_reload: RefCell::default(),
             began: now,
             fibers: RefCell::default(),
+            ended: RefCell::default(),
             stop: Event::new(),
             stop_why: RefCell::default(),
-            left: Cell::new(false),
+            left: Cell::new(None),
+            is_leaving: Cell::new(false),
+            floor,
+            dropped: Cell::default(),
         }));
         if let Queue::Degraded = agent.0.queue {
             let text = "the state directory cannot be written, the queue is in memory";
@@ -234,7 +246,8 @@ impl Agent {
         }
         if let (Some(attached), Some(tls)) = (&settings.attached, tls) {
             let (attached, client) = (Rc::clone(attached), agent.0.client.clone());
-            agent.spawn("renewal", move || attached.keep(&client, &tls))?;
+            let beside = agent.0.services.beside();
+            agent.serve("renewal", move || attached.keep(&client, &tls, &beside))?;
         }
         agent.0.services.start(&agent, &settings.services)?;
         Ok(agent)
@@ -320,28 +333,6 @@ impl Agent {
         self.0.services.demand.want_for(length);
     }
 
-    /// Starts a fiber that ends with the agent: every wait in it fails when the agent leaves. Does not
-    /// yield.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::TooManyFibers`] beyond [`AGENT_FIBERS_MAX`], [`Failure::Spawn`].
-    pub fn spawn(
-        &self,
-        name: &'static str,
-        body: impl FnOnce() -> Result<(), Stopped> + 'static,
-    ) -> Result<(), Failure> {
-        let mut fibers = self.0.fibers.borrow_mut();
-        fibers.retain(|service| !service.handle.is_finished());
-        if fibers.len() >= AGENT_FIBERS_MAX {
-            return Err(Failure::TooManyFibers);
-        }
-        let spawned: Result<_, SpawnError> = FiberBuilder::new().name(name).spawn(body);
-        let handle = spawned.map_err(Failure::Spawn)?;
-        fibers.push(Service { name, handle });
-        Ok(())
-    }
-
     /// Asks an agent that is run to stop, with the reason for the log. Does not yield. The first
     /// reason counts.
     pub fn stop(&self, why: impl Into<String>) {
@@ -358,23 +349,6 @@ impl Agent {
 
     pub(crate) fn stop_why(&self) -> Option<String> {
         self.0.stop_why.borrow().clone()
-    }
-
-    /// How the connection stands and what is wrong. Does not yield.
-    #[must_use]
-    pub fn supervisor(&self) -> Supervisor {
-        self.0.watch.supervisor.borrow().clone()
-    }
-
-    /// Notes something that is wrong.
-    pub(crate) fn raise(&self, code: HealthCode, text: impl Into<String>) {
-        let mut supervisor = self.0.watch.supervisor.borrow_mut();
-        supervisor.raise(code, text, Instant::now());
-    }
-
-    /// Notes that something is not wrong any more.
-    pub(crate) fn clear(&self, code: HealthCode) {
-        self.0.watch.supervisor.borrow_mut().clear(code);
     }
 
     /// The store of the queue, if it is durable.
@@ -398,30 +372,5 @@ impl Agent {
     #[must_use]
     pub fn is_durable(&self) -> bool {
         self.0.queue.store().is_some()
-    }
-
-    /// Stops the agent's fibers, the last one first, and leaves the broker in order: waits up to
-    /// `timeout` for what was published to be acknowledged, then sends DISCONNECT. Yields until the
-    /// connection is closed; see [`Client::close`]. Returns what was left undone; with a state
-    /// directory that is kept for the next start. A second call does nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`Stopped`] when an outer scope ended the wait; the client leaves all the same.
-    pub fn leave(&self, timeout: Duration) -> Result<Remaining, Stopped> {
-        if self.0.left.replace(true) {
-            return Ok(Remaining::default());
-        }
-        loop {
-            let Some(mut service) = self.0.fibers.borrow_mut().pop() else {
-                break;
-            };
-            service.handle.cancel();
-            if let Err(error) = service.handle.join() {
-                log::error!("{} had ended before: {error}", service.name);
-            }
-        }
-        self.keep_readings();
-        self.0.client.close(timeout)
     }
 }

@@ -17,6 +17,7 @@ use crate::identity::{self, Loaded, Store};
 use crate::out;
 #[cfg(feature = "provision")]
 use crate::provision;
+use crate::service::Beside;
 
 /// The identity of a running device, and what renews it. The state folder is this program's for as
 /// long as there is this.
@@ -157,7 +158,12 @@ impl Attached {
     ///
     /// [`Stopped`].
     #[cfg(feature = "provision")]
-    pub fn keep(&self, client: &Client, tls: &ClientTls) -> Result<(), Stopped> {
+    pub(crate) fn keep(
+        &self,
+        client: &Client,
+        tls: &ClientTls,
+        services: &Beside,
+    ) -> Result<(), Stopped> {
         let (Some(options), Some(_), true) = (&self.options, self.store.active(), self.is_shown)
         else {
             return Ok(());
@@ -166,7 +172,8 @@ impl Attached {
             let passed = UNIX_EPOCH + Duration::from_secs(passed);
             tls.clock_floor().raise(passed);
         }
-        match provision::keep_renewed(&self.store, options, client, tls, &self.renewals)? {}
+        let (store, orders) = (&self.store, &self.renewals);
+        match provision::keep_renewed_beside(store, options, client, tls, orders, services)? {}
     }
 
     /// Keeps nothing: this program was built without `provision`.
@@ -175,7 +182,12 @@ impl Attached {
     ///
     /// None.
     #[cfg(not(feature = "provision"))]
-    pub fn keep(&self, _client: &Client, _tls: &ClientTls) -> Result<(), Stopped> {
+    pub(crate) fn keep(
+        &self,
+        _client: &Client,
+        _tls: &ClientTls,
+        _services: &Beside,
+    ) -> Result<(), Stopped> {
         Ok(())
     }
 

@@ -23,9 +23,9 @@ use crate::attach::Attached;
 use crate::config::{self, Config};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::life::{attach, stop, wait_for_end};
+use crate::life::{attach, live, stop};
 use crate::memory::Memory;
-use crate::queue::QueueOptions;
+use crate::queue::{QUEUE_DISK_PART, QueueOptions};
 use crate::reload::{Given, Loaded, OnConfig};
 use crate::service::batch::BatchOptions;
 use crate::service::command::{Command, CommandResult, Program};
@@ -36,8 +36,8 @@ use crate::{asleep, control, logging, notify, out, reload};
 /// The variable that names the configuration for [`AgentBuilder::main`].
 const CONFIG_VARIABLE: &str = "AGENT_CONFIG";
 
-type HookResult = Result<(), Box<dyn StdError>>;
-type OnStart = Box<dyn FnOnce(&Agent) -> HookResult>;
+pub(crate) type HookResult = Result<(), Box<dyn StdError>>;
+pub(crate) type OnStart = Box<dyn FnOnce(&Agent) -> HookResult>;
 pub(crate) type OnStop = Box<dyn FnOnce(&Agent)>;
 
 /// What an agent is made with beside its configuration.
@@ -217,6 +217,15 @@ impl AgentBuilder {
         self
     }
 
+    /// Allows of the agent's own commands those with these names, `block`, `throttle` and `resume`, and
+    /// no others; all unless set.
+    #[must_use]
+    pub fn own_commands(mut self, names: &[&str]) -> Self {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        self.settings.services.own = Some(names);
+        self
+    }
+
     /// Has the cloud keep values at this topic; see [`crate::service::store`].
     #[must_use]
     pub fn store(mut self, topic: impl Into<String>) -> Self {
@@ -247,8 +256,9 @@ impl AgentBuilder {
     }
 
     /// Calls the function once everything is started, before the connection is there: what is
-    /// published and subscribed to goes out when it is. It may wait. Hooks are called in the order in
-    /// which they were given; an error of one stops the agent.
+    /// published and subscribed to goes out when it is. It may wait: it is on a fiber of its own, the
+    /// agent is ready after a moment all the same, and a stop ends its waits. Hooks are called in the order
+    /// in which they were given; an error of one stops the agent.
     #[must_use]
     pub fn on_start(
         mut self,
@@ -292,6 +302,7 @@ impl AgentBuilder {
             on_stop,
             ..
         } = self;
+        let alive = notify::Alive::start().map_err(Failure::Spawn)?;
         let program = Given {
             on_config: Rc::new(RefCell::new(on_config)),
             services: settings.services.clone(),
@@ -306,15 +317,8 @@ impl AgentBuilder {
         };
         let agent = Agent::start_with(&config, &settings)?;
         serve(&agent, loaded, &settings)?;
-        // What the hooks declare before they wait is there before the connection.
-        agent.release();
-        let started = on_start
-            .into_iter()
-            .try_for_each(|hook| hook(&agent).map_err(Failure::Hook));
-        let waited = started.and_then(|()| {
-            notify::ready(&agent);
-            wait_for_end(&agent, &signals, deadline)
-        });
+        drop(alive);
+        let waited = live(&agent, on_start, &signals, deadline);
         if let Ok(why) = &waited {
             log::info!("stopping: {why}");
         }
@@ -406,7 +410,7 @@ fn settle(
     services.complete(&config).map_err(Failure::Command)?;
     settings.queue.get_or_insert_with(|| QueueOptions {
         messages_max: config.queue.max_messages,
-        bytes_max: config.queue.max_bytes,
+        bytes_max: within_disk(config.queue.max_bytes, config.queue.max_disk),
         age_max: config.queue.max_age,
         when_full: config.queue.when_full,
         ..QueueOptions::default()
@@ -425,22 +429,31 @@ fn settle(
     Ok(Some(config))
 }
 
+/// What the queue may hold, so that it takes no more of the disk than it may.
+fn within_disk(bytes_max: u64, disk_max: u64) -> u64 {
+    let most = disk_max / QUEUE_DISK_PART;
+    if most < bytes_max {
+        log::info!("[queue] max_disk lets the queue have {most} bytes, less than max_bytes");
+    }
+    bytes_max.min(most)
+}
+
 /// Starts what looks after the agent itself: its configuration, its control socket, its watchdog.
 fn serve(agent: &Agent, loaded: Option<Box<Loaded>>, settings: &Settings) -> Result<(), Failure> {
     if let Some(loaded) = loaded {
         loaded.tell_rejected(agent);
         agent.loaded_from(*loaded);
         let kept = agent.clone();
-        agent.spawn("configuration", move || reload::keep_when_good(&kept))?;
+        agent.serve("configuration", move || reload::keep_when_good(&kept))?;
     }
     if let Some(path) = settings.control.clone() {
         let asked = agent.clone();
-        agent.spawn("control", move || control::serve(&asked, &path))?;
+        agent.serve("control", move || control::serve(&asked, &path))?;
     }
     let awake = agent.clone();
-    agent.spawn("awake", move || asleep::serve(&awake))?;
+    agent.serve("awake", move || asleep::serve(&awake))?;
     let (watched, memory) = (agent.clone(), settings.memory.clone());
-    agent.spawn("watchdog", move || notify::serve(&watched, memory.as_ref()))
+    agent.serve("watchdog", move || notify::serve(&watched, memory.as_ref()))
 }
 
 /// The configuration that the command line or the environment names.
@@ -458,4 +471,15 @@ fn named_config() -> Option<PathBuf> {
         }
     }
     std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::within_disk;
+
+    #[test]
+    fn a_queue_takes_no_more_of_the_disk_than_it_may() {
+        assert_eq!(within_disk(1 << 30, 48 << 20), 16 << 20);
+        assert_eq!(within_disk(1 << 20, 48 << 20), 1 << 20);
+    }
 }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use fiber::signal::{Signal, Signals};
-use fiber::{Event, FiberBuilder, Instant, JoinError, Selected, Stopped};
+use fiber::{Event, FiberBuilder, Instant, JoinError, Selected};
 use mqtt::Remaining;
 
 use crate::agent::Agent;
+#[cfg(test)]
+use crate::agent::{FIBERS_END_TIMEOUT, READINGS_KEEP_TIMEOUT};
 use crate::attach::{Attached, Attaching, attach_until};
-use crate::builder::OnStop;
+use crate::builder::{OnStart, OnStop};
 use crate::config::Config;
 use crate::connect::LEAVE_TIMEOUT;
 use crate::failure::Failure;
@@ -17,20 +19,13 @@ use crate::{notify, out};
 /// A configuration that says who the device is, and what keeps the identity for this process.
 pub(crate) type Settled = (Config, Option<Attached>);
 
-/// Finds out who the device is, for as long as that takes; none if it is to end before. The service
-/// manager is told meanwhile that the agent is alive.
+/// Finds out who the device is, for as long as that takes; none if it is to end before.
 pub(crate) fn attach(
     config: Box<Config>,
     signals: &Signals,
     deadline: Option<Instant>,
 ) -> Result<Option<Box<Settled>>, Failure> {
-    let mut alive = FiberBuilder::new()
-        .name("watchdog")
-        .spawn(notify::serve_before)
-        .map_err(Failure::Spawn)?;
     let attaching = attach_until(config, signals, deadline);
-    alive.cancel();
-    let _: Result<Result<(), Stopped>, JoinError> = alive.join();
     match attaching? {
         Attaching::Done(done) => Ok(Some(done)),
         Attaching::Signal(signal) => {
@@ -44,6 +39,62 @@ pub(crate) fn attach(
     }
 }
 
+/// Calls the hooks on a fiber of their own, lets the client connect, says that the agent is ready, at once
+/// where they wait for long, and waits for a reason to stop, which it returns in words.
+pub(crate) fn live(
+    agent: &Agent,
+    hooks: Vec<OnStart>,
+    signals: &Signals,
+    deadline: Option<Instant>,
+) -> Result<String, Failure> {
+    let ours = agent.clone();
+    let body = move || {
+        let mut hooks = hooks.into_iter();
+        hooks.try_for_each(|hook| hook(&ours).map_err(Failure::Hook))
+    };
+    let spawned = FiberBuilder::new().name("start").spawn(body);
+    let mut starting = spawned.map_err(Failure::Spawn)?;
+    // What they declare before they wait is there before the connection.
+    fiber::yield_now().map_err(Failure::Stopped)?;
+    agent.release();
+    let mut ready_by = Some(Instant::now() + notify::ATTACH_PAUSE);
+    let why = loop {
+        let until = [ready_by, deadline].into_iter().flatten().min();
+        let found = fiber::select(&[&starting, signals, agent.stop_event()], until);
+        match found.map_err(Failure::Signals)? {
+            Selected::Ready(0) => {
+                starting.join().map_err(Failure::Join)??;
+                notify::ready(agent);
+                return wait_for_end(agent, signals, deadline);
+            }
+            Selected::Ready(1) => match signals.try_recv() {
+                Some(Signal::User1) => out::fibers(&fiber::fibers()),
+                Some(Signal::Hangup) => reload(agent)?,
+                Some(signal) => break signal.to_string(),
+                None => {}
+            },
+            Selected::Ready(_) => break agent.stop_why().unwrap_or_default(),
+            Selected::Deadline if deadline.is_some_and(|at| at <= Instant::now()) => {
+                break "the time of --for is over".to_owned();
+            }
+            Selected::Deadline => {
+                // A device that waits for its network is healthy.
+                notify::ready(agent);
+                ready_by = None;
+            }
+        }
+    };
+    starting.cancel();
+    match fiber::timeout(HOOK_END_TIMEOUT, || starting.join()) {
+        Ok(Ok(Err(failure))) => log::warn!("a hook of the start ended early: {failure}"),
+        Err(_) => log::error!("a hook of the start does not end"),
+        Ok(_) => {}
+    }
+    Ok(why)
+}
+
+/// How long a hook of the start may take to end when the agent is to stop.
+const HOOK_END_TIMEOUT: Duration = Duration::from_secs(1);
 /// Waits for a reason to stop, and returns it in words.
 pub(crate) fn wait_for_end(
     agent: &Agent,
@@ -75,8 +126,7 @@ fn reload(agent: &Agent) -> Result<(), Failure> {
     })
 }
 
-/// Calls the hooks, stops the services and leaves the broker: twice [`LEAVE_TIMEOUT`] at most, and
-/// what closing the transport takes; at once on a second signal.
+/// Calls the hooks, stops the services and leaves the broker: twice [`LEAVE_TIMEOUT`] and 6 s at most, and what closing the transport takes; at once on a second signal.
 pub(crate) fn stop(agent: &Agent, hooks: Vec<OnStop>, signals: &Signals) -> Result<(), Failure> {
     let stopped = agent.clone();
     let ended = Event::new();
@@ -167,6 +217,19 @@ fn left(remaining: &Remaining) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_unit_waits_for_as_long_as_a_stop_may_take() {
+        let unit = include_str!("../../../packaging/agent.service");
+        let line = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("TimeoutStopSec="));
+        let limit: u64 = line.unwrap().parse().unwrap();
+        // And the end of the transport.
+        let parts = [HOOK_END_TIMEOUT, FIBERS_END_TIMEOUT, READINGS_KEEP_TIMEOUT];
+        let stop: Duration = parts.iter().sum::<Duration>() + 2 * LEAVE_TIMEOUT;
+        assert!(stop.as_secs() + 5 < limit, "{stop:?}");
+    }
 
     #[test]
     fn what_is_left_behind_is_told_as_kept_or_lost() {

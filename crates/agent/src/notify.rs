@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use fiber::{Instant, Stopped};
+use fiber::{FiberBuilder, Instant, JoinHandle, SpawnError, Stopped};
 use sd_notify::NotifyState;
 
 use crate::agent::Agent;
@@ -40,14 +40,31 @@ pub(crate) fn reloading() {
     send(vec![Line::Reloading]);
 }
 
-/// Pings while the agent finds out who it is, and says that it is ready if that takes longer than a moment:
+/// Pings until it is dropped, as [`serve_before`] does.
+pub(crate) struct Alive(JoinHandle<Result<(), Stopped>>);
+
+impl Alive {
+    /// Starts to. Does not yield.
+    pub(crate) fn start() -> Result<Self, SpawnError> {
+        let spawned = FiberBuilder::new().name("alive").spawn(serve_before);
+        spawned.map(Self)
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Pings while the agent finds out who it is and opens its queue, and says that it is ready if that takes longer than a moment:
 /// getting an identity may take weeks, and nobody is to give up on it. The body of a fiber, until it is
 /// stopped. Yields.
 ///
 /// # Errors
 ///
 /// [`Stopped`], always.
-pub(crate) fn serve_before() -> Result<(), Stopped> {
+fn serve_before() -> Result<(), Stopped> {
     fiber::sleep(ATTACH_PAUSE)?;
     send(vec![
         Line::Ready,
@@ -80,7 +97,7 @@ pub(crate) fn serve(agent: &Agent, memory: Option<&Memory>) -> Result<(), Stoppe
             Some(text) => agent.raise(HealthCode::Memory, text),
             None => agent.clear(HealthCode::Memory),
         }
-        let stuck = agent.supervisor().stuck(Instant::now());
+        let stuck = agent.stuck();
         if let Some(text) = &stuck {
             if !was_stuck {
                 log::error!("{text}");
@@ -97,8 +114,9 @@ pub(crate) fn serve(agent: &Agent, memory: Option<&Memory>) -> Result<(), Stoppe
     }
 }
 
-/// How long the look for an identity may take before the service manager is told.
-const ATTACH_PAUSE: Duration = Duration::from_secs(5);
+/// How long the look for an identity, and the hooks of a start, may take before the service manager is told
+/// that the agent is ready.
+pub(crate) const ATTACH_PAUSE: Duration = Duration::from_secs(5);
 
 /// What is sent, as it can go to another thread.
 enum Line {

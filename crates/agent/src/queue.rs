@@ -20,6 +20,9 @@ use mqtt::store::{
 /// The folder of the store in the state directory.
 const FOLDER: &str = "queue";
 
+/// What the disk takes of a queue that is full, as a multiple of its bytes.
+pub(crate) const QUEUE_DISK_PART: u64 = 3;
+
 /// What the queue may hold, and what happens when it holds as much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueOptions {

@@ -78,6 +78,10 @@ impl Status {
                 parts.push(("retry_in_secs", left.to_string()));
             }
         }
+        if let Link::Paused { until } = link {
+            let left = (*until - self.now).as_secs();
+            parts.push(("retry_in_secs", left.to_string()));
+        }
         if let Some(cause) = self.supervisor.last_end() {
             parts.push(("last_end", Value::from(cause).to_string()));
         }
@@ -142,6 +146,9 @@ impl Status {
             if let Some(at) = retry_at {
                 line("next try", &format!("in {}", spelled(*at - self.now)));
             }
+        }
+        if let Link::Paused { until } = link {
+            line("next try", &format!("in {}", spelled(*until - self.now)));
         }
         let kept = if self.is_durable {
             "on disk"

@@ -102,6 +102,8 @@ pub enum HealthCode {
     Memory,
     /// The fiber that keeps the connection does not do what it promised.
     LinkStuck,
+    /// A service ended that was to go on; it was begun again.
+    ServiceEnded,
 }
 
 impl HealthCode {
@@ -122,6 +124,7 @@ impl HealthCode {
             Self::QueueDropped => "queue-dropped",
             Self::Memory => "memory",
             Self::LinkStuck => "link-stuck",
+            Self::ServiceEnded => "service-ended",
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Readings as calls of the agent.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::Agent;
-use crate::connect::LEAVE_TIMEOUT;
 use crate::service::batch::ReadingError;
 use crate::service::{NotTaken, Readings};
+
+/// How long the last readings may wait for room in the queue, at a stop.
+pub(crate) const READINGS_KEEP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a reading was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +82,7 @@ impl Agent {
     /// What was measured goes into the queue while there is one.
     pub(super) fn keep_readings(&self) {
         let flush = || -> usize { self.0.services.all_readings().map(Readings::flush).sum() };
-        let left = fiber::shield(LEAVE_TIMEOUT, flush).unwrap_or_else(|elapsed| elapsed.0);
+        let left = fiber::shield(READINGS_KEEP_TIMEOUT, flush).unwrap_or_else(|elapsed| elapsed.0);
         if left > 0 {
             log::error!("{left} readings found no room in the queue, and are lost");
         }

@@ -49,6 +49,38 @@ pub fn keep_renewed(
     tls: &ClientTls,
     orders: &Renewals,
 ) -> Result<Infallible, Stopped> {
+    keep_renewed_beside(store, options, client, tls, orders, &Alone)
+}
+
+/// Others who have a say in the connection.
+pub(crate) trait Others {
+    /// Waits until a connection may be made. Yields.
+    fn wait(&self) -> Result<(), Stopped>;
+
+    /// The connection is theirs again.
+    fn go_on(&self);
+}
+
+/// Nobody else.
+struct Alone;
+
+impl Others for Alone {
+    fn wait(&self) -> Result<(), Stopped> {
+        Ok(())
+    }
+
+    fn go_on(&self) {}
+}
+
+/// As [`keep_renewed`], where others have the client come and go, too.
+pub(crate) fn keep_renewed_beside(
+    store: &Store,
+    options: &Options,
+    client: &Client,
+    tls: &ClientTls,
+    orders: &Renewals,
+    others: &dyn Others,
+) -> Result<Infallible, Stopped> {
     let mut wiped_at = None;
     loop {
         if is_time_sure(options, client) {
@@ -75,12 +107,14 @@ pub fn keep_renewed(
             orders.sleep(left.min(RENEW_CHECK_MAX))?;
             continue;
         }
+        others.wait()?;
         log::info!("provisioning: the certificate is to be renewed");
         orders.begin();
         let old = active.identity().clone();
         let renewed = attempt(store, options, &mut |candidate| {
             hand_over(client, tls, &old, candidate, options)
         });
+        others.go_on();
         let mut pause = jittered(life(&active) / 25);
         orders.end(renewed.as_ref().err().map(|error| {
             let code = error.code();

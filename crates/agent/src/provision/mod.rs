@@ -52,6 +52,7 @@ pub use keep::{HAND_OVER_TIMEOUT, RENEW_CHECK_MAX, RENEW_PAUSE_MIN, keep_renewed
 pub use key::request_for;
 pub use orders::{RenewalReport, Renewals};
 pub use progress::Progress;
+pub(crate) use keep::{Others, keep_renewed_beside};
 pub use proof::{PROOF_TIMEOUT, PROOF_TOPIC_DEFAULT, PROOF_UP_MIN, ProofError, ProofOptions};
 pub use rehearsal::{RehearsalOutcome, Rehearsed, rehearse};
 pub use renew::{RENEW_FROM_DEFAULT, RENEW_UNTIL_DEFAULT, renewal_time};

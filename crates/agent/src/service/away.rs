@@ -70,6 +70,15 @@ impl Away {
             (None, None) => {}
         }
     }
+
+    /// Has the client be told again, after somebody else had it come and go. Does not yield.
+    #[cfg(feature = "provision")]
+    pub(crate) fn again(&self) {
+        let now = Instant::now();
+        if let Some(until) = self.0.told.get().filter(|until| *until > now) {
+            self.0.client.rest_until(until);
+        }
+    }
 }
 
 fn is_same(one: Instant, other: Instant) -> bool {

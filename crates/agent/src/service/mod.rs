@@ -22,5 +22,6 @@ pub mod throttle;
 mod windows;
 
 pub(crate) use readings::{NotTaken, Readings};
-pub(crate) use running::{ReadingsSettings, ServiceSettings, Services};
+pub use running::BLOCK_BY_COMMAND_MAX;
+pub(crate) use running::{Beside, ReadingsSettings, ServiceSettings, Services};
 use windows::{Demand, Windows};

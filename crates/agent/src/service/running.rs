@@ -1,6 +1,7 @@
 //! The services of one agent: opened with its client, started with the agent.
 
 use std::cell::{Cell, OnceCell};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,9 +12,10 @@ use safe_rt::ClockFloor;
 
 use super::away::{Away, Reason};
 use super::batch::BatchOptions;
-use super::command::{self, Command, Commands, HandlerRefused, Program};
+use super::command::{self, COMMAND_TIMEOUT_MAX, Command, Commands, Desk, HandlerRefused, Program};
 use super::readings::{Readings, Sending};
 use super::schedule::{Schedule, ScheduleError, ScheduleOptions, share_of};
+use super::state_file::StateFile;
 use super::store::DeviceStore;
 use super::throttle::Throttle;
 use super::{Demand, Windows};
@@ -26,6 +28,10 @@ use crate::profile::Profile;
 use crate::status::Status;
 use crate::telemetry;
 
+/// The longest that a command may have the device keep away: meanwhile it hears of nothing, also not that
+/// it may come back.
+pub const BLOCK_BY_COMMAND_MAX: Duration = Duration::from_secs(3_600);
+
 /// How long putting an agent together may hold back its first connection.
 const HOLD_MAX: Duration = Duration::from_secs(60);
 
@@ -36,9 +42,13 @@ pub(crate) struct ServiceSettings {
     pub(crate) telemetry: Option<Telemetry>,
     /// When to be connected; always, unless set.
     pub(crate) schedule: Option<ScheduleOptions>,
+    /// That comes from the configuration.
+    is_configured: bool,
     /// Where commands come, and what is allowed.
     pub(crate) commands_topic: Option<String>,
     pub(crate) commands: Commands,
+    /// Which of the agent's own are allowed; all unless set.
+    pub(crate) own: Option<Vec<String>>,
     /// The first handler that was not taken.
     pub(crate) refused: Option<HandlerRefused>,
     /// Where readings go.
@@ -58,7 +68,7 @@ impl ServiceSettings {
     ///
     /// # Errors
     ///
-    /// A handler that the configuration and the program both have.
+    /// A handler that the program has twice. One of the configuration that is not taken is left out.
     pub(crate) fn complete(&mut self, config: &Config) -> Result<(), HandlerRefused> {
         if let Some(refused) = self.refused.take() {
             return Err(refused);
@@ -69,9 +79,19 @@ impl ServiceSettings {
             self.commands_topic.get_or_insert(topic);
             for handler in &commands.handlers {
                 let mut program = Program::new(&handler.program).args(handler.args.clone());
-                program.timeout = handler.timeout;
+                program.timeout = handler.timeout.min(COMMAND_TIMEOUT_MAX);
+                if program.timeout < handler.timeout {
+                    let most = COMMAND_TIMEOUT_MAX.as_secs();
+                    log::warn!(
+                        "[[command]] {}: its timeout is {most} s, the most",
+                        handler.name
+                    );
+                }
                 program.output_max = handler.max_output;
-                self.commands.allow_program(&handler.name, program)?;
+                // The device is worth more than one command.
+                if let Err(refused) = self.commands.allow_program(&handler.name, program) {
+                    log::error!("[[command]] {} is left out: {refused}", handler.name);
+                }
             }
         }
         Ok(())
@@ -88,6 +108,7 @@ impl ServiceSettings {
                 delay: schedule.delay,
                 on_demand: schedule.on_demand,
             });
+            self.is_configured = true;
         }
         if let (None, Some(telemetry)) = (&self.readings, &config.telemetry) {
             self.readings = Some(ReadingsSettings::of(telemetry));
@@ -153,6 +174,7 @@ pub(crate) struct Services {
     pub(crate) demand: Demand,
     pub(crate) requests: RequestOptions,
     away: Away,
+    state_dir: Option<PathBuf>,
     /// Each of these is made, with its fiber, when it is set for the first time.
     windows: OnceCell<Rc<Windows>>,
     readings: OnceCell<Readings>,
@@ -192,7 +214,15 @@ impl Services {
             .clone()
             .map(|topic| DeviceStore::open(client.clone(), topic, answers.clone(), state_dir));
         Self {
-            throttle: Throttle::open(client.clone(), away.clone(), usual_rate, state_dir),
+            throttle: Throttle::open(
+                client.clone(),
+                away.clone(),
+                usual_rate,
+                share_of(device_id),
+                floor.clone(),
+                state_dir,
+            ),
+            state_dir: settings.state_dir.clone(),
             store,
             commands: services.commands.clone(),
             demand: Demand::default(),
@@ -229,8 +259,15 @@ impl Services {
     /// Starts their fibers.
     pub(crate) fn start(&self, agent: &Agent, settings: &ServiceSettings) -> Result<(), Failure> {
         let client = agent.mqtt();
-        let schedule = settings.schedule(share_of(agent.device_id()));
-        self.set(agent, settings, schedule.map_err(Failure::Schedule)?)?;
+        let schedule = match settings.schedule(share_of(agent.device_id())) {
+            // A device that is always there can be told of a better one.
+            Err(error) if settings.is_configured => {
+                log::error!("[schedule] is left out, and there always is a connection: {error}");
+                Schedule::new(&ScheduleOptions::default(), 0.0).map_err(Failure::Schedule)?
+            }
+            schedule => schedule.map_err(Failure::Schedule)?,
+        };
+        self.set(agent, settings, schedule)?;
         let delay = settings.schedule.as_ref().map(|options| options.delay);
         if let Some(delay) = delay.filter(|delay| !delay.is_zero()) {
             let away = self.away.clone();
@@ -242,14 +279,19 @@ impl Services {
             })?;
         }
         let throttle = self.throttle.clone();
-        agent.spawn("throttle", move || throttle.serve())?;
+        agent.serve("throttle", move || throttle.serve())?;
         if let Some(topic) = settings.commands_topic.clone() {
-            own_commands(&self.commands, &self.throttle).map_err(Failure::Command)?;
-            let (client, commands) = (client.clone(), self.commands.clone());
-            let device_id = agent.device_id().to_owned();
-            agent.spawn("commands", move || {
-                command::serve(&client, &device_id, &topic, &commands)
-            })?;
+            own_commands(&self.commands, &self.throttle, settings.own.as_deref());
+            let profile = Profile::of_config(&agent.config());
+            let desk = Rc::new(Desk::open(
+                self.commands.clone(),
+                agent.device_id(),
+                StateFile::new(self.state_dir.as_deref(), "commands.json"),
+                profile.payload_max(&format!("{topic}/answer")),
+                self.floor.clone(),
+            ));
+            let client = client.clone();
+            agent.serve("commands", move || command::serve(&client, &topic, &desk))?;
         }
         Ok(())
     }
@@ -279,7 +321,7 @@ impl Services {
                 // Before the first attempt to connect is made.
                 windows.step();
                 let windows = Rc::clone(windows);
-                agent.spawn("schedule", move || windows.serve())?;
+                agent.serve("schedule", move || windows.serve())?;
             }
         }
         self.takes_readings.set(settings.readings.is_some());
@@ -295,13 +337,13 @@ impl Services {
             && let Some(readings) = figures.get().cloned()
         {
             let client = client.clone();
-            agent.spawn("telemetry", move || {
+            agent.serve("telemetry", move || {
                 telemetry::measure(&client, &readings, &live)
             })?;
         }
         if let Some(live) = set_or_begin(&self.metrics, settings.metrics.clone()) {
             let told = agent.clone();
-            agent.spawn("metrics", move || tell_metrics(&told, &live))?;
+            agent.serve("metrics", move || tell_metrics(&told, &live))?;
         }
         Ok(())
     }
@@ -331,7 +373,7 @@ impl Services {
                 };
                 let readings = Readings::new(by, topic, qos, batch);
                 let readings = place.get_or_init(|| readings).clone();
-                agent.spawn("readings", move || readings.serve())?;
+                agent.serve("readings", move || readings.serve())?;
             }
             (None, None) => {}
         }
@@ -375,28 +417,62 @@ fn tell_metrics(
     }
 }
 
-/// The commands that every agent has: to be left alone, to be sent less, and the end of both.
-fn own_commands(commands: &Commands, throttle: &Throttle) -> Result<(), HandlerRefused> {
+/// The agent's own commands: to be left alone, to be sent less, and the end of both. All of them, or those
+/// that are named.
+fn own_commands(commands: &Commands, throttle: &Throttle, names: Option<&[String]>) {
+    let is_allowed = |name: &str| names.is_none_or(|names| names.iter().any(|own| own == name));
     let number = |command: &Command, name: &str| {
         let value = command.args.get(name).and_then(serde_json::Value::as_u64);
         value.ok_or_else(|| format!("expected an argument {name:?} that is a whole number"))
     };
     let seconds = move |command: &Command| number(command, "seconds").map(Duration::from_secs);
-    let timeout = command::COMMAND_TIMEOUT_DEFAULT;
-    let spared = throttle.clone();
-    commands.allow("agent.block", timeout, move |command| {
-        spared.block_for(seconds(command)?);
-        Ok(String::new())
-    })?;
-    let spared = throttle.clone();
-    commands.allow("agent.throttle", timeout, move |command| {
-        let rate = u32::try_from(number(command, "rate")?).unwrap_or(u32::MAX);
-        spared.slow_down(rate, seconds(command)?);
-        Ok(String::new())
-    })?;
-    let spared = throttle.clone();
-    commands.allow("agent.resume", timeout, move |_| {
-        spared.resume();
-        Ok(String::new())
-    })
+    if is_allowed("block") {
+        let spared = throttle.clone();
+        commands.allow_own("block", move |command| {
+            let length = seconds(command)?.min(BLOCK_BY_COMMAND_MAX);
+            spared.block_for(length);
+            Ok(format!("for {} s", length.as_secs()))
+        });
+    }
+    if is_allowed("throttle") {
+        let spared = throttle.clone();
+        commands.allow_own("throttle", move |command| {
+            let rate = u32::try_from(number(command, "rate")?).unwrap_or(u32::MAX);
+            spared.slow_down(rate, seconds(command)?);
+            Ok(String::new())
+        });
+    }
+    if is_allowed("resume") {
+        let spared = throttle.clone();
+        commands.allow_own("resume", move |_| {
+            spared.resume();
+            Ok(String::new())
+        });
+    }
+}
+
+/// What a renewal of the certificate goes by.
+pub(crate) struct Beside {
+    throttle: Throttle,
+    away: Away,
+}
+
+impl Services {
+    pub(crate) fn beside(&self) -> Beside {
+        Beside {
+            throttle: self.throttle.clone(),
+            away: self.away.clone(),
+        }
+    }
+}
+
+#[cfg(feature = "provision")]
+impl crate::provision::Others for Beside {
+    fn wait(&self) -> Result<(), fiber::Stopped> {
+        self.throttle.wait_unblocked()
+    }
+
+    fn go_on(&self) {
+        self.away.again();
+    }
 }

@@ -24,6 +24,11 @@ impl StateFile {
         }
     }
 
+    /// Whether there is a place for it.
+    pub(super) const fn is_kept(&self) -> bool {
+        self.folder.is_some()
+    }
+
     /// Reads it; `None` where it is not there, or nothing that this version can read. Yields.
     ///
     /// What cannot be read is put beside, and told: it does not keep the agent from starting.

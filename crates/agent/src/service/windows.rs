@@ -155,6 +155,7 @@ mod tests {
     };
 
     use super::super::schedule::ScheduleOptions;
+    use super::super::throttle::Throttle;
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -302,6 +303,75 @@ mod tests {
             assert!(!client.is_connected());
             service.cancel();
             drop(service.join());
+        });
+    }
+
+    #[cfg(feature = "provision")]
+    #[test]
+    fn who_had_the_client_come_in_a_closed_window_gives_it_back() {
+        play(|broker| {
+            let (client, _) = client(broker);
+            let away = Away::new(client.clone());
+            away.set(Reason::Window, Some(Instant::now() + HOUR));
+            fiber::sleep(Duration::from_secs(30)).unwrap();
+            assert!(!client.is_connected());
+            // As a renewal does for its proof.
+            client.pause_until(Instant::now());
+            client.retry_now();
+            client.wait_connected().unwrap();
+            away.again();
+            fiber::sleep(Duration::from_secs(15)).unwrap();
+            assert!(!client.is_connected());
+            fiber::sleep(HOUR / 2).unwrap();
+            assert!(!client.is_connected());
+            away.set(Reason::Window, None);
+            fiber::sleep(Duration::from_secs(15)).unwrap();
+            assert!(client.is_connected());
+        });
+    }
+
+    #[test]
+    fn what_the_cloud_asked_to_be_spared_is_by_the_clock_that_never_steps() {
+        play(|broker| {
+            let (client, seen) = client(broker);
+            let folder =
+                std::env::temp_dir().join(format!("agent-throttle-{}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            let open = || {
+                let away = Away::new(client.clone());
+                let floor = safe_rt::ClockFloor::new();
+                Throttle::open(
+                    client.clone(),
+                    away,
+                    Some((5, 5)),
+                    0.5,
+                    floor,
+                    Some(&folder),
+                )
+            };
+            let throttle = open();
+            let serving = throttle.clone();
+            let mut service = fiber::spawn(move || serving.serve()).unwrap();
+            client.wait_connected().unwrap();
+            throttle.block_for(HOUR);
+            let began = Instant::now();
+            throttle.wait_unblocked().unwrap();
+            let waited = began.elapsed();
+            assert!(
+                (HOUR + HOUR / 20..HOUR + HOUR / 10).contains(&waited),
+                "{waited:?}"
+            );
+            fiber::sleep(Duration::from_secs(60)).unwrap();
+            assert!(client.is_connected());
+            let ups = seen.borrow().iter().filter(|(_, is_up)| *is_up).count();
+            assert_eq!(ups, 2, "{seen:?}");
+            service.cancel();
+            drop(service.join());
+            // What is over does not come back with another start, whatever the clock shows then.
+            let text = std::fs::read_to_string(folder.join("throttle.json")).unwrap();
+            assert!(!text.contains("left"), "{text}");
+            assert_eq!(open().spared(), Default::default());
+            std::fs::remove_dir_all(&folder).unwrap();
         });
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use agent::HealthCode;
+
 use crate::machines::{DAY, MINUTE, SECOND, live};
 
 #[test]
@@ -11,6 +13,7 @@ fn a_clock_of_1970_stops_nobody() {
         let _device = day.boot();
         day.pass(10 * MINUTE);
         assert!(day.said.is_online.get());
+        day.had(HealthCode::ClockImplausible);
         // The network brings the time.
         day.device.set_clock_ahead(Duration::ZERO);
         day.pass(10 * MINUTE);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use agent::service::command::{COMMAND_TIMEOUT_DEFAULT, Command, Program};
-use agent::{Agent, AgentBuilder};
+use agent::{Agent, AgentBuilder, HealthCode};
 use mqtt::{Broker, Client, ClientId, ClientOptions, LocalSubscription, QoS};
 use serde_json::Value;
 
@@ -24,6 +24,24 @@ fn answer(answers: &LocalSubscription) -> Value {
     serde_json::from_slice(answers.recv().unwrap().payload()).unwrap()
 }
 
+/// Waits until the agent hears commands: subscriptions are made after the connection.
+fn hears(agent: &Agent, broker: &Broker, answers: &LocalSubscription) {
+    agent.mqtt().wait_connected().unwrap();
+    for attempt in 0.. {
+        ask(
+            broker,
+            &format!(r#"{{"id":"hears {attempt}","command":"?"}}"#),
+        );
+        let told = fiber::timeout(Duration::from_millis(200), || answers.recv());
+        let Ok(Ok(mut told)) = told else { continue };
+        // Each that was heard is answered.
+        while !String::from_utf8_lossy(told.payload()).contains(&format!("hears {attempt}\"")) {
+            told = answers.recv().unwrap();
+        }
+        return;
+    }
+}
+
 /// Runs an agent that takes commands, with its broker and the answers.
 #[track_caller]
 fn commanded(
@@ -34,9 +52,7 @@ fn commanded(
         let answers = broker.subscribe(&format!("{TOPIC}/answer")).unwrap();
         let broker = broker.clone();
         run(describe(builder(endpoint).commands(TOPIC)), move |agent| {
-            agent.mqtt().wait_connected().unwrap();
-            // Subscriptions are made with the connection.
-            fiber::sleep(Duration::from_millis(100)).unwrap();
+            hears(agent, &broker, &answers);
             body(agent, &broker, &answers);
         });
     });
@@ -142,11 +158,19 @@ fn a_retained_command_is_not_done() {
                 Ok(String::new())
             },
         );
-        run(builder, |agent| {
-            agent.mqtt().wait_connected().unwrap();
-            fiber::sleep(Duration::from_millis(200)).unwrap();
+        let answers = broker.subscribe(&format!("{TOPIC}/answer")).unwrap();
+        let broker = broker.clone();
+        run(builder, move |agent| {
+            hears(agent, &broker, &answers);
+            // What is not retained is done, and what is comes with the subscription, before it.
+            ask(&broker, r#"{"id":"2","command":"count"}"#);
+            let told = answer(&answers);
+            assert_eq!(
+                (&told["id"], &told["status"]),
+                (&"2".into(), &"done".into())
+            );
         });
-        assert_eq!(runs.get(), 0);
+        assert_eq!(runs.get(), 1);
     });
 }
 
@@ -173,9 +197,9 @@ fn the_cloud_asks_to_be_left_alone_and_a_restart_does_not_change_that() {
             builder(endpoint).state_dir(state).commands(TOPIC)
         };
         let asking = broker.clone();
+        let answers = broker.subscribe(&format!("{TOPIC}/answer")).unwrap();
         run(described(endpoint), move |agent| {
-            agent.mqtt().wait_connected().unwrap();
-            fiber::sleep(Duration::from_millis(100)).unwrap();
+            hears(agent, &asking, &answers);
             ask(
                 &asking,
                 r#"{"id":"1","command":"agent.block","args":{"seconds":3600}}"#,
@@ -184,6 +208,8 @@ fn the_cloud_asks_to_be_left_alone_and_a_restart_does_not_change_that() {
                 fiber::sleep(Duration::from_millis(10)).unwrap();
             }
             assert!(agent.throttle().spared().blocked_until.is_some());
+            let blocked = HealthCode::Blocked;
+            assert!(agent.supervisor().health().contains_key(&blocked));
         });
         let counting = broker.clone();
         run(described(endpoint), move |agent| {
@@ -193,6 +219,8 @@ fn the_cloud_asks_to_be_left_alone_and_a_restart_does_not_change_that() {
             assert_eq!(counting.stats().connections, 0);
             agent.throttle().resume();
             agent.mqtt().wait_connected().unwrap();
+            let blocked = HealthCode::Blocked;
+            assert!(!agent.supervisor().health().contains_key(&blocked));
         });
         run(described(endpoint), |agent| {
             assert_eq!(agent.throttle().spared(), Default::default());
@@ -232,4 +260,81 @@ fn the_cloud_asks_to_be_sent_less_for_a_while() {
             );
         },
     );
+}
+
+#[test]
+fn what_is_not_allowed_of_the_agents_own_commands_is_unknown() {
+    commanded(
+        |builder| builder.own_commands(&["throttle"]),
+        |_, broker, answers| {
+            for (id, name, expected) in [
+                ("1", "block", "unknown"),
+                ("2", "resume", "unknown"),
+                ("3", "throttle", "done"),
+            ] {
+                let args = r#"{"seconds":1,"rate":100}"#;
+                ask(
+                    broker,
+                    &format!(r#"{{"id":"{id}","command":"agent.{name}","args":{args}}}"#),
+                );
+                assert_eq!(answer(answers)["status"], expected, "{name}");
+            }
+        },
+    );
+}
+
+#[test]
+fn a_command_that_waits_at_a_stop_is_done_after_it_and_the_one_that_is_done_is_not_repeated() {
+    with_broker(|broker, endpoint| {
+        let folder = TempDir::new("agent-command-stop");
+        let answers = broker.subscribe(&format!("{TOPIC}/answer")).unwrap();
+        let runs = Rc::new(Cell::new(0));
+        let described = |endpoint: &str| {
+            let counted = Rc::clone(&runs);
+            let count = move |_: &Command| {
+                counted.set(counted.get() + 1);
+                if counted.get() == 1 {
+                    let slept = fiber::sleep(Duration::from_secs(3_600));
+                    slept.map_err(|stopped| stopped.to_string())?;
+                }
+                Ok(String::new())
+            };
+            builder(endpoint)
+                .state_dir(folder.path().join("state"))
+                .commands(TOPIC)
+                .command("count", COMMAND_TIMEOUT_DEFAULT, count)
+        };
+        let (asking, heard, seen) = (broker.clone(), Rc::new(answers), Rc::clone(&runs));
+        let first = Rc::clone(&heard);
+        run(described(endpoint), move |agent| {
+            hears(agent, &asking, &first);
+            for id in ["first", "second"] {
+                ask(&asking, &format!(r#"{{"id":"{id}","command":"count"}}"#));
+            }
+            while seen.get() == 0 {
+                fiber::sleep(Duration::from_millis(10)).unwrap();
+            }
+            // The second one is there as well.
+            ask(&asking, r#"{"id":"last","command":"?"}"#);
+            assert_eq!(answer(&first)["id"], "last");
+        });
+        let told = answer(&heard);
+        assert_eq!(
+            (&told["id"], &told["status"]),
+            (&"first".into(), &"interrupted".into())
+        );
+        let asking = broker.clone();
+        run(described(endpoint), move |agent| {
+            agent.mqtt().wait_connected().unwrap();
+            let told = answer(&heard);
+            assert_eq!(
+                (&told["id"], &told["status"]),
+                (&"second".into(), &"done".into())
+            );
+            hears(agent, &asking, &heard);
+            ask(&asking, r#"{"id":"first","command":"count"}"#);
+            assert_eq!(answer(&heard)["status"], "interrupted");
+        });
+        assert_eq!(runs.get(), 2);
+    });
 }

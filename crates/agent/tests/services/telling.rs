@@ -5,7 +5,7 @@ use std::time::Duration;
 use agent::config::Config;
 use agent::service::batch::BatchOptions;
 use agent::service::schedule::ScheduleOptions;
-use agent::{Agent, QueueOptions, RecordError};
+use agent::{Agent, HealthCode, QueueOptions, RecordError};
 use mqtt::{ClientId, LocalSubscription, Publish, QoS, QueuePolicy};
 use serde_json::Value;
 
@@ -249,5 +249,47 @@ fn outside_its_windows_a_device_is_silent_unless_it_wants_a_connection() {
             agent.connect_for(Duration::from_secs(3_600));
             assert_eq!(heard.recv().unwrap().payload(), b"hot");
         });
+    });
+}
+
+#[test]
+fn dropped_messages_are_told() {
+    with_broker(|_, endpoint| {
+        let folder = TempDir::new("agent-dropped");
+        let queue = QueueOptions {
+            messages_max: 3,
+            ..QueueOptions::default()
+        };
+        let state = folder.path().join("state");
+        run(builder(endpoint).state_dir(state).queue(queue), |agent| {
+            agent.mqtt().pause_for(Duration::from_secs(3_600));
+            let dropped = || {
+                let health = agent.supervisor().health().clone();
+                health.contains_key(&HealthCode::QueueDropped)
+            };
+            for number in 0..3 {
+                agent.publish("n", &number.to_string()).unwrap();
+            }
+            assert!(!dropped());
+            agent.publish("n", "3").unwrap();
+            assert!(dropped());
+        });
+    });
+}
+
+#[test]
+fn a_hook_that_waits_for_a_connection_keeps_no_stop_away() {
+    with_broker(|_, _| {
+        let began = fiber::Instant::now();
+        let ran = builder("mqtt://127.0.0.1:1")
+            .on_start(|agent| {
+                agent.mqtt().wait_connected()?;
+                Ok(())
+            })
+            .limit(Some(Duration::from_millis(500)))
+            .run();
+        ran.unwrap();
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(15), "{took:?}");
     });
 }

@@ -224,6 +224,11 @@ impl StallWatch {
         }
     }
 
+    /// Whether it was told that this one, the oldest, holds back the others.
+    pub(super) fn is_stalled(&self, oldest: Option<AckToken>) -> bool {
+        self.told && oldest.is_some() && self.oldest.map(|(token, _)| token) == oldest
+    }
+
     fn deadline(&self) -> Option<Time> {
         match self.oldest {
             Some((_, since)) if !self.told => Some(since + ACK_STALL_TIMEOUT),

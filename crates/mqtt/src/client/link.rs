@@ -340,6 +340,7 @@ impl State {
     /// Does what is due by now, connected or not. Returns whether there is more than goes in one turn.
     #[must_use]
     pub(super) fn tick(&mut self, shared: &Rc<Shared>, now: Time) -> bool {
+        self.turned = now;
         self.release_early(shared, now, false);
         self.expire_acks(shared, now);
         self.expire_queued(shared, now)

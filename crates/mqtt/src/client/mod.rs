@@ -50,6 +50,7 @@ mod restore;
 mod room;
 mod settled;
 mod shared;
+mod signs;
 mod special;
 mod standby;
 mod store_failure;

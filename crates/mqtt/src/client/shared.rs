@@ -153,6 +153,8 @@ pub(super) struct State {
     pub(super) standby: Standby,
     /// When bytes last went in either direction.
     pub(super) last_activity: Option<Instant>,
+    /// When the fiber of the client last looked what is to do.
+    pub(super) turned: Time,
     /// When the kernel last took bytes.
     pub(super) last_sent: Option<Instant>,
     /// When the broker last acknowledged something.
@@ -245,6 +247,7 @@ impl State {
             idle: Idle::new(options.idle_timeout),
             standby: Standby::default(),
             last_activity: None,
+            turned: now(),
             last_sent: None,
             last_acked: None,
             introduced: false,

@@ -249,6 +249,11 @@ impl Session {
         self.is_throttled = is_held;
     }
 
+    /// Whether the rate holds messages back.
+    pub const fn is_throttled(&self) -> bool {
+        self.is_throttled
+    }
+
     /// Returns the bytes to be sent next, empty when there are none. A caller that could write them
     /// all asks again: control packets and the log come in chunks of their own.
     ///

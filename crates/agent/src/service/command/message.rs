@@ -13,7 +13,7 @@ pub const COMMAND_ID_BYTES_MAX: usize = 64;
 const ARGS_MAX: usize = 32;
 
 /// What the cloud asks for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Command {
     /// The caller's name for it.
     pub id: String,
@@ -21,6 +21,8 @@ pub struct Command {
     pub name: String,
     /// With what.
     pub args: BTreeMap<String, Value>,
+    /// When it is not to be begun any more, in milliseconds of Unix time.
+    pub expires: Option<u64>,
 }
 
 impl Command {
@@ -39,6 +41,14 @@ impl Command {
         };
         let id = take_text(&mut object, "id")?;
         let name = take_text(&mut object, "command")?;
+        let expires = match object.remove("expires") {
+            None => None,
+            Some(value) => Some(
+                value
+                    .as_u64()
+                    .ok_or("expected `expires` to be milliseconds")?,
+            ),
+        };
         let args = match object.remove("args") {
             None => Map::new(),
             Some(Value::Object(args)) => args,
@@ -58,6 +68,16 @@ impl Command {
             id,
             name,
             args: args.into_iter().collect(),
+            expires,
+        })
+    }
+
+    /// A number that is another one for another command, nearly always (FNV-1a).
+    pub(super) fn print(&self) -> u64 {
+        let args: Map<String, Value> = self.args.clone().into_iter().collect();
+        let about = format!("{}\0{}\0{:?}", self.name, Value::Object(args), self.expires);
+        about.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         })
     }
 
@@ -97,6 +117,8 @@ pub(super) enum Status {
     Refused,
     Busy,
     Malformed,
+    Expired,
+    Interrupted,
 }
 
 impl Status {
@@ -109,6 +131,8 @@ impl Status {
             Self::Refused => "refused",
             Self::Busy => "busy",
             Self::Malformed => "malformed",
+            Self::Expired => "expired",
+            Self::Interrupted => "interrupted",
         }
     }
 }
@@ -160,6 +184,29 @@ impl<'a> Answer<'a> {
     pub(super) fn truncated(mut self, truncated: bool) -> Self {
         self.truncated = truncated;
         self
+    }
+
+    /// As [`to_json`](Self::to_json), with no more of the end of the output than there is room for.
+    pub(super) fn to_json_within(mut self, max: usize) -> Vec<u8> {
+        let whole = self.to_json();
+        if whole.len() <= max {
+            return whole;
+        }
+        let output = std::mem::take(&mut self.output);
+        self.truncated = true;
+        let mut room = max.saturating_sub(self.to_json().len());
+        let mut from = output.len();
+        for (at, char) in output.char_indices().rev() {
+            // Without the quotation marks.
+            let bytes = Value::from(String::from(char)).to_string().len() - 2;
+            if bytes > room {
+                break;
+            }
+            room -= bytes;
+            from = at;
+        }
+        self.output = output[from..].to_owned();
+        self.to_json()
     }
 
     /// One object, its parts always in this order.
