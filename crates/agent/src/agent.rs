@@ -333,6 +333,11 @@ impl Agent {
         self.0.services.demand.want_for(length);
     }
 
+    /// Takes back what [`Agent::connect_for`] asked for: the schedule decides. Does not yield.
+    pub fn connect_no_more(&self) {
+        self.0.services.demand.take_back();
+    }
+
     /// Asks an agent that is run to stop, with the reason for the log. Does not yield. The first
     /// reason counts.
     pub fn stop(&self, why: impl Into<String>) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 use fiber::net::UnixStream;
-use fiber::{FiberBuilder, Semaphore, Stopped};
+use fiber::{Semaphore, Stopped};
 use mqtt::Outcome;
 use mqtt::store::{Store as _, StorePos, Stored};
 use safe_rt::LocalListener;
@@ -24,6 +24,8 @@ use crate::status::Status;
 pub const CONTROL_CLIENTS_MAX: u32 = 8;
 /// How long a program may take for its next request, and to read an answer.
 pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(30);
+/// For how long a connection may be asked for whatever the schedule says.
+const CONNECT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Messages of one answer.
 pub const QUEUE_PAGE_MAX: usize = 100;
 /// Bytes of payloads in one answer, beyond which it ends early.
@@ -69,10 +71,12 @@ pub(crate) fn serve(agent: &Agent, path: &Path) -> Result<(), Stopped> {
             continue;
         };
         let asked = agent.clone();
-        let spawned = FiberBuilder::new().name("control").spawn(move || {
+        // It ends with the agent, which it would keep otherwise.
+        let spawned = agent.spawn("control", move || {
             let _place = place;
             // Whatever ends it, the program on the other side sees it.
             let _ = converse(&asked, &stream);
+            Ok(())
         });
         if let Err(error) = spawned {
             log::warn!("a program at the control socket is not answered: {error}");
@@ -189,7 +193,16 @@ fn answer(agent: &Agent, request: Request) -> String {
         Request::QueueExport { from } => page(agent, from, true),
         Request::QueueDrop { count } => drop_oldest(agent, count),
         Request::Connect { seconds } => {
-            agent.connect_for(Duration::from_secs(seconds));
+            let length = Duration::from_secs(seconds);
+            if length > CONNECT_MAX {
+                let most = CONNECT_MAX.as_secs();
+                return failed(&format!("expected at most {most} seconds, found {seconds}"));
+            }
+            if length.is_zero() {
+                agent.connect_no_more();
+            } else {
+                agent.connect_for(length);
+            }
             done(&[])
         }
         Request::Doctor => done(&[

@@ -31,6 +31,12 @@ impl Demand {
         self.0.1.set();
     }
 
+    /// Wants none any more.
+    pub(crate) fn take_back(&self) {
+        self.0.0.set(None);
+        self.0.1.set();
+    }
+
     fn until(&self, now: Instant) -> Option<Instant> {
         self.0.0.get().filter(|until| *until > now)
     }

@@ -49,6 +49,10 @@ fn nobody_but_its_owner_may_ask_and_odd_questions_harm_nobody() {
             ("status", "expected a JSON object"),
             (r#"{"schema":7,"verb":"status"}"#, "`schema`"),
             (r#"{"schema":1,"verb":"dance"}"#, "no verb"),
+            (
+                r#"{"schema":1,"verb":"connect","seconds":18446744073709551615}"#,
+                "at most 86400 seconds",
+            ),
         ] {
             let told = exchange(&stream, line);
             assert!(

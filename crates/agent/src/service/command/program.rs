@@ -51,7 +51,9 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ///
 /// An argument may hold names of the command's arguments in braces, `"--level={level}"`: they are
 /// replaced by its values. What comes of it is one argument of the program, whatever is in the value.
-/// A value that would begin an argument must not begin with `-`: it would be an option.
+/// `{id}` is the device's identifier, as everywhere in a configuration, and `{{` and `}}` are braces. A
+/// value must not be empty and must have no control characters; one that would begin an argument must not
+/// begin with `-`: it would be an option. What else it may be is for the program to check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     /// Where it is; one without a slash is looked for in `PATH`.
@@ -74,8 +76,8 @@ pub enum ProgramError {
     Unused(String),
     /// The value would be taken for an option.
     Option(String),
-    /// No program can be given a value with a zero byte.
-    Zero(String),
+    /// The value is empty, or has control characters.
+    Text(String),
 }
 
 impl fmt::Display for ProgramError {
@@ -84,7 +86,10 @@ impl fmt::Display for ProgramError {
             Self::Missing(name) => write!(f, "expected an argument {name:?}, found none"),
             Self::Unused(name) => write!(f, "the command takes no argument {name:?}"),
             Self::Option(name) => write!(f, "the argument {name:?} must not begin with '-'"),
-            Self::Zero(name) => write!(f, "the argument {name:?} has a zero byte"),
+            Self::Text(name) => write!(
+                f,
+                "the argument {name:?} must not be empty or have control characters"
+            ),
         }
     }
 }
@@ -111,28 +116,35 @@ impl Program {
     }
 
     /// The arguments for a command.
-    fn arguments(&self, command: &Command) -> Result<Vec<String>, ProgramError> {
+    fn arguments(&self, command: &Command, device_id: &str) -> Result<Vec<String>, ProgramError> {
         let mut used: Vec<&str> = Vec::new();
         let mut filled = Vec::with_capacity(self.args.len());
         for template in &self.args {
             let mut argument = String::new();
-            let mut rest = template.as_str();
-            while let Some((before, name, after)) = placeholder(rest) {
-                argument.push_str(before);
+            for part in parts(template) {
+                let name = match part {
+                    Part::Text(text) => {
+                        argument.push_str(text);
+                        continue;
+                    }
+                    Part::Name(DEVICE) => {
+                        argument.push_str(device_id);
+                        continue;
+                    }
+                    Part::Name(name) => name,
+                };
                 let value = command
                     .written(name)
                     .ok_or_else(|| ProgramError::Missing(name.to_owned()))?;
-                if value.contains('\0') {
-                    return Err(ProgramError::Zero(name.to_owned()));
+                if value.is_empty() || value.chars().any(char::is_control) {
+                    return Err(ProgramError::Text(name.to_owned()));
                 }
                 if argument.is_empty() && value.starts_with('-') {
                     return Err(ProgramError::Option(name.to_owned()));
                 }
                 argument.push_str(&value);
                 used.push(name);
-                rest = after;
             }
-            argument.push_str(rest);
             filled.push(argument);
         }
         match command
@@ -151,7 +163,7 @@ impl Program {
         command: &'a Command,
         device_id: &str,
     ) -> Result<Answer<'a>, Stopped> {
-        let arguments = match self.arguments(command) {
+        let arguments = match self.arguments(command, device_id) {
             Ok(arguments) => arguments,
             Err(error) => return Ok(Answer::of(command, Status::Refused, &error.to_string())),
         };
@@ -166,22 +178,28 @@ impl Program {
             ("AGENT_COMMAND_ID", command.id.clone().into()),
         ];
         let program = self.program.clone();
-        // A child that nobody knows of would never be killed.
+        reap();
+        // One that is there later is killed, as nobody takes it.
         let started = fiber::shield(START_TIMEOUT, || start(program, arguments, environment));
-        let (mut child, output) = match started.unwrap_or_else(|elapsed| elapsed.0) {
+        let (mut started, output) = match started.unwrap_or_else(|elapsed| elapsed.0) {
             Ok(started) => started,
             Err(error) => {
                 let text = format!("{} cannot be started: {error}", self.program.display());
                 return Ok(Answer::of(command, Status::Failed, &text).took(began.elapsed()));
             }
         };
+        let Some(child) = started.0.as_mut() else {
+            return Ok(Answer::of(command, Status::Failed, "it is not there"));
+        };
+        spare_the_agent(child.id());
         let mut tail = Tail::new(self.output_max.min(COMMAND_OUTPUT_BYTES_MAX));
-        let ended = watch(&child, &output, &mut tail, began + self.timeout);
+        let ended = watch(child, &output, &mut tail, began + self.timeout);
         let in_time = matches!(ended, Ok(true));
         // Also where this fiber is to end: the program goes first.
-        let reap = || end(&mut child, &output, &mut tail, in_time);
+        let end = || end(child, &output, &mut tail, in_time);
         let limit = COMMAND_KILL_GRACE + START_TIMEOUT;
-        let status = fiber::shield(limit, reap).unwrap_or_else(|elapsed| elapsed.0);
+        let status = fiber::shield(limit, end).unwrap_or_else(|elapsed| elapsed.0);
+        drop(started);
         ended?;
         let code = status.and_then(|status| status.code());
         let told = match (in_time, code) {
@@ -194,19 +212,93 @@ impl Program {
     }
 }
 
-/// The first name in braces: what is before it, itself, and what is behind it.
-fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
-    let (before, rest) = text.split_once('{')?;
-    let (name, after) = rest.split_once('}')?;
-    Some((before, name, after))
+/// What stands for the device's identifier.
+const DEVICE: &str = "id";
+
+/// A part of an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part<'a> {
+    Text(&'a str),
+    /// What stands in braces.
+    Name(&'a str),
 }
+
+/// The parts of an argument; a brace that nothing closes is itself.
+fn parts(template: &str) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let mut rest = template;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (before, from) = rest.split_at(at);
+        parts.push(Part::Text(before));
+        let name = from.strip_prefix('{').and_then(|from| from.split_once('}'));
+        rest = match (from.get(..2), name) {
+            (Some("{{" | "}}"), _) => {
+                parts.push(Part::Text(&from[..1]));
+                &from[2..]
+            }
+            (_, Some((name, after))) => {
+                parts.push(Part::Name(name));
+                after
+            }
+            (_, None) => {
+                parts.push(Part::Text(&from[..1]));
+                &from[1..]
+            }
+        };
+    }
+    parts.push(Part::Text(rest));
+    parts
+}
+
+/// A program that is killed, with its group, and reaped in the end, unless that was done.
+struct Started(Option<Child>);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let Some(mut child) = self.0.take() else {
+            return;
+        };
+        // One that was reaped has no number any more that could be its own.
+        if let Ok(Some(_)) = child.try_wait() {
+            return;
+        }
+        if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+            tell(group, Signal::KILL);
+        }
+        if let Ok(mut unreaped) = UNREAPED.lock() {
+            unreaped.push(child);
+        }
+    }
+}
+
+/// Programs that were killed and had not ended when that was last looked at.
+static UNREAPED: std::sync::Mutex<Vec<Child>> = std::sync::Mutex::new(Vec::new());
+
+/// Reaps those that have ended meanwhile.
+fn reap() {
+    if let Ok(mut unreaped) = UNREAPED.lock() {
+        unreaped.retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_)) | Err(_)));
+    }
+}
+
+/// Has the system kill the program before the agent where there is no memory left.
+fn spare_the_agent(id: u32) {
+    if cfg!(target_os = "linux") {
+        // It may have ended already, and a system without this does without.
+        let file = fiber::fs::File::create(format!("/proc/{id}/oom_score_adj"));
+        let _ = file.and_then(|file| file.write_at(0, OOM_SCORE));
+    }
+}
+
+/// What is added to the score of a program by which the system chooses whom to kill, of 1 000.
+const OOM_SCORE: &str = "500";
 
 /// Starts a program, and returns it with the end of the socket that its outputs go to.
 fn start(
     program: PathBuf,
     arguments: Vec<String>,
     environment: [(&'static str, std::ffi::OsString); 4],
-) -> io::Result<(Child, UnixStream)> {
+) -> io::Result<(Started, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     let output: OwnedFd = theirs.as_fd().try_clone_to_owned()?;
     drop(theirs);
@@ -225,6 +317,7 @@ fn start(
             .stderr(errors)
             .process_group(0)
             .spawn()
+            .map(|child| Started(Some(child)))
     });
     let child = child.map_err(io::Error::from)??;
     Ok((child, ours))

@@ -20,10 +20,24 @@ fn shell(script: &str) -> Program {
 
 #[test]
 fn values_become_parts_of_one_argument_and_never_options() {
-    let program = Program::new("p").args(["--level={level}", "{unit}", "{}x", "plain", "{open"]);
-    let filled = |args| program.arguments(&command(args));
+    let program = Program::new("p").args([
+        "--level={level}",
+        "{unit}",
+        "{}x",
+        "plain",
+        "{{{id}}}",
+        "{open",
+    ]);
+    let filled = |args| program.arguments(&command(args), "meter-17");
     let args = r#"{"level":"-1; rm -rf /","unit":"$(x)","":"e"}"#;
-    let expected = ["--level=-1; rm -rf /", "$(x)", "ex", "plain", "{open"];
+    let expected = [
+        "--level=-1; rm -rf /",
+        "$(x)",
+        "ex",
+        "plain",
+        "{meter-17}",
+        "{open",
+    ];
     assert_eq!(filled(args).unwrap(), expected);
     let refused = |args| filled(args).unwrap_err();
     assert_eq!(
@@ -38,10 +52,19 @@ fn values_become_parts_of_one_argument_and_never_options() {
         refused(r#"{"level":1,"unit":"u","":"e","more":1}"#),
         ProgramError::Unused("more".to_owned())
     );
+    for odd in ["", "a\\u0000b", "a\\nb"] {
+        let args = format!("{{\"level\":1,\"unit\":\"{odd}\",\"\":\"e\"}}");
+        let refused = program.arguments(&command(&args), "meter-17");
+        assert_eq!(refused, Err(ProgramError::Text("unit".to_owned())), "{odd}");
+    }
+    // The device's identifier is nobody's to say.
     assert_eq!(
-        refused("{\"level\":1,\"unit\":\"a\\u0000b\",\"\":\"e\"}"),
-        ProgramError::Zero("unit".to_owned())
+        refused(r#"{"level":1,"unit":"u","":"e","id":"other"}"#),
+        ProgramError::Unused("id".to_owned())
     );
+    let script = Program::new("awk").args(["{{print $1}}"]);
+    let braces = script.arguments(&command("{}"), "meter-17");
+    assert_eq!(braces.unwrap(), ["{print $1}"]);
 }
 
 #[test]
@@ -114,19 +137,51 @@ fn a_program_that_is_not_there_fails_with_its_name() {
     assert!(told.contains("/nowhere/at-all cannot be started"), "{told}");
 }
 
+/// Whether there is no such process, or nobody has asked how it ended.
+fn is_gone(id: &str) -> bool {
+    let stat = fiber::fs::read(format!("/proc/{id}/stat"));
+    stat.map_or(true, |stat| String::from_utf8_lossy(&stat).contains(") Z "))
+}
+
 #[test]
 fn the_end_of_an_agent_is_the_end_of_its_program() {
-    fiber::run(|| {
-        let began = Instant::now();
-        let (program, command) = (shell("exec sleep 1000"), command("{}"));
-        let ended = fiber::timeout(Duration::from_millis(100), || {
-            program.run(&command, "meter-17")
-        });
+    let file = std::env::temp_dir().join(format!("agent-program-{}", std::process::id()));
+    let at = file.clone();
+    fiber::run(move || {
+        // It does not listen.
+        let script = format!(
+            "trap '' TERM; echo $$ > {}; while :; do sleep 1000; done",
+            at.display()
+        );
+        let (program, command) = (shell(&script), command("{}"));
+        let ended = fiber::timeout(Duration::from_secs(1), || program.run(&command, "meter-17"));
         assert!(
             matches!(ended, Err(fiber::Elapsed(Err(Stopped::TimedOut)))),
             "{ended:?}"
         );
-        assert!(began.elapsed() < Duration::from_secs(5));
+        let id = String::from_utf8(fiber::fs::read(&at).unwrap()).unwrap();
+        assert!(is_gone(id.trim()), "{id}");
+    })
+    .unwrap();
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn a_program_that_nobody_takes_is_killed_and_reaped() {
+    fiber::run(|| {
+        let environment = ["A", "B", "C", "D"].map(|name| (name, "".into()));
+        let arguments = vec!["-c".to_owned(), "sleep 1000".to_owned()];
+        let (started, _output) = start("/bin/sh".into(), arguments, environment).unwrap();
+        let id = started.0.as_ref().unwrap().id().to_string();
+        let score = fiber::fs::read(format!("/proc/{id}/oom_score_adj"));
+        spare_the_agent(id.parse().unwrap());
+        let spared = fiber::fs::read(format!("/proc/{id}/oom_score_adj"));
+        assert_eq!(spared.unwrap(), b"500\n", "{score:?} before");
+        drop(started);
+        while fiber::fs::read(format!("/proc/{id}/stat")).is_ok() {
+            fiber::sleep(Duration::from_millis(10)).unwrap();
+            reap();
+        }
     })
     .unwrap();
 }
