@@ -452,6 +452,10 @@ fn own_commands(commands: &Commands, throttle: &Throttle, names: Option<&[String
 }
 
 /// What a renewal of the certificate goes by.
+#[cfg_attr(
+    not(feature = "provision"),
+    expect(dead_code, reason = "only provisioning renews")
+)]
 pub(crate) struct Beside {
     throttle: Throttle,
     away: Away,

@@ -160,6 +160,8 @@ mod tests {
         Broker, BrokerOptions, ClientId, ClientOptions, Event as ClientEvent, Publish, QoS,
     };
 
+    use mqtt::session::PublishRate;
+
     use super::super::schedule::ScheduleOptions;
     use super::super::throttle::Throttle;
     use super::*;
@@ -349,7 +351,7 @@ mod tests {
                 Throttle::open(
                     client.clone(),
                     away,
-                    Some((5, 5)),
+                    Some(PublishRate::per_second(5, 5)),
                     0.5,
                     floor,
                     Some(&folder),

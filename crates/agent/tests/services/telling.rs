@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agent::config::Config;
+use agent::profile::Setting;
 use agent::service::batch::BatchOptions;
 use agent::service::schedule::ScheduleOptions;
 use agent::{Agent, HealthCode, QueueOptions, RecordError};
@@ -193,7 +194,7 @@ fn a_message_of_readings_is_no_longer_than_the_broker_takes() {
     with_broker(|broker, endpoint| {
         let heard = broker.subscribe("readings").unwrap();
         let mut config = Config::new(endpoint.parse().unwrap());
-        config.limits.packet_bytes = Some(1_024);
+        config.limits.packet_bytes = Setting::To(1_024);
         config
             .set_device_id(&ClientId::new("meter-17").unwrap())
             .unwrap();
