@@ -6,6 +6,7 @@
 
 mod beside;
 mod endings;
+mod inputs;
 mod requests;
 mod secure;
 mod will;

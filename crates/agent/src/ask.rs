@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fiber::Instant;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::args::{Ask, ControlArgs, Form, Goal};
 use crate::control::{Control, ControlError, Request, SOCKET_NAME};
 use crate::failure::Failure;
 use crate::out;
 
+/// The number of the form of what is printed as JSON; a change that a reader could notice raises it.
+const SCHEMA: u32 = 1;
 /// How often `agent wait` looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
@@ -19,7 +21,8 @@ const LOOK_PAUSE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 ///
-/// [`Failure::Control`], and [`Failure::WaitExpired`] of `agent wait`.
+/// [`Failure::Control`], [`Failure::Output`] and [`Failure::Unread`], and [`Failure::WaitExpired`] of
+/// `agent wait`.
 pub fn run(args: &ControlArgs) -> Result<(), Failure> {
     let places = places(args.socket.as_deref());
     match args.ask {
@@ -33,20 +36,23 @@ pub fn run(args: &ControlArgs) -> Result<(), Failure> {
     let mut control = connect(&places).map_err(Failure::Control)?;
     let mut ask = |request| control.ask(&request).map_err(Failure::Control);
     match args.ask {
-        Ask::Status(Form::Json) => print_line(&ask(Request::Status)?["status"]),
-        Ask::Status(Form::Text) => print_text(&ask(Request::Text)?),
-        Ask::Status(Form::Metrics) => print_text(&ask(Request::Metrics)?),
-        Ask::Fibers(Form::Json) => print_line(&ask(Request::Fibers)?),
+        Ask::Status(Form::Json) => print_line(&ask(Request::Status)?["status"])?,
+        Ask::Status(Form::Text) => print_text(&ask(Request::Text)?)?,
+        Ask::Status(Form::Metrics) => print_text(&ask(Request::Metrics)?)?,
+        Ask::Fibers(Form::Json) => {
+            let fibers = ask(Request::Fibers)?["fibers"].take();
+            print_line(&json!({ "schema": SCHEMA, "fibers": fibers }))?;
+        }
         Ask::Fibers(_) => {
             let answer = ask(Request::Fibers)?;
             for line in answer["fibers"].as_array().into_iter().flatten() {
-                out::text(&format!("{}\n", line.as_str().unwrap_or_default()));
+                out::text(&format!("{}\n", line.as_str().unwrap_or_default()))?;
             }
         }
         Ask::QueueDrop { count } => {
             let answer = ask(Request::QueueDrop { count })?;
             let (dropped, kept) = (&answer["dropped"], &answer["kept"]);
-            out::text(&format!("{dropped} dropped, {kept} sent already\n"));
+            out::text(&format!("{dropped} dropped, {kept} sent already\n"))?;
         }
         Ask::Reload => {
             let answer = ask(Request::Reload)?;
@@ -58,7 +64,7 @@ pub fn run(args: &ControlArgs) -> Result<(), Failure> {
             for (name, what) in kinds {
                 for setting in answer[name].as_array().into_iter().flatten() {
                     let setting = setting.as_str().unwrap_or_default();
-                    out::text(&format!("{setting}: counts {what}\n"));
+                    out::text(&format!("{setting}: counts {what}\n"))?;
                 }
             }
         }
@@ -98,12 +104,12 @@ pub(crate) fn connect(places: &[PathBuf]) -> Result<Control, ControlError> {
 }
 
 /// One object, and the line end.
-fn print_line(value: &Value) {
-    out::text(&format!("{value}\n"));
+fn print_line(value: &Value) -> Result<(), Failure> {
+    out::text(&format!("{value}\n"))
 }
 
-fn print_text(answer: &Value) {
-    out::text(answer["text"].as_str().unwrap_or_default());
+fn print_text(answer: &Value) -> Result<(), Failure> {
+    out::text(answer["text"].as_str().unwrap_or_default())
 }
 
 /// Prints the messages of the queue, page after page, a line for each.
@@ -111,8 +117,8 @@ fn queue(places: &[PathBuf], form: Form, request: impl Fn(u64) -> Request) -> Re
     let mut control = connect(places).map_err(Failure::Control)?;
     let mut from = 0;
     loop {
-        let answer = control.ask(&request(from)).map_err(Failure::Control)?;
-        for message in answer["messages"].as_array().into_iter().flatten() {
+        let mut answer = control.ask(&request(from)).map_err(Failure::Control)?;
+        for message in answer["messages"].as_array_mut().into_iter().flatten() {
             if let Form::Text = form {
                 let text = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
                 let (pos, bytes) = (&message["pos"], &message["bytes"]);
@@ -120,9 +126,11 @@ fn queue(places: &[PathBuf], form: Form, request: impl Fn(u64) -> Request) -> Re
                     "{pos:>8} {:<7} {bytes:>7} bytes  {}\n",
                     text("state"),
                     text("topic")
-                ));
+                ))?;
             } else {
-                print_line(message);
+                // Each line is read by itself.
+                message["schema"] = SCHEMA.into();
+                print_line(message)?;
             }
         }
         match answer["next"].as_u64() {

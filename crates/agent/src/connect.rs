@@ -1,6 +1,7 @@
 //! From arguments to a connected client: files for TLS, client identifier, dial, CONNECT.
 //!
-//! One deadline covers all of it (`--timeout`). It does not connect again when the link ends.
+//! One deadline covers all of it (`--timeout`). When the link ends another one is made where somebody
+//! asks for it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -32,6 +33,9 @@ const ID_PREFIX: &str = "agent";
 #[derive(Debug)]
 pub struct Link {
     client: Client,
+    /// Where the transport leads to, and how one is made.
+    endpoint: Endpoint,
+    dial: DialOptions,
     /// By when CONNECT must be answered.
     deadline: Instant,
     timeout: Duration,
@@ -62,20 +66,13 @@ impl Link {
         let timeout = args.timeout.unwrap_or(FOR_EVER);
         let deadline = Instant::now() + timeout;
         let dial = || make(own, args, timeout);
-        let (socket, options) = match fiber::deadline(deadline, dial) {
-            Ok(dialled) | Err(fiber::Elapsed(dialled @ Ok(_))) => dialled?,
-            Err(fiber::Elapsed(Err(failure))) => {
-                let during = match failure {
-                    Failure::Dial(error) => Some(Box::new(error)),
-                    _ => None,
-                };
-                return Err(Failure::ConnectTimeout { timeout, during });
-            }
-        };
-        let options = options.operation_timeout(Some(operation_timeout));
+        let (socket, way) = in_time(fiber::deadline(deadline, dial), timeout)?;
+        let options = way.options.operation_timeout(Some(operation_timeout));
         let client = Client::over(socket, options);
         Ok(Self {
             client,
+            endpoint: way.endpoint,
+            dial: way.dial,
             deadline,
             timeout,
         })
@@ -99,6 +96,27 @@ impl Link {
                 Err(self.timed_out())
             }
             Ok(Err(error)) => Err(Failure::Connect(error)),
+        }
+    }
+
+    /// Makes another connection in the place of one that has ended, and has the broker accept it; what
+    /// the client is subscribed to it asks for again. Yields; limited by `--timeout` for the transport and
+    /// once more for CONNECT, and by the ambient deadline.
+    ///
+    /// # Errors
+    ///
+    /// As [`Link::dial`] and [`Link::connect`].
+    pub fn connect_again(&self) -> Result<(), Failure> {
+        let dial = || safe_rt::dial(&self.endpoint, &self.dial).map_err(Failure::Dial);
+        let socket = in_time(fiber::timeout(self.timeout, dial), self.timeout)?;
+        self.client.attach(socket).map_err(Failure::Connect)?;
+        // The client has the same limit for this.
+        match self.client.connect() {
+            Ok(_) => Ok(()),
+            Err(mqtt::Error::Wait(WaitCause::ConnectionLost(end))) if is_late(&end) => {
+                Err(self.timed_out())
+            }
+            Err(error) => Err(Failure::Connect(error)),
         }
     }
 
@@ -137,21 +155,38 @@ fn is_late(end: &mqtt::EndCause) -> bool {
     )
 }
 
+/// What was made in time; an error that says which time is over, where it is.
+fn in_time<T>(
+    made: Result<Result<T, Failure>, fiber::Elapsed<Result<T, Failure>>>,
+    timeout: Duration,
+) -> Result<T, Failure> {
+    match made {
+        Ok(made) | Err(fiber::Elapsed(made @ Ok(_))) => made,
+        Err(fiber::Elapsed(Err(failure))) => {
+            let during = match failure {
+                Failure::Dial(error) => Some(Box::new(error)),
+                _ => None,
+            };
+            Err(Failure::ConnectTimeout { timeout, during })
+        }
+    }
+}
+
 /// Makes the connection. Yields.
 fn make(
     own: Option<Own>,
     args: &ConnectionArgs,
     timeout: Duration,
-) -> Result<(Socket, ClientOptions), Failure> {
-    let way = Box::new(match own {
+) -> Result<(Socket, Box<Way>), Failure> {
+    let mut way = Box::new(match own {
         Some(own) => own.way(args)?,
         None => Way::of(args)?,
     });
     log::debug!("connecting to {}", way.endpoint);
     // What cannot be read is no reason to disturb the broker.
-    let options = settle(way.options, args, timeout)?;
+    way.options = settle(way.options, args, timeout)?;
     let socket = safe_rt::dial(&way.endpoint, &way.dial).map_err(Failure::Dial)?;
-    Ok((socket, options))
+    Ok((socket, way))
 }
 
 /// Where the broker is and how it is reached.

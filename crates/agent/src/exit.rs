@@ -1,7 +1,7 @@
 //! The exit codes, in one table ([`TABLE`]) that the help, the manual page and the tests are made of.
 //!
 //! `agent pub`, `agent sub` and `agent request` end as Mosquitto's programs do where those are
-//! certain: 0, the code of CONNACK, and 27 when the time of `-W` is over. Everything else has the
+//! certain: 0, the code of CONNACK, 27 when the time of `-W` is over, and what a shell says of a signal. Everything else has the
 //! codes of `sysexits.h` that service managers know, where those programs have the numbers of the
 //! errors of their library: 1 for a wrong command line, a missing file and no connection, 7 for a
 //! connection that was lost, 8 for most failures of TLS, and 0 for a subscription that was refused.
@@ -58,6 +58,11 @@ pub enum Exit {
     Credentials,
     /// 78 (`EX_CONFIG`): the configuration is faulty. Starting again does not help.
     Config,
+    /// 130: SIGINT ended `request` before there was an answer, or a second one `demo` before it had
+    /// compared its counts.
+    Interrupted,
+    /// 143: likewise SIGTERM.
+    Terminated,
 }
 
 impl Exit {
@@ -81,6 +86,8 @@ impl Exit {
             Self::Denied => 76,
             Self::Credentials => 77,
             Self::Config => 78,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
         }
     }
 }
@@ -147,7 +154,7 @@ const USAGE: &str = "the command line is wrong";
 pub const TABLE: &[Row] = &[
     row(
         (0, 0),
-        "done; with pub -q 1 and 2 everything is acknowledged",
+        "done; with pub -q 1 and 2 everything is acknowledged; a signal ended sub",
         "done; for run: ended by a signal, by --for, or because nobody reads the output",
         "nothing is lost, and nothing doubled that must not be",
     ),
@@ -234,6 +241,13 @@ pub const TABLE: &[Row] = &[
         "the configuration is faulty",
         "",
     ),
+    row(
+        (130, 130),
+        "SIGINT ended request before there was an answer",
+        "",
+        "a second SIGINT ended it at once",
+    ),
+    row((143, 143), "likewise SIGTERM", "", "likewise SIGTERM"),
 ];
 
 #[cfg(test)]
@@ -263,6 +277,8 @@ mod tests {
             (Exit::Denied, 76),
             (Exit::Credentials, 77),
             (Exit::Config, 78),
+            (Exit::Interrupted, 130),
+            (Exit::Terminated, 143),
         ];
         for (exit, code) in table {
             assert_eq!(exit.code(), code, "{exit:?}");

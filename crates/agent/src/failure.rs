@@ -1,5 +1,6 @@
 //! What can go wrong once the command line is understood, and which exit code each failure is.
 
+mod codes;
 #[cfg(test)]
 mod tests;
 
@@ -11,11 +12,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fiber::signal::Signal;
 use fiber::{JoinError, RunError, SpawnError, Stopped};
 use mqtt::store::OpenError;
 use mqtt::{EndCause, Outcome, PublishError, WaitCause};
 use safe_rt::{TlsConfigError, TlsError};
 
+use self::codes::{
+    exit_of_credentials, exit_of_end, exit_of_error, exit_of_hang_up, exit_of_wait, is_forbidden,
+};
 use crate::agent::AGENT_FIBERS_MAX;
 use crate::config::ConfigErrors;
 use crate::control::ControlError;
@@ -145,12 +150,18 @@ pub enum Failure {
     },
     /// The connection ended.
     Lost(Arc<EndCause>),
-    /// What arrived cannot be written to the standard output.
+    /// What is to be printed cannot be written to the standard output.
     Output(io::Error),
+    /// Nobody reads the standard output any more: there is nothing left to do, and nothing to be said.
+    Unread,
+    /// The standard input, which was to be one message, is empty.
+    EmptyInput,
     /// A wait was stopped from outside.
     Stopped(Stopped),
     /// The time to receive in is over.
     Expired,
+    /// A signal ended it before there was an answer.
+    Signal(Signal),
 }
 
 impl Failure {
@@ -181,6 +192,8 @@ impl Failure {
             Self::Undelivered(_) | Self::InMemory | Self::GivenUp(_) => Exit::TryAgain,
             Self::SubscriptionRefused { .. } => Exit::Denied,
             Self::Expired => Exit::Expired,
+            Self::Signal(Signal::Interrupt) => Exit::Interrupted,
+            Self::Signal(_) => Exit::Terminated,
             Self::WaitExpired => Exit::TryAgain,
             Self::Control(ControlError::Refused(_)) => Exit::Failed,
             Self::Control(_) => Exit::Unavailable,
@@ -201,8 +214,10 @@ impl Failure {
             Self::TlsConfig(_)
             | Self::LineTooLong { .. }
             | Self::InputTooLong
+            | Self::EmptyInput
             | Self::UnknownCode(_)
             | Self::Publish(_) => Exit::Data,
+            Self::Unread => Exit::Done,
             Self::Input(_) | Self::Output(_) => Exit::InputOutput,
             Self::Runtime(_) | Self::Join(_) | Self::TooManyFibers => Exit::Internal,
             Self::Hook(_) | Self::StoppedTwice => Exit::Failed,
@@ -265,53 +280,6 @@ pub(crate) fn remedy_of_end(end: &EndCause) -> Option<Cow<'static, str>> {
     }
 }
 
-fn exit_of_error(error: &mqtt::Error) -> Exit {
-    match error {
-        mqtt::Error::Refused(reason) => Exit::Refused(*reason),
-        mqtt::Error::SubscribeRefused { .. } => Exit::Denied,
-        mqtt::Error::Wait(cause) => exit_of_wait(cause),
-        _ => Exit::Data,
-    }
-}
-
-fn exit_of_wait(cause: &WaitCause) -> Exit {
-    match cause {
-        WaitCause::ConnectionLost(end) => exit_of_end(end),
-        _ => Exit::TryAgain,
-    }
-}
-
-/// The end of a connection on which an answer was waited for.
-fn exit_of_hang_up(end: &EndCause) -> Exit {
-    match end {
-        EndCause::ClosedByPeer => Exit::Denied,
-        end => exit_of_end(end),
-    }
-}
-
-/// The broker may refuse our certificate only after the handshake (RFC 8446 section 4.4.2.4), so
-/// the end of a connection can mean that there is none to be had.
-fn exit_of_end(end: &EndCause) -> Exit {
-    match end {
-        EndCause::Refused(reason) => Exit::Refused(*reason),
-        EndCause::Dial(_) => Exit::Unavailable,
-        EndCause::Transport(error) if TlsError::of(error).is_some() => Exit::Unavailable,
-        _ => Exit::TryAgain,
-    }
-}
-
-/// What a password or a key that cannot be read is.
-fn exit_of_credentials(error: &io::Error) -> Exit {
-    match is_forbidden(error) {
-        true => Exit::Credentials,
-        false => Exit::NoInput,
-    }
-}
-
-fn is_forbidden(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::PermissionDenied
-}
-
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -366,6 +334,9 @@ impl fmt::Display for Failure {
                     "the standard input has more than {INPUT_BYTES_MAX} bytes"
                 )
             }
+            Self::EmptyInput => f.write_str(
+                "the standard input is empty; an empty message is published with -n (--null-message)",
+            ),
             Self::PasswordFile { path, source } => {
                 write!(
                     f,
@@ -418,8 +389,10 @@ impl fmt::Display for Failure {
             }
             Self::Lost(cause) => write!(f, "connection lost: {cause}"),
             Self::Output(error) => write!(f, "cannot write to the standard output: {error}"),
+            Self::Unread => f.write_str("nobody reads the standard output any more"),
             Self::Stopped(stopped) => stopped.fmt(f),
             Self::Expired => f.write_str("timed out"),
+            Self::Signal(signal) => write!(f, "{signal} came before an answer"),
         }
     }
 }
@@ -468,10 +441,13 @@ impl StdError for Failure {
             | Self::GivenUp(_)
             | Self::WaitExpired
             | Self::InputTooLong
+            | Self::EmptyInput
+            | Self::Unread
             | Self::PasswordVariable(_)
             | Self::UnknownCode(_)
             | Self::Undelivered(_)
             | Self::SubscriptionRefused { .. }
+            | Self::Signal(_)
             | Self::Expired => None,
         }
     }

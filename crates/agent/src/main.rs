@@ -22,14 +22,8 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match command {
-        Command::Help(tool) => {
-            out::text(&help::text(tool));
-            Ok(())
-        }
-        Command::Version => {
-            out::text(help::VERSION);
-            Ok(())
-        }
+        Command::Help(tool) => out::text(&help::text(tool)),
+        Command::Version => out::text(help::VERSION),
         Command::Run(args) => {
             // A service tells what happens to its connection.
             logging::start(args.debug, "warn,agent=info");
@@ -61,19 +55,10 @@ fn main() -> ExitCode {
             logging::start(false, "warn");
             on_fibers(move || commands::print(&args))
         }
-        Command::Init => {
-            commands::init();
-            Ok(())
-        }
+        Command::Init => commands::init(),
         Command::Explain(args) => explain(&args),
-        Command::Completions(args) => {
-            out::text(&completions::script(args.shell));
-            Ok(())
-        }
-        Command::Man => {
-            out::text(&man::page());
-            Ok(())
-        }
+        Command::Completions(args) => out::text(&completions::script(args.shell)),
+        Command::Man => out::text(&man::page()),
         Command::Demo(args) => return demo(args).into(),
         command @ (Command::Provision(_) | Command::Deprovision(_) | Command::Cert(_)) => {
             return identity_tool(command).into();
@@ -156,16 +141,16 @@ fn identity_tool(_: Command) -> Exit {
 /// Explains every code, or lists all.
 fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     if args.markdown {
-        out::text(&explain::markdown());
+        out::text(&explain::markdown())?;
     } else if args.codes.is_empty() {
-        out::text(&explain::overview());
+        out::text(&explain::overview())?;
     }
     for (n, code) in args.codes.iter().enumerate() {
         let Some(explanation) = explain::find(code) else {
             return Err(Failure::UnknownCode(code.clone()));
         };
         let gap = if n == 0 { "" } else { "\n" };
-        out::text(&format!("{gap}{explanation}"));
+        out::text(&format!("{gap}{explanation}"))?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The manual page, made from the tables of tools, options and exit codes.
 
 use crate::args::Tool;
-use crate::args::flags::{Flag, REFUSED};
+use crate::args::flags::{DIFFERENCES, Flag, REFUSED};
 use crate::exit;
 
 /// Returns the page `agent(1)`, as roff with the macros `man`.
@@ -52,6 +52,14 @@ pub fn page() -> String {
             ".TP\n{}\n{}.\n",
             names(refused.names, ""),
             line(refused.reason)
+        );
+    }
+    page += ".SH OTHER DIFFERENCES FROM MOSQUITTO'S PROGRAMS\n";
+    for difference in DIFFERENCES {
+        page += &format!(
+            ".TP\n{}\n{}\n",
+            names(&[difference.about], ""),
+            line(difference.text)
         );
     }
     page += ".SH ENVIRONMENT\n.TP\n.B RUST_LOG\nWhat is logged, unless\n.B \\-d\nasks for all.\n\

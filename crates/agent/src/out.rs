@@ -49,6 +49,8 @@ pub fn rejected(rejected: &Rejected) {
 /// Prints why a tool failed, and in another line what a person can do about it.
 pub fn failure(failure: &Failure) {
     match failure {
+        // Who closed the output knows.
+        Failure::Unread => {}
         // In the words that scripts look for.
         Failure::Expired => error_line(format_args!("Timed out")),
         Failure::Config(errors) => error_line(format_args!("{errors}")),
@@ -104,10 +106,18 @@ pub fn fibers(fibers: &FiberList) {
 }
 
 /// Prints a text to the standard output.
-pub fn text(text: &str) {
+///
+/// # Errors
+///
+/// [`Failure::Unread`] where nobody reads it any more, which is no fault and ends the program without a
+/// word; [`Failure::Output`] where it could not be written, on a full disk for example.
+pub fn text(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    // Who closed it does not want to read it.
-    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::Unread,
+        _ => Failure::Output(error),
+    })
 }
 
 fn error_line(line: fmt::Arguments<'_>) {

@@ -4,20 +4,30 @@
 //! message wanted is neither printed nor acknowledged, so that a kept session loses nothing. The
 //! subscription is registered before CONNECT is sent, because the broker may send what it kept
 //! right after accepting the connection. With a kept session it may also send what earlier programs
-//! subscribed to: that is printed as well, once [`mqtt::EARLY_WINDOW`] is over. It does not connect again when the link ends.
+//! subscribed to: that is printed as well, once [`mqtt::EARLY_WINDOW`] is over.
+//!
+//! When a connection is lost after the subscriptions were answered, another one is made, for as long as
+//! it takes, and the subscriptions with it. SIGINT and SIGTERM end it in order. `agent request` is for
+//! one answer: a lost connection ends it, and so does a signal, which is no answer.
 
+mod again;
 mod output;
+mod stop;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::num::NonZeroU64;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use fiber::{Event, FiberBuilder, Stopped};
-use mqtt::{Client, Message, Publish, QoS, Wait};
+use fiber::{FiberBuilder, Stopped};
+use mqtt::{Client, EndCause, Event, Message, Publish, QoS, Wait};
 
+use self::again::Again;
+pub use self::again::RECONNECT_DELAY_MAX;
 use self::output::Output;
 pub(crate) use self::output::parts;
+use self::stop::{Ended, Stop};
 use crate::args::{Retained, SubArgs, TakeArgs};
 use crate::connect::{self, Link};
 use crate::failure::Failure;
@@ -56,21 +66,28 @@ pub(crate) type Send<'a> = dyn FnOnce(&Client) -> Result<(), Failure> + 'a;
 
 /// As [`run`], with something else in place of mere receiving.
 pub(crate) fn run_then(args: &SubArgs, then: Then<'_>) -> Result<(), Failure> {
-    let output = Output::new(&args.output)?;
-    let link = Rc::new(Link::dial(&args.connection, SUBSCRIBE_TIMEOUT)?);
-    let open = !matches!(then, Then::Send(_));
-    let receiver = Rc::new(Receiver::new(&args.take, output, open));
-    let receive = || receive(&link, &receiver, args, then);
-    // From here on: the connection is made.
-    let outcome = match args.wait {
-        None => receive(),
-        Some(limit) => match fiber::timeout(limit, receive) {
-            Ok(outcome) | Err(fiber::Elapsed(outcome @ Ok(()))) => outcome,
-            Err(fiber::Elapsed(Err(_))) => Err(Failure::Expired),
-        },
+    let stop = Stop::listen()?;
+    let is_request = matches!(then, Then::Send(_));
+    let mut begun = None;
+    let outcome = match stop.until_signal(|| begin(args, then, &mut begun))? {
+        Ended::ByItself(outcome) => outcome,
+        Ended::BySignal(signal) if is_request => Err(Failure::Signal(signal)),
+        Ended::BySignal(signal) => {
+            log::debug!("ended by {signal}");
+            Ok(())
+        }
     };
-    receiver.stop(&outcome);
-    connect::leave(link.client());
+    let Some((link, receiver)) = begun else {
+        return outcome;
+    };
+    // A second signal does not wait for whoever reads, nor for the broker.
+    let ended = stop.until_signal(|| {
+        receiver.stop(&outcome);
+        connect::leave(link.client());
+    });
+    if let Ok(Ended::BySignal(signal)) = ended {
+        log::debug!("ended by {signal} once more");
+    }
     let dropped = link.client().stats().dropped;
     if dropped > 0 {
         out::warning(format_args!(
@@ -78,6 +95,27 @@ pub(crate) fn run_then(args: &SubArgs, then: Then<'_>) -> Result<(), Failure> {
         ));
     }
     outcome
+}
+
+/// What there is once the transport is made.
+type Begun = (Rc<Link>, Rc<Receiver>);
+
+/// Makes the connection, and does what is to be done on it within the time that it may take.
+fn begin(args: &SubArgs, then: Then<'_>, begun: &mut Option<Begun>) -> Result<(), Failure> {
+    let output = Output::new(&args.output)?;
+    let link = Rc::new(Link::dial(&args.connection, SUBSCRIBE_TIMEOUT)?);
+    let open = !matches!(then, Then::Send(_));
+    let receiver = Rc::new(Receiver::new(&args.take, output, open));
+    *begun = Some((Rc::clone(&link), Rc::clone(&receiver)));
+    let receive = || receive(&link, &receiver, args, then);
+    // From here on: the connection is made.
+    match args.wait {
+        None => receive(),
+        Some(limit) => match fiber::timeout(limit, receive) {
+            Ok(outcome) | Err(fiber::Elapsed(outcome @ Ok(()))) => outcome,
+            Err(fiber::Elapsed(Err(_))) => Err(Failure::Expired),
+        },
+    }
 }
 
 /// Connects, subscribes and prints until there is a reason to end.
@@ -105,58 +143,80 @@ fn receive(
     };
     let subscribed = subscribe(client, receiver, args);
     connecting.join().map_err(Failure::Join)??;
-    subscribed?;
+    let granted = subscribed?;
     for filter in &args.unsubscribe {
         client
             .unsubscribe(filter.as_str())
             .map_err(Failure::Subscribe)?;
         log::debug!("unsubscribed from {filter}");
     }
-    match then {
-        Then::Receive => {}
+    let mut again = match then {
+        Then::Receive => Some(Again::new()),
         Then::Leave => return Ok(()),
         Then::Send(send) => {
             receiver.open.set(true);
             send(client)?;
+            None
         }
+    };
+    receiver.watch_filters(client, granted);
+    loop {
+        receiver.watch(client)?;
+        receiver.finished.wait()?;
+        let Some(cause) = receiver.lost(client)? else {
+            return Ok(());
+        };
+        let Some(again) = &mut again else {
+            return Err(Failure::Lost(cause));
+        };
+        receiver.finished.clear();
+        again.connect(link, &cause)?;
     }
-    receiver.watch(client)?;
-    receiver.finished.wait()?;
-    receiver.result(client)
 }
 
-/// Subscribes to everything at once. One of several that is refused is a warning.
-fn subscribe(client: &Client, receiver: &Rc<Receiver>, args: &SubArgs) -> Result<(), Failure> {
+/// Subscribes to everything at once, and returns what was granted. One of several that is refused is
+/// a warning.
+fn subscribe(
+    client: &Client,
+    receiver: &Rc<Receiver>,
+    args: &SubArgs,
+) -> Result<Vec<String>, Failure> {
     let filters: Vec<(&str, QoS)> = args
         .subscriptions
         .iter()
         .map(|(filter, qos)| (filter.as_str(), *qos))
         .collect();
     if filters.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
+    let all = filters.iter().map(|(filter, _)| (*filter).to_owned());
     let receiver = Rc::clone(receiver);
     let subscribed = client.subscribe_all(&filters, move |client, message| {
         receiver.receive(client, message);
         Ok(())
     });
     match subscribed {
-        Ok(_) => log::debug!("subscribed to {} filters", filters.len()),
+        Ok(_) => {
+            log::debug!("subscribed to {} filters", filters.len());
+            Ok(all.collect())
+        }
         Err(mqtt::Error::SubscribeRefused { filters: refused }) => {
-            if filters
-                .iter()
-                .all(|(filter, _)| refused.iter().any(|other| other == filter))
-            {
+            let granted: Vec<String> = all.filter(|filter| !refused.contains(filter)).collect();
+            if granted.is_empty() {
                 return Err(Failure::SubscriptionRefused { filters: refused });
             }
-            out::warning(format_args!(
-                "the broker refused to subscribe to {}",
-                refused.join(", ")
-            ));
+            refused_in_part(&refused);
+            Ok(granted)
         }
-        Err(error) => return Err(Failure::Subscribe(error)),
+        Err(error) => Err(Failure::Subscribe(error)),
     }
-    Ok(())
+}
+
+fn refused_in_part(filters: &[String]) {
+    out::warning(format_args!(
+        "the broker refused to subscribe to {}",
+        filters.join(", ")
+    ));
 }
 
 /// What is done with a message.
@@ -189,8 +249,10 @@ struct Receiver {
     /// Messages that the handler was given.
     begun: Cell<u64>,
     failed: RefCell<Option<PrintError>>,
+    /// What was subscribed to, where the broker refuses all of it on a later connection.
+    refused: OnceCell<Vec<String>>,
     /// There is a reason to end.
-    finished: Event,
+    finished: fiber::Event,
 }
 
 impl Receiver {
@@ -205,7 +267,8 @@ impl Receiver {
             satisfied: Cell::new(false),
             begun: Cell::new(0),
             failed: RefCell::default(),
-            finished: Event::new(),
+            refused: OnceCell::new(),
+            finished: fiber::Event::new(),
         }
     }
 
@@ -301,16 +364,39 @@ impl Receiver {
             .map_err(Failure::Spawn)
     }
 
-    /// Why it finished.
-    fn result(&self, client: &Client) -> Result<(), Failure> {
+    /// Finishes when the broker refuses, on a later connection, everything that it had granted.
+    fn watch_filters(self: &Rc<Self>, client: &Client, granted: Vec<String>) {
+        let receiver = Rc::clone(self);
+        client.on_event(move |_client, event| {
+            let Event::SubscribeRefused { filters } = event else {
+                return;
+            };
+            if granted.iter().all(|filter| filters.contains(filter)) {
+                let _ = receiver.refused.set(filters.clone());
+                receiver.finished.set();
+            } else {
+                refused_in_part(filters);
+            }
+        });
+    }
+
+    /// Why it finished: nothing if there is no more to do, else why the connection ended.
+    fn lost(&self, client: &Client) -> Result<Option<Arc<EndCause>>, Failure> {
+        if let Some(filters) = self.refused.get() {
+            let filters = filters.clone();
+            return Err(Failure::SubscriptionRefused { filters });
+        }
+        if !self.stopped.get() {
+            // What is wanted may be among that.
+            self.drain();
+        }
         if let Some(error) = &*self.failed.borrow() {
-            return Failure::of_print(error);
+            return Failure::of_print(error).map(|()| None);
         }
         if self.satisfied.get() {
-            return Ok(());
+            return Ok(None);
         }
-        self.drain();
-        Err(Failure::Lost(client.ended()?))
+        Ok(Some(client.ended()?))
     }
 
     /// Prints what had arrived when the link ended.

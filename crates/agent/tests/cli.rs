@@ -115,9 +115,70 @@ fn nothing_is_connected_to_where_a_file_is_missing() {
         65,
         "cannot set up TLS",
     );
+    // An empty message would remove what the broker keeps, and whoever was to write it may have failed.
+    fails(&with(&["-r", "-s"]), 65, "the standard input is empty");
+    let request = ["request", "-t", "a", "-e", "b", "-h", "192.0.2.1", "-s"];
+    fails(&request, 65, "published with -n");
     let quiet = agent(&with(&["-f", "/nonexistent/x", "--quiet"]));
     assert_eq!(quiet.status.code(), Some(66));
     assert!(quiet.stderr.is_empty());
+}
+
+/// The shell's words, in which `"$@"` is the program.
+fn in_shell(script: &str, args: &[&str]) -> Output {
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_agent")])
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .expect("it runs")
+}
+
+/// Commands that print something to the standard output without a network, and end with 0.
+const PRINTING: [&[&str]; 14] = [
+    &["--help"],
+    &["--version"],
+    &["sub", "--help"],
+    &["init"],
+    &["config", "list"],
+    &["config", "list", "--doc"],
+    &["config", "list", "--markdown"],
+    &["explain"],
+    &["explain", "T021", "C009"],
+    &["explain", "--markdown"],
+    &["completions", "bash"],
+    &["completions", "fish"],
+    &["man"],
+    &["doctor", "--list"],
+];
+
+#[test]
+fn what_could_not_be_printed_is_74() {
+    for args in PRINTING {
+        let output = in_shell("exec \"$@\" >/dev/full", args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(74), "{args:?}: {errors}");
+        assert!(
+            errors.starts_with("Error: cannot write to the standard output: "),
+            "{args:?}: {errors}"
+        );
+    }
+    // What the doctor found is worth less than that nobody was told.
+    let doctor = ["doctor", "--config", "/nonexistent/x", "--json"];
+    let output = in_shell("exec \"$@\" >/dev/full", &doctor);
+    assert_eq!(output.status.code(), Some(74));
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_fault_and_nothing_is_said() {
+    for args in PRINTING {
+        // Long enough for the reader to be gone.
+        let script = "{ sleep 0.1; \"$@\"; echo \"code $?\" >&2; } | true";
+        let output = in_shell(script, args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(errors, "code 0\n", "{args:?}");
+    }
 }
 
 /// Gives a text to a program, and returns what it says; `None` if there is no such program.

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 #![cfg(feature = "demo")]
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -31,6 +31,65 @@ fn demo(words: &[&str], input: &str) -> (Output, String) {
     assert_eq!(left, 0, "something is left behind:\n{printed}");
     std::fs::remove_dir(&folder).unwrap();
     (output, printed)
+}
+
+/// Runs it with the keyboard and gives it these signals, one after the other, once the device is
+/// connected; returns its exit code and what it printed.
+fn signalled(signals: &[&str]) -> (Option<i32>, String) {
+    let name = format!("demo-{}-{}", std::process::id(), signals.join("-"));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut running = Command::new(env!("CARGO_BIN_EXE_agent"))
+        .args(["demo", "--interactive"])
+        .env("TMPDIR", &folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut printed = String::new();
+    let mut output = BufReader::new(running.stdout.take().unwrap());
+    while !printed.contains("connected, session new") {
+        assert!(output.read_line(&mut printed).unwrap() > 0, "{printed}");
+    }
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    for signal in signals {
+        let kill = format!("kill -{signal} {}", running.id());
+        let killed = Command::new("/bin/sh").args(["-c", &kill]).status();
+        assert!(killed.unwrap().success());
+        // Its device, which has a process group of its own, goes on unless it is told.
+        if signals.len() == 1 {
+            while !printed.contains("that is enough") {
+                assert!(output.read_line(&mut printed).unwrap() > 0, "{printed}");
+            }
+        }
+    }
+    output.read_to_string(&mut printed).unwrap();
+    let code = running.wait().unwrap().code();
+    let left = std::fs::read_dir(&folder).unwrap().count();
+    assert_eq!(left, 0, "keys are left behind:\n{printed}");
+    std::fs::remove_dir(&folder).unwrap();
+    (code, printed)
+}
+
+#[test]
+fn a_signal_is_enough_and_nothing_stays() {
+    for signal in ["INT", "TERM"] {
+        let (code, printed) = signalled(&[signal]);
+        assert_eq!(code, Some(0), "{printed}");
+        assert_eq!(row(&printed, "lost"), 0, "{printed}");
+        assert!(
+            printed.contains("nothing was shown: nothing was done"),
+            "{printed}"
+        );
+    }
+}
+
+#[test]
+fn a_second_signal_does_not_wait_and_nothing_stays() {
+    let (code, printed) = signalled(&["TERM", "INT"]);
+    assert!(matches!(code, Some(130 | 143)), "{code:?}: {printed}");
+    assert!(!printed.contains("received by the cloud"), "{printed}");
 }
 
 /// The number of a row of the closing table.

@@ -137,11 +137,76 @@ fn time_is_over_even_if_messages_came() {
 }
 
 #[test]
-fn a_lost_connection_is_told_with_its_cause() {
+fn sub_comes_back_after_a_restart_of_the_broker_as_theirs_does() {
+    let Some(peers) = peers() else { return };
+    let mut broker = Options::new(&peers).start().unwrap();
+    let port = broker.port(Listener::Plain);
+    let words = ["-t", "a", "-q", "1", "-v", "-C", "2"];
+    let mut ours = subscribed(&broker, "ours", &words);
+    let theirs = [&["-i", "theirs"], &words[..]].concat();
+    let mut theirs = mosquitto_sub(&peers, port, &theirs).unwrap();
+    broker.wait_for_suback("theirs");
+    let publish = |text| {
+        expect_success(&mosquitto_pub(&peers, port, &["-t", "a", "-m", text]).unwrap());
+    };
+    publish("before");
+    for running in [&mut ours, &mut theirs] {
+        assert_eq!(running.next_line(PROCESS_TIMEOUT).unwrap(), "a before");
+    }
+    broker.terminate();
+    broker.start_again().unwrap();
+    for id in ["ours", "theirs"] {
+        broker.wait_for_suback(id);
+    }
+    publish("after");
+    let ours = ours.finish(PROCESS_TIMEOUT).unwrap();
+    let theirs = theirs.finish(PROCESS_TIMEOUT).unwrap();
+    expect_success(&theirs);
+    assert_eq!((ours.code(), &*ours.stdout), (Some(0), "a after\n"));
+    assert_eq!(ours.stdout, theirs.stdout);
+    // Theirs says nothing; whoever reads a log wants to know where something may be missing.
+    let warning = "Warning: connection lost: ";
+    assert!(ours.stderr.starts_with(warning), "{}", ours.stderr);
+    assert_eq!(ours.stderr.lines().count(), 1, "{}", ours.stderr);
+}
+
+#[test]
+fn a_broker_that_refuses_sub_when_it_comes_back_ends_it_with_its_code() {
+    let Some(_peers) = peers() else { return };
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let broker = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PROCESS_TIMEOUT)).unwrap();
+        assert_eq!(read_packet(&mut stream).0, 0x10, "CONNECT");
+        stream.write_all(&[0x20, 2, 0, 0]).unwrap();
+        let (first, rest) = read_packet(&mut stream);
+        assert_eq!(first, 0x82, "SUBSCRIBE");
+        stream.write_all(&[0x90, 3, rest[0], rest[1], 0]).unwrap();
+        // A message, and the end in the middle of the next one.
+        stream.write_all(b"\x30\x04\0\x01ax\x30\x04").unwrap();
+        drop(stream);
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PROCESS_TIMEOUT)).unwrap();
+        assert_eq!(read_packet(&mut stream).0, 0x10, "CONNECT");
+        stream.write_all(&[0x20, 2, 0, 5]).unwrap();
+    });
+    let finished = run(agent("sub", port, &["-t", "a"]));
+    expect_code(&finished, 5);
+    assert_eq!(finished.stdout, "x\n");
+    assert!(
+        finished.stderr.contains("not authorized"),
+        "{}",
+        finished.stderr
+    );
+    broker.join().unwrap();
+}
+
+#[test]
+fn pub_does_not_wait_for_a_connection_that_was_lost() {
     let Some(peers) = peers() else { return };
     let broker = Options::new(&peers).start().unwrap();
     let port = broker.port(Listener::Plain);
-    let sub = subscribed(&broker, "sub", &["-t", "a"]);
     // It waits for a line that does not come: a pipe that it holds open itself.
     let folder = TempDir::new("agent-input");
     let lines = agent("pub", port, &["-i", "pub", "-t", "a", "-l"]);
@@ -150,10 +215,36 @@ fn a_lost_connection_is_told_with_its_cause() {
     let publisher = Running::start(shell.env("INPUT", folder.path().join("input"))).unwrap();
     broker.wait_for_log("Sending CONNACK to pub");
     drop(broker);
-    for running in [sub, publisher] {
-        let finished = running.finish(PROCESS_TIMEOUT).unwrap();
-        expect_error(&finished, 75, "connection lost");
-    }
+    let finished = publisher.finish(PROCESS_TIMEOUT).unwrap();
+    expect_error(&finished, 75, "connection lost");
+}
+
+#[test]
+fn what_waits_for_a_slow_reader_when_a_signal_comes_is_printed_to_the_end() {
+    let Some(peers) = peers() else { return };
+    let broker = Options::new(&peers).start().unwrap();
+    let port = broker.port(Listener::Plain);
+    let folder = TempDir::new("agent-slow");
+    let pipe = folder.path().join("pipe");
+    let sub = agent("sub", port, &["-i", "sub", "-t", "a"]);
+    let script = "mkfifo \"$PRINTED\" && exec 3<>\"$PRINTED\" && exec \"$@\" >\"$PRINTED\"";
+    let mut shell = in_shell(script, &sub);
+    let running = Running::start(shell.env("PRINTED", &pipe)).unwrap();
+    broker.wait_for_suback("sub");
+    // More than the pipe has room for.
+    let payload = noise(MEBIBYTE / 2);
+    let file = folder.write("payload", &payload);
+    let args = ["-t", "a", "-f", file.to_str().unwrap()];
+    expect_success(&mosquitto_pub(&peers, port, &args).unwrap());
+    let mut reader = std::fs::File::open(&pipe).unwrap();
+    let mut printed = vec![0; payload.len() + 1];
+    let (first, rest) = printed.split_at_mut(1_000);
+    reader.read_exact(first).unwrap();
+    running.signal("TERM");
+    thread::sleep(Duration::from_millis(200));
+    reader.read_exact(rest).unwrap();
+    expect_success(&running.finish(PROCESS_TIMEOUT).unwrap());
+    assert!(printed.strip_suffix(b"\n") == Some(&payload[..]));
 }
 
 #[test]

@@ -67,3 +67,50 @@ fn the_will_of_a_program_that_leaves_in_order_is_not_published() {
     let line = watcher.next_line(PROCESS_TIMEOUT).unwrap();
     assert_eq!(line, "gone/marker 2 0 nobody is");
 }
+
+#[test]
+fn a_signal_ends_sub_in_order_as_it_ends_theirs() {
+    let Some(peers) = peers() else { return };
+    let broker = Options::new(&peers).start().unwrap();
+    let port = broker.port(Listener::Plain);
+    let mut watcher = watch(&peers, &broker, "watcher");
+    for signal in ["INT", "TERM"] {
+        for is_ours in [true, false] {
+            let id = beside::fresh("signalled");
+            let words = [&["-i", &id, "-t", "a"], &WILL[..]].concat();
+            let mut running = match is_ours {
+                true => Running::start(&mut agent("sub", port, &words)),
+                false => mosquitto_sub(&peers, port, &words),
+            }
+            .unwrap();
+            broker.wait_for_suback(&id);
+            expect_success(&mosquitto_pub(&peers, port, &["-t", "a", "-m", "x"]).unwrap());
+            assert_eq!(running.next_line(PROCESS_TIMEOUT).unwrap(), "x");
+            running.signal(signal);
+            let finished = running.finish(PROCESS_TIMEOUT).unwrap();
+            expect_success(&finished);
+            assert_eq!(finished.stdout, "");
+            broker.wait_for_log(&format!("Received DISCONNECT from {id}"));
+            broker.wait_for_log(&format!("Client {id} disconnected"));
+        }
+    }
+    // No answer is none, whoever ended the wait for it; theirs is killed, and its will published.
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let id = beside::fresh("asks");
+        let words = ["-i", &id, "-t", "a", "-e", "b", "-m", "x"];
+        let words = [&words[..], &WILL[..]].concat();
+        let running = Running::start(&mut agent("request", port, &words)).unwrap();
+        broker.wait_for_suback(&id);
+        running.signal(signal);
+        let finished = running.finish(PROCESS_TIMEOUT).unwrap();
+        expect_code(&finished, code);
+        let told = format!("Error: SIG{signal} came before an answer\n");
+        assert_eq!(finished.stderr, told);
+        broker.wait_for_log(&format!("Received DISCONNECT from {id}"));
+        broker.wait_for_log(&format!("Client {id} disconnected"));
+    }
+    let marker = ["-t", "gone/marker", "-q", "2", "-m", "nobody is"];
+    expect_success(&mosquitto_pub(&peers, port, &marker).unwrap());
+    let line = watcher.next_line(PROCESS_TIMEOUT).unwrap();
+    assert_eq!(line, "gone/marker 2 0 nobody is");
+}

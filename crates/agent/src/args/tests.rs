@@ -210,7 +210,6 @@ fn a_will_is_what_its_topic_makes() {
     rejects(&[
         (&too_long, UsageError::WillPayload(65_536)),
         ("sub -t a --will-payload x", UsageError::WillWithoutTopic),
-        ("pub -t a -n --will-qos 1", UsageError::WillWithoutTopic),
         ("sub -t a --will-retain", UsageError::WillWithoutTopic),
         ("sub -t a --will-topic a/#", topic("a/#", wildcard)),
         ("sub -t a --will-topic ''", topic("", TopicError::Empty)),

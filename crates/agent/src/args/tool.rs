@@ -188,8 +188,9 @@ impl Tool {
                 operands: "[options] {-t FILTER | -U FILTER} ...",
                 summary: "subscribe and print what arrives, as mosquitto_sub does",
                 text: "Prints the payload of every message that arrives, and a line end. A \
-                       message of QoS 1 or 2 is acknowledged after it was printed. The options \
-                       are those of mosquitto_sub.",
+                       message of QoS 1 or 2 is acknowledged after it was printed. A connection \
+                       that is lost is made again, and the subscriptions with it; SIGINT and \
+                       SIGTERM end it in order. The options are those of mosquitto_sub.",
                 exits: Exits::Moment,
             },
             Self::Request => About {

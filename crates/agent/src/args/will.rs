@@ -44,10 +44,11 @@ impl GivenWill {
         self.retain = true;
     }
 
-    /// Makes the will; without a topic there is none, and nothing may have been said of it.
+    /// Makes the will; without a topic there is none, and nothing may have been said of it but its
+    /// quality of service, which `mosquitto_sub` takes alone as well.
     pub(super) fn into_will(self) -> Result<Option<Will>, UsageError> {
         let Some(topic) = self.topic else {
-            let given = self.payload.is_some() || self.qos.is_some() || self.retain;
+            let given = self.payload.is_some() || self.retain;
             return if given {
                 Err(UsageError::WillWithoutTopic)
             } else {

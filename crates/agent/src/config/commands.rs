@@ -18,15 +18,15 @@ const SCHEMA: u32 = 1;
 ///
 /// # Errors
 ///
-/// [`Failure::Config`], and [`Failure::Warnings`] where warnings are not to be.
+/// [`Failure::Config`], [`Failure::Output`], [`Failure::Unread`], and [`Failure::Warnings`] where warnings
+/// are not to be.
 pub fn check(source: &Source, level: Level, deny_warnings: bool) -> Result<(), Failure> {
     let warnings = source.check(level).map_err(Failure::config)?;
     warn(&warnings);
     if deny_warnings && !warnings.is_empty() {
         return Err(Failure::Warnings(warnings.len()));
     }
-    out::text("the configuration is in order\n");
-    Ok(())
+    out::text("the configuration is in order\n")
 }
 
 /// Tells what should be changed.
@@ -51,16 +51,13 @@ impl fmt::Display for Warning<'_> {
 /// # Errors
 ///
 /// [`Failure::Config`]; [`Failure::NoKey`] for a name that is none; [`Failure::NotSet`] for a key
-/// that has no value.
+/// that has no value; [`Failure::Output`], [`Failure::Unread`].
 pub fn print(args: &ConfigArgs) -> Result<(), Failure> {
     let source = || args.source.source();
     match &args.print {
         ConfigPrint::Show { origin, json } => show(&source(), *origin, *json),
         ConfigPrint::Get(path) => get(&source(), path),
-        ConfigPrint::List { markdown: true, .. } => {
-            out::text(&document::reference());
-            Ok(())
-        }
+        ConfigPrint::List { markdown: true, .. } => out::text(&document::reference()),
         ConfigPrint::List { doc, section, .. } => list(*doc, section.as_deref()),
     }
 }
@@ -72,8 +69,7 @@ fn show(source: &Source, with_origin: bool, as_json: bool) -> Result<(), Failure
         true => json(&effective),
         false => lines(&effective, with_origin),
     };
-    out::text(&text);
-    Ok(())
+    out::text(&text)
 }
 
 fn lines(effective: &Effective, with_origin: bool) -> String {
@@ -129,9 +125,8 @@ fn get(source: &Source, path: &str) -> Result<(), Failure> {
     };
     match &effect.value {
         Some(value) => out::text(&format!("{}\n", value.bare())),
-        None => return Err(Failure::NotSet(path.to_owned())),
+        None => Err(Failure::NotSet(path.to_owned())),
     }
-    Ok(())
 }
 
 /// The key that was probably meant.
@@ -155,11 +150,14 @@ fn list(doc: bool, section: Option<&str>) -> Result<(), Failure> {
     out::text(&match doc {
         true => document::descriptions(section),
         false => document::names(section),
-    });
-    Ok(())
+    })
 }
 
 /// Prints a new configuration.
-pub fn init() {
-    out::text(&document::example());
+///
+/// # Errors
+///
+/// [`Failure::Output`], [`Failure::Unread`].
+pub fn init() -> Result<(), Failure> {
+    out::text(&document::example())
 }

@@ -104,6 +104,9 @@ pub struct Tally {
     pub under_way: u64,
     /// Copies beyond the first of QoS 1 messages whose outcome is open, or said that there may be.
     pub doubled: u64,
+    /// Copies beyond the first of QoS 2 messages that were in flight when the cloud lost its half of
+    /// what would have ruled them out.
+    pub forgotten: u64,
     /// Copies beyond the first that must not be: of QoS 2, or where the outcome ruled it out.
     pub wrongly_doubled: u64,
     /// Messages that the cloud received and nobody published.
@@ -115,9 +118,9 @@ pub struct Tally {
 impl Tally {
     /// Compares the books.
     ///
-    /// A cloud that was killed and `forgot` its sessions may see a QoS 2 message again: the other half
-    /// of what would have ruled that out is gone.
-    pub(super) fn of(published: &Published, arrived: &Arrived, forgot: bool) -> Self {
+    /// A cloud that was killed with its sessions may see the QoS 2 messages again that were in flight
+    /// then, the `forgotten` ones: the other half of what would have ruled that out is gone.
+    pub(super) fn of(published: &Published, arrived: &Arrived, forgotten: &BTreeSet<u64>) -> Self {
         let mut tally = Self {
             unknown: arrived.unreadable,
             ..Self::default()
@@ -137,12 +140,13 @@ impl Tally {
                 continue;
             };
             tally.received += 1;
-            let allowed = (entry.qos == QoS::AtLeastOnce || forgot)
-                && entry.end != End::Acknowledged { maybe_twice: false };
-            if allowed {
-                tally.doubled += surplus;
-            } else {
-                tally.wrongly_doubled += surplus;
+            match entry.qos {
+                _ if entry.end == (End::Acknowledged { maybe_twice: false }) => {
+                    tally.wrongly_doubled += surplus;
+                }
+                QoS::AtLeastOnce => tally.doubled += surplus,
+                _ if forgotten.contains(sequence) => tally.forgotten += surplus,
+                _ => tally.wrongly_doubled += surplus,
             }
         }
         tally.unknown += arrived.copies.values().sum::<u64>() - known;
@@ -164,6 +168,14 @@ mod tests {
     const TWICE: End = End::Acknowledged { maybe_twice: true };
 
     fn tally(messages: &[(QoS, End)], arrivals: &[u64]) -> Tally {
+        tally_without(&BTreeSet::new(), messages, arrivals)
+    }
+
+    fn tally_without(
+        forgotten: &BTreeSet<u64>,
+        messages: &[(QoS, End)],
+        arrivals: &[u64],
+    ) -> Tally {
         let (mut published, mut arrived) = (Published::default(), Arrived::default());
         for ((qos, end), sequence) in messages.iter().zip(1..) {
             published.enter(sequence, *qos);
@@ -175,7 +187,7 @@ mod tests {
         for sequence in arrivals {
             arrived.enter(Some(*sequence));
         }
-        Tally::of(&published, &arrived, false)
+        Tally::of(&published, &arrived, forgotten)
     }
 
     #[test]
@@ -237,13 +249,36 @@ mod tests {
     }
 
     #[test]
+    fn a_broker_that_was_killed_excuses_what_was_in_flight_then_and_nothing_else() {
+        let q2 = QoS::ExactlyOnce;
+        let found = tally_without(
+            &BTreeSet::from([1]),
+            &[(q2, TWICE), (q2, TWICE), (q2, ONCE)],
+            &[1, 1, 2, 3],
+        );
+        assert_eq!((found.forgotten, found.wrongly_doubled), (1, 0));
+        assert_eq!(found.doubled, 0, "that row is of QoS 1");
+        assert!(!found.is_broken());
+        // Another one, in a later round; and one of which the outcome rules it out.
+        for arrivals in [&[1, 2, 2, 3][..], &[1, 2, 3, 3]] {
+            let found = tally_without(
+                &BTreeSet::from([1, 3]),
+                &[(q2, TWICE), (q2, TWICE), (q2, ONCE)],
+                arrivals,
+            );
+            assert_eq!((found.forgotten, found.wrongly_doubled), (0, 1));
+            assert!(found.is_broken());
+        }
+    }
+
+    #[test]
     fn what_nobody_published_is_told() {
         let found = tally(&[(QoS::AtLeastOnce, ONCE)], &[0, 1, 2]);
         assert_eq!((found.received, found.unknown), (1, 2));
         assert!(found.is_broken());
         let mut arrived = Arrived::default();
         arrived.enter(None);
-        let found = Tally::of(&Published::default(), &arrived, false);
+        let found = Tally::of(&Published::default(), &arrived, &BTreeSet::new());
         assert_eq!((found.unknown, arrived.distinct()), (1, 0));
     }
 }

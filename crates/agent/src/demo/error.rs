@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitStatus;
 
+use fiber::signal::Signal;
 use fiber::{JoinError, OffloadError, SpawnError, Stopped};
 use mqtt::store::{KeyLength, OpenError};
 use mqtt::{BrokerError, PublishError};
@@ -67,6 +68,10 @@ pub enum DemoError {
     Spawn(SpawnError),
     /// A wait was stopped.
     Stopped(Stopped),
+    /// The system does not let the program listen to signals.
+    Signals(io::Error),
+    /// A second signal ended it before the counts were compared.
+    Signal(Signal),
     /// The standard output failed.
     Output(PrintError),
     /// Something is lost, wrongly doubled, or came from nowhere.
@@ -81,6 +86,8 @@ impl DemoError {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::NotShown(_) => Exit::NotShown,
+            Self::Signal(Signal::Interrupt) => Exit::Interrupted,
+            Self::Signal(_) => Exit::Terminated,
             Self::Randomness(_)
             | Self::Cloud(_)
             | Self::TlsConfig(_)
@@ -103,6 +110,7 @@ impl DemoError {
             | Self::Keys(_)
             | Self::Spawn(_)
             | Self::Stopped(_)
+            | Self::Signals(_)
             | Self::Output(_)
             | Self::NotKept(_) => Exit::Failed,
         }
@@ -137,6 +145,8 @@ impl fmt::Display for DemoError {
             Self::Keys(failure) => failure.fmt(f),
             Self::Spawn(error) => error.fmt(f),
             Self::Stopped(error) => error.fmt(f),
+            Self::Signals(error) => write!(f, "cannot listen to signals: {error}"),
+            Self::Signal(signal) => write!(f, "a second {signal} ended it: nothing was compared"),
             Self::Output(error) => write!(f, "cannot write to the standard output: {error}"),
             Self::NotKept(tally) => write!(
                 f,
@@ -153,6 +163,7 @@ impl StdError for DemoError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Randomness(error)
+            | Self::Signals(error)
             | Self::Address(error)
             | Self::Folder(error)
             | Self::Line(error)
@@ -173,7 +184,11 @@ impl StdError for DemoError {
             Self::Spawn(error) => Some(error),
             Self::Stopped(error) => Some(error),
             Self::Output(error) => Some(error),
-            Self::NotKept(_) | Self::NotShown(_) | Self::DeviceGone(_) | Self::Delivery(_) => None,
+            Self::NotKept(_)
+            | Self::NotShown(_)
+            | Self::Signal(_)
+            | Self::DeviceGone(_)
+            | Self::Delivery(_) => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The buttons of `--interactive`: a letter and Enter on the standard input.
 
-use std::io::{self, Stdin};
+use std::io::{self, Read};
 
 use super::error::DemoError;
 use crate::args::Fault;
@@ -15,7 +15,7 @@ pub(super) enum Key {
     Command,
     /// None of the buttons.
     Unknown,
-    /// End; so does the end of the input.
+    /// End; so do the end of the input and a signal.
     Enough,
 }
 
@@ -35,8 +35,7 @@ impl Key {
 }
 
 /// The buttons, as they are pressed.
-#[derive(Debug)]
-pub(super) struct Keys(Lines<Stdin>);
+pub(super) struct Keys(Lines<Box<dyn Read + Send>>);
 
 impl Keys {
     /// What they are for.
@@ -47,8 +46,12 @@ Press a letter and Enter:  c cut the link     s stall it         a drop acks
 
 ";
 
-    pub(super) fn new() -> Self {
-        Self(Lines::new(io::stdin()))
+    /// Those of the keyboard, or what is typed in its place.
+    pub(super) fn new(typed: Option<&'static str>) -> Self {
+        Self(Lines::new(match typed {
+            Some(typed) => Box::new(typed.as_bytes()),
+            None => Box::new(io::stdin()),
+        }))
     }
 
     /// Waits for the next. Yields until then.

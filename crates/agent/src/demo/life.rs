@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::rc::Rc;
@@ -84,6 +85,8 @@ impl Life {
                 command
                     .args(["demo", "--device"])
                     .arg(&self.folder)
+                    // Ctrl-C is for the demonstration, which ends the device in order.
+                    .process_group(0)
                     .stdin(Stdio::null())
                     .stdout(Stdio::null());
                 let spawned = fiber::offload(move || command.spawn());

@@ -6,7 +6,7 @@
 //!     └─ counts what arrives ───► tally ◄── diary ◄── line ────────── told: what it published ─┘
 //! ```
 //! No name is looked up and nothing is left behind: what the device keeps is in a folder for temporary
-//! files, which goes in the end. The device (`device`) is written as a program of a user would be; the
+//! files, which goes in the end, also where a signal makes one (`enough`). The device (`device`) is written as a program of a user would be; the
 //! rest is there to spoil its link and its life (`stage`, `life`), to measure that this worked
 //! (`verdict`) and to count (`count`).
 
@@ -15,6 +15,7 @@ mod cloud;
 mod count;
 mod device;
 mod diary;
+mod enough;
 mod error;
 mod folder;
 mod keys;
@@ -31,7 +32,7 @@ mod told;
 mod verdict;
 mod wire;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -41,6 +42,7 @@ use safe_rt::Endpoint;
 
 use self::cloud::Cloud;
 use self::diary::Diary;
+use self::enough::Enough;
 use self::life::{Body, Life};
 use self::news::News;
 use self::protocol::{ALPN, DEVICE, TEMPLATE};
@@ -69,7 +71,7 @@ const CONFIG: &str = "agent.toml";
 /// # Errors
 ///
 /// [`DemoError`], which knows the exit code: also when something is lost or doubled, and when a fault
-/// did not bite.
+/// did not bite. The first SIGINT or SIGTERM has the run come to its end, the second ends it at once.
 pub fn run(args: &DemoArgs) -> Result<(), DemoError> {
     if let Some(folder) = &args.device {
         return device::run(folder, PACE);
@@ -85,7 +87,8 @@ pub fn run(args: &DemoArgs) -> Result<(), DemoError> {
     }
     script.interactive = args.interactive;
     let timeline = Timeline::new(Printer::to_stdout(), out::is_coloured());
-    in_folder(&script, &timeline)
+    let enough = script.enough.clone();
+    enough.at_signals(&timeline, || in_folder(&script, &timeline))
 }
 
 /// A short number, which is easily given again.
@@ -110,8 +113,12 @@ struct Script {
     spoil: Spoil,
     /// How the device runs.
     body: Body,
+    /// What is typed in the place of the keyboard, for tests.
+    typed: Option<&'static str>,
     /// A message that the cloud does not count, for tests.
     overlooked: Option<u64>,
+    /// Whether somebody has seen enough.
+    enough: Enough,
 }
 
 /// What is done to a link before it is cut.
@@ -142,7 +149,9 @@ impl Script {
             interactive: false,
             spoil: Spoil::Stall,
             body,
+            typed: None,
             overlooked: None,
+            enough: Enough::default(),
         }
     }
 
@@ -191,7 +200,7 @@ fn perform(script: &Script, timeline: &Timeline, folder: &Path) -> Result<(), De
         diary,
         news,
         bites: RefCell::default(),
-        forgot: Cell::new(false),
+        forgotten: RefCell::default(),
     };
     let acted = fiber::timeout(script.limit(), || stage.act());
     let finished = match acted {

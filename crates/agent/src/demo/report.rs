@@ -61,6 +61,7 @@ impl fmt::Display for Report<'_> {
             ("received by the cloud", tally.received),
             ("lost", tally.lost + tally.under_way),
             ("doubled, allowed (QoS 1)", tally.doubled),
+            ("doubled, forgotten (QoS 2)", tally.forgotten),
             ("doubled, not allowed", tally.wrongly_doubled),
             ("received, never published", tally.unknown),
             ("commands sent", self.commands),

@@ -1,6 +1,6 @@
 //! What happens in a run, in order: each fault with what leads up to it and what must follow.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::news::News;
 use super::plan::{Cut, Plan};
 use super::report::{self, Report};
 use super::timeline::{Timeline, Who};
-use super::verdict::{Bite, IN_FLIGHT_MIN, Verdict};
+use super::verdict::{Bite, IN_FLIGHT_MIN, Miss, Verdict};
 use super::{Script, Spoil};
 use crate::args::Fault;
 
@@ -37,8 +37,8 @@ pub(super) struct Stage<'a> {
     pub(super) diary: Rc<Diary>,
     pub(super) news: News,
     pub(super) bites: RefCell<Vec<Bite>>,
-    /// Whether the cloud lost its sessions.
-    pub(super) forgot: Cell<bool>,
+    /// What was in flight whenever the cloud lost its sessions.
+    pub(super) forgotten: RefCell<BTreeSet<u64>>,
 }
 
 impl Stage<'_> {
@@ -71,9 +71,14 @@ impl Stage<'_> {
             let mut rounds = 0;
             while rounds < self.script.rounds_min || self.has_time() {
                 for fault in &self.script.faults {
-                    self.inflict(*fault, &mut plan)?;
+                    if !self.is_enough() {
+                        self.inflict(*fault, &mut plan)?;
+                    }
                 }
                 rounds += 1;
+                if self.is_enough() {
+                    break;
+                }
             }
         }
         loop {
@@ -90,15 +95,20 @@ impl Stage<'_> {
     /// Whether the time asked for is not over yet.
     fn has_time(&self) -> bool {
         let run_for = self.script.run_for.unwrap_or_default();
-        self.timeline.began().elapsed() < run_for
+        self.timeline.began().elapsed() < run_for && !self.is_enough()
+    }
+
+    fn is_enough(&self) -> bool {
+        self.script.enough.is_said()
     }
 
     /// Does what the keyboard says, until it says that it is enough.
     fn obey_keys(&self, plan: &mut Plan) -> Result<(), DemoError> {
-        let mut keys = Keys::new();
+        let mut keys = Keys::new(self.script.typed);
         self.timeline.print(Keys::HELP);
         loop {
-            match keys.next()? {
+            let next = self.script.enough.unless(|| keys.next())?;
+            match next.unwrap_or(Key::Enough) {
                 Key::Fault(fault) => {
                     self.inflict(fault, plan)?;
                     self.timeline.say(Who::Cloud, "ready for the next");
@@ -213,11 +223,11 @@ impl Stage<'_> {
         let (connected, lost) = (diary.times_connected(), diary.times_lost());
         self.build_up(cut, Spoil::Stall)?;
         cloud.kill_broker()?;
-        self.forgot.set(true);
         self.say("the broker is killed, with its sessions");
         self.news
             .until(|| (diary.times_lost() > lost).then_some(()))?;
         let open = diary.in_flight();
+        self.forgotten.borrow_mut().extend(&open);
         self.bite(|bite| bite.in_flight = open.len());
         fiber::sleep(DEAD)?;
         cloud.revive();
@@ -287,7 +297,11 @@ impl Stage<'_> {
         let (commands, unanswered) = self.cloud.commands();
         let tally = Tally {
             unanswered,
-            ..Tally::of(&self.diary.book(), &self.cloud.close(), self.forgot.get())
+            ..Tally::of(
+                &self.diary.book(),
+                &self.cloud.close(),
+                &self.forgotten.borrow(),
+            )
         };
         let bites = self.bites.borrow();
         let verdict = Verdict::of(&tally, &bites, finished);
@@ -302,11 +316,15 @@ impl Stage<'_> {
             took: self.timeline.began().elapsed(),
         };
         self.timeline.print(&report.to_string());
+        if let Verdict::NotShown(miss) = verdict {
+            self.timeline.print(&format!("nothing was shown: {miss}\n"));
+        }
         self.timeline.finish()?;
         match verdict {
             Verdict::Kept => Ok(()),
             Verdict::Broken => Err(DemoError::NotKept(tally)),
-            Verdict::NotShown(_) if self.script.interactive => Ok(()),
+            // Whoever only looked on asked for no more.
+            Verdict::NotShown(Miss::NoFault) if self.script.interactive => Ok(()),
             Verdict::NotShown(miss) => Err(DemoError::NotShown(miss)),
         }
     }

@@ -155,6 +155,35 @@ fn a_cut_with_little_in_flight_shows_nothing() {
 }
 
 #[test]
+fn a_button_that_was_pressed_and_missed_is_no_success() {
+    let interactive = |typed, spoil| {
+        run(Script {
+            interactive: true,
+            typed: Some(typed),
+            spoil,
+            ..slowly(1, PACE)
+        })
+    };
+    let (exit, printed) = interactive("c\nq\n", Spoil::Nothing);
+    assert_eq!(exit, Exit::NotShown, "{printed}");
+    assert_eq!(row(&printed, "links cut"), 1, "{printed}");
+    assert!(
+        printed.contains("\nnothing was shown: expected at least 5 messages"),
+        "{printed}"
+    );
+    let (exit, printed) = interactive("c\nq\n", Spoil::Stall);
+    assert_eq!(exit, Exit::Done, "{printed}");
+    assert!(!printed.contains("nothing was shown"), "{printed}");
+    // Nobody asked for a fault, and it is said that there was none.
+    let (exit, printed) = interactive("m\n", Spoil::Stall);
+    assert_eq!(exit, Exit::Done, "{printed}");
+    assert!(
+        printed.contains("\nnothing was shown: nothing was done to"),
+        "{printed}"
+    );
+}
+
+#[test]
 fn a_message_that_the_cloud_does_not_count_is_a_lost_one() {
     let overlooked = Some(17);
     let (exit, printed) = run(Script {

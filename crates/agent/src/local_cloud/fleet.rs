@@ -174,10 +174,14 @@ impl Fleet {
             }
         };
         let (topic, payload) = (format!("{topic}/{under}"), payload.to_string());
+        // To nobody else: there may be a key in it.
+        let Some(asker) = message.publisher() else {
+            return;
+        };
         let sent = self
             .0
             .broker
-            .publish(&topic, payload, QoS::AtLeastOnce, false);
+            .publish_to(asker, &topic, payload, QoS::AtLeastOnce);
         if let Err(error) = sent {
             log::warn!("local cloud: {topic}: {error}");
         }

@@ -1,9 +1,10 @@
 //! A cloud on the loopback interface that gives devices their identities, for tests and for
 //! demonstrations: an authority, and what answers fleet provisioning over an embedded broker.
 //!
-//! It keeps the rules that a device meets out there: a certificate is good for nothing before it is
-//! registered with its token, a token is used once and ends after an hour, and what is not allowed is
-//! rejected with a status, a code and a message.
+//! It keeps the rules that a device meets out there: an answer goes to the client that asked and to no
+//! other, a token is used once and ends after an hour, and what is not allowed is rejected with a status,
+//! a code and a message. It is more lenient in this: whoever has a certificate of the authority is let
+//! in, registered or not, and may do everything.
 
 mod authority;
 mod fleet;

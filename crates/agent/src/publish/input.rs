@@ -12,7 +12,8 @@ pub const INPUT_BYTES_MAX: u64 = 256 * 1024 * 1024 - 1;
 ///
 /// # Errors
 ///
-/// [`Failure::Input`], [`Failure::InputTooLong`] and [`Failure::Stopped`].
+/// [`Failure::Input`], [`Failure::EmptyInput`], for an empty message removes what the broker keeps and
+/// whoever made the input may have failed, [`Failure::InputTooLong`] and [`Failure::Stopped`].
 pub(super) fn read_all(input: impl Read + Send + 'static) -> Result<Vec<u8>, Failure> {
     let read = fiber::offload(move || {
         let mut bytes = Vec::new();
@@ -26,7 +27,8 @@ pub(super) fn read_all(input: impl Read + Send + 'static) -> Result<Vec<u8>, Fai
     };
     let bytes = bytes.map_err(Failure::Input)?;
     match u64::try_from(bytes.len()) {
-        Ok(0..=INPUT_BYTES_MAX) => Ok(bytes),
+        Ok(0) => Err(Failure::EmptyInput),
+        Ok(1..=INPUT_BYTES_MAX) => Ok(bytes),
         _ => Err(Failure::InputTooLong),
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{on_fibers, with_broker};
 use crate::temp_dir::TempDir;
-use crate::{NOWHERE, agent_run, answer, ask, start};
+use crate::{NOWHERE, agent, agent_run, answer, ask, ask_into, start};
 
 const TELEMETRY: &str = "[telemetry]\ntopic = \"up\"\ninterval = \"100ms\"\nqos = 1\n";
 
@@ -105,7 +105,66 @@ fn an_agent_without_a_network_says_what_is_wrong_and_its_queue_can_be_looked_int
 
         let (code, output, errors) = ask(folder.path(), &["wait", "--timeout", "1"]);
         assert_eq!((code, output.as_str()), (75, ""), "{errors}");
+        // Whoever exports and drops must know that the former went wrong.
+        for words in [&["queue", "export"][..], &["status"], &["fibers", "--json"]] {
+            let (code, output, errors) = ask_into(folder.path(), ">/dev/full", words);
+            assert_eq!((code, output.as_str()), (74, ""), "{words:?}: {errors}");
+            assert!(errors.contains("standard output"), "{words:?}: {errors}");
+            let gone = "| true";
+            let (code, _, errors) = ask_into(folder.path(), gone, words);
+            assert_eq!((code, errors.as_str()), (0, ""), "{words:?}");
+        }
         drop(running);
+    });
+}
+
+#[test]
+fn every_line_of_json_has_the_number_of_its_form() {
+    with_broker(BrokerOptions::new(), |_, endpoint| {
+        let folder = TempDir::new("agent-schema");
+        let running = start(&folder, endpoint, "");
+        let offline = TempDir::new("agent-schema-offline");
+        let waiting = start(&offline, NOWHERE, TELEMETRY);
+        let mut told = Vec::new();
+        for (folder, words) in [
+            (&folder, &["status", "--json"][..]),
+            (&folder, &["fibers", "--json"]),
+            (&offline, &["queue", "ls", "--json"]),
+            (&offline, &["queue", "export"]),
+        ] {
+            told.push(words[0]);
+            let mut printed = String::new();
+            while printed.is_empty() {
+                printed = answer(folder.path(), words);
+            }
+            for line in printed.lines() {
+                let line: Value = serde_json::from_str(line).unwrap();
+                assert_eq!(line["schema"], 1, "{words:?}: {line}");
+                assert_eq!(line.get("ok"), None, "the protocol's own: {line}");
+            }
+        }
+        let config = folder.path().join("agent.toml");
+        let config = config.to_str().unwrap();
+        for words in [
+            &["config", "show", "--json", "--config", config][..],
+            &["doctor", "--json", "--only", "config", "--config", config],
+        ] {
+            told.push(words[0]);
+            let mut command = agent(words);
+            let output = fiber::offload(move || command.output().unwrap()).unwrap();
+            let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(line["schema"], 1, "{words:?}: {line}");
+        }
+        // None is left out.
+        for tool in agent::args::Tool::ALL {
+            let flags = tool.sections().flat_map(|(_, rows)| rows);
+            let has_json = flags
+                .flat_map(|flag| flag.names)
+                .any(|name| *name == "--json");
+            let name = tool.about().words[0];
+            assert_eq!(has_json, told.contains(&name), "{name}");
+        }
+        drop((running, waiting));
     });
 }
 

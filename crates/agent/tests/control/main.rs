@@ -44,7 +44,24 @@ fn agent_run(folder: &TempDir, endpoint: &str, rest: &str) -> Command {
 
 /// Asks the agent whose state is in the folder; returns exit code, output and errors.
 fn ask(folder: &Path, words: &[&str]) -> (i32, String, String) {
-    let mut command = agent(words);
+    ask_into(folder, "", words)
+}
+
+/// As [`ask`], with the output where these words of the shell say; the code is that of the program.
+fn ask_into(folder: &Path, output: &str, words: &[&str]) -> (i32, String, String) {
+    // A program that is at the start of a pipe tells its code by a file.
+    let code = folder.join("code");
+    let script =
+        format!("{{ sleep 0.1; \"$@\"; echo $? >\"$CODE\"; }} {output}; exit $(cat \"$CODE\")");
+    let mut command = match output {
+        "" => agent(words),
+        _ => {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_agent")]);
+            shell.args(words).env("CODE", code);
+            shell
+        }
+    };
     command.arg("--state-dir").arg(folder.join("state"));
     fiber::offload(move || {
         let output = command.output().unwrap();

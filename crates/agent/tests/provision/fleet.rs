@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use agent::identity::Store;
-use agent::local_cloud::{FleetOptions, Rejection};
+use agent::local_cloud::{Fleet, FleetOptions, LocalAuthority, Rejection};
 use agent::provision::{KeyOrigin, Method, ensure_identity};
-use mqtt::BrokerOptions;
+use mqtt::{Broker, BrokerOptions, Client, ClientId, ClientOptions, Publish, QoS, Wait};
 
 use crate::support::{Cloud, Folder, TEMPLATE, run};
 
@@ -91,7 +91,7 @@ fn a_template_that_refuses_is_asked_again_with_the_same_key_and_the_same_certifi
         });
         let cloud = Cloud::start(BrokerOptions::new(), rules);
         let mut options = cloud.options(&folder);
-        options.device_id = Some(mqtt::ClientId::new("meter-17").unwrap());
+        options.device_id = Some(ClientId::new("meter-17").unwrap());
         options.parameters = [("SerialNumber", "{id}"), ("Line", "4")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
@@ -201,7 +201,7 @@ fn a_certificate_for_another_key_is_not_believed() {
                 issued.chain
             );
             let topic = format!("{}/accepted", message.topic());
-            let qos = mqtt::QoS::AtLeastOnce;
+            let qos = QoS::AtLeastOnce;
             broker.publish(&topic, answer, qos, false).unwrap();
         });
         drop(told.unwrap());
@@ -216,5 +216,43 @@ fn a_certificate_for_another_key_is_not_believed() {
         let store = Store::open(folder.state()).unwrap();
         let active = ensure_identity(&store, &options).unwrap();
         assert_ne!(active.about().unwrap().certificate_id, "1");
+    });
+}
+
+#[test]
+fn an_answer_with_a_key_in_it_goes_to_the_device_that_asked_and_to_no_other() {
+    run(|| {
+        let authority = Rc::new(LocalAuthority::new("test authority").unwrap());
+        let broker = Broker::new(BrokerOptions::new());
+        let _fleet = Fleet::serve(&broker, authority, FleetOptions::new(TEMPLATE)).unwrap();
+        let asks = "$aws/certificates/create/json";
+        let connect = |name: &str| {
+            let (ours, theirs) = fiber::net::pipe(64 * 1024);
+            broker.attach(theirs).unwrap();
+            let id = ClientId::new(name).unwrap();
+            let client = Client::over(ours, ClientOptions::new(id));
+            client.connect().unwrap();
+            let heard = Rc::new(Cell::new(0));
+            let count = Rc::clone(&heard);
+            let answers = format!("{asks}/accepted");
+            let subscribed = client.subscribe(&answers, QoS::AtLeastOnce, move |_, message| {
+                assert!(message.data.windows(10).any(|part| part == b"privateKey"));
+                count.set(count.get() + 1);
+                Ok(())
+            });
+            subscribed.unwrap();
+            (client, heard)
+        };
+        let (asker, answered) = connect("asker");
+        let (_other, overheard) = connect("other");
+        let ask = Publish::to(asks, "{}")
+            .qos(QoS::AtLeastOnce)
+            .wait(Wait::Ack);
+        asker.publish(ask).unwrap();
+        while answered.get() == 0 {
+            fiber::sleep(Duration::from_millis(5)).unwrap();
+        }
+        fiber::sleep(Duration::from_millis(50)).unwrap();
+        assert_eq!((answered.get(), overheard.get()), (1, 0));
     });
 }

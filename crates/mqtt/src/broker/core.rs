@@ -243,7 +243,7 @@ impl Core {
             client.session.disconnected();
         }
         if let (Some(will), false) = (&open.will, orderly) {
-            self.publish(will);
+            self.publish(will, None);
         }
     }
 
@@ -346,8 +346,9 @@ impl Core {
     }
 
     /// Gives a message to all who subscribed to it, once each, at the highest QoS granted
-    /// (MQTT3-3.3.5-1), and retains it if it says so.
-    pub(super) fn publish(&mut self, message: &BrokerMessage) {
+    /// (MQTT3-3.3.5-1), and retains it if it says so. Subscriptions of the program learn which client it is
+    /// from.
+    pub(super) fn publish(&mut self, message: &BrokerMessage, from: Option<&str>) {
         if message.retain() && !self.retained.set(message) {
             self.not_retained += 1;
         }
@@ -365,7 +366,23 @@ impl Core {
             self.enqueue(&client, message.delivered(granted, false));
         }
         for id in locals {
-            self.enqueue_local(id, message.delivered(QoS::ExactlyOnce, false));
+            let message = message.delivered(QoS::ExactlyOnce, false);
+            self.enqueue_local(id, message.published_by(from));
+        }
+    }
+
+    /// Gives a message to one client alone, if it subscribed to that.
+    pub(super) fn publish_to(&mut self, client_id: &str, message: &BrokerMessage) {
+        let mut highest = None;
+        let mut collect = |_, target: &Target| match target {
+            Target::Session { client, granted } if **client == *client_id => {
+                highest = highest.max(Some(*granted));
+            }
+            Target::Session { .. } | Target::Local(_) => {}
+        };
+        self.router.route(message.topic(), &mut collect);
+        if let Some(granted) = highest {
+            self.enqueue(client_id, message.delivered(granted, false));
         }
     }
 

@@ -119,28 +119,28 @@ impl Core {
         let is_passed_on = verdict != PublishVerdict::Drop;
         let Some(packet_id) = publish.packet_id() else {
             if is_passed_on {
-                self.publish_packet(publish);
+                self.publish_packet(client, publish);
             }
             return;
         };
         if qos == QoS::AtLeastOnce {
             if is_passed_on {
-                self.publish_packet(publish);
+                self.publish_packet(client, publish);
             }
             return self.answer(id, Outgoing::PubAck(packet_id));
         }
         let entry = self.clients.get_mut(client);
         let is_first = entry.is_some_and(|client| client.session.receive(packet_id));
         if is_first && is_passed_on {
-            self.publish_packet(publish);
+            self.publish_packet(client, publish);
         }
         self.answer(id, Outgoing::PubRec(packet_id));
     }
 
-    fn publish_packet(&mut self, publish: &Publish<'_>) {
+    fn publish_packet(&mut self, client: &str, publish: &Publish<'_>) {
         let (topic, payload) = (publish.topic(), publish.payload());
         let message = BrokerMessage::new(topic, payload, publish.qos(), publish.retain());
-        self.publish(&message);
+        self.publish(&message, Some(client));
     }
 
     /// An answer to one of the broker's messages; what was answered is not sent once more.

@@ -14,6 +14,8 @@ pub struct BrokerMessage {
     payload: Rc<[u8]>,
     qos: QoS,
     retain: bool,
+    /// Known to subscriptions of the program alone.
+    publisher: Option<Rc<str>>,
 }
 
 impl BrokerMessage {
@@ -24,7 +26,14 @@ impl BrokerMessage {
             payload: payload.into(),
             qos,
             retain,
+            publisher: None,
         }
+    }
+
+    /// Notes who published it.
+    pub(super) fn published_by(mut self, client: Option<&str>) -> Self {
+        self.publisher = client.map(Rc::from);
+        self
     }
 
     /// Makes the message of a will.
@@ -67,6 +76,14 @@ impl BrokerMessage {
         self.retain
     }
 
+    /// Returns the identifier of the client that published it, on a connection of its own: of a message
+    /// that comes to a [`LocalSubscription`](super::LocalSubscription) and was neither kept from before,
+    /// nor a will, nor published by the program.
+    #[must_use]
+    pub fn publisher(&self) -> Option<&str> {
+        self.publisher.as_deref()
+    }
+
     /// Returns the bytes of topic and payload, which is what the bounds of queues count.
     pub(super) fn len(&self) -> usize {
         self.topic.len() + self.payload.len()
@@ -81,6 +98,7 @@ impl fmt::Debug for BrokerMessage {
             .field("payload_bytes", &self.payload.len())
             .field("qos", &self.qos)
             .field("retain", &self.retain)
+            .field("publisher", &self.publisher)
             .finish()
     }
 }

@@ -223,14 +223,40 @@ impl Broker {
         qos: QoS,
         retain: bool,
     ) -> Result<(), BrokerError> {
-        check_topic_name(topic)?;
         let message = BrokerMessage::new(topic, payload.as_ref(), qos, retain);
+        self.give(&message, |core| core.publish(&message, None))
+    }
+
+    /// Publishes a message to the client with this identifier alone, as an answer to it: nobody else
+    /// gets it, whoever subscribed to its topic. Nobody does where the client has not. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::publish`].
+    pub fn publish_to(
+        &self,
+        client_id: &str,
+        topic: &str,
+        payload: impl AsRef<[u8]>,
+        qos: QoS,
+    ) -> Result<(), BrokerError> {
+        let message = BrokerMessage::new(topic, payload.as_ref(), qos, false);
+        self.give(&message, |core| core.publish_to(client_id, &message))
+    }
+
+    /// Checks a message of the program, and gives it away.
+    fn give(
+        &self,
+        message: &BrokerMessage,
+        give: impl FnOnce(&mut core::Core),
+    ) -> Result<(), BrokerError> {
+        check_topic_name(message.topic())?;
         self.shared.with(|core| {
             let (max, found) = (core.limits.maximum_packet_size, message.len());
             if found > max {
                 return Err(BrokerError::MessageTooLarge { max, found });
             }
-            core.publish(&message);
+            give(core);
             Ok(())
         })
     }

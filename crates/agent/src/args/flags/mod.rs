@@ -2,6 +2,7 @@
 //! completions are made from it, so that none of them knows an option that another does not.
 
 mod connection;
+mod differences;
 mod messages;
 mod refused;
 mod service;
@@ -11,6 +12,7 @@ mod tests;
 use super::Tool;
 use super::error::UsageError;
 
+pub use self::differences::{DIFFERENCES, Difference};
 pub(super) use self::refused::{ENGINES, MQTT_5, ONLY_3_1_1, SOCKS};
 pub use self::refused::{REFUSED, Refused};
 
