@@ -15,6 +15,7 @@ mod agent_cli;
 mod agent_run;
 mod broker;
 mod client;
+mod doctor;
 mod identity;
 mod kill;
 mod proxy;

@@ -245,6 +245,11 @@ impl Agent {
             agent.raise(HealthCode::StateReadonly, text);
         }
         if let (Some(attached), Some(tls)) = (&settings.attached, tls) {
+            let store = attached.store().clone();
+            let renewed = move || Some(store.active()?.identity().clone());
+            if attached.is_renewed() {
+                agent.0.doctor.identity_by(renewed);
+            }
             let (attached, client) = (Rc::clone(attached), agent.0.client.clone());
             let beside = agent.0.services.beside();
             agent.serve("renewal", move || attached.keep(&client, &tls, &beside))?;

@@ -151,6 +151,16 @@ pub(crate) fn attach_until(
 }
 
 impl Attached {
+    /// Whether what the device shows of itself may change while it runs. Does not yield.
+    #[must_use]
+    pub fn is_renewed(&self) -> bool {
+        #[cfg(feature = "provision")]
+        let is_asked_for = self.options.is_some();
+        #[cfg(not(feature = "provision"))]
+        let is_asked_for = false;
+        is_asked_for && self.store.active().is_some()
+    }
+
     /// Keeps the identity renewed on the agent's connection, where it is one that was provisioned.
     /// Yields until it is stopped; returns where there is nothing to do.
     ///

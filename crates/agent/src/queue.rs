@@ -17,6 +17,8 @@ use mqtt::store::{
     File, Identity, Level, OpenError, STORED_BYTES_DEFAULT, STORED_MESSAGES_DEFAULT, StoreOptions,
 };
 
+/// What a process locks that has the queue, below the state directory.
+pub(crate) const LOCK: &str = "queue/lock";
 /// The folder of the store in the state directory.
 const FOLDER: &str = "queue";
 

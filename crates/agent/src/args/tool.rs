@@ -257,8 +257,9 @@ impl Tool {
                 text: "Examines everything between this device and its broker, in order and in \
                        30 s at most, and says what is found, why, what helps, and what to fix \
                        first. While the agent runs, it stops short of connecting, which would end \
-                       the agent's own connection. What waits at the broker for the device is not \
-                       touched.",
+                       the agent's own connection. What waits at the broker for the device with \
+                       QoS 1 or 2 stays there, and what is subscribed to for the examination is \
+                       unsubscribed again.",
                 exits: Exits::Service,
             },
             Self::Provision => About {

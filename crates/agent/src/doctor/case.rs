@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use mqtt::{Client, ClientId};
 use safe_rt::{DialOptions, Endpoint, Identity, ProxyEnvironment, Socket, TlsConfigError};
 
 use super::finding::{Finding, Outcome};
 use super::view::View;
-use super::{Options, Subject, session};
+use super::{Options, Subject, checks, session};
 use crate::config::{Config, ProxyChoice};
 use crate::profile::{Connection, Profile};
 
@@ -69,8 +69,16 @@ pub(super) struct Case {
     pub(super) socket: RefCell<Option<Socket>>,
     /// A connection that the broker accepted.
     pub(super) client: RefCell<Option<Client>>,
+    /// Filters that were subscribed to for the doctor alone.
+    pub(super) listened: RefCell<Vec<String>>,
+    /// How long the handshake took.
+    pub(super) handshake: Cell<Duration>,
+    /// Why what the device shows of itself cannot be read, where it has something.
+    pub(super) no_identity: RefCell<Option<Finding>>,
     /// The agent runs.
     pub(super) agent_runs: Cell<bool>,
+    /// Whether was looked for that.
+    pub(super) is_looked_for: Cell<bool>,
     /// What it says of itself.
     pub(super) view: RefCell<Option<Rc<View>>>,
 }
@@ -84,8 +92,12 @@ impl Case {
             addresses: RefCell::default(),
             socket: RefCell::default(),
             client: RefCell::default(),
+            listened: RefCell::default(),
             agent_runs: Cell::new(false),
+            is_looked_for: Cell::new(false),
             view: RefCell::default(),
+            handshake: Cell::new(Duration::ZERO),
+            no_identity: RefCell::default(),
         }
     }
 
@@ -120,14 +132,22 @@ impl Case {
         })
     }
 
-    /// Whether nothing may be done that would end the connection of an agent that runs.
-    pub(super) const fn is_beside(&self) -> bool {
-        self.agent_runs.get() && !self.options.takeover
+    /// Whether nothing may be done that would end the connection of an agent that runs. Looks whether one
+    /// does, if no check has: those that were asked for may be others.
+    pub(super) fn is_beside(&self) -> bool {
+        if self.options.takeover {
+            return false;
+        }
+        if !self.is_looked_for.replace(true) {
+            drop(checks::daemon(self));
+        }
+        self.agent_runs.get()
     }
 
     /// What the agent says of itself, where it has to answer for the broker.
     pub(super) fn view_beside(&self) -> Option<Rc<View>> {
-        self.view.borrow().clone().filter(|_| self.is_beside())
+        let is_beside = self.is_beside();
+        self.view.borrow().clone().filter(|_| is_beside)
     }
 
     /// What the clock of the device shows.
@@ -153,10 +173,35 @@ impl Case {
         std::mem::take(&mut *self.findings.borrow_mut())
     }
 
-    /// Ends what is connected.
+    /// Ends what is connected, and takes back what the broker was asked for.
     pub(super) fn leave(&self) {
         drop(self.socket.take());
-        if let Some(client) = self.client.take() {
+        let listened = self.listened.take();
+        let mut client = self.client.take().filter(Client::is_connected);
+        // A session that ends with its connection takes them with it.
+        if let Some(setup) = self.setup()
+            && !listened.is_empty()
+            && !setup.config.cloud.clean_start
+        {
+            let forget = || {
+                let again = client.take().map_or_else(
+                    || session::reconnect(self, &setup).map_err(|finding| finding.text),
+                    Ok,
+                );
+                let again = client.insert(again?);
+                let mut listened = listened.iter();
+                let forgotten = listened.try_for_each(|filter| again.unsubscribe(filter));
+                forgotten.map_err(|error| error.to_string())
+            };
+            let forgotten = fiber::timeout(session::ANSWER_TIMEOUT, forget);
+            if let Err(why) = forgotten.unwrap_or_else(|elapsed| elapsed.0) {
+                log::warn!(
+                    "the broker may go on sending {}: {why}",
+                    listened.join(", ")
+                );
+            }
+        }
+        if let Some(client) = client {
             session::leave(&client);
         }
     }

@@ -35,7 +35,7 @@ use crate::config::{self, Config};
 pub use checks::CHECKS;
 pub use finding::{Finding, Outcome};
 pub use report::{REPORT_SCHEMA, Report};
-pub use statement::{Right, statement};
+pub use statement::{Right, Who, statement};
 pub use tool::run;
 pub use view::AGENT_CHECKS_TIMEOUT;
 pub(crate) use view::own_checks;

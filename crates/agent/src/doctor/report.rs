@@ -74,7 +74,8 @@ impl Report {
                 }
             }
             Some(first) if first.id == "config" => Exit::Config,
-            Some(first) if first.id.starts_with("rights-") => Exit::Denied,
+            // The link may have failed meanwhile: only what was refused is a right that is missing.
+            Some(first) if matches!(first.code, Some("T100" | "T101")) => Exit::Denied,
             Some(_) => Exit::Unavailable,
         }
     }

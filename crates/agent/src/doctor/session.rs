@@ -32,6 +32,10 @@ pub(super) enum Denied {
 /// # Errors
 /// Why not.
 pub(super) fn connect(case: &Case, setup: &Setup) -> Result<(Client, bool), Box<Finding>> {
+    // The only way to the broker: whichever checks are made, it stands back here.
+    if case.is_beside() {
+        return Err(Box::new(beside()));
+    }
     let socket = match case.socket.take() {
         Some(socket) => socket,
         None => safe_rt::dial(setup.endpoint(), &setup.connection.dial).map_err(|error| {
@@ -70,6 +74,13 @@ pub(super) fn reconnect(case: &Case, setup: &Setup) -> Result<Client, Box<Findin
     let over = |stopped: Stopped| Box::new(Finding::warn(format!("not found out: {stopped}")));
     fiber::sleep(RECONNECT_PAUSE_MIN).map_err(over)?;
     connect(case, setup).map(|(client, _)| client)
+}
+
+/// What is told in the place of a connection that would end the agent's own.
+pub(super) fn beside() -> Finding {
+    let mut finding = Finding::because_of("daemon");
+    finding.text = "the agent runs, and a second connection would end its own (--takeover)".into();
+    finding
 }
 
 /// What it means that CONNECT was not accepted.

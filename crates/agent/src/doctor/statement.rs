@@ -12,28 +12,54 @@ pub enum Right {
     Publish,
 }
 
-/// Returns the statement that gives a device a right to each of these filters or topics: of a policy
-/// document for AWS IoT, of `acl.conf` for EMQX, else lines of Mosquitto's access list.
+/// Whom a right is given to.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// The client identifier of the device.
+    pub client_id: &'a str,
+    /// The user name that it gives, if it gives one.
+    pub user_name: Option<&'a str>,
+}
+
+/// Returns the statement that gives a device these rights to each of these filters or topics: of a
+/// policy document for AWS IoT, of `acl.conf` for EMQX, lines of an access list for Mosquitto, and words
+/// for providers whose rights are no text.
 ///
 /// `host` tells the region where that is a part of it; the account is left to be filled in.
 #[must_use]
 pub fn statement(
     provider: Provider,
-    right: Right,
+    rights: &[Right],
     topics: &[&str],
-    device_id: &str,
+    who: Who<'_>,
     host: &str,
 ) -> String {
     match provider {
-        Provider::Aws => aws(right, topics, host),
-        Provider::Emqx => emqx(right, topics, device_id),
-        Provider::AzureEventGrid | Provider::HiveMq | Provider::Plain => {
-            mosquitto(right, topics, device_id)
+        Provider::Aws => aws(rights, topics, host),
+        Provider::Emqx => {
+            let lines = rights
+                .iter()
+                .map(|right| emqx(*right, topics, who.client_id));
+            lines.collect::<Vec<_>>().join("\n")
         }
+        Provider::AzureEventGrid | Provider::HiveMq => words(rights, topics, who),
+        Provider::Plain => mosquitto(rights, topics, who.user_name),
     }
 }
 
-fn aws(right: Right, topics: &[&str], host: &str) -> String {
+fn words(rights: &[Right], topics: &[&str], who: Who<'_>) -> String {
+    let name = who.user_name.unwrap_or(who.client_id);
+    let lines = rights.iter().map(|right| {
+        let what = match right {
+            Right::Subscribe => "subscribe",
+            Right::Publish => "publish",
+        };
+        format!("allow {name} to {what} to {}", topics.join(", "))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn aws(rights: &[Right], topics: &[&str], host: &str) -> String {
     let region = region_of(host).unwrap_or("REGION");
     let arn = |kind: &str, topic: &str| format!("arn:aws:iot:{region}:ACCOUNT:{kind}/{topic}");
     let all = |kind: &str, spell: fn(&str) -> String| -> Vec<String> {
@@ -44,14 +70,15 @@ fn aws(right: Right, topics: &[&str], host: &str) -> String {
     };
     // A resource has `*` where a filter has `#` or `+`.
     let resource = |topic: &str| topic.replace(['#', '+'], "*");
-    let statements = match right {
+    let statements = rights.iter().flat_map(|right| match right {
         Right::Publish => vec![allow("iot:Publish", &all("topic", str::to_owned))],
         Right::Subscribe => vec![
             allow("iot:Subscribe", &all("topicfilter", str::to_owned)),
             allow("iot:Receive", &all("topic", resource)),
         ],
-    };
-    serde_json::to_string_pretty(&serde_json::Value::Array(statements)).unwrap_or_default()
+    });
+    let statements = serde_json::Value::Array(statements.collect());
+    serde_json::to_string_pretty(&statements).unwrap_or_default()
 }
 
 fn allow(action: &str, resources: &[String]) -> serde_json::Value {
@@ -78,13 +105,21 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn mosquitto(right: Right, topics: &[&str], device_id: &str) -> String {
-    let action = match right {
-        Right::Subscribe => "read",
-        Right::Publish => "write",
+/// What its access list says of a client that gives no user name: such lines stand before those of users.
+const ANONYMOUS: &str = "# above the first line `user`: for all clients without a user name";
+
+/// A line `user` is about the name that a client gives, whatever its identifier is.
+fn mosquitto(rights: &[Right], topics: &[&str], user_name: Option<&str>) -> String {
+    let mut lines = match user_name {
+        Some(name) => format!("user {name}"),
+        None => ANONYMOUS.to_owned(),
     };
-    let mut lines = format!("user {device_id}");
     for topic in topics {
+        let action = match rights {
+            [Right::Subscribe] => "read",
+            [Right::Publish] => "write",
+            _ => "readwrite",
+        };
         lines.push_str(&format!("\ntopic {action} {topic}"));
     }
     lines
@@ -95,11 +130,15 @@ mod tests {
     use super::*;
 
     const HOST: &str = "a1-ats.iot.eu-west-1.amazonaws.com";
+    const METER: Who<'_> = Who {
+        client_id: "meter-17",
+        user_name: None,
+    };
 
     #[test]
     fn a_policy_of_aws_has_filters_and_what_is_received() {
         let topics = ["site/4/#", "site/+/set"];
-        let text = statement(Provider::Aws, Right::Subscribe, &topics, "meter", HOST);
+        let text = statement(Provider::Aws, &[Right::Subscribe], &topics, METER, HOST);
         let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(value[0]["Action"], "iot:Subscribe");
         assert_eq!(
@@ -113,9 +152,9 @@ mod tests {
         );
         let text = statement(
             Provider::Aws,
-            Right::Publish,
+            &[Right::Publish],
             &["a"],
-            "meter",
+            METER,
             "own.example",
         );
         assert!(
@@ -127,13 +166,30 @@ mod tests {
     #[test]
     fn access_lists_have_a_line_for_each() {
         let topics = ["a/#", "b"];
+        let known = Who {
+            user_name: Some("meter"),
+            ..METER
+        };
+        let of = |provider, rights: &[Right], who| statement(provider, rights, &topics, who, "");
         assert_eq!(
-            statement(Provider::Plain, Right::Subscribe, &topics, "meter-17", ""),
-            "user meter-17\ntopic read a/#\ntopic read b"
+            of(Provider::Plain, &[Right::Subscribe], known),
+            "user meter\ntopic read a/#\ntopic read b"
+        );
+        // Its identifier is no name of a user.
+        assert_eq!(
+            of(Provider::Plain, &[Right::Publish, Right::Subscribe], METER),
+            format!("{ANONYMOUS}\ntopic readwrite a/#\ntopic readwrite b")
         );
         assert_eq!(
-            statement(Provider::Emqx, Right::Publish, &topics, "meter-17", ""),
+            of(Provider::Emqx, &[Right::Publish], known),
             "{allow, {clientid, \"meter-17\"}, publish, [\"a/#\", \"b\"]}."
         );
+        // What they have is no such list.
+        for provider in [Provider::HiveMq, Provider::AzureEventGrid] {
+            assert_eq!(
+                of(provider, &[Right::Publish], METER),
+                "allow meter-17 to publish to a/#, b"
+            );
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! The agent's own doctor: called when it cannot connect, it tells the first thing to fix in one line.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::{FiberBuilder, Instant, JoinHandle};
 use mqtt::{EndCause, Event};
+use safe_rt::Identity;
 
 use super::{Options, Outcome, Subject, examine};
 use crate::config::Config;
@@ -34,9 +36,10 @@ pub(super) const LOOKED_AT: [&str; 9] = [
 #[derive(Clone, Debug)]
 pub struct Watch(Rc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     options: RefCell<Options>,
+    /// What the device shows of itself by now.
+    identity: RefCell<Option<Box<dyn Fn() -> Option<Identity>>>>,
     failures: Cell<u32>,
     called_at: Cell<Option<Instant>>,
     visit: RefCell<Option<JoinHandle<()>>>,
@@ -50,6 +53,7 @@ impl Watch {
         options.only = LOOKED_AT.to_vec();
         Self(Rc::new(Inner {
             options: RefCell::new(options),
+            identity: RefCell::default(),
             failures: Cell::new(0),
             called_at: Cell::new(None),
             visit: RefCell::default(),
@@ -59,6 +63,25 @@ impl Watch {
     /// Changes what is examined: another configuration, or what the device shows of itself.
     pub fn set(&self, change: impl FnOnce(&mut Options)) {
         change(&mut self.0.options.borrow_mut());
+    }
+
+    /// Asks this function at each visit what the device shows of itself, in place of what the
+    /// configuration has: it may have been renewed since. It must not wait.
+    pub fn identity_by(&self, identity: impl Fn() -> Option<Identity> + 'static) {
+        *self.0.identity.borrow_mut() = Some(Box::new(identity));
+    }
+
+    /// What is examined by now.
+    fn options(&self) -> Options {
+        let mut options = self.0.options.borrow().clone();
+        let identity = self.0.identity.borrow();
+        let identity = identity.as_ref().and_then(|identity| identity());
+        if let (Some(identity), Subject::Loaded(config, _)) = (identity, &mut options.subject) {
+            let mut renewed = Config::clone(config);
+            renewed.cloud.identity = Some(identity);
+            *config = Rc::new(renewed);
+        }
+        options
     }
 
     /// Notes what happened to the connection; calls the doctor after the third attempt in a row that
@@ -88,7 +111,7 @@ impl Watch {
 
     fn call(&self, cause: &EndCause) {
         self.0.called_at.set(Some(Instant::now()));
-        let options = self.0.options.borrow().clone();
+        let options = self.options();
         let failures = self.0.failures.get();
         let last = explain::code_of_end(cause).map(|code| (code, cause.to_string()));
         let visit = FiberBuilder::new().name("doctor").spawn(move || {
@@ -101,6 +124,15 @@ impl Watch {
             Ok(visit) => *self.0.visit.borrow_mut() = Some(visit),
             Err(error) => log::warn!("no fiber for the doctor: {error}"),
         }
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner")
+            .field("failures", &self.failures)
+            .field("called_at", &self.called_at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -128,5 +160,39 @@ fn tell(options: Options, last: Option<(&'static str, String)>) -> String {
             format!("the first thing to fix is mqtt-connect: {text} [{code}]. {fix}")
         }
         (None, None) => report.verdict(),
+    }
+}
+
+#[cfg(all(test, feature = "demo"))]
+mod tests {
+    use super::*;
+    use crate::local_cloud::LocalAuthority;
+
+    #[test]
+    fn what_was_renewed_since_the_start_is_shown() {
+        let body = || {
+            let authority = LocalAuthority::new("test authority").unwrap();
+            let of = |name: &str| {
+                let issued = authority.issue(name, Duration::from_secs(60)).unwrap();
+                Identity::from_pem(issued.chain.as_bytes(), issued.key.as_bytes()).unwrap()
+            };
+            let mut config = Config::new("mqtts://127.0.0.1:1".parse().unwrap());
+            config.cloud.identity = Some(of("old"));
+            let watch = Watch::new(Rc::new(config));
+            let shown = || match watch.options().subject {
+                Subject::Loaded(config, _) => {
+                    let identity = config.cloud.identity.clone().unwrap();
+                    identity.facts().unwrap().subject().to_string()
+                }
+                Subject::Layers(_) => unreachable!("it was loaded"),
+            };
+            assert!(shown().contains("old"), "{}", shown());
+            let renewed = of("new");
+            watch.identity_by(move || Some(renewed.clone()));
+            assert!(shown().contains("new"), "{}", shown());
+            watch.identity_by(|| None);
+            assert!(shown().contains("old"), "{}", shown());
+        };
+        fiber::run(body).unwrap();
     }
 }

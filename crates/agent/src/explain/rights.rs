@@ -22,17 +22,22 @@ pub(super) const TABLE: &[Explanation] = &[
         code: "T101",
         title: "the broker forbids a topic",
         cause: "The rights of this device do not cover publishing to the topic.",
-        verify: "`agent doctor` publishes to each topic by itself and names those that are refused.",
+        verify: "`agent doctor` publishes to a leaf `doctor` below each topic, with `--touch` to each \
+                 topic itself, and names those that are refused.",
         fix: "Add the statement that the doctor prints to the rights of the device.",
         notes: &[],
     },
     Explanation {
         code: "T102",
-        title: "a message is acknowledged and not passed on",
+        title: "a message is acknowledged and not seen back",
         cause: "In MQTT 3.1.1 a broker has no answer to a message that is forbidden: many acknowledge \
-                it and drop it.",
-        verify: "Subscribe to the topic with another client that may, and publish again.",
-        fix: "Let the device publish to the topic, in the broker's access list.",
+                it and drop it. Others grant a subscription and let nothing through to whoever may not \
+                read. So either the right to publish is missing, or the right to read, or the broker \
+                is slow.",
+        verify: "Subscribe to the topic with another client that may, and publish again: what that one \
+                 gets the device may publish.",
+        fix: "Let the device publish to the topic, in the broker's access list; a device that is not to \
+              read the topic needs nothing more.",
         notes: &[],
     },
     Explanation {
@@ -49,7 +54,7 @@ pub(super) const TABLE: &[Explanation] = &[
         code: "T104",
         title: "the configuration asks for more than the profile allows",
         cause: "What the agent is to publish or subscribe to is beyond a limit of the provider's \
-                profile.",
+                profile; one that the profile only assumes is a warning.",
         verify: "The text names the limit, how much was found and how much may be.",
         fix: "Change the topic or the number of subscriptions, or set the limit in `[limits]` if the \
               provider allows more to this account.",
@@ -67,7 +72,7 @@ pub(super) const TABLE: &[Explanation] = &[
         code: "T106",
         title: "the clock of this device is wrong",
         cause: "It shows a time that is past for certain, as that of a device does without a battery \
-                before it has learned the time.",
+                before it has learned the time; or one that is years after this program was made.",
         verify: "Compare `date -u` with a clock.",
         fix: "Let the device learn the time, by NTP for example; the agent goes on connecting, and judges \
               certificates as of the earliest time that it can be.",

@@ -69,6 +69,8 @@ pub const ROOM_BYTES_MIN: u64 = 256 * 1024;
 
 const IDENTITY: &str = "identity";
 const LOCK: &str = "lock";
+/// What a process locks that has the store, below the state folder.
+pub(crate) const STORE_LOCK: &str = "identity/lock";
 
 /// How the records were when the store was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +190,16 @@ pub fn look(folder: &Path) -> Result<(State, Option<Loaded>), StoreError> {
 #[cfg(feature = "provision")]
 pub(crate) fn look_at_claim(folder: &Path) -> Option<Claim> {
     claim::kept(&folder.join(IDENTITY))
+}
+
+/// How the records are, for whoever got nothing by [`look`]. Yields.
+///
+/// # Errors
+///
+/// As [`look`].
+pub(crate) fn found_in(folder: &Path) -> Result<Found, StoreError> {
+    let (_, state) = Journal::open(folder)?;
+    Ok(Opened::read(&folder.join(IDENTITY), state)?.found)
 }
 
 /// Seconds of Unix time.

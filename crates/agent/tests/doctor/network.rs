@@ -6,8 +6,8 @@ use agent::doctor::{self, Outcome};
 use mqtt::BrokerOptions;
 
 use crate::support::{
-    Folder, LOOPBACK, answer, examine, expect_first, expect_told, found, full_port, options, run,
-    serve,
+    Authority, Folder, LOOPBACK, answer, examine, expect_first, expect_told, found, full_port,
+    options, run, serve, serve_tls,
 };
 
 #[test]
@@ -24,12 +24,13 @@ fn nothing_is_to_be_fixed_where_all_is_well() {
             "tcp",
             "mqtt-connect",
             "stays-up",
-            "rights-publish",
             "ping",
             "limits",
         ] {
             assert_eq!(found(&report, id).0, Outcome::Ok, "{id}\n{}", report.text());
         }
+        // The topic itself is not published to, so that nothing is known of it.
+        assert_eq!(found(&report, "rights-publish").0, Outcome::Note);
         assert!(report.text().ends_with("\nNothing is to be fixed\n"));
     });
 }
@@ -164,6 +165,72 @@ fn a_clock_of_1970_is_a_warning_and_stops_nothing() {
             "{}",
             report.verdict()
         );
+    });
+}
+
+#[test]
+fn a_clock_that_is_ahead_is_found_before_the_certificates_that_it_ends() {
+    run(|| {
+        let authority = Authority::new();
+        let (_broker, port) = serve_tls(authority.server("localhost").build().unwrap());
+        let folder = Folder::new();
+        let (chain, key) = authority.sign("meter-17");
+        folder.write("authority.pem", &authority.pem);
+        folder.write("device.pem", &chain);
+        folder.write("device.key", &key);
+        let cloud = "authority = \"authority.pem\"\ncertificate = \"device.pem\"\n\
+                     key = \"device.key\"";
+        let config = folder.configure(&format!("mqtts://localhost:{port}"), cloud, "");
+        let mut options = options(&config);
+        options.only = vec!["clock", "identity"];
+        // 2099.
+        options.wall = Some(UNIX_EPOCH + Duration::from_secs(4_080_000_000));
+        let report = doctor::examine(options);
+        expect_first(&report, "clock", "T106");
+        expect_told(&report, "clock", "it says 2099-");
+    });
+}
+
+#[test]
+fn an_identity_that_cannot_be_read_is_told_and_the_broker_is_not_blamed() {
+    run(|| {
+        let authority = Authority::new();
+        let server = authority
+            .server("localhost")
+            .require_client_certificate(authority.trust());
+        let (_broker, port) = serve_tls(server.build().unwrap());
+        let folder = Folder::new();
+        folder.write("authority.pem", &authority.pem);
+        let cloud = "authority = \"authority.pem\"";
+        let config = folder.configure(&format!("mqtts://localhost:{port}"), cloud, "");
+        let home = folder.path().join("state/identity");
+        let examined = |text: &str| {
+            let report = examine(&config);
+            assert_eq!(
+                found(&report, "identity").0,
+                Outcome::Fail,
+                "\n{}",
+                report.text()
+            );
+            assert_eq!(
+                report.first().unwrap().id,
+                "identity",
+                "\n{}",
+                report.text()
+            );
+            assert!(report.finding("identity").unwrap().text.contains(text));
+            let client = report.finding("tls-client").unwrap();
+            assert_eq!(client.because_of, Some("identity"));
+        };
+        std::fs::write(&home, "no folder").unwrap();
+        examined("cannot be read");
+        std::fs::remove_file(&home).unwrap();
+        // A certificate, and the key of another.
+        let ((chain, _), (_, key)) = (authority.sign("one"), authority.sign("other"));
+        std::fs::create_dir_all(home.join("a")).unwrap();
+        std::fs::write(home.join("a/chain.pem"), chain).unwrap();
+        std::fs::write(home.join("a/key.pem"), key).unwrap();
+        examined("damaged");
     });
 }
 

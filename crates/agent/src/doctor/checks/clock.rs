@@ -1,5 +1,7 @@
 //! `clock`: whether the clock can be right.
 
+use std::time::Duration;
+
 use safe_rt::{ClockFloor, ClockVerdict, Utc};
 
 use crate::doctor::case::Case;
@@ -7,6 +9,9 @@ use crate::doctor::finding::Finding;
 
 /// Where systemd notes that the clock was set by the network.
 const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
+
+/// How long after the earliest time that it can be a clock shows a time that it hardly is: ten years.
+const AHEAD_MIN: Duration = Duration::from_secs(3_653 * 86_400);
 
 pub(super) fn run(case: &Case) -> Finding {
     let setup = case.setup();
@@ -27,10 +32,21 @@ pub(super) fn run(case: &Case) -> Finding {
             ))
         }
         _ => {
-            let set = match fiber::fs::permissions(SYNCHRONISED) {
-                Ok(_) => ", set by the network",
-                Err(_) => "",
-            };
+            let is_set = fiber::fs::permissions(SYNCHRONISED).is_ok();
+            if wall > earliest + AHEAD_MIN && !is_set {
+                // Before certificates are blamed that have ended by it.
+                return Finding::fail_by("T106")
+                    .evidence(format!(
+                        "it says {}, and the network has not set it",
+                        Utc(wall)
+                    ))
+                    .evidence(format!(
+                        "it was {} when this program was made, or later",
+                        Utc(earliest)
+                    ))
+                    .evidence("certificates of either side seem to have ended");
+            }
+            let set = if is_set { ", set by the network" } else { "" };
             Finding::ok(format!("{}{set}", Utc(wall)))
         }
     }

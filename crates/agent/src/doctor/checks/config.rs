@@ -1,5 +1,9 @@
 //! `config`: everything that is wrong with the configuration, at once.
 
+use std::io;
+use std::path::Path;
+#[cfg(test)]
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use mqtt::ClientId;
@@ -9,7 +13,7 @@ use crate::config::{Config, ConfigErrors};
 use crate::doctor::Subject;
 use crate::doctor::case::Case;
 use crate::doctor::finding::Finding;
-use crate::identity;
+use crate::identity::{self, Found, StoreError};
 
 pub(super) fn run(case: &Case) -> Finding {
     let mut warnings = Vec::new();
@@ -55,10 +59,28 @@ fn faulty(errors: &ConfigErrors) -> Finding {
     lines.fold(finding, Finding::evidence)
 }
 
-/// Adds what provisioning has made: the device's identifier and what it shows of itself.
+/// Adds what provisioning has made: the device's identifier and what it shows of itself. What cannot be
+/// read is noted, for it is not the same as nothing.
 fn complete(case: &Case, config: &mut Config) -> Option<Identity> {
-    let folder = case.options.state_dir.as_deref();
-    let (state, loaded) = identity::look(folder.unwrap_or(&config.state.dir)).ok()?;
+    let folder = case.options.state_dir.clone();
+    let folder = folder.unwrap_or_else(|| config.state.dir.clone());
+    let looked = identity::look(&folder);
+    let (state, loaded) = match looked {
+        Ok(looked) => looked,
+        Err(error) => {
+            if shows_it(config) {
+                *case.no_identity.borrow_mut() = Some(unreadable(&error));
+            }
+            return None;
+        }
+    };
+    let is_damaged = || {
+        // One is in use, and cannot be used; or there is something, and nothing says what it is.
+        state.active.is_some() || matches!(identity::found_in(&folder), Ok(Found::Lost))
+    };
+    if loaded.is_none() && shows_it(config) && is_damaged() {
+        *case.no_identity.borrow_mut() = Some(lost(&folder));
+    }
     if config.device.id.is_none() {
         let about = loaded.as_ref().and_then(|loaded| loaded.about());
         let id = about.map(|about| about.client_id.clone());
@@ -69,4 +91,56 @@ fn complete(case: &Case, config: &mut Config) -> Option<Identity> {
         }
     }
     loaded.map(|loaded| loaded.identity().clone())
+}
+
+/// Whether the device shows the identity that is kept, if there is one.
+fn shows_it(config: &Config) -> bool {
+    let cloud = &config.cloud;
+    let is_asked_for = config.provision.is_some() || cloud.credentials.is_none();
+    cloud.endpoint.scheme().is_tls() && cloud.identity.is_none() && is_asked_for
+}
+
+fn unreadable(error: &StoreError) -> Finding {
+    let is_forbidden = matches!(error, StoreError::Io { source, .. }
+        if source.kind() == io::ErrorKind::PermissionDenied);
+    let finding = match is_forbidden {
+        true => Finding::fail("the identity of the device cannot be read by this user")
+            .remedy("Run the doctor as root, or as the user of the agent."),
+        false => Finding::fail("the identity of the device cannot be read")
+            .remedy("Look after the disk and the folder; the agent deletes nothing of it."),
+    };
+    finding.evidence(error.to_string())
+}
+
+fn lost(folder: &Path) -> Finding {
+    Finding::fail("the identity of the device is damaged")
+        .evidence(format!(
+            "what is in {} is no certificate with its key",
+            folder.join("identity").display()
+        ))
+        .remedy(
+            "Restore the folder; else `agent deprovision` and a new start get the device another one.",
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_user_may_not_read_is_told_from_what_the_disk_does_not_give() {
+        let found = |kind: io::ErrorKind| {
+            let (path, source) = (PathBuf::from("/state"), kind.into());
+            unreadable(&StoreError::Io { path, source })
+        };
+        let forbidden = found(io::ErrorKind::PermissionDenied);
+        assert!(
+            forbidden.text.ends_with("by this user"),
+            "{}",
+            forbidden.text
+        );
+        assert!(forbidden.fix().is_some_and(|fix| fix.contains("as root")));
+        let broken = found(io::ErrorKind::NotADirectory);
+        assert!(broken.text.ends_with("be read"), "{}", broken.text);
+    }
 }

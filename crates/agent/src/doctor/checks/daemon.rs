@@ -2,37 +2,77 @@
 
 use std::env;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use fiber::fs::File;
 
 use crate::control::{Control, ControlError, Request, SOCKET_NAME};
 use crate::doctor::case::Case;
 use crate::doctor::finding::Finding;
 use crate::doctor::view::View;
-use crate::own;
+use crate::{identity, own, queue};
 
 pub(super) fn run(case: &Case) -> Finding {
-    let mut denied = None;
+    case.is_looked_for.set(true);
+    let mut untold = None;
     for socket in sockets(case) {
         match Control::connect(&socket) {
             Ok(control) => {
                 case.agent_runs.set(true);
                 return ask(case, control, &socket.display().to_string());
             }
-            Err(ControlError::NoAgent(error))
-                if error.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                denied.get_or_insert(socket);
+            Err(ControlError::NoAgent(error)) if is_nobody(&error) => {}
+            Err(error) => {
+                untold.get_or_insert(format!("{}: {error}", socket.display()));
             }
-            Err(_) => {}
         }
     }
-    if let Some(socket) = denied {
-        case.agent_runs.set(true);
-        return Finding::warn("an agent may run, and cannot be asked")
-            .evidence(format!("{} is for another user", socket.display()))
-            .remedy("Be the user of the agent, or root.");
+    // It may have its socket elsewhere, or none.
+    let folder = case.state_dir();
+    match folder.map(|folder| (is_locked(&folder), folder)) {
+        Some((Ok(true), folder)) => {
+            untold.get_or_insert(format!("{} is locked by another process", folder.display()));
+        }
+        Some((Err(error), folder)) => {
+            untold.get_or_insert(format!("{}: {error}", folder.display()));
+        }
+        Some((Ok(false), _)) | None => {}
     }
-    Finding::note("the agent does not run")
+    match untold {
+        None => Finding::note("the agent does not run"),
+        // What cannot be told counts as the worse of the two.
+        Some(why) => {
+            case.agent_runs.set(true);
+            Finding::warn("an agent may run, and cannot be asked")
+                .evidence(why)
+                .remedy(
+                    "Be the user of the agent, or root; `--takeover` connects all the same, and ends \
+                     the connection of an agent that runs.",
+                )
+        }
+    }
+}
+
+/// Whether it is certain that nobody listens there.
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory
+    )
+}
+
+/// Whether a process has what it keeps there to itself.
+fn is_locked(state: &Path) -> io::Result<bool> {
+    for lock in [queue::LOCK, identity::STORE_LOCK] {
+        match File::open(state.join(lock)) {
+            // For a moment it is this program's.
+            Ok(file) if file.try_lock()? => {}
+            Ok(_) => return Ok(true),
+            Err(error) if is_nobody(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 /// Where the control socket may be.

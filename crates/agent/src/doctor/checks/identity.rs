@@ -15,6 +15,9 @@ pub(super) fn run(case: &Case) -> Finding {
     let Some(setup) = case.setup() else {
         return Finding::skip("there is no configuration");
     };
+    if let Some(trouble) = &*case.no_identity.borrow() {
+        return trouble.clone();
+    }
     let Some(identity) = &setup.connection.identity else {
         return match (&setup.config.cloud.credentials, &setup.config.provision) {
             (Some(_), _) => Finding::ok("a user name, and no certificate"),

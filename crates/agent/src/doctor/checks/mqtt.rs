@@ -25,10 +25,7 @@ pub(super) fn run(case: &Case) -> Finding {
         return view.connected();
     }
     if case.is_beside() {
-        let mut finding = Finding::because_of("daemon");
-        finding.text =
-            "the agent runs, and a second connection would end its own (--takeover)".into();
-        return finding;
+        return session::beside();
     }
     let began = Instant::now();
     match session::connect(case, &setup) {

@@ -1,31 +1,55 @@
 //! `rights-subscribe` and `rights-publish`: what the device may do of what it is configured to do.
 
-use std::cell::Cell;
-use std::rc::Rc;
+mod echo;
+mod tried;
+
 use std::time::Duration;
 
-use fiber::Event;
+use fiber::Instant;
 use mqtt::{Client, Publish, QoS, Wait};
 
+use self::echo::Echo;
+use self::tried::{Refusal, Tried};
+use crate::config::Config;
 use crate::doctor::case::{Case, Setup};
-use crate::doctor::finding::Finding;
+use crate::doctor::finding::{Finding, Outcome};
 use crate::doctor::session::{self, Denied};
-use crate::doctor::statement::{Right, statement};
+use crate::doctor::statement::Right;
 use crate::profile::Provider;
 
 /// Filters and topics that are tried; the rest is told as not tried.
 const RIGHTS_MAX: usize = 32;
-/// How long a message that was acknowledged may take to come back.
-const ECHO_TIMEOUT: Duration = Duration::from_secs(1);
 /// The level below a topic at which the doctor publishes.
 const LEAF: &str = "doctor";
 /// What it publishes.
 const PAYLOAD: &[u8] = b"doctor";
+/// How long a broker may take to hang up on what it forbids.
+const HANG_UP_WINDOW: Duration = Duration::from_millis(200);
 
-/// What was found of one filter or topic.
-struct Refusal {
-    topic: String,
-    how: String,
+/// What the agent subscribes to with this configuration.
+pub(super) fn filters(config: &Config) -> Vec<(String, QoS)> {
+    let subscriptions = config.subscriptions.iter();
+    let mut filters: Vec<(String, QoS)> = subscriptions
+        .map(|subscription| (subscription.topic.as_str().to_owned(), subscription.qos))
+        .collect();
+    if let Some(commands) = &config.commands {
+        filters.push((commands.topic.as_str().to_owned(), QoS::AtLeastOnce));
+    }
+    filters
+}
+
+/// What it publishes to.
+fn topics(config: &Config) -> Vec<String> {
+    let telemetry = config
+        .telemetry
+        .iter()
+        .map(|to| to.topic.as_str().to_owned());
+    let metrics = config.metrics.iter().map(|to| to.topic.as_str().to_owned());
+    let answers = config.commands.iter();
+    let answers = answers.map(|commands| format!("{}/answer", commands.topic.as_str()));
+    let mut topics: Vec<String> = telemetry.chain(metrics).chain(answers).collect();
+    topics.dedup();
+    topics
 }
 
 pub(super) fn run_subscribe(case: &Case) -> Finding {
@@ -35,30 +59,64 @@ pub(super) fn run_subscribe(case: &Case) -> Finding {
     let Some(setup) = case.setup() else {
         return Finding::skip("there is no configuration");
     };
-    let subscriptions = &setup.config.subscriptions;
-    if subscriptions.is_empty() {
+    let filters = filters(&setup.config);
+    if filters.is_empty() {
         return Finding::skip("nothing is subscribed to");
     }
-    let mut refusals = Vec::new();
-    for subscription in subscriptions.iter().take(RIGHTS_MAX) {
+    let mut tried = Tried::default();
+    for (place, (filter, qos)) in filters.iter().enumerate() {
+        let rest = || filters[place..].iter().map(|(filter, _)| filter.as_str());
+        if place == RIGHTS_MAX {
+            tried.untried(rest(), &format!("more than {RIGHTS_MAX}"));
+            break;
+        }
         let client = match client_of(case, &setup) {
             Ok(client) => client,
-            Err(finding) => return *finding,
-        };
-        let filter = subscription.topic.as_str();
-        match session::subscribe(&client, filter, subscription.qos, |_| {}) {
-            Ok(()) => {}
-            Err(Ok(denied)) => refusals.push(refusal(case, filter, denied)),
-            Err(Err(text)) => {
-                return Finding::warn(format!("whether {filter} is allowed was not found out"))
-                    .evidence(text);
+            Err(why) => {
+                tried.untried(rest(), &why);
+                break;
             }
+        };
+        match session::subscribe(&client, filter, *qos, |_| {}) {
+            Ok(()) => tried.allowed += 1,
+            Err(Ok(denied)) => match refused(case, &setup, denied) {
+                Ok(how) => tried.refusals.push(Refusal::new(filter, filter, how)),
+                Err(why) => {
+                    tried.untried(rest(), &why);
+                    break;
+                }
+            },
+            Err(Err(why)) => tried.untried([filter.as_str()], &why),
         }
     }
-    if refusals.is_empty() {
-        return Finding::ok(counted(subscriptions.len(), "filter", "filters"));
+    if !tried.refusals.is_empty() {
+        let finding = Finding::fail_by("T100").paste(tried.statement(&setup, &[Right::Subscribe]));
+        return tried.told(finding);
     }
-    missing(&setup, "T100", Right::Subscribe, &refusals)
+    let text = tried.counted("filter is granted", "filters are granted");
+    // Its access list is asked about each message, and about a subscription only for what it denies.
+    let text = match setup.profile().provider() {
+        Provider::Plain => format!("{text}; whether messages are let through is not shown by that"),
+        _ => text,
+    };
+    tried.told(match tried.is_whole() {
+        true => Finding::ok(text),
+        false => Finding::warn(text),
+    })
+}
+
+/// What became of a message.
+enum Taken {
+    /// It came back.
+    Back,
+    /// It was acknowledged; whether it is passed on cannot be seen.
+    Acknowledged,
+    /// It was acknowledged, and did not come back for so long.
+    NotSeen(Duration),
+    /// It was refused.
+    Refused(String),
+    /// It is not known, for this reason.
+    Unknown(String),
 }
 
 pub(super) fn run_publish(case: &Case) -> Finding {
@@ -68,83 +126,133 @@ pub(super) fn run_publish(case: &Case) -> Finding {
     let Some(setup) = case.setup() else {
         return Finding::skip("there is no configuration");
     };
-    let Some(telemetry) = &setup.config.telemetry else {
+    let topics = topics(&setup.config);
+    if topics.is_empty() {
         return Finding::skip("nothing is published by itself");
-    };
-    let topic = match case.options.touch {
-        true => telemetry.topic.as_str().to_owned(),
-        false => format!("{}/{LEAF}", telemetry.topic.as_str()),
-    };
-    if let Err(limited) = setup
-        .profile()
-        .check_publish(&topic, PAYLOAD.len(), QoS::AtLeastOnce)
-    {
-        return Finding::skip(format!("{topic} is not tried: {limited}"));
     }
-    let echo = Echo::new();
-    let client = match client_of(case, &setup) {
-        Ok(client) => client,
-        Err(finding) => return *finding,
-    };
-    let hears = match setup.profile().provider() {
-        // A filter that is forbidden would cost the connection.
-        Provider::Aws | Provider::AzureEventGrid => false,
-        _ => echo.listen(&client, &topic),
-    };
-    let client = match client_of(case, &setup) {
-        Ok(client) => client,
-        Err(finding) => return *finding,
-    };
-    let payload = if case.options.touch { b"" } else { PAYLOAD };
-    let publish = Publish::to(&topic, payload)
-        .qos(QoS::AtLeastOnce)
-        .wait(Wait::Ack);
-    if let Err(error) = client.publish(publish) {
-        return match session::denied(&mqtt::Error::from(error)) {
-            Ok(denied) => {
-                let refusals = [refusal(case, &topic, denied)];
-                let finding = missing(&setup, "T101", Right::Publish, &refusals);
-                unless_leaf(case, finding, telemetry.topic.as_str())
-            }
-            Err(text) => Finding::warn(format!("whether {topic} is allowed was not found out"))
-                .evidence(text),
+    let mut tried = Tried::default();
+    let mut back = 0;
+    for topic in &topics {
+        let at = match case.options.touch {
+            true => topic.clone(),
+            false => format!("{topic}/{LEAF}"),
         };
-    }
-    // A broker that forbids it may take its time to hang up.
-    if let Ok(Some(cause)) = session::stays(&client, Duration::from_millis(200)) {
-        let refusals = [refusal(case, &topic, Denied::HangUp(cause))];
-        let finding = missing(&setup, "T101", Right::Publish, &refusals);
-        return unless_leaf(case, finding, telemetry.topic.as_str());
-    }
-    match (hears, hears && echo.comes()) {
-        (true, true) => Finding::ok(format!("{topic} is taken, and comes back")),
-        (true, false) => {
-            let refusals = [Refusal {
-                how: "acknowledged, and not seen back".to_owned(),
-                topic: topic.clone(),
-            }];
-            let finding = missing(&setup, "T102", Right::Publish, &refusals);
-            unless_leaf(case, finding, telemetry.topic.as_str())
+        match publish(case, &setup, &at) {
+            Taken::Back => {
+                tried.allowed += 1;
+                back += 1;
+            }
+            Taken::Acknowledged => tried.allowed += 1,
+            Taken::NotSeen(waited) => {
+                let how = format!(
+                    "acknowledged, and not seen back for {} ms",
+                    waited.as_millis()
+                );
+                tried.unseen.push(Refusal::new(topic, &at, how));
+            }
+            Taken::Refused(how) => tried.refusals.push(Refusal::new(topic, &at, how)),
+            Taken::Unknown(why) => tried.untried([at.as_str()], &why),
         }
-        (false, _) => Finding::ok(format!("{topic} is acknowledged"))
-            .evidence("whether it is passed on cannot be seen: the device may not subscribe to it"),
     }
+    published(case, &setup, tried, back)
 }
 
-/// A leaf that is refused does not say that the topic above is.
-fn unless_leaf(case: &Case, finding: Finding, topic: &str) -> Finding {
-    if case.options.touch {
-        return finding;
+/// What it means together.
+fn published(case: &Case, setup: &Setup, tried: Tried, back: usize) -> Finding {
+    let of_leaves =
+        "the topics themselves were not tried: --touch publishes an empty message to each";
+    if !tried.refusals.is_empty() {
+        let mut finding = Finding::fail_by("T101").paste(tried.statement(setup, &[Right::Publish]));
+        if !case.options.touch {
+            // A leaf that is refused does not say that the topic above is.
+            finding.outcome = Outcome::Warn;
+            finding = finding.evidence(of_leaves);
+        }
+        return tried.told(finding);
     }
-    let mut finding = finding;
-    finding.outcome = super::super::Outcome::Warn;
-    finding.evidence(format!(
-        "whether {topic} itself is allowed is not tried: --touch publishes an empty message to it"
-    ))
+    if !tried.unseen.is_empty() {
+        let both = [Right::Publish, Right::Subscribe];
+        let finding = Finding::warn_by("T102").paste(tried.statement(setup, &both));
+        let finding = match case.options.touch {
+            true => finding,
+            false => finding.evidence(of_leaves),
+        };
+        return tried.told(finding);
+    }
+    let is_whole = tried.is_whole();
+    if !case.options.touch {
+        let text = tried.counted(
+            "leaf `doctor` is allowed; the topic above it was not tried (--touch)",
+            "leaves `doctor` are allowed; the topics above were not tried (--touch)",
+        );
+        return tried.told(match is_whole {
+            true => Finding::note(text),
+            false => Finding::warn(text),
+        });
+    }
+    let text = match back == tried.allowed {
+        true => tried.counted(
+            "topic is taken, and comes back",
+            "topics are taken, and come back",
+        ),
+        false => tried.counted("topic is acknowledged", "topics are acknowledged"),
+    };
+    let mut finding = match is_whole {
+        true => Finding::ok(text),
+        false => Finding::warn(text),
+    };
+    if back < tried.allowed {
+        finding = finding
+            .evidence("whether it is passed on cannot be seen: the device may not subscribe to it");
+    }
+    tried.told(finding)
+}
+
+/// Publishes to a topic, and sees what becomes of it.
+fn publish(case: &Case, setup: &Setup, at: &str) -> Taken {
+    let profile = setup.profile();
+    if let Err(limited) = profile.check_publish(at, PAYLOAD.len(), QoS::AtLeastOnce) {
+        return Taken::Unknown(limited.to_string());
+    }
+    let client = match client_of(case, setup) {
+        Ok(client) => client,
+        Err(why) => return Taken::Unknown(why),
+    };
+    let echo = Echo::of(case, setup, &client, at);
+    let client = match client_of(case, setup) {
+        Ok(client) => client,
+        Err(why) => return Taken::Unknown(why),
+    };
+    let payload = if case.options.touch { b"" } else { PAYLOAD };
+    let message = Publish::to(at, payload)
+        .qos(QoS::AtLeastOnce)
+        .wait(Wait::Ack);
+    let sent = Instant::now();
+    if let Err(error) = client.publish(message) {
+        return match session::denied(&mqtt::Error::from(error)) {
+            Ok(denied) => taken(refused(case, setup, denied)),
+            Err(why) => Taken::Unknown(why),
+        };
+    }
+    let took = sent.elapsed();
+    // A broker that forbids it may take its time.
+    if let Ok(Some(cause)) = session::stays(&client, HANG_UP_WINDOW) {
+        return taken(refused(case, setup, Denied::HangUp(cause)));
+    }
+    match echo {
+        None => Taken::Acknowledged,
+        Some(echo) => match echo.comes(took) {
+            Ok(()) => Taken::Back,
+            Err(waited) => Taken::NotSeen(waited),
+        },
+    }
 }
 
 /// The connection, or a new one where the last one was cut.
-fn client_of(case: &Case, setup: &Setup) -> Result<Client, Box<Finding>> {
+///
+/// # Errors
+/// Why there is none.
+fn client_of(case: &Case, setup: &Setup) -> Result<Client, String> {
     if let Some(client) = case
         .client
         .borrow()
@@ -153,89 +261,36 @@ fn client_of(case: &Case, setup: &Setup) -> Result<Client, Box<Finding>> {
     {
         return Ok(client.clone());
     }
-    let client = session::reconnect(case, setup)?;
+    let client = session::reconnect(case, setup).map_err(|finding| {
+        let told = finding.evidence.first();
+        let why = told.map_or(finding.text.as_str(), String::as_str);
+        format!("there is no connection any more: {why}")
+    })?;
     *case.client.borrow_mut() = Some(client.clone());
     Ok(client)
 }
 
-/// Notes how something was refused, and lets go of a connection that it cost.
-fn refusal(case: &Case, topic: &str, denied: Denied) -> Refusal {
-    let how = match denied {
-        Denied::Answer => "refused".to_owned(),
+/// How something was refused. A hang-up counts where the broker takes the device again: else it has
+/// gone for another reason.
+///
+/// # Errors
+/// Why it is not known whether it was.
+fn refused(case: &Case, setup: &Setup, denied: Denied) -> Result<String, String> {
+    match denied {
+        Denied::Answer => Ok("refused".to_owned()),
         Denied::HangUp(cause) => {
             drop(case.client.take());
-            cause
-        }
-    };
-    Refusal {
-        topic: topic.to_owned(),
-        how,
-    }
-}
-
-fn missing(setup: &Setup, code: &'static str, right: Right, refusals: &[Refusal]) -> Finding {
-    let provider = setup.profile().provider();
-    let topics: Vec<&str> = refusals.iter().map(|found| found.topic.as_str()).collect();
-    let id = setup.device_id().map_or("DEVICE", |id| id.as_str());
-    // An access list of Mosquitto is by user name.
-    let user = setup
-        .config
-        .cloud
-        .credentials
-        .as_ref()
-        .map(|found| found.user_name.as_str());
-    let who = match provider {
-        Provider::Emqx | Provider::Aws => id,
-        _ => user.unwrap_or(id),
-    };
-    let host = setup.endpoint().host();
-    let finding = Finding::fail_by(code).paste(statement(provider, right, &topics, who, host));
-    refusals.iter().fold(finding, |finding, found| {
-        finding.evidence(format!("{}: {}", found.topic, found.how))
-    })
-}
-
-fn counted(count: usize, one: &str, many: &str) -> String {
-    match count {
-        1 => format!("the {one} is granted"),
-        count if count > RIGHTS_MAX => {
-            format!(
-                "{RIGHTS_MAX} {many} are granted, {} not tried",
-                count - RIGHTS_MAX
-            )
-        }
-        count => format!("{count} {many} are granted"),
-    }
-}
-
-/// Hears whether a message comes back.
-struct Echo {
-    heard: Event,
-    is_heard: Rc<Cell<bool>>,
-}
-
-impl Echo {
-    fn new() -> Self {
-        Self {
-            heard: Event::new(),
-            is_heard: Rc::default(),
+            match client_of(case, setup) {
+                Ok(_) => Ok(cause),
+                Err(why) => Err(format!("{cause}; {why}")),
+            }
         }
     }
+}
 
-    /// Subscribes to the topic; tells whether that is allowed.
-    fn listen(&self, client: &Client, topic: &str) -> bool {
-        let (heard, is_heard) = (self.heard.clone(), Rc::clone(&self.is_heard));
-        let seen = move |message: &mqtt::Message| {
-            is_heard.set(true);
-            // Of the doctor's own, so nothing that waits for the agent.
-            message.acknowledge();
-            heard.set();
-        };
-        session::subscribe(client, topic, QoS::AtMostOnce, seen).is_ok()
-    }
-
-    fn comes(&self) -> bool {
-        let _ = fiber::timeout(ECHO_TIMEOUT, || self.heard.wait());
-        self.is_heard.get()
+fn taken(refused: Result<String, String>) -> Taken {
+    match refused {
+        Ok(how) => Taken::Refused(how),
+        Err(why) => Taken::Unknown(why),
     }
 }

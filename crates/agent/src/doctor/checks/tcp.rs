@@ -13,7 +13,7 @@ use safe_rt::{Error, Phase, Scheme};
 use crate::doctor::case::Case;
 use crate::doctor::finding::Finding;
 use crate::explain;
-use crate::profile::Provider;
+use crate::profile::{Evidence, Fact, Facts, Provider};
 
 /// Time for one connection.
 const TRY_TIMEOUT: Duration = Duration::from_secs(3);
@@ -81,32 +81,44 @@ pub(super) fn run(case: &Case) -> Finding {
     let mut finding = lines
         .into_iter()
         .fold(Finding::fail_by(code), Finding::evidence);
-    let open = tried.iter().find(|(_, outcome)| outcome.is_ok());
-    if let Some((address, _)) = open {
-        let port = address.port();
-        let alpn = match endpoint.scheme() {
-            Scheme::Mqtts
-                if setup
-                    .profile()
-                    .facts()
-                    .alpn
-                    .is_some_and(|alpn| alpn.value.port == port) =>
-            {
-                "; the profile then offers the protocol that this port wants"
-            }
-            _ => "",
-        };
-        finding = finding.remedy(format!(
-            "Port {} is closed on the way and port {port} answers: write `{}://{}:{port}` as the \
-             endpoint{alpn}.",
-            endpoint.port(),
-            endpoint.scheme().as_str(),
-            endpoint.host()
-        ));
-    } else {
-        finding = finding.maybe_remedy(error.and_then(Error::remedy));
-    }
+    let open = tried.iter().filter(|(_, outcome)| outcome.is_ok());
+    let open: Vec<u16> = open.map(|(address, _)| address.port()).collect();
+    // Whoever named ports knows what listens there.
+    let named = case.options.ports.iter().flatten();
+    let mut named = named.filter(|port| open.contains(port));
+    let elsewhere = match named.next() {
+        Some(port) => Some((endpoint.scheme(), *port)),
+        None => elsewhere(setup.profile().facts(), &open),
+    };
+    let Some((scheme, port)) = elsewhere else {
+        return finding.maybe_remedy(error.and_then(Error::remedy));
+    };
+    let how = match error.map(|error| error.io().kind()) {
+        Some(io::ErrorKind::TimedOut) | None => "is closed on the way",
+        Some(_) => "does not answer",
+    };
+    finding = finding.remedy(format!(
+        "Port {} {how} and port {port} answers: write `{}://{}:{port}` as the endpoint.",
+        endpoint.port(),
+        scheme.as_str(),
+        endpoint.host()
+    ));
     finding
+}
+
+/// What the provider's documentation says listens at one of these ports.
+fn elsewhere(facts: &Facts, open: &[u16]) -> Option<(Scheme, u16)> {
+    let documented = |fact: Option<Fact<u16>>| {
+        let fact = fact.filter(|fact| fact.evidence == Evidence::Documented)?;
+        open.contains(&fact.value).then_some(fact.value)
+    };
+    let alpn = facts.alpn.map(|alpn| Fact {
+        value: alpn.value.port,
+        evidence: alpn.evidence,
+    });
+    let secure = documented(facts.port).or_else(|| documented(alpn));
+    let secure = secure.map(|port| (Scheme::Mqtts, port));
+    secure.or_else(|| Some((Scheme::Wss, documented(facts.web_socket_port)?)))
 }
 
 fn of(count: usize) -> String {
@@ -148,4 +160,37 @@ fn try_one(target: SocketAddr) -> Result<(), Error> {
     connected
         .map(drop)
         .map_err(|error| Error::new(Phase::Connect, target.to_string(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_port_is_named_only_with_what_is_documented_to_listen_there() {
+        for provider in Provider::ALL {
+            let facts = provider.facts();
+            for port in [443, 1_883, 8_080, 8_083, 8_084, 8_883, 8_884] {
+                let found = elsewhere(facts, &[port]);
+                let is = |fact: Option<Fact<u16>>| {
+                    fact.is_some_and(|fact| {
+                        fact.value == port && fact.evidence == Evidence::Documented
+                    })
+                };
+                let by_alpn = facts.alpn.is_some_and(|alpn| {
+                    alpn.value.port == port && alpn.evidence == Evidence::Documented
+                });
+                let expected = match () {
+                    () if is(facts.port) || by_alpn => Some((Scheme::Mqtts, port)),
+                    () if is(facts.web_socket_port) => Some((Scheme::Wss, port)),
+                    () => None,
+                };
+                assert_eq!(found, expected, "{provider} {port}");
+            }
+        }
+        // The port of a WebSocket is none of MQTT over TLS.
+        let azure = elsewhere(Provider::AzureEventGrid.facts(), &[443]);
+        assert_ne!(azure.map(|(scheme, _)| scheme), Some(Scheme::Mqtts));
+        assert_eq!(elsewhere(Provider::Plain.facts(), &[8_883, 443]), None);
+    }
 }
