@@ -60,10 +60,10 @@ pub(super) fn show(config: &Config, as_json: bool) -> Result<Exit, ToolError> {
     if as_json {
         let certificates = json::array(shown.iter().map(|shown| to_json(shown, now)));
         let parts = [("schema", "1".to_owned()), ("certificates", certificates)];
-        out::text(&format!("{}\n", json::object_of(&parts)));
+        out::text(&format!("{}\n", json::object_of(&parts)))?;
     } else {
         let texts: Vec<String> = shown.iter().map(|shown| to_text(shown, now)).collect();
-        out::text(&texts.join("\n"));
+        out::text(&texts.join("\n"))?;
     }
     Ok(Exit::Done)
 }

@@ -29,7 +29,7 @@ pub(super) fn run(config: &Config) -> Result<Exit, ToolError> {
             reason: reason.to_string(),
             path,
         })?;
-        out::text(&request);
+        out::text(&request)?;
         return Ok(Exit::Done);
     }
     let store = super::open(config)?;
@@ -42,6 +42,6 @@ pub(super) fn run(config: &Config) -> Result<Exit, ToolError> {
         "the key for it is kept in {}; `agent provision` goes on with both",
         config.state.dir.join("identity").display()
     ));
-    out::text(&request);
+    out::text(&request)?;
     Ok(Exit::Done)
 }

@@ -40,7 +40,7 @@ pub(super) fn run(args: &DeprovisionArgs) -> Result<Exit, ToolError> {
     } else {
         begin_to_age(&store);
     }
-    out::text("the identity is given up\n");
+    out::text("the identity is given up\n")?;
     Ok(Exit::Done)
 }
 

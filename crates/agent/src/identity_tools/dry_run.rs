@@ -19,9 +19,9 @@ pub(super) fn run(args: &ProvisionArgs) -> Result<Exit, ToolError> {
             "ok",
             "configuration",
             "read, and [provision] is there",
-        ));
+        ))?;
     }
-    let mut all = Vec::new();
+    let (mut all, mut printed) = (Vec::new(), Ok(()));
     let options = options.told_to(|_| {});
     let rehearse = || {
         provision::rehearse(folder, &options, is_running, |rehearsed| {
@@ -30,13 +30,17 @@ pub(super) fn run(args: &ProvisionArgs) -> Result<Exit, ToolError> {
                     Some(code) => format!("{code}: {}", rehearsed.text),
                     None => rehearsed.text.clone(),
                 };
-                out::text(&line(rehearsed.outcome.name(), rehearsed.id, &text));
+                let line = line(rehearsed.outcome.name(), rehearsed.id, &text);
+                if printed.is_ok() {
+                    printed = out::text(&line);
+                }
             }
             all.push(rehearsed);
         });
     };
     let limit = args.timeout.unwrap_or(provision::REHEARSAL_TIMEOUT);
     let is_late = fiber::timeout(limit, rehearse).is_err();
+    printed?;
     if get::is_in_memory(folder) {
         out::warning(format_args!("{} is in memory", folder.display()));
     }
@@ -49,7 +53,7 @@ pub(super) fn run(args: &ProvisionArgs) -> Result<Exit, ToolError> {
             ("ok", (failed == 0 && !is_late).to_string()),
             ("checks", checks),
         ];
-        out::text(&format!("{}\n", json::object_of(&parts)));
+        out::text(&format!("{}\n", json::object_of(&parts)))?;
     }
     match failed {
         0 if is_late => Err(ToolError::TimedOut { last: None }),

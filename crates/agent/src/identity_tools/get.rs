@@ -32,7 +32,7 @@ pub(super) fn run(args: &ProvisionArgs) -> Result<Exit, ToolError> {
     let store = super::open(&config)?;
     if let Some(active) = store.active() {
         out::plain("there is an identity already; it stays");
-        print(&active, false, args.json);
+        print(&active, false, args.json)?;
         return Ok(Exit::Done);
     }
     if is_in_memory(&config.state.dir) {
@@ -45,10 +45,9 @@ pub(super) fn run(args: &ProvisionArgs) -> Result<Exit, ToolError> {
         out::plain("the identity was given up; this order gets another one");
         store.take_up()?;
     }
-    get(store, options, &signals, deadline).map(|active| {
-        print(&active, true, args.json);
-        Exit::Done
-    })
+    let active = get(store, options, &signals, deadline)?;
+    print(&active, true, args.json)?;
+    Ok(Exit::Done)
 }
 
 /// Gets one, until a signal comes or the deadline.
@@ -99,7 +98,7 @@ fn line(progress: &Progress<'_>) -> String {
 }
 
 /// Names an identity.
-pub(super) fn print(active: &Loaded, is_new: bool, as_json: bool) {
+pub(super) fn print(active: &Loaded, is_new: bool, as_json: bool) -> Result<(), Failure> {
     let facts = active.facts();
     let (client_id, certificate_id) = match active.about() {
         Some(about) => (&*about.client_id, &*about.certificate_id),
@@ -115,8 +114,7 @@ pub(super) fn print(active: &Loaded, is_new: bool, as_json: bool) {
         };
         let slot = active.slot();
         let until = until.unwrap_or_default();
-        out::text(&format!("{client_id}{certificate} slot {slot}{until}\n"));
-        return;
+        return out::text(&format!("{client_id}{certificate} slot {slot}{until}\n"));
     }
     let parts = [
         ("schema", Value::from(1)),
@@ -125,7 +123,7 @@ pub(super) fn print(active: &Loaded, is_new: bool, as_json: bool) {
         ("certificate_id", certificate_id.into()),
         ("slot", active.slot().as_str().into()),
     ];
-    out::text(&format!("{}\n", json::object(&parts)));
+    out::text(&format!("{}\n", json::object(&parts)))
 }
 
 /// Whether what is kept in a folder is gone at the next start of the device.

@@ -69,7 +69,7 @@ pub(super) fn run(config: &Config) -> Result<Exit, ToolError> {
     }
     let survey = Survey::of(&config.state.dir)?;
     if let Some(active) = &survey.active {
-        get::print(active, true, false);
+        get::print(active, true, false)?;
     }
     Ok(Exit::Done)
 }

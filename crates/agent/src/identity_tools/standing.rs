@@ -33,7 +33,7 @@ pub(super) fn run(args: &ProvisionArgs) -> Result<Exit, ToolError> {
     out::text(&match args.json {
         true => standing.to_json() + "\n",
         false => standing.to_text(),
-    });
+    })?;
     Ok(Exit::Done)
 }
 

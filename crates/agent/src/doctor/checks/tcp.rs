@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn another_port_is_named_only_with_what_is_documented_to_listen_there() {
         for provider in Provider::ALL {
-            let facts = provider.facts();
+            let facts = Facts::of(provider);
             for port in [443, 1_883, 8_080, 8_083, 8_084, 8_883, 8_884] {
                 let found = elsewhere(facts, &[port]);
                 let is = |fact: Option<Fact<u16>>| {
@@ -189,8 +189,8 @@ mod tests {
             }
         }
         // The port of a WebSocket is none of MQTT over TLS.
-        let azure = elsewhere(Provider::AzureEventGrid.facts(), &[443]);
+        let azure = elsewhere(Facts::of(Provider::AzureEventGrid), &[443]);
         assert_ne!(azure.map(|(scheme, _)| scheme), Some(Scheme::Mqtts));
-        assert_eq!(elsewhere(Provider::Plain.facts(), &[8_883, 443]), None);
+        assert_eq!(elsewhere(Facts::of(Provider::Plain), &[8_883, 443]), None);
     }
 }
