@@ -37,24 +37,30 @@ pub struct ProvisioningServer(Rc<Inner>);
 
 struct Inner {
     authority: Rc<LocalAuthority>,
-    token: String,
+    token: Option<String>,
     life: Duration,
     /// Whether devices count as claimed when they introduce themselves.
     open: bool,
     devices: RefCell<BTreeMap<String, Device>>,
-    /// Answered instead of the next requests: status, and seconds of `Retry-After`.
-    trouble: RefCell<Vec<(u16, Option<u64>)>>,
+    /// Answered instead of the next requests: status, and `Retry-After`.
+    trouble: RefCell<Vec<(u16, Option<String>)>>,
     /// The requests that came.
     asked: RefCell<Vec<String>>,
 }
 
 impl ProvisioningServer {
-    /// Takes devices that know the token. Their certificates are of this authority, for this long.
+    /// Takes devices that know the token; without one, those whose certificate TLS has checked. The
+    /// certificates that they get are of this authority, for this long.
     #[must_use]
-    pub fn new(authority: Rc<LocalAuthority>, token: &str, life: Duration, open: bool) -> Self {
+    pub fn new(
+        authority: Rc<LocalAuthority>,
+        token: Option<&str>,
+        life: Duration,
+        open: bool,
+    ) -> Self {
         Self(Rc::new(Inner {
             authority,
-            token: token.to_owned(),
+            token: token.map(str::to_owned),
             life,
             open,
             devices: RefCell::default(),
@@ -93,8 +99,9 @@ impl ProvisioningServer {
         self.0.asked.borrow().clone()
     }
 
-    /// Answers the next request with this status, and with `Retry-After` in seconds.
-    pub fn trouble(&self, status: u16, retry_after: Option<u64>) {
+    /// Answers the next request with this status, and with this `Retry-After`.
+    pub fn trouble(&self, status: u16, retry_after: Option<&str>) {
+        let retry_after = retry_after.map(str::to_owned);
         self.0.trouble.borrow_mut().push((status, retry_after));
     }
 
@@ -121,7 +128,8 @@ impl ProvisioningServer {
         let mut body = vec![0; length.min(REQUEST_BYTES as usize)];
         reader.read_exact(&mut body)?;
         let request = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        let (status, retry_after, answer) = if token.as_deref() != Some(&*self.0.token) {
+        let is_known = self.0.token.is_none() || token == self.0.token;
+        let (status, retry_after, answer) = if !is_known {
             refused(401, "unauthorized", "the token is not known")
         } else if !is_post {
             refused(405, "method", "expected POST")
@@ -162,7 +170,7 @@ impl ProvisioningServer {
                 let url = format!("https://cloud.example/claim/{id}");
                 (
                     202,
-                    Some(1),
+                    Some("1".to_owned()),
                     json!({ "status": "waiting", "claim_url": url }),
                 )
             }
@@ -197,8 +205,8 @@ impl ProvisioningServer {
     }
 }
 
-/// Status, seconds of `Retry-After`, body.
-type Answer = (u16, Option<u64>, Value);
+/// Status, `Retry-After`, body.
+type Answer = (u16, Option<String>, Value);
 
 fn granted(id: &str, name: &str, certificate: &str) -> Answer {
     let answer = json!({

@@ -173,7 +173,7 @@ impl Agent {
     pub(crate) fn start_with(config: &Config, settings: &Settings) -> Result<Self, Failure> {
         let device_id = config.device.id.as_ref().ok_or(Failure::NoDeviceId)?;
         // Who has said nothing of a queue waits while it is full.
-        let queue_options = settings.queue.unwrap_or(QueueOptions {
+        let queue_options = settings.queue.unwrap_or_else(|| QueueOptions {
             when_full: QueuePolicy::Wait,
             ..QueueOptions::default()
         });
@@ -193,7 +193,7 @@ impl Agent {
             supervisor: RefCell::new(Supervisor::new(now)),
             is_held: Cell::new(true),
         });
-        let told = Rc::clone(&watch);
+        let (told, attached) = (Rc::clone(&watch), settings.attached.clone());
         let memory = settings.memory.as_ref();
         let Opened {
             client,
@@ -206,6 +206,9 @@ impl Agent {
             &queue_options,
             memory,
             move |event| {
+                if let Some(attached) = &attached {
+                    attached.note(event);
+                }
                 let is_pause = matches!(event, mqtt::Event::Paused { .. });
                 if !(is_pause && told.is_held.replace(false)) {
                     told.supervisor.borrow_mut().event(event, Instant::now());

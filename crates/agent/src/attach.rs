@@ -31,6 +31,9 @@ pub struct Attached {
     renewals: provision::Renewals,
     /// The identity in the store is the one that is shown; not where the configuration names another.
     is_shown: bool,
+    /// How often the identity was refused in a row.
+    #[cfg(feature = "provision")]
+    refusals: provision::Refusals,
 }
 
 impl Attached {
@@ -80,6 +83,8 @@ pub fn attach(config: &mut Config) -> Result<Option<Attached>, Failure> {
         options: provision::options_of(config)?,
         #[cfg(feature = "provision")]
         renewals: provision::Renewals::default(),
+        #[cfg(feature = "provision")]
+        refusals: provision::Refusals::default(),
         // Certificate and key that the configuration names need no cloud.
         is_shown: config.cloud.identity.is_none(),
         store,
@@ -174,8 +179,12 @@ impl Attached {
         tls: &ClientTls,
         services: &Beside,
     ) -> Result<(), Stopped> {
-        let (Some(options), Some(_), true) = (&self.options, self.store.active(), self.is_shown)
-        else {
+        if !self.is_shown || self.store.active().is_none() {
+            return Ok(());
+        }
+        let options = self.options.as_ref();
+        provision::make_sure(&self.store, options, client, tls, &self.refusals)?;
+        let Some(options) = options else {
             return Ok(());
         };
         if let Some(passed) = self.store.state().last_good {
@@ -185,6 +194,15 @@ impl Attached {
         let (store, orders) = (&self.store, &self.renewals);
         match provision::keep_renewed_beside(store, options, client, tls, orders, services)? {}
     }
+
+    /// Notes what happened to the agent's connection. Does not yield.
+    #[cfg(feature = "provision")]
+    pub(crate) fn note(&self, event: &mqtt::Event) {
+        self.refusals.note(event);
+    }
+
+    #[cfg(not(feature = "provision"))]
+    pub(crate) const fn note(&self, _: &mqtt::Event) {}
 
     /// Keeps nothing: this program was built without `provision`.
     ///

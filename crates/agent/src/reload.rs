@@ -126,7 +126,7 @@ impl Loaded {
     }
 
     fn take(&self, agent: &Agent, effective: Effective) -> Result<(Reloaded, Self), String> {
-        let mut config = effective.config().clone();
+        let mut config = Box::new(effective.config().clone());
         for hook in self.program.on_config.borrow_mut().iter_mut() {
             hook(&mut config);
         }

@@ -163,6 +163,9 @@ pub struct LinkStats {
 /// Connections that end at once one after the other, by the hand of the broker, before that counts as
 /// a fight for the client identifier.
 const TAKEOVERS: u32 = 3;
+/// A connection that lasts so long is nobody else's: the longest pause between two attempts of the other
+/// one, and half as much.
+const FIGHT_OVER_AFTER: Duration = Duration::from_secs(BACKOFF_LONG_CAP_DEFAULT.as_secs() * 3 / 2);
 /// A connection that ends sooner counts as one of them.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(60);
 
@@ -256,6 +259,14 @@ impl Supervisor {
         self.health.remove(&code);
     }
 
+    /// Notes what time alone tells: a connection that lasts is disputed by nobody.
+    pub fn settle(&mut self, now: Instant) {
+        if matches!(self.link, Link::Up { .. }) && now - self.since >= FIGHT_OVER_AFTER {
+            self.short = 0;
+            self.clear(HealthCode::DuplicateIdentity);
+        }
+    }
+
     /// Says what is stuck, if the promise of the present state was not kept.
     #[must_use]
     pub fn stuck(&self, now: Instant) -> Option<String> {
@@ -341,9 +352,13 @@ impl Supervisor {
 
     /// Two clients with one identifier throw each other out in turns.
     fn count_takeover(&mut self, cause: &EndCause, now: Instant) {
-        let is_short = now - self.since < TAKEN_OVER_WITHIN;
+        let lasted = now - self.since;
         match cause {
-            EndCause::ClosedByPeer if is_short => self.short = self.short.saturating_add(1),
+            EndCause::ClosedByPeer if lasted < TAKEN_OVER_WITHIN => {
+                self.short = self.short.saturating_add(1);
+            }
+            // The other one waits longer and longer between its attempts.
+            EndCause::ClosedByPeer if self.short >= TAKEOVERS && lasted < FIGHT_OVER_AFTER => {}
             _ => self.short = 0,
         }
         if self.short >= TAKEOVERS {
@@ -439,8 +454,17 @@ mod tests {
         }
         let code = HealthCode::DuplicateIdentity;
         assert!(supervisor.health().contains_key(&code));
+        // The other one pauses, and comes back.
         supervisor.event(&UP, at(100));
-        supervisor.event(&ended(), at(100 + 3_600));
+        supervisor.event(&ended(), at(100 + 600));
+        assert!(supervisor.health().contains_key(&code));
+        supervisor.event(&UP, at(800));
+        supervisor.settle(at(800 + 899));
+        assert!(supervisor.health().contains_key(&code));
+        let mut settled = supervisor.clone();
+        settled.settle(at(800 + 900));
+        assert!(!settled.health().contains_key(&code));
+        supervisor.event(&ended(), at(800 + 3_600));
         assert!(!supervisor.health().contains_key(&code));
     }
 

@@ -53,6 +53,7 @@ impl Agent {
     fn look(&self) {
         let (now, wall) = (Instant::now(), fiber::wall_time());
         let (inner, client) = (&self.0, self.mqtt());
+        inner.watch.supervisor.borrow_mut().settle(now);
         let set = |code, text: Option<String>| match text {
             Some(text) => self.raise(code, text),
             None => self.clear(code),

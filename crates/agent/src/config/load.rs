@@ -204,9 +204,11 @@ fn complete_provision(
         MethodDraft::Https {
             url,
             token,
+            claim,
             authority,
         } => ProvisionMethod::Https {
             url,
+            claim,
             token: token.and_then(|wanted| {
                 let mark = faults.mark();
                 let secret = secret::fetch(&wanted, places, faults);
@@ -220,6 +222,7 @@ fn complete_provision(
     Provision {
         method,
         parameters: draft.parameters,
+        proof_topic: draft.proof_topic,
         renew_from: draft.renew_from,
         renew_until: draft.renew_until,
     }

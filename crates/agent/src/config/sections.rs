@@ -127,6 +127,9 @@ pub struct Provision {
     pub method: ProvisionMethod,
     /// What is sent with the request.
     pub parameters: BTreeMap<String, String>,
+    /// Under what a new identity is tried out, with `{id}` for the client identifier; none for the
+    /// default.
+    pub proof_topic: Option<TopicName>,
     /// From which part of its life on a certificate is renewed, in per cent.
     pub renew_from: u8,
     /// By which part of its life a certificate is renewed, in per cent; not less than `renew_from`.
@@ -166,6 +169,8 @@ pub enum ProvisionMethod {
         url: String,
         /// The bearer token.
         token: Option<Password>,
+        /// The PEM files with the claim certificate and its private key.
+        claim: Option<(PathBuf, PathBuf)>,
         /// The PEM file with the authorities of the service; none for those of the system.
         authority: Option<PathBuf>,
     },

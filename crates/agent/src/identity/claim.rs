@@ -13,7 +13,7 @@ pub const CLAIM_BYTES_MAX: usize = 256 * 1024;
 
 /// Both in one file, which is one claim or the other, whenever the power goes: a line with both
 /// lengths, the chain, the key.
-const CLAIM: &str = "claim.pem";
+pub(super) const CLAIM: &str = "claim.pem";
 const HEAD: &str = "claim";
 
 /// What a device introduces itself with that has no identity yet: a certificate that many devices

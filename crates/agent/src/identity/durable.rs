@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use fiber::fs::{self, File};
+use fiber::fs::{self, EntryKind, File};
 use zeroize::Zeroizing;
 
 /// What a file that is being written is called meanwhile, after its name.
@@ -41,7 +41,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let file = File::create(path)?;
+    let file = File::create_new(path)?;
     file.write_at(0, bytes)?;
     file.sync_all()
 }
@@ -65,15 +65,46 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Takes the rights of others to a file or folder of ours away. Yields. One that is another user's is
+/// told of: it is used for all that, as a device without its identity would be worse off.
+pub(super) fn keep_private(path: &Path) {
+    let Ok(found) = fs::entry(path) else {
+        return;
+    };
+    let (Some(owner), false) = (found.owner, found.kind == EntryKind::Link) else {
+        return;
+    };
+    let own = rustix::process::geteuid().as_raw();
+    if owner != own {
+        log::warn!(
+            "{} belongs to user {owner}, and this is user {own}",
+            path.display()
+        );
+    } else if found.mode & 0o077 != 0 {
+        log::warn!(
+            "{} could be used by others (mode {:o}); now it cannot",
+            path.display(),
+            found.mode
+        );
+        if let Err(error) = fs::set_permissions(path, found.mode & 0o700) {
+            log::warn!("{}: {error}", path.display());
+        }
+    }
+}
+
 /// Whether there is something with this name. Yields.
 pub(super) fn exists(path: &Path) -> bool {
     fs::permissions(path).is_ok()
 }
 
-/// Overwrites what is in a file, and removes it. Yields. One that cannot be written is removed alone.
+/// Overwrites what is in a file, and removes it. Yields. One that cannot be written is removed alone, and
+/// so is a link: what it points to is not ours.
 ///
 /// Flash may keep a copy for all that; a reader of the file system finds none.
 pub(super) fn wipe(path: &Path) -> io::Result<()> {
+    if fs::entry(path)?.kind != EntryKind::File {
+        return fs::remove(path);
+    }
     let overwritten = overwrite(path);
     fs::remove(path)?;
     overwritten.or_else(|error| match error.kind() {

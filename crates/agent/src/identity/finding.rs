@@ -6,11 +6,12 @@ use std::path::Path;
 
 use fiber::fs;
 
-use super::Found;
 use super::error::StoreError;
+use super::journal::Journal;
 use super::keeping::{self, GIVEN_UP};
 use super::slot::{self, Loaded};
-use super::state::{Slot, State, Step};
+use super::state::{Slot, State, Step, Unsure};
+use super::{Found, IDENTITY};
 
 /// What was found in a state folder.
 pub(super) struct Opened {
@@ -20,6 +21,21 @@ pub(super) struct Opened {
 }
 
 impl Opened {
+    /// Finds the identity in use beside a program that may change it meanwhile. Yields.
+    ///
+    /// Fails as [`Opened::read`] does.
+    pub(super) fn beside(folder: &Path) -> Result<Self, StoreError> {
+        let home = folder.join(IDENTITY);
+        let (journal, state) = Journal::open(folder)?;
+        let opened = Self::read(&home, state);
+        let (now, state) = Journal::open(folder)?;
+        if journal.generation() == now.generation() {
+            return opened;
+        }
+        // Record and slot were read at different times.
+        Self::read(&home, state)
+    }
+
     /// Finds the identity in use. Yields.
     ///
     /// Fails where the disk does not say what there is, and there is no other to use.
@@ -84,6 +100,7 @@ impl Opened {
                 pair.slot()
             );
             state.promotions = pair.proven_number().unwrap_or(0);
+            state.unsure = Unsure::Found;
             let mut opened = Self::recovered(state, Some(pair.clone()));
             if let Some(error) = unreadable {
                 // There may be a later one in it.

@@ -8,9 +8,11 @@ use fiber::fs::{self, File};
 use super::durable;
 use super::error::StoreError;
 use super::record::{self, RECORD_BYTES, RecordError};
-use super::state::State;
+use super::state::{self, State};
 
 const NAMES: [&str; 2] = ["state.0", "state.1"];
+/// What takes the place of `0` and `1` in the names of those that a later version wrote.
+const LATER: [&str; 2] = ["0.later", "1.later"];
 
 /// What is known of one of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ enum Standing {
     Doubtful,
     /// This program wrote it, and was told that it is sure.
     Sure,
+    /// A later version of the program wrote it: it is kept beside, before another takes its place.
+    Later,
 }
 
 /// The two files, and which of them is next.
@@ -46,9 +50,13 @@ impl Journal {
         let mut standing = [Standing::Doubtful; 2];
         let found = [0, 1].map(|at| {
             let path = folder.join(NAMES[at]);
-            let found = read(&path).map(|found| {
+            let found = read(&path).map(|(found, is_later)| {
                 if let Err(None) = found {
                     standing[at] = Standing::Missing;
+                }
+                if is_later {
+                    log::warn!("{} was written by a later version", path.display());
+                    standing[at] = Standing::Later;
                 }
                 found
             });
@@ -105,6 +113,11 @@ impl Journal {
         Ok(())
     }
 
+    /// How many records were written, by the newest that could be read.
+    pub(super) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Whether there is no record yet that could be read.
     pub(super) const fn is_new(&self) -> bool {
         self.generation == 0
@@ -124,6 +137,12 @@ impl Journal {
         }
         if self.standing[next] == Standing::Sure {
             return self.overwrite(bytes);
+        }
+        if self.standing[next] == Standing::Later {
+            let path = self.path(next);
+            fs::rename(&path, path.with_extension(LATER[next]))?;
+            fs::sync_dir(&self.folder)?;
+            self.standing[next] = Standing::Missing;
         }
         match durable::put(&self.folder, NAMES[next], bytes) {
             // There is no room for a third file. The other one is whole.
@@ -162,18 +181,29 @@ fn is_full(error: &io::Error) -> bool {
     )
 }
 
-/// Reads one file; nothing of one that is not there.
-fn read(path: &Path) -> io::Result<Found> {
-    let bytes = match fs::read(path) {
+/// Reads one file, nothing of one that is not there, and says whether a later version wrote it.
+fn read(path: &Path) -> io::Result<(Found, bool)> {
+    // One more, to see the end.
+    let bytes = match fs::read_at_most(path, RECORD_BYTES as u64 + 1) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(None)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Err(None), false)),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            let length = RECORD_BYTES + 2;
+            return Ok((Err(Some(RecordError::Length(length))), false));
+        }
         Err(error) => return Err(error),
     };
-    Ok(match record::decode(&bytes) {
-        Ok((generation, payload)) => match State::decode(payload) {
-            Some(state) => Ok((generation, state)),
-            None => Err(Some(RecordError::State)),
+    if let Ok((generation, payload)) = record::decode(&bytes)
+        && let Some(state) = State::decode(payload)
+    {
+        return Ok((Ok((generation, state)), false));
+    }
+    // Whole, and not of this version?
+    Ok(match record::decode_any(&bytes) {
+        Ok((_, generation, payload)) => match state::decode_in_part(payload) {
+            Some(state) => (Ok((generation, state)), true),
+            None => (Err(Some(RecordError::State)), true),
         },
-        Err(error) => Err(Some(error)),
+        Err(error) => (Err(Some(error)), false),
     })
 }

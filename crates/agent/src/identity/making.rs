@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::error::StoreError;
 use super::operation::Operation;
 use super::slot::{self, About, Loaded};
-use super::state::Step;
+use super::state::{Step, Unsure};
 use super::{Found, Store, seconds};
 
 /// Longest name of a certificate, in bytes: it has its place in a state record.
@@ -260,6 +260,7 @@ impl Store {
         operation.update(|state| {
             state.set_candidate(None);
             state.active = Some(slot);
+            state.unsure = Unsure::No;
             state.active_since = Some(seconds(now));
             state.promotions = number;
             state.last_failure = None;

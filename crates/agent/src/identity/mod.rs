@@ -38,6 +38,7 @@ mod survey;
 #[cfg(feature = "provision")]
 mod tests;
 mod trash;
+mod unsure;
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -54,7 +55,7 @@ pub(crate) use keeping::random_device_id;
 pub use making::{CERTIFICATE_ID_BYTES_MAX, Candidate, Held, REFUSALS_MIN, REFUSED_FOR_MIN};
 pub use record::{RECORD_PAYLOAD_MAX, RecordError};
 pub use slot::{About, Loaded};
-pub use state::{BLOCKED_MAX, Slot, State, Step};
+pub use state::{BLOCKED_MAX, Slot, State, Step, Unsure};
 pub use survey::{Contents, Survey};
 pub use trash::{TRASH_AGE_MIN, TRASH_UNPROVEN_MAX};
 
@@ -180,8 +181,7 @@ impl Store {
 ///
 /// [`StoreError::Io`] where the disk does not say what is there.
 pub fn look(folder: &Path) -> Result<(State, Option<Loaded>), StoreError> {
-    let (_, state) = Journal::open(folder)?;
-    let opened = Opened::read(&folder.join(IDENTITY), state)?;
+    let opened = Opened::beside(folder)?;
     Ok((opened.state, opened.active))
 }
 

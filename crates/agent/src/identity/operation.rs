@@ -164,10 +164,21 @@ impl Operation<'_> {
     }
 }
 
+/// Makes sure that nobody else can read what is secret.
+fn keep_private(home: &Path) {
+    durable::keep_private(home);
+    let claim = home.join(super::claim::CLAIM);
+    let keys = [Slot::A, Slot::B].map(|slot| slot::folder(home, slot).join(slot::KEY));
+    for path in keys.iter().chain([&claim]) {
+        durable::keep_private(path);
+    }
+}
+
 /// Makes the folders, and locks them for this program.
 pub(super) fn lock(folder: &Path, home: &Path) -> Result<File, StoreError> {
     let path = home.join(LOCK);
     let locked = make_folders(folder, home).and_then(|()| {
+        keep_private(home);
         let file = File::create(&path)?;
         let is_ours = file.try_lock()?;
         Ok((file, is_ours))

@@ -67,13 +67,21 @@ impl std::error::Error for RecordError {}
 
 /// Returns the record with this generation and payload.
 pub(super) fn encode(generation: u64, payload: &[u8]) -> Result<Vec<u8>, RecordError> {
+    encode_as(FORMAT, generation, payload)
+}
+
+pub(super) fn encode_as(
+    format: u32,
+    generation: u64,
+    payload: &[u8],
+) -> Result<Vec<u8>, RecordError> {
     if payload.len() > RECORD_PAYLOAD_MAX {
         return Err(RecordError::Payload(payload.len()));
     }
     let length = u32::try_from(payload.len()).map_err(|_| RecordError::Payload(payload.len()))?;
     let mut bytes = vec![0; RECORD_BYTES];
     bytes[..FORMAT_AT].copy_from_slice(&MAGIC);
-    bytes[FORMAT_AT..LENGTH_AT].copy_from_slice(&FORMAT.to_le_bytes());
+    bytes[FORMAT_AT..LENGTH_AT].copy_from_slice(&format.to_le_bytes());
     bytes[LENGTH_AT..GENERATION_AT].copy_from_slice(&length.to_le_bytes());
     bytes[GENERATION_AT..PAYLOAD_AT].copy_from_slice(&generation.to_le_bytes());
     bytes[PAYLOAD_AT..PAYLOAD_AT + payload.len()].copy_from_slice(payload);
@@ -84,6 +92,15 @@ pub(super) fn encode(generation: u64, payload: &[u8]) -> Result<Vec<u8>, RecordE
 
 /// Returns generation and payload of a record.
 pub(super) fn decode(bytes: &[u8]) -> Result<(u64, &[u8]), RecordError> {
+    match decode_any(bytes)? {
+        (FORMAT, generation, payload) => Ok((generation, payload)),
+        (other, ..) => Err(RecordError::Format(other)),
+    }
+}
+
+/// Returns format, generation and payload of a whole record, which may be of another version of the
+/// program: all of them begin and end alike.
+pub(super) fn decode_any(bytes: &[u8]) -> Result<(u32, u64, &[u8]), RecordError> {
     if bytes.len() != RECORD_BYTES {
         return Err(RecordError::Length(bytes.len()));
     }
@@ -101,15 +118,12 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(u64, &[u8]), RecordError> {
     if crc32fast::hash(&bytes[..CHECKSUM_AT]) != number(CHECKSUM_AT) {
         return Err(RecordError::Checksum);
     }
-    if number(FORMAT_AT) != FORMAT {
-        return Err(RecordError::Format(number(FORMAT_AT)));
-    }
     let length = number(LENGTH_AT) as usize;
     let payload = bytes[PAYLOAD_AT..CHECKSUM_AT]
         .get(..length)
         .ok_or(RecordError::Payload(length))?;
     let generation = u64::from(number(GENERATION_AT + 4)) << 32 | u64::from(number(GENERATION_AT));
-    Ok((generation, payload))
+    Ok((number(FORMAT_AT), generation, payload))
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ use super::durable;
 use super::error::StoreError;
 use super::state::Slot;
 
+/// Largest file of an identity that is read: the PEM texts that are taken are no longer.
+const SLOT_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
 pub(super) const KEY: &str = "key.pem";
 pub(super) const CHAIN: &str = "chain.pem";
 pub(super) const REQUEST: &str = "request.pem";
@@ -186,8 +189,9 @@ pub(super) fn folder(home: &Path, slot: Slot) -> PathBuf {
 pub(super) fn load(home: &Path, slot: Slot) -> Result<Loaded, StoreError> {
     let folder = folder(home, slot);
     let (chain_path, key_path) = (folder.join(CHAIN), folder.join(KEY));
-    let chain = fs::read(&chain_path).map_err(StoreError::io(&chain_path))?;
-    let key = fs::read(&key_path).map(Zeroizing::new);
+    let chain = fs::read_at_most(&chain_path, SLOT_FILE_BYTES_MAX);
+    let chain = chain.map_err(StoreError::io(&chain_path))?;
+    let key = fs::read_at_most(&key_path, SLOT_FILE_BYTES_MAX).map(Zeroizing::new);
     let key = key.map_err(StoreError::io(&key_path))?;
     let (identity, facts) = check_pair(&folder, &chain, &key)?;
     let chain_check = crc32fast::hash(&chain);
@@ -223,7 +227,7 @@ fn read_about(folder: &Path) -> Result<Option<About>, StoreError> {
 /// Reads a file; nothing of one that is not there, which is not the same as one that cannot be read.
 /// Yields.
 pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    match fs::read(path) {
+    match fs::read_at_most(path, SLOT_FILE_BYTES_MAX) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::io(path)(error)),

@@ -112,6 +112,19 @@ impl Step {
     }
 }
 
+/// How sure it is that the identity in use is the one that is to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Unsure {
+    /// A record says so.
+    #[default]
+    No,
+    /// It was found in its slot, and there may be another one.
+    Found,
+    /// The other one was refused before.
+    OtherRefused,
+}
+
 /// All that is kept in a state record. Times are seconds of Unix time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -136,6 +149,9 @@ pub struct State {
     pub promotions: u64,
     /// Somebody who may has given the identity up: none is to be made before somebody says so.
     pub given_up: bool,
+    /// The identity in use was found in its slot, without a record: it may be the wrong one, until it was
+    /// accepted.
+    pub unsure: Unsure,
     /// Attempts of the present candidate that came to nothing.
     pub attempts: u32,
     /// Why the last attempt came to nothing.
@@ -214,6 +230,8 @@ impl State {
         put("request_check", self.request_check.map(Value::from));
         put("active_since", self.active_since.map(Value::from));
         put("given_up", self.given_up.then(|| true.into()));
+        let unsure = self.unsure as u64;
+        put("unsure", (unsure > 0).then(|| unsure.into()));
         for (name, count) in [
             ("attempts", u64::from(self.attempts)),
             ("refusals", u64::from(self.refusals)),
@@ -255,6 +273,11 @@ impl State {
             refused_for: number("refused_for").unwrap_or(0),
             active_since: number("active_since"),
             promotions: number("promotions").unwrap_or(0),
+            unsure: match number("unsure") {
+                None | Some(0) => Unsure::No,
+                Some(1) => Unsure::Found,
+                Some(_) => Unsure::OtherRefused,
+            },
             given_up: map.get("given_up").and_then(Value::as_bool) == Some(true),
             attempts: small("attempts").unwrap_or(0),
             last_failure: text("last_failure"),
@@ -263,6 +286,26 @@ impl State {
             boot_id: text("boot_id"),
         })
     }
+}
+
+/// Reads of a state that a later version wrote what is understood: which identity is in use, above all. The
+/// one in the making is left to that version.
+pub(super) fn decode_in_part(payload: &[u8]) -> Option<State> {
+    let value: Value = serde_json::from_slice(payload).ok()?;
+    let mut known = Map::new();
+    for name in [
+        "active",
+        "device_id",
+        "given_up",
+        "promotions",
+        "active_since",
+        "last_good",
+    ] {
+        if let Some(value) = value.as_object()?.get(name) {
+            known.insert(name.to_owned(), value.clone());
+        }
+    }
+    State::decode(Value::Object(known).to_string().as_bytes())
 }
 
 fn step_to_json(step: &Step) -> Value {
@@ -328,6 +371,7 @@ mod tests {
                     refused_for: u64::MAX,
                     promotions: u64::MAX,
                     given_up: active.is_none(),
+                    unsure: Unsure::OtherRefused,
                     active_since: Some(1),
                     attempts: u32::MAX,
                     blocked_until: Some(u64::MAX),

@@ -8,7 +8,6 @@ use safe_rt::CertificateFacts;
 use super::claim;
 use super::error::StoreError;
 use super::finding::Opened;
-use super::journal::Journal;
 use super::slot::{self, Loaded};
 use super::state::{Slot, State};
 use super::{Found, IDENTITY, trash};
@@ -53,12 +52,11 @@ impl Survey {
     /// [`StoreError::Io`] where the disk does not say what is there.
     pub fn of(folder: &Path) -> Result<Self, StoreError> {
         let home = folder.join(IDENTITY);
-        let (_, state) = Journal::open(folder)?;
         let Opened {
             state,
             active,
             found,
-        } = Opened::read(&home, state)?;
+        } = Opened::beside(folder)?;
         let claim = claim::kept(&home);
         let claim = claim.and_then(|claim| CertificateFacts::of_pem(&claim.chain).ok());
         Ok(Self {

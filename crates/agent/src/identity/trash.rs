@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use fiber::fs;
+use fiber::fs::{self, EntryKind};
 
 use super::error::StoreError;
 use super::state::Slot;
@@ -19,6 +19,9 @@ use super::{durable, seconds, slot};
 pub const TRASH_AGE_MIN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most identities in the trash that never were proven; the oldest is wiped then.
 pub const TRASH_UNPROVEN_MAX: usize = 8;
+
+/// Folders in each other that are wiped; what we make has none in it.
+const FOLDERS_DEEP_MAX: usize = 8;
 
 pub(super) const TRASH: &str = "trash";
 const NEW: &str = "new";
@@ -95,14 +98,14 @@ fn drop_unproven(trash: &Path) -> Result<(), StoreError> {
     let mut unproven = Vec::new();
     for entry in entries(trash)? {
         let folder = trash.join(entry.name);
-        if slot::proven_in(&folder)?.is_none() {
+        // One that does not say is not among them.
+        if let Ok(None) = slot::proven_in(&folder) {
             unproven.push(folder);
         }
     }
     let surplus = unproven.len().saturating_sub(TRASH_UNPROVEN_MAX);
-    unproven[..surplus]
-        .iter()
-        .try_for_each(|folder| wipe_folder(folder))
+    let wiped = unproven[..surplus].iter().map(|folder| wipe_folder(folder));
+    wiped.fold(Ok(()), Result::and)
 }
 
 /// Wipes what has been in the trash for long enough at `now`, but for the newest that was proven if
@@ -168,11 +171,19 @@ fn finish(trash: &Path, result: Result<(), StoreError>, wiped: usize) -> Result<
 
 /// Wipes all that can be wiped, and returns the first error.
 fn wipe_folder(folder: &Path) -> Result<(), StoreError> {
+    wipe_below(folder, FOLDERS_DEEP_MAX)
+}
+
+fn wipe_below(folder: &Path, depth: usize) -> Result<(), StoreError> {
+    let kind = fs::entry(folder).map(|entry| entry.kind);
+    if kind.map_err(StoreError::io(folder))? != EntryKind::Folder || depth == 0 {
+        // What a link points to is not ours.
+        return durable::wipe(folder).map_err(StoreError::io(folder));
+    }
     let mut result = Ok(());
     for name in fs::list(folder).map_err(StoreError::io(folder))? {
-        let path = folder.join(name);
         // Also behind one that could not be wiped.
-        let wiped = durable::wipe(&path).map_err(StoreError::io(path));
+        let wiped = wipe_below(&folder.join(name), depth - 1);
         result = result.and(wiped);
     }
     result?;

@@ -42,6 +42,7 @@ pub(crate) fn options_of(config: &Config) -> Result<Option<Options>, Failure> {
         ProvisionMethod::Https {
             url,
             token,
+            claim,
             authority,
         } => {
             let trust = match authority {
@@ -54,13 +55,19 @@ pub(crate) fn options_of(config: &Config) -> Result<Option<Options>, Failure> {
                     reason: format!("{url} is no address of a service: expected https://HOST/PATH"),
                 })
             })?;
-            (Method::Https(service.token(token.clone())), None)
+            let claim = claim
+                .clone()
+                .map(|(certificate, key)| ClaimFiles { certificate, key });
+            (Method::Https(service.token(token.clone())), claim)
         }
     };
     let mut options = Options::new(cloud.endpoint.clone(), method);
     options.claim = claim;
     options.parameters = provision.parameters.clone();
     options.device_id = config.device.id.clone();
+    if let Some(topic) = &provision.proof_topic {
+        options.proof.topic = topic.as_str().to_owned();
+    }
     options.renew_from = provision.renew_from;
     options.renew_until = provision.renew_until;
     if let Some(trust) = &cloud.trust {

@@ -1,10 +1,12 @@
 //! Why a device did not get an identity this time.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use fiber::{SpawnError, Stopped};
-use safe_rt::{Class, TlsConfigError};
+use mqtt::{EndCause, WaitCause};
+use safe_rt::{Class, Phase, TlsConfigError};
 
 use super::proof::ProofError;
 use crate::identity::StoreError;
@@ -30,7 +32,7 @@ pub enum ProvisionError {
     /// The request could not be published.
     Publish(mqtt::PublishError),
     /// The connection of an HTTP request failed.
-    Http(std::io::Error),
+    Http(io::Error),
     /// The cloud did not answer in time.
     Silent {
         /// What was asked.
@@ -116,6 +118,8 @@ impl ProvisionError {
     pub(super) fn class(&self) -> Class {
         match self {
             Self::Refused(refusal) if refusal.status < 500 => Class::Long,
+            // A claim that was revoked, or has expired: a person's to mend.
+            error if error.is_certificate_refused() => Class::Long,
             Self::NoClaim { .. }
             | Self::Tls(_)
             | Self::Unclaimed { .. }
@@ -127,6 +131,19 @@ impl ProvisionError {
                 Class::Long
             }
             _ => Class::Short,
+        }
+    }
+
+    /// Whether the other side does not take the certificate that was shown to it.
+    fn is_certificate_refused(&self) -> bool {
+        let is_denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        match self {
+            Self::Dial(error) => error.phase() == Phase::Tls && is_denied(error.io()),
+            Self::Http(error) => is_denied(error),
+            Self::Mqtt(mqtt::Error::Wait(WaitCause::ConnectionLost(cause))) => {
+                matches!(&**cause, EndCause::Transport(error) if is_denied(error))
+            }
+            _ => false,
         }
     }
 

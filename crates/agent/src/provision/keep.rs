@@ -183,7 +183,7 @@ pub(super) fn wipe_old(store: &Store) {
 }
 
 /// Has the client come back with the candidate, and proves it; else with the identity before.
-fn hand_over(
+pub(super) fn hand_over(
     client: &Client,
     tls: &ClientTls,
     old: &Identity,

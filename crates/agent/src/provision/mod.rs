@@ -17,6 +17,7 @@
 mod answer;
 mod aws;
 mod configured;
+mod doubt;
 mod error;
 mod http;
 mod https;
@@ -45,6 +46,7 @@ pub use crate::config::KeyOrigin;
 pub use crate::identity::BLOCKED_MAX;
 pub use aws::{ANSWER_TIMEOUT, CLAIM_CONNECT_TIMEOUT};
 pub(crate) use configured::options_of;
+pub use doubt::{ACCEPTED_AFTER_MIN, DOUBTS_MIN, Refusals, make_sure};
 pub use error::{ProvisionError, Refusal};
 pub use http::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
 pub use https::HTTPS_TIMEOUT;

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fiber::fs;
 use mqtt::ClientId;
-use safe_rt::{ClientTlsOptions, DialOptions, Endpoint, Identity};
+use safe_rt::{ClientTlsOptions, DialOptions, Endpoint, Identity, Utc};
 use zeroize::Zeroizing;
 
 use super::aws::Aws;
@@ -283,23 +283,34 @@ fn https<'a>(
 /// What the device introduces itself with: the files that were named, which are kept, or those kept
 /// before. Yields.
 fn claim(store: &Store, options: &Options) -> Result<Identity, ProvisionError> {
-    let reason = match named_claim(options) {
-        Err(reason) => reason,
-        Ok(claim) => match Identity::from_pem(&claim.chain, &claim.key) {
-            Err(error) => error.to_string(),
-            Ok(identity) => {
-                if let Err(error) = store.keep_claim(&claim) {
-                    log::warn!("the claim certificate is used and not kept: {error}");
-                }
-                return Ok(identity);
+    let named = named_claim(options).and_then(|claim| {
+        let identity = Identity::from_pem(&claim.chain, &claim.key);
+        identity
+            .map(|identity| (claim, identity))
+            .map_err(|error| error.to_string())
+    });
+    let identity = match named {
+        Ok((claim, identity)) => {
+            if let Err(error) = store.keep_claim(&claim) {
+                log::warn!("the claim certificate is used and not kept: {error}");
             }
-        },
+            identity
+        }
+        Err(reason) => {
+            let Some(kept) = store.claim() else {
+                return Err(ProvisionError::NoClaim { reason });
+            };
+            options.tell(&Progress::KeptClaim { reason: &reason });
+            Identity::from_pem(&kept.chain, &kept.key).map_err(ProvisionError::Tls)?
+        }
     };
-    let Some(kept) = store.claim() else {
-        return Err(ProvisionError::NoClaim { reason });
-    };
-    options.tell(&Progress::KeptClaim { reason: &reason });
-    Identity::from_pem(&kept.chain, &kept.key).map_err(ProvisionError::Tls)
+    let ended = identity.facts().and_then(|facts| facts.not_after());
+    if let Some(ended) = ended.filter(|ended| believed_now(options) > *ended) {
+        // Some servers take it all the same.
+        let ended = Utc(ended).to_string();
+        options.tell(&Progress::ClaimExpired { ended });
+    }
+    Ok(identity)
 }
 
 /// The claim in the files that were named; else why there is none. Yields.

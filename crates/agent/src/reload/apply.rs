@@ -13,7 +13,7 @@ use crate::service::schedule::{Schedule, share_of};
 
 /// A new configuration that is fit for use: nothing of it can be refused any more.
 pub(super) struct Prepared {
-    config: Config,
+    config: Box<Config>,
     services: ServiceSettings,
     schedule: Schedule,
 }
@@ -23,7 +23,7 @@ pub(super) struct Prepared {
 pub(super) fn prepare(
     agent: &Agent,
     program: &Given,
-    mut config: Config,
+    mut config: Box<Config>,
 ) -> Result<Prepared, String> {
     let id = mqtt::ClientId::new(agent.device_id()).map_err(|error| error.to_string())?;
     config.set_device_id(&id).map_err(|error| {
@@ -111,7 +111,7 @@ impl Prepared {
             }
             agent.mqtt().set_keep_alive(used);
         }
-        agent.take_over(config, &services, schedule);
+        agent.take_over(*config, &services, schedule);
         needs_start
     }
 }

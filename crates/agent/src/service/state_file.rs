@@ -3,8 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fiber::fs::{self, File};
+use fiber::fs;
 use serde_json::Value;
+
+use crate::identity::durable;
 
 /// Bytes of such a file; a longer one is not read.
 const STATE_FILE_BYTES_MAX: usize = 1024 * 1024;
@@ -67,18 +69,10 @@ impl StateFile {
     /// # Errors
     ///
     /// What the system answered; then it is as it was.
-    pub(super) fn write(&self, json: String) -> io::Result<()> {
+    pub(super) fn write(&self, json: &str) -> io::Result<()> {
         let Some(folder) = &self.folder else {
             return Ok(());
         };
-        let unfinished = folder.join(format!("{}.new", self.name));
-        {
-            let file = File::create(&unfinished)?;
-            file.set_size(0)?;
-            file.write_at(0, json)?;
-            file.sync_all()?;
-        }
-        fs::rename(&unfinished, folder.join(self.name))?;
-        fs::sync_dir(folder.as_path())
+        durable::put(folder, self.name, json.as_bytes())
     }
 }

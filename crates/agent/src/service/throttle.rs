@@ -247,7 +247,7 @@ impl Throttle {
         let (now, wall) = (Instant::now(), fiber::wall_time());
         let is_set = matches!(self.0.floor.check(wall), ClockVerdict::Plausible);
         let json = self.0.ends.get().at(now).to_json(now, wall, is_set);
-        if let Err(error) = self.0.file.write(json) {
+        if let Err(error) = self.0.file.write(&json) {
             log::warn!("what the cloud asked to be spared is not kept: {error}");
         }
     }

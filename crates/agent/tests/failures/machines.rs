@@ -33,6 +33,8 @@ pub(crate) struct Said {
     pub(crate) is_online: Cell<bool>,
     pub(crate) is_durable: Cell<bool>,
     pub(crate) starts: Cell<u32>,
+    /// Connections so far.
+    pub(crate) connects: Cell<u64>,
     next: Cell<u64>,
 }
 
@@ -90,6 +92,16 @@ impl Day<'_> {
     pub(crate) fn boot(&self) -> JoinHandle<()> {
         let (said, pace) = (Rc::clone(&self.said), self.pace);
         let started = self.device.start(move || run_device(&said, pace));
+        started.expect("a fiber")
+    }
+
+    /// Starts another device with the same image on its disk.
+    pub(crate) fn boot_clone(&self, said: &Rc<Said>) -> JoinHandle<()> {
+        let (said, pace) = (Rc::clone(said), self.pace);
+        let started = self
+            .world
+            .host("clone")
+            .start(move || run_device(&said, pace));
         started.expect("a fiber")
     }
 
@@ -186,6 +198,8 @@ fn watch(said: &Said, agent: &Agent) {
     said.is_durable.set(agent.is_durable());
     let supervisor = agent.supervisor();
     said.is_ill.set(!supervisor.health().is_empty());
+    let stats = supervisor.stats(fiber::Instant::now());
+    said.connects.set(stats.connects);
     let names = supervisor.health().keys().map(|code| code.name());
     said.ailments.borrow_mut().extend(names);
     assert_eq!(supervisor.stuck(fiber::Instant::now()), None);

@@ -7,9 +7,12 @@
 #[cfg(feature = "sim")]
 mod bad_days;
 mod cert;
+#[cfg(feature = "sim")]
+mod claims;
 mod commands;
 #[cfg(feature = "sim")]
 mod cuts;
+mod doubt;
 mod fleet;
 mod giving_up;
 mod https;
@@ -24,3 +27,5 @@ mod process;
 mod provisioning_server;
 mod renewal;
 mod support;
+#[cfg(feature = "sim")]
+mod trash;

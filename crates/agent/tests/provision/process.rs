@@ -97,9 +97,9 @@ fn agent_run_with_an_endpoint_and_a_claim_gets_an_identity_and_connects_and_keep
 /// Damages a state record, as a failing disk does.
 fn damage(folder: &Folder, record: &str) {
     let path = folder.state().join(record);
-    let mut bytes = std::fs::read(&path).unwrap();
+    let mut bytes = std::fs::read(&path).expect("a file");
     bytes[20] ^= 0xFF;
-    std::fs::write(path, bytes).unwrap();
+    std::fs::write(path, bytes).expect("written");
 }
 
 #[test]

@@ -184,6 +184,17 @@ fn a_pipe_or_a_device_in_the_place_of_a_file_holds_nobody_up() {
 }
 
 #[test]
+fn a_file_that_is_too_long_is_not_read() {
+    on_both_disks("long", |root| {
+        let path = root.join("key");
+        File::create(&path).unwrap().append(*b"12345").unwrap();
+        assert_eq!(fs::read_at_most(&path, 5).unwrap(), b"12345");
+        assert_eq!(kind(fs::read_at_most(&path, 4)), ErrorKind::FileTooLarge);
+        assert_eq!(kind(fs::read_at_most(&path, 0)), ErrorKind::FileTooLarge);
+    });
+}
+
+#[test]
 fn a_new_file_takes_the_place_of_nothing() {
     on_both_disks("new", |root| {
         let path = root.join("key");

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use mqtt::topic::TopicName;
+
 use super::{Reader, path, percent, text};
 use crate::config::error::ConfigError;
 use crate::config::raw::Placed;
@@ -12,7 +14,7 @@ use crate::config::settings::Table;
 use crate::config::table::{Key, Section};
 use crate::config::value::Value;
 
-const AWS: [&str; 4] = ["template", "key", "claim_certificate", "claim_key"];
+const AWS: [&str; 2] = ["template", "key"];
 const HTTPS: [&str; 6] = [
     "url",
     "token_file",
@@ -26,6 +28,7 @@ const HTTPS: [&str; 6] = [
 pub(in crate::config) struct ProvisionDraft {
     pub(in crate::config) method: MethodDraft,
     pub(in crate::config) parameters: BTreeMap<String, String>,
+    pub(in crate::config) proof_topic: Option<TopicName>,
     pub(in crate::config) renew_from: u8,
     pub(in crate::config) renew_until: u8,
 }
@@ -41,6 +44,7 @@ pub(in crate::config) enum MethodDraft {
     Https {
         url: String,
         token: Option<Wanted>,
+        claim: Option<(PathBuf, PathBuf)>,
         authority: Option<Placed<PathBuf>>,
     },
 }
@@ -72,6 +76,10 @@ pub(super) fn provision(table: &Table<'_>, reader: &mut Reader<'_>) -> Option<Pr
     Some(ProvisionDraft {
         method: method?,
         parameters,
+        proof_topic: match super::value(given, section, "proof_topic") {
+            Some(Value::Topic(topic)) => Some(topic),
+            _ => None,
+        },
         renew_from,
         renew_until,
     })
@@ -99,7 +107,15 @@ fn aws(table: &Table<'_>, reader: &mut Reader<'_>) -> Option<MethodDraft> {
 }
 
 fn https(table: &Table<'_>, reader: &mut Reader<'_>) -> Option<MethodDraft> {
-    check(table, "https", &["url"], &AWS, reader);
+    // A claim has both parts, or there is none.
+    let claim = ["claim_certificate", "claim_key"];
+    let has_claim = claim.iter().any(|name| table.get(name).is_some());
+    let needed: &[&str] = match has_claim {
+        true => &["url", "claim_certificate", "claim_key"],
+        false => &["url"],
+    };
+    check(table, "https", needed, &AWS, reader);
+    let [certificate, key] = claim.map(|name| path(Some(table), Section::Provision, name));
     let authority = table
         .get("authority")
         .and_then(|setting| match setting.value {
@@ -111,6 +127,7 @@ fn https(table: &Table<'_>, reader: &mut Reader<'_>) -> Option<MethodDraft> {
         });
     Some(MethodDraft::Https {
         token: secret::wanted(table, reader.faults),
+        claim: certificate.zip(key),
         url: text(Some(table), Section::Provision, "url")?,
         authority,
     })

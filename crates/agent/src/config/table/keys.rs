@@ -125,9 +125,9 @@ keys! {
         key: Kind::Choice(&["device", "cloud"]), "\"device\"", Restart, "\"device\"";
             "Where the private key is made (`aws`): on the device, which it then never leaves, or in the cloud.";
         claim_certificate: Kind::Path, "", Restart, "\"claim.pem\"";
-            "PEM file with the claim certificate (`aws`).";
+            "PEM file with the claim certificate. With `https` it may take the place of a token.";
         claim_key: Kind::Path, "", Restart, "\"claim.key\"";
-            "PEM file with the private key of the claim certificate (`aws`).";
+            "PEM file with the private key of the claim certificate.";
         url: Kind::Url, "", Restart, "\"https://provision.example/v1\"";
             "Where the provisioning service is (`https`).";
         token_file: Kind::Path, "", Restart, "\"token\"";
@@ -142,6 +142,8 @@ keys! {
             "PEM file with the authorities of the provisioning service (`https`). Without it: those of the system.";
         parameters: Kind::Map, "", Restart, "{ SerialNumber = \"A-4711\" }";
             "What is sent with the request, such as the serial number.";
+        proof_topic: Kind::Topic, "\"agent/{id}/proof\"", Restart, "\"devices/{id}/proof\"";
+            "Under what a new identity is tried out before it is used: the broker must let it subscribe and publish there.";
         renew_from: Kind::Percent, "\"60%\"", Restart, "\"60%\"";
             "From which part of its life on a certificate is renewed; each device draws its own moment.";
         renew_until: Kind::Percent, "\"80%\"", Restart, "\"80%\"";

@@ -6,6 +6,7 @@
 )]
 
 mod faults;
+mod others;
 #[cfg(feature = "sim")]
 mod power;
 #[cfg(feature = "sim")]

@@ -196,7 +196,7 @@ impl Desk {
         let written = self.writing.lock().map_err(std::io::Error::other);
         let written = written.and_then(|_writing| {
             let json = self.journal.borrow().to_json();
-            self.file.write(json)
+            self.file.write(&json)
         });
         if let Err(error) = written {
             log::warn!("what becomes of commands is not kept: {error}");
