@@ -14,8 +14,9 @@ use safe_rt::{ClientTls, Utc};
 use crate::config::Config;
 use crate::connect::RECEIVED_PACKET_BYTES_MAX;
 use crate::doctor;
+use crate::explain;
 use crate::failure::{Failure, remedy_of_end};
-use crate::lasted::Lasted;
+use crate::lasted::Ended;
 use crate::memory::Memory;
 use crate::profile::Connection;
 use crate::queue::{Queue, QueueOptions};
@@ -109,17 +110,11 @@ fn log_event(endpoint: &str, accepted: &Cell<Option<Instant>>, event: &Event) {
         // By leaving, which is told where it is done.
         Event::Disconnected { cause, .. } if matches!(**cause, EndCause::Closed) => {}
         Event::Disconnected {
-            cause,
-            last_sent,
-            last_acked,
-            retry_in,
+            cause, retry_in, ..
         } => {
             let next = Next(*retry_in);
-            match accepted.take() {
-                Some(accepted) => {
-                    let lasted = Lasted::new(accepted, Instant::now(), *last_sent, *last_acked);
-                    log::warn!("disconnected: {cause}{next}; {lasted}");
-                }
+            match Ended::of(event, accepted.take(), Instant::now()) {
+                Some(ended) => log::warn!("disconnected: {ended}{next}"),
                 None => log::warn!("disconnected: {cause}{next}"),
             }
         }
@@ -143,6 +138,17 @@ fn log_event(endpoint: &str, accepted: &Cell<Option<Instant>>, event: &Event) {
         Event::SubscribeRefused { filters } => {
             log::error!("the broker refused to subscribe to {}", filters.join(", "));
         }
+        // What it is in words the client logs itself.
+        Event::Store { report } => {
+            if let Some(code) = explain::code_of_report(report) {
+                log::info!("`agent explain {code}` says what helps");
+            }
+        }
+        Event::StoreFailed { failure } => {
+            let code = explain::code_of_store_failure(failure);
+            log::error!("{failure}: what is published is in memory alone [{code}]");
+        }
+        Event::StoreRecovered => log::info!("the message store writes again"),
         // Told by who asked for it.
         Event::Paused { .. } => log::debug!("no connection is made for now"),
         Event::Idle => log::info!("left the broker for now"),

@@ -13,15 +13,20 @@
 //! next event is there at the latest. A device without a network keeps that promise: it goes on
 //! trying. One whose connecting fiber hangs does not.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use fiber::Instant;
-use mqtt::{CONNECT_TIMEOUT_DEFAULT, EndCause, Event};
+use mqtt::{CONNECT_TIMEOUT_DEFAULT, EndCause, Event, SentPacket, Unanswered};
 use safe_rt::{BACKOFF_LONG_CAP_DEFAULT, DIAL_TIMEOUT_DEFAULT};
 
 use crate::explain;
+use crate::lasted::Ended;
 
 /// How long after the time at which something was to happen to the connection it counts as stuck:
 /// all that one attempt may take, credentials and the delay after a pause included, twice over.
@@ -96,6 +101,8 @@ pub enum HealthCode {
     Throttled,
     /// The cloud asked to be left alone.
     Blocked,
+    /// The broker ends one connection after the other with the same packet not acknowledged.
+    RefusedTopic,
     /// Messages were dropped for want of room.
     QueueDropped,
     /// Little is left of the memory that the agent may have.
@@ -107,6 +114,25 @@ pub enum HealthCode {
 }
 
 impl HealthCode {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Offline,
+        Self::DuplicateIdentity,
+        Self::SubscribeRefused,
+        Self::HandlerStalled,
+        Self::ClockImplausible,
+        Self::QueueFailing,
+        Self::StateReadonly,
+        Self::ConfigRejected,
+        Self::Throttled,
+        Self::Blocked,
+        Self::RefusedTopic,
+        Self::QueueDropped,
+        Self::Memory,
+        Self::LinkStuck,
+        Self::ServiceEnded,
+    ];
+
     /// Its name, as `status` tells it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -121,6 +147,7 @@ impl HealthCode {
             Self::ConfigRejected => "config-rejected",
             Self::Throttled => "throttled",
             Self::Blocked => "blocked",
+            Self::RefusedTopic => "refused-topic",
             Self::QueueDropped => "queue-dropped",
             Self::Memory => "memory",
             Self::LinkStuck => "link-stuck",
@@ -166,6 +193,8 @@ const TAKEOVERS: u32 = 3;
 /// A connection that lasts so long is nobody else's: the longest pause between two attempts of the other
 /// one, and half as much.
 const FIGHT_OVER_AFTER: Duration = Duration::from_secs(BACKOFF_LONG_CAP_DEFAULT.as_secs() * 3 / 2);
+/// Connections in a row that end with the same packet not acknowledged, before it counts as refused.
+const REFUSALS: u32 = 3;
 /// A connection that ends sooner counts as one of them.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(60);
 
@@ -180,6 +209,9 @@ pub struct Supervisor {
     due: Option<Instant>,
     /// Short connections, running, that the broker ended.
     short: u32,
+    /// What was not acknowledged at the end of the last connection that the broker ended, and how
+    /// often that was so in a row.
+    suspect: Option<(SentPacket, u32)>,
     /// Why the last connection ended, and the code of that.
     last_end: Option<String>,
     last_code: Option<&'static str>,
@@ -196,6 +228,7 @@ impl Supervisor {
             stats: LinkStats::default(),
             due: Some(now + STUCK_GRACE),
             short: 0,
+            suspect: None,
             last_end: None,
             last_code: None,
         }
@@ -297,11 +330,18 @@ impl Supervisor {
                 self.enter(Link::Up { session_present }, None, now);
             }
             Event::Disconnected {
-                cause, retry_in, ..
+                cause,
+                retry_in,
+                unanswered,
+                ..
             } => {
                 self.stats.disconnects += 1;
+                self.count_refusal(cause, unanswered.as_deref(), now);
                 self.count_takeover(cause, now);
+                let accepted = matches!(self.link, Link::Up { .. }).then_some(self.since);
+                let line = Ended::of(event, accepted, now).map(|ended| ended.to_string());
                 self.down(cause, *retry_in, now);
+                self.last_end = line.or_else(|| self.last_end.take());
             }
             Event::ConnectFailed { cause, retry_in } => {
                 self.stats.failures += 1;
@@ -350,6 +390,41 @@ impl Supervisor {
         self.enter(Link::Down { cause, retry_at }, retry_at, now);
     }
 
+    /// A broker that hangs up on what it does not allow does so on each connection.
+    fn count_refusal(&mut self, cause: &EndCause, unanswered: Option<&Unanswered>, now: Instant) {
+        let is_by_peer = match cause {
+            EndCause::ClosedByPeer => true,
+            EndCause::Transport(error) => error.kind() == io::ErrorKind::ConnectionReset,
+            _ => false,
+        };
+        let packet = unanswered.filter(|_| is_by_peer).map(|found| &found.packet);
+        let times = match (&self.suspect, packet) {
+            (Some((before, times)), Some(packet)) if before == packet => times.saturating_add(1),
+            _ => 1,
+        };
+        self.suspect = packet.map(|packet| (packet.clone(), times));
+        match packet {
+            Some(packet) if times >= REFUSALS => {
+                let text = format!(
+                    "{times} connections in a row were ended by the broker with {packet} not \
+                     acknowledged: is the right to it missing?"
+                );
+                self.raise(HealthCode::RefusedTopic, text, now);
+            }
+            _ => self.clear(HealthCode::RefusedTopic),
+        }
+    }
+
+    /// Forgets what a connection shows to be over that has lasted.
+    #[must_use]
+    pub(crate) fn settled(mut self, now: Instant) -> Self {
+        let is_up = matches!(self.link, Link::Up { .. });
+        if is_up && now - self.since >= TAKEN_OVER_WITHIN {
+            self.clear(HealthCode::RefusedTopic);
+        }
+        self
+    }
+
     /// Two clients with one identifier throw each other out in turns.
     fn count_takeover(&mut self, cause: &EndCause, now: Instant) {
         let lasted = now - self.since;
@@ -361,123 +436,12 @@ impl Supervisor {
             EndCause::ClosedByPeer if self.short >= TAKEOVERS && lasted < FIGHT_OVER_AFTER => {}
             _ => self.short = 0,
         }
-        if self.short >= TAKEOVERS {
+        let is_explained = self.health.contains_key(&HealthCode::RefusedTopic);
+        if self.short >= TAKEOVERS && !is_explained {
             let text = "the broker ends each connection soon: is the client identifier used twice?";
             self.raise(HealthCode::DuplicateIdentity, text, now);
         } else {
             self.clear(HealthCode::DuplicateIdentity);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-
-    const START: Instant = Instant::from_nanos(1_000_000_000_000);
-
-    fn at(secs: u64) -> Instant {
-        START + Duration::from_secs(secs)
-    }
-
-    fn failed(retry_in: u64) -> Event {
-        Event::ConnectFailed {
-            cause: Arc::new(EndCause::ClosedByPeer),
-            retry_in: Some(Duration::from_secs(retry_in)),
-        }
-    }
-
-    fn ended() -> Event {
-        Event::Disconnected {
-            cause: Arc::new(EndCause::ClosedByPeer),
-            last_sent: None,
-            last_acked: None,
-            retry_in: Some(Duration::from_secs(1)),
-        }
-    }
-
-    const UP: Event = Event::Connected {
-        session_present: false,
-    };
-
-    #[test]
-    fn weeks_without_a_network_are_no_reason_to_be_restarted_but_a_silent_link_is() {
-        let mut supervisor = Supervisor::new(START);
-        let mut now = 0;
-        for _ in 0..2_000 {
-            supervisor.event(&failed(600), at(now));
-            now += 630;
-            assert_eq!(supervisor.stuck(at(now)), None);
-        }
-        assert!(supervisor.health().contains_key(&HealthCode::Offline));
-        let limit = 600 + STUCK_GRACE.as_secs();
-        assert_eq!(supervisor.stuck(at(now - 630 + limit)), None);
-        let stuck = supervisor.stuck(at(now - 630 + limit + 1)).unwrap();
-        assert!(stuck.contains("offline"), "{stuck}");
-        supervisor.event(&UP, at(now));
-        assert_eq!(supervisor.stuck(at(now + 1_000_000)), None);
-    }
-
-    #[test]
-    fn one_that_never_begins_to_connect_is_stuck() {
-        let supervisor = Supervisor::new(START);
-        assert_eq!(supervisor.stuck(START + STUCK_GRACE), None);
-        assert!(
-            supervisor
-                .stuck(START + STUCK_GRACE + Duration::from_secs(1))
-                .is_some()
-        );
-    }
-
-    #[test]
-    fn time_with_and_without_a_connection_is_counted() {
-        let mut supervisor = Supervisor::new(START);
-        supervisor.event(&failed(1), at(10));
-        supervisor.event(&UP, at(15));
-        supervisor.event(&ended(), at(115));
-        let stats = supervisor.stats(at(120));
-        assert_eq!((stats.online.as_secs(), stats.offline.as_secs()), (100, 20));
-        assert_eq!(
-            (stats.connects, stats.disconnects, stats.failures),
-            (1, 1, 1)
-        );
-    }
-
-    #[test]
-    fn a_fight_for_the_client_identifier_is_recognised_and_forgotten() {
-        let mut supervisor = Supervisor::new(START);
-        for round in 0..3 {
-            supervisor.event(&UP, at(round * 10));
-            supervisor.event(&ended(), at(round * 10 + 5));
-        }
-        let code = HealthCode::DuplicateIdentity;
-        assert!(supervisor.health().contains_key(&code));
-        // The other one pauses, and comes back.
-        supervisor.event(&UP, at(100));
-        supervisor.event(&ended(), at(100 + 600));
-        assert!(supervisor.health().contains_key(&code));
-        supervisor.event(&UP, at(800));
-        supervisor.settle(at(800 + 899));
-        assert!(supervisor.health().contains_key(&code));
-        let mut settled = supervisor.clone();
-        settled.settle(at(800 + 900));
-        assert!(!settled.health().contains_key(&code));
-        supervisor.event(&ended(), at(800 + 3_600));
-        assert!(!supervisor.health().contains_key(&code));
-    }
-
-    #[test]
-    fn a_pause_leaves_a_connection_that_there_is_alone() {
-        let mut supervisor = Supervisor::new(START);
-        supervisor.event(&UP, at(1));
-        let until = at(100);
-        supervisor.event(&Event::Paused { until }, at(2));
-        assert_eq!(supervisor.link().name(), "online");
-        supervisor.event(&ended(), at(3));
-        supervisor.event(&Event::Paused { until }, at(4));
-        assert_eq!(supervisor.link(), &Link::Paused { until });
-        assert_eq!(supervisor.stuck(until + STUCK_GRACE), None);
     }
 }

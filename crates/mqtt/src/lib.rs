@@ -82,8 +82,9 @@ pub use client::{
     QUEUE_BYTES_DEFAULT, QUEUE_MESSAGES_DEFAULT, QUEUED_MESSAGE_BYTES, QUEUED_OVERHEAD,
     QueuePolicy, REDELIVERY_PAUSE_MAX, REDELIVERY_PAUSE_MIN, REMOTE_BYTES_MAX, REMOTE_MESSAGES_MAX,
     REQUEST_TIMEOUT_DEFAULT, REST_TIMEOUT, Remaining, Remote, RemoteError, RemoteMessage,
-    RemoteMessages, RemoteTicket, RequestError, RequestOptions, Resubscribe, StoreFailure,
-    Subscribe, SubscriptionId, Ticket, Topic, WINDOW_DEFAULT, Wait, WaitCause, WaitError, Will,
+    RemoteMessages, RemoteTicket, RequestError, RequestOptions, Resubscribe, SentPacket,
+    StoreFailure, Subscribe, SubscriptionId, Ticket, Topic, Unanswered, WINDOW_DEFAULT, Wait,
+    WaitCause, WaitError, Will,
 };
 pub use control_buffer::{CONTROL_BYTES_MAX, ControlBuffer};
 pub use outbound_log::{LOG_BYTES_MAX, LOG_BYTES_MIN, LogFull, LogOffset, OutboundLog};

@@ -19,7 +19,8 @@ impl Agent {
     #[must_use]
     pub fn supervisor(&self) -> Supervisor {
         self.look();
-        self.0.watch.supervisor.borrow().clone()
+        let supervisor = self.0.watch.supervisor.borrow().clone();
+        supervisor.settled(Instant::now())
     }
 
     /// Says what is stuck, if anything is.

@@ -146,11 +146,15 @@ impl View {
 
     /// What the broker refused the agent so far, in the place of trying each.
     pub(super) fn rights(&self, right: Right) -> Finding {
-        let (code, names) = match right {
-            Right::Subscribe => ("T100", HealthCode::SubscribeRefused.name()),
-            Right::Publish => ("T101", HealthCode::SubscribeRefused.name()),
+        let (code, packet) = match right {
+            Right::Subscribe => ("T100", "SUBSCRIBE"),
+            Right::Publish => ("T101", "PUBLISH"),
         };
-        let refused = self.health.iter().filter(|(name, _)| name == names);
+        let refused = self.health.iter().filter(|(name, text)| {
+            let is_answer = name == HealthCode::SubscribeRefused.name();
+            let is_hang_up = name == HealthCode::RefusedTopic.name() && text.contains(packet);
+            is_hang_up || (is_answer && right == Right::Subscribe)
+        });
         let mut refused = refused.map(|(_, text)| text).peekable();
         if refused.peek().is_none() {
             let mut finding = Finding::because_of("daemon");

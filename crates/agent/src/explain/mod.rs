@@ -16,6 +16,7 @@ mod network;
 mod provisioning;
 mod rights;
 mod storage;
+mod storage_codes;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -24,6 +25,7 @@ mod tls;
 use std::fmt;
 
 pub use self::find::{code_of_dial, code_of_end, code_of_refusal, code_of_tls};
+pub use self::storage_codes::{code_of_report, code_of_store_failure};
 pub use self::text::{markdown, overview};
 
 /// What one code means.

@@ -42,6 +42,13 @@ fn every_fault_of_a_configuration_is_explained_and_nothing_else() {
 }
 
 #[test]
+fn every_health_code_is_explained_and_nothing_else() {
+    let explained: BTreeSet<&str> = Kind::Health.explanations().map(|e| e.code).collect();
+    let known = crate::HealthCode::ALL.map(crate::HealthCode::name);
+    assert_eq!(explained, BTreeSet::from(known));
+}
+
+#[test]
 fn every_text_is_made_of_whole_sentences_in_one_line() {
     for entry in all() {
         let code = entry.code;

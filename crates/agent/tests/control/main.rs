@@ -16,6 +16,7 @@ mod temp_dir;
 mod support;
 
 mod asking;
+mod endings;
 mod manager;
 mod socket;
 

@@ -12,6 +12,7 @@
 mod leaving;
 mod reading;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub(super) struct Served {
     pub(super) answered: bool,
     /// What it sent that is no packet, if that ended it.
     pub(super) malformed: Option<Malformed>,
+    /// Where the other end is.
+    pub(super) address: Option<SocketAddr>,
 }
 
 impl Served {
@@ -70,12 +73,15 @@ impl Served {
             up: None,
             answered: false,
             malformed: None,
+            address: None,
         }
     }
 }
 
 /// Serves a connection for which CONNECT was entered until it ends, and closes it.
 pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
+    // Of a connection that was reset the system does not know it any more.
+    let address = socket.peer();
     let mut driver = Driver {
         shared,
         socket,
@@ -126,6 +132,7 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
         up,
         answered,
         malformed,
+        address,
     }
 }
 

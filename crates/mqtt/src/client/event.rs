@@ -3,7 +3,10 @@
 //! Events are queued and handed to the program's function on a fiber of its own, one after the
 //! other, so that it may wait and call the client like a handler.
 
+mod unanswered;
+
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use fiber::{FiberBuilder, Instant};
 
+pub use self::unanswered::{SentPacket, Unanswered};
 use super::Client;
 use super::error::EndCause;
 use super::handler;
@@ -45,6 +49,11 @@ pub enum Event {
         /// When the broker last acknowledged a message (PUBACK, PUBCOMP) or a request (SUBACK,
         /// UNSUBACK), on this connection or an earlier one; `None` if it never did.
         last_acked: Option<Instant>,
+        /// What was sent on this connection and not acknowledged; `None` if there is nothing of that
+        /// kind. It does not know of messages of QoS 0, which nobody acknowledges.
+        unanswered: Option<Box<Unanswered>>,
+        /// The address of the broker, or of the proxy, where there is one and it was known.
+        address: Option<SocketAddr>,
         /// When the next one is tried; `None` if the client does not do that by itself. After
         /// [`Event::Overrun`] it is the least time.
         retry_in: Option<Duration>,

@@ -8,6 +8,7 @@
 //! The client of [`Client::open`] never gives up: no error ends its trying, only being closed or
 //! let go, or the end of the runtime.
 
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,10 +47,12 @@ pub(super) fn serve_one(shared: &Rc<Shared>, socket: Socket) {
 }
 
 fn serve_connection(shared: &Rc<Shared>, socket: Socket) {
-    let Served { cause, up, .. } = driver::drive(shared, socket);
+    let Served {
+        cause, up, address, ..
+    } = driver::drive(shared, socket);
     let cause = Arc::new(cause);
     if up.is_some() || !matches!(*cause, EndCause::Closed) {
-        tell_of_end(shared, up.is_some(), &cause, None);
+        tell_of_end(shared, (up.is_some(), address), &cause, None);
     }
     // Nobody can give a connection to a client that is being closed.
     if shared.state().closing || is_final(shared, &cause) {
@@ -101,7 +104,7 @@ where
         let cause = Arc::new(served.cause);
         if is_final(shared, &cause) {
             if served.up.is_some() && !matches!(*cause, EndCause::Idle) {
-                tell_of_end(shared, true, &cause, None);
+                tell_of_end(shared, (true, served.address), &cause, None);
                 return cause;
             }
             // What became of the attempt does not matter, nor that there was nothing to do.
@@ -136,7 +139,7 @@ where
             // The broker did nothing wrong: it is come back to as soon as there is room.
             earliest = backoff.earliest(began.elapsed());
             delay = earliest;
-            tell_of_end(shared, true, &cause, Some(delay));
+            tell_of_end(shared, (true, served.address), &cause, Some(delay));
             between_connections(shared, None);
             if let Err(cause) = overrun::recover(shared) {
                 return Arc::new(cause);
@@ -158,7 +161,8 @@ where
         earliest = backoff.earliest(began.elapsed());
         let pause = shared.state().standby.pause();
         let retry_in = pause.map_or(delay, |until| delay.max(until - Instant::now()));
-        tell_of_end(shared, served.up.is_some(), &cause, Some(retry_in));
+        let connection = (served.up.is_some(), served.address);
+        tell_of_end(shared, connection, &cause, Some(retry_in));
         between_connections(shared, None);
     }
 }
@@ -289,7 +293,7 @@ fn class(cause: &EndCause) -> Class {
 
 fn tell_of_end(
     shared: &Rc<Shared>,
-    was_up: bool,
+    (was_up, address): (bool, Option<SocketAddr>),
     cause: &Arc<EndCause>,
     retry_in: Option<Duration>,
 ) {
@@ -302,6 +306,8 @@ fn tell_of_end(
             cause,
             last_sent: state.last_sent,
             last_acked: state.last_acked,
+            unanswered: state.unanswered(),
+            address,
             retry_in,
         }
     } else {
@@ -390,7 +396,7 @@ pub(super) fn end_on_panic(shared: &Rc<Shared>, body: impl FnOnce()) {
     };
     let cause = Arc::new(EndCause::Panicked);
     let was_up = shared.state().is_up();
-    tell_of_end(shared, was_up, &cause, None);
+    tell_of_end(shared, (was_up, None), &cause, None);
     finish(shared, cause);
     // Without a fiber for that it is told to nobody.
     let _told = event::tell(shared);

@@ -77,7 +77,7 @@ pub use self::answers::{
 pub use self::credentials::{Credentials, CredentialsError};
 pub use self::early::{EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EARLY_WINDOW};
 pub use self::error::{AlreadySent, EndCause, Error, PublishError, WaitCause, WaitError};
-pub use self::event::{EVENTS_MAX, Event};
+pub use self::event::{EVENTS_MAX, Event, SentPacket, Unanswered};
 pub use self::handler::{HandlerError, OnError, REDELIVERY_PAUSE_MAX, REDELIVERY_PAUSE_MIN};
 pub use self::idle::REST_TIMEOUT;
 pub use self::inbox::{QOS_0_QUEUE_BYTES_MAX, QOS_0_QUEUE_MAX};

@@ -23,10 +23,12 @@ mod exactly_once;
 mod planted;
 mod recorded;
 mod resume;
+mod unanswered;
 
 pub(super) use ahead::Ahead;
 pub(super) use exactly_once::Recorded;
 pub(super) use recorded::ToRecord;
+pub(super) use unanswered::First;
 
 use std::collections::VecDeque;
 

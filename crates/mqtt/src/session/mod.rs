@@ -40,6 +40,7 @@ mod resume;
 mod server_limits;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod tests;
+mod unanswered;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -56,6 +57,7 @@ pub use planted::Planted;
 pub use rate::{PublishByteRate, PublishRate};
 pub use resume::{Fate, OnSessionLoss};
 pub use server_limits::{Limit, Limited, ServerLimits};
+pub use unanswered::{Unanswered, UnansweredPacket};
 
 use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::{MAX_PACKET_LEN, PacketId, Version};
