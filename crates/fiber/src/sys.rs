@@ -271,8 +271,10 @@ impl TimerFd {
     pub(crate) fn set(&self, nanos: u64) -> io::Result<()> {
         // Zero would mean: not at all.
         let nanos = nanos.max(1);
+        #[allow(deprecated, reason = "the alias stays, and grows on musl one day")]
+        let secs = libc::time_t::try_from(nanos / 1_000_000_000).unwrap_or(libc::time_t::MAX);
         let value = libc::timespec {
-            tv_sec: libc::time_t::try_from(nanos / 1_000_000_000).unwrap_or(libc::time_t::MAX),
+            tv_sec: secs,
             tv_nsec: libc::c_long::try_from(nanos % 1_000_000_000).unwrap_or(0),
         };
         let interval = libc::timespec {
@@ -351,13 +353,31 @@ pub(crate) fn send_urgent(socket: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
 
 /// Fills `buffer` with random bytes of the system.
 pub(crate) fn random(buffer: &mut [u8]) -> io::Result<()> {
-    for chunk in buffer.chunks_mut(ENTROPY_BYTES_MAX) {
-        // SAFETY: pointer and length describe one writable slice of at most 256 bytes.
-        if unsafe { libc::getentropy(chunk.as_mut_ptr().cast(), chunk.len()) } != 0 {
-            return Err(io::Error::last_os_error());
+    buffer.chunks_mut(ENTROPY_BYTES_MAX).try_for_each(entropy)
+}
+
+/// The same for at most [`ENTROPY_BYTES_MAX`] bytes, by the call of Linux: not every C library there has
+/// the other one.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn entropy(chunk: &mut [u8]) -> io::Result<()> {
+    loop {
+        // SAFETY: pointer and length describe one writable slice.
+        let filled = unsafe { libc::getrandom(chunk.as_mut_ptr().cast(), chunk.len(), 0) };
+        if usize::try_from(filled) == Ok(chunk.len()) {
+            return Ok(());
+        }
+        // Early after the boot it waits, and a signal ends that. So few bytes come all or not at all.
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
         }
     }
-    Ok(())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn entropy(chunk: &mut [u8]) -> io::Result<()> {
+    // SAFETY: pointer and length describe one writable slice of at most 256 bytes.
+    answer(unsafe { libc::getentropy(chunk.as_mut_ptr().cast(), chunk.len()) })
 }
 
 /// Bytes that a program may still write to the file system of a path.
