@@ -151,9 +151,7 @@ fn check_files(row: &Row, known: &Known) -> Option<String> {
 fn check_days(document: &str, known: &Known) -> Vec<Finding> {
     let start = document.find(DAYS).unwrap_or(document.len());
     let section = &document[start..];
-    let end = section[1..]
-        .find("\n## ")
-        .map_or(section.len(), |at| at + 1);
+    let end = section.find("\n## ").unwrap_or(section.len());
     let above = document[..start].matches('\n').count();
     let rows = markdown::rows(&section[..end]);
     if rows.is_empty() {

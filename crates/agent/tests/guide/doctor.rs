@@ -166,5 +166,11 @@ fn normal(text: &str, fault: &Fault<'_>) -> String {
             text = text.replace(&from, &to);
         }
     }
-    text
+    // Addresses are told in the order of their ports, which is another one each time.
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let is_address = |line: &&str| line.trim_start().starts_with("found: 127.0.0.1:");
+    for addresses in lines.chunk_by_mut(|one, other| is_address(one) && is_address(other)) {
+        addresses.sort_unstable();
+    }
+    lines.concat()
 }
