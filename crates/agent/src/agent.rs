@@ -370,7 +370,6 @@ impl Agent {
     }
 
     /// Who the device is, where that is in the state folder.
-    #[cfg(feature = "provision")]
     pub(crate) fn attached(&self) -> Option<&Attached> {
         self.0.attached.as_deref()
     }

@@ -161,8 +161,11 @@ fn wait(places: &[PathBuf], goal: Goal, timeout: Duration) -> Result<(), Failure
 fn is_reached(goal: Goal, status: &Value) -> bool {
     match goal {
         Goal::Online => status["link"]["state"] == "online",
-        // An agent without an identity does not get so far.
-        Goal::Provisioned => status["device"].as_str().is_some_and(|id| !id.is_empty()),
+        // While it is about to get one it does not answer yet.
+        Goal::Provisioned => {
+            let kind = status["identity"]["kind"].as_str();
+            kind.is_some_and(|kind| kind != "none")
+        }
         Goal::Drained => status["queue"]["messages"] == 0,
     }
 }

@@ -4,9 +4,10 @@
 //! another meaning.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fiber::Instant;
+use safe_rt::Utc;
 use serde_json::Value;
 
 use crate::agent::Agent;
@@ -21,6 +22,7 @@ pub struct Status {
     uptime: Duration,
     now: Instant,
     supervisor: Supervisor,
+    shown: Shown,
     is_durable: bool,
     waiting: usize,
     disk_bytes: Option<u64>,
@@ -29,6 +31,72 @@ pub struct Status {
     rate: Option<u32>,
     readings_lost: u64,
     runtime: fiber::Stats,
+}
+
+/// What the device shows of itself.
+#[derive(Clone, Debug)]
+enum Shown {
+    /// A certificate: in which slot it is, if it was provisioned, and when it ends.
+    Certificate {
+        slot: Option<&'static str>,
+        until: Option<SystemTime>,
+    },
+    /// A user name.
+    User,
+    Nothing,
+}
+
+impl Shown {
+    fn of(agent: &Agent) -> Self {
+        let provisioned = agent
+            .attached()
+            .and_then(|attached| attached.store().active());
+        if let Some(own) = provisioned {
+            return Self::Certificate {
+                slot: Some(own.slot().as_str()),
+                until: own.facts().not_after(),
+            };
+        }
+        let cloud = &agent.config().cloud;
+        match (&cloud.identity, &cloud.credentials) {
+            (Some(identity), _) => Self::Certificate {
+                slot: None,
+                until: identity.facts().and_then(|facts| facts.not_after()),
+            },
+            (None, Some(_)) => Self::User,
+            (None, None) => Self::Nothing,
+        }
+    }
+
+    fn to_json(&self) -> String {
+        match self {
+            Self::Certificate { slot, until } => {
+                let mut parts = vec![("kind", Value::from("certificate"))];
+                parts.extend(slot.map(|slot| ("slot", slot.into())));
+                let until = until.and_then(|until| until.duration_since(UNIX_EPOCH).ok());
+                parts.extend(until.map(|until| ("until", until.as_secs().into())));
+                json::object(&parts)
+            }
+            Self::User => json::object(&[("kind", "user".into())]),
+            Self::Nothing => json::object(&[("kind", "none".into())]),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        match self {
+            Self::Certificate { slot, until } => {
+                let slot = slot.map(|slot| format!(" of slot {slot}"));
+                let until = until.map(|until| format!(", until {}", Utc(until)));
+                format!(
+                    "certificate{}{}",
+                    slot.unwrap_or_default(),
+                    until.unwrap_or_default()
+                )
+            }
+            Self::User => "user name".to_owned(),
+            Self::Nothing => "none".to_owned(),
+        }
+    }
 }
 
 /// One number: its name, what it means, whether it only grows, its value.
@@ -45,12 +113,13 @@ impl Status {
     pub fn of(agent: &Agent) -> Self {
         let spared = agent.throttle().spared();
         let wall = fiber::wall_time();
-        let left = |until: std::time::SystemTime| until.duration_since(wall).unwrap_or_default();
+        let left = |until: SystemTime| until.duration_since(wall).unwrap_or_default();
         Self {
             device_id: agent.device_id().to_owned(),
             uptime: agent.uptime(),
             now: Instant::now(),
             supervisor: agent.supervisor(),
+            shown: Shown::of(agent),
             is_durable: agent.is_durable(),
             waiting: agent.mqtt().unacknowledged(),
             disk_bytes: agent.queue_store().map(mqtt::store::File::disk_bytes),
@@ -120,6 +189,7 @@ impl Status {
                 Value::from(env!("CARGO_PKG_VERSION")).to_string(),
             ),
             ("device", Value::from(self.device_id.as_str()).to_string()),
+            ("identity", self.shown.to_json()),
             ("uptime_secs", self.uptime.as_secs().to_string()),
             ("link", json::object_of(&parts)),
             ("health", json::array(health)),
@@ -138,6 +208,7 @@ impl Status {
             let _ = writeln!(text, "{name:<8} {value}");
         };
         line("device", &self.device_id);
+        line("identity", &self.shown.to_text());
         let link = self.supervisor.link();
         let since = spelled(self.now - self.supervisor.since());
         line("link", &format!("{} for {since}", link.name()));
@@ -203,10 +274,8 @@ impl Status {
 
     /// As a message for a topic of metrics: the same numbers, with the device and the time.
     #[must_use]
-    pub fn to_metrics_json(&self, wall: std::time::SystemTime) -> String {
-        let since = wall
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
+    pub fn to_metrics_json(&self, wall: SystemTime) -> String {
+        let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
         let numbers: Vec<_> = self
             .metrics()
             .into_iter()

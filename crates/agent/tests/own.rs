@@ -205,7 +205,7 @@ fn an_agent_without_a_connection_keeps_the_message_in_its_queue() {
     on_fibers(|| {
         let folder = Folder::new();
         let config = folder.configure(NOWHERE, "", "");
-        let running = run(&folder, &config, "provisioned");
+        let running = run(&folder, &config, "drained");
         let words = ["-t", "up/a", "-m", "later", "-q", "1"];
         let (code, _, errors) = agent("pub", &config, &words);
         assert_eq!(code, 0, "{errors}");

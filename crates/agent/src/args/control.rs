@@ -64,7 +64,7 @@ pub enum Form {
 pub enum Goal {
     /// There is a connection.
     Online,
-    /// The device has an identity, and the agent runs with it.
+    /// The device has a certificate or a user name to show, and the agent runs with it.
     Provisioned,
     /// The broker has everything that was published.
     Drained,

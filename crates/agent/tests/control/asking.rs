@@ -292,3 +292,60 @@ fn the_figures_of_the_agent_itself_are_gathered_as_the_configuration_says() {
         drop(running);
     });
 }
+
+#[test]
+fn figures_about_the_agent_are_published_where_the_configuration_says() {
+    with_broker(BrokerOptions::new(), |broker, endpoint| {
+        let folder = TempDir::new("agent-metrics");
+        let heard = broker.subscribe("figures/+").unwrap();
+        let rest = "[metrics]\ntopic = \"figures/{id}\"\ninterval = \"1s\"\n";
+        let running = start(&folder, endpoint, rest);
+        let mut uptimes = Vec::new();
+        for _ in 0..3 {
+            let message = heard.recv().unwrap();
+            assert_eq!(message.topic(), "figures/meter-17");
+            let told: Value = serde_json::from_slice(message.payload()).unwrap();
+            assert_eq!(
+                (&told["schema"], &told["device"]),
+                (&1.into(), &"meter-17".into())
+            );
+            let at = Duration::from_millis(told["t"].as_u64().unwrap());
+            let now = fiber::wall_time().duration_since(std::time::UNIX_EPOCH);
+            assert!(now.unwrap() - at < Duration::from_secs(60), "{told}");
+            uptimes.push(told["metrics"]["uptime_seconds"].as_f64().unwrap());
+            // The same figures as Prometheus gets, by the same names.
+            let text = answer(folder.path(), &["status", "--metrics"]);
+            for name in told["metrics"].as_object().unwrap().keys() {
+                assert!(text.contains(&format!("\nagent_{name} ")), "{name}");
+            }
+        }
+        assert!(
+            uptimes.is_sorted() && uptimes[2] > uptimes[0] + 1.5,
+            "{uptimes:?}"
+        );
+        let status = json(&answer(folder.path(), &["status", "--json"]));
+        assert_eq!(status["counts"]["connects_total"], 1);
+        drop(running);
+    });
+}
+
+#[test]
+fn a_tool_waits_until_the_device_has_something_to_show_of_itself() {
+    with_broker(BrokerOptions::new(), |_, endpoint| {
+        let folder = TempDir::new("agent-nobody");
+        let running = start(&folder, endpoint, "");
+        let wait = ["wait", "--for", "provisioned", "--timeout", "1"];
+        assert_eq!(ask(folder.path(), &wait).0, 75);
+        let status = json(&answer(folder.path(), &["status", "--json"]));
+        assert_eq!(status["identity"]["kind"], "none");
+        drop(running);
+
+        let folder = TempDir::new("agent-somebody");
+        let user = "user = \"meter\"\npassword_env = \"HOME\"\n";
+        let running = start(&folder, endpoint, user);
+        answer(folder.path(), &wait);
+        let text = answer(folder.path(), &["status"]);
+        assert!(text.contains("identity user name\n"), "{text}");
+        drop(running);
+    });
+}

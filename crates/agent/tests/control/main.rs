@@ -22,6 +22,7 @@ mod socket;
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::support::{Running, configured};
 use crate::temp_dir::TempDir;
@@ -88,7 +89,8 @@ fn answer(folder: &Path, words: &[&str]) -> String {
 #[track_caller]
 fn start(folder: &TempDir, endpoint: &str, rest: &str) -> Running {
     let running = Running::start(agent_run(folder, endpoint, rest));
-    let (code, _, errors) = ask(folder.path(), &["wait", "--for", "provisioned"]);
-    assert_eq!(code, 0, "{errors}");
+    while ask(folder.path(), &["status"]).0 != 0 {
+        fiber::sleep(Duration::from_millis(20)).unwrap();
+    }
     running
 }

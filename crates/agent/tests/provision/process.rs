@@ -47,6 +47,15 @@ impl Drop for Running {
     }
 }
 
+/// `agent wait --for provisioned` for so many seconds; returns its exit code.
+fn wait_provisioned(folder: &Folder, secs: &str) -> Option<i32> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent"));
+    command.args(["wait", "--for", "provisioned", "--timeout", secs]);
+    command.arg("--state-dir").arg(folder.state());
+    let ended = fiber::offload(move || command.status().expect("it starts"));
+    ended.expect("a thread").code()
+}
+
 pub(crate) fn configure(cloud: &Cloud, folder: &Folder) {
     // Writes the claim as well.
     drop(cloud.options(folder));
@@ -76,6 +85,9 @@ fn agent_run_with_an_endpoint_and_a_claim_gets_an_identity_and_connects_and_keep
         configure(&cloud, &folder);
         let telemetry = cloud.broker.subscribe("meters/+/telemetry").unwrap();
         let running = Running::start(&folder);
+        // A new identity is proven for some seconds first.
+        assert_eq!(wait_provisioned(&folder, "1"), Some(75));
+        assert_eq!(wait_provisioned(&folder, "50"), Some(0));
         let device = next_device(&telemetry);
         let stats = cloud.fleet.stats();
         assert_eq!(stats.things.keys().collect::<Vec<_>>(), [&device]);
@@ -97,9 +109,9 @@ fn agent_run_with_an_endpoint_and_a_claim_gets_an_identity_and_connects_and_keep
 /// Damages a state record, as a failing disk does.
 fn damage(folder: &Folder, record: &str) {
     let path = folder.state().join(record);
-    let mut bytes = std::fs::read(&path).expect("a file");
+    let mut bytes = std::fs::read(&path).expect("a record");
     bytes[20] ^= 0xFF;
-    std::fs::write(path, bytes).expect("written");
+    std::fs::write(path, bytes).expect("a record");
 }
 
 #[test]
