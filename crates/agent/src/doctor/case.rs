@@ -173,11 +173,13 @@ impl Case {
         std::mem::take(&mut *self.findings.borrow_mut())
     }
 
-    /// Ends what is connected, and takes back what the broker was asked for.
-    pub(super) fn leave(&self) {
+    /// Ends what is connected, and takes back what the broker was asked for; returns what could not be
+    /// taken back, and why.
+    pub(super) fn leave(&self) -> Option<String> {
         drop(self.socket.take());
         let listened = self.listened.take();
         let mut client = self.client.take().filter(Client::is_connected);
+        let mut left = None;
         // A session that ends with its connection takes them with it.
         if let Some(setup) = self.setup()
             && !listened.is_empty()
@@ -204,5 +206,6 @@ impl Case {
         if let Some(client) = client {
             session::leave(&client);
         }
+        left
     }
 }

@@ -36,10 +36,13 @@ pub(super) const LOOKED_AT: [&str; 9] = [
 #[derive(Clone, Debug)]
 pub struct Watch(Rc<Inner>);
 
+/// Tells what a device shows of itself.
+type Shown = Box<dyn Fn() -> Option<Identity>>;
+
 struct Inner {
     options: RefCell<Options>,
     /// What the device shows of itself by now.
-    identity: RefCell<Option<Box<dyn Fn() -> Option<Identity>>>>,
+    identity: RefCell<Option<Shown>>,
     failures: Cell<u32>,
     called_at: Cell<Option<Instant>>,
     visit: RefCell<Option<JoinHandle<()>>>,

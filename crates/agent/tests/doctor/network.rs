@@ -222,14 +222,14 @@ fn an_identity_that_cannot_be_read_is_told_and_the_broker_is_not_blamed() {
             let client = report.finding("tls-client").unwrap();
             assert_eq!(client.because_of, Some("identity"));
         };
-        std::fs::write(&home, "no folder").unwrap();
+        folder.write("state/identity", "no folder");
         examined("cannot be read");
         std::fs::remove_file(&home).unwrap();
         // A certificate, and the key of another.
         let ((chain, _), (_, key)) = (authority.sign("one"), authority.sign("other"));
         std::fs::create_dir_all(home.join("a")).unwrap();
-        std::fs::write(home.join("a/chain.pem"), chain).unwrap();
-        std::fs::write(home.join("a/key.pem"), key).unwrap();
+        folder.write("state/identity/a/chain.pem", &chain);
+        folder.write("state/identity/a/key.pem", &key);
         examined("damaged");
     });
 }

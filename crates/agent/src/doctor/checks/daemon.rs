@@ -23,7 +23,7 @@ pub(super) fn run(case: &Case) -> Finding {
             }
             Err(ControlError::NoAgent(error)) if is_nobody(&error) => {}
             Err(error) => {
-                untold.get_or_insert(format!("{}: {error}", socket.display()));
+                untold.get_or_insert_with(|| format!("{}: {error}", socket.display()));
             }
         }
     }
@@ -31,10 +31,12 @@ pub(super) fn run(case: &Case) -> Finding {
     let folder = case.state_dir();
     match folder.map(|folder| (is_locked(&folder), folder)) {
         Some((Ok(true), folder)) => {
-            untold.get_or_insert(format!("{} is locked by another process", folder.display()));
+            untold.get_or_insert_with(|| {
+                format!("{} is locked by another process", folder.display())
+            });
         }
         Some((Err(error), folder)) => {
-            untold.get_or_insert(format!("{}: {error}", folder.display()));
+            untold.get_or_insert_with(|| format!("{}: {error}", folder.display()));
         }
         Some((Ok(false), _)) | None => {}
     }
