@@ -292,9 +292,17 @@ impl Supervisor {
         self.health.remove(&code);
     }
 
-    /// Notes what time alone tells: a connection that lasts is disputed by nobody.
+    /// Notes what time alone tells: on a connection that lasts nothing was refused, and nobody disputes
+    /// it.
     pub fn settle(&mut self, now: Instant) {
-        if matches!(self.link, Link::Up { .. }) && now - self.since >= FIGHT_OVER_AFTER {
+        if !matches!(self.link, Link::Up { .. }) {
+            return;
+        }
+        let lasts = now - self.since;
+        if lasts >= TAKEN_OVER_WITHIN {
+            self.clear(HealthCode::RefusedTopic);
+        }
+        if lasts >= FIGHT_OVER_AFTER {
             self.short = 0;
             self.clear(HealthCode::DuplicateIdentity);
         }
@@ -413,16 +421,6 @@ impl Supervisor {
             }
             _ => self.clear(HealthCode::RefusedTopic),
         }
-    }
-
-    /// Forgets what a connection shows to be over that has lasted.
-    #[must_use]
-    pub(crate) fn settled(mut self, now: Instant) -> Self {
-        let is_up = matches!(self.link, Link::Up { .. });
-        if is_up && now - self.since >= TAKEN_OVER_WITHIN {
-            self.clear(HealthCode::RefusedTopic);
-        }
-        self
     }
 
     /// Two clients with one identifier throw each other out in turns.

@@ -19,8 +19,7 @@ impl Agent {
     #[must_use]
     pub fn supervisor(&self) -> Supervisor {
         self.look();
-        let supervisor = self.0.watch.supervisor.borrow().clone();
-        supervisor.settled(Instant::now())
+        self.0.watch.supervisor.borrow().clone()
     }
 
     /// Says what is stuck, if anything is.

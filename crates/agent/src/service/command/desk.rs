@@ -132,7 +132,7 @@ impl Desk {
             Some(text) => Answer::of(&command, Status::Expired, text),
             None => self.run(&command)?,
         };
-        let answer = answer.to_json_within(self.answer_max);
+        let answer = answer.into_json_within(self.answer_max);
         self.journal.borrow_mut().answer(&command.id, answer);
         self.save();
         Ok(true)

@@ -187,7 +187,7 @@ impl<'a> Answer<'a> {
     }
 
     /// As [`to_json`](Self::to_json), with no more of the end of the output than there is room for.
-    pub(super) fn to_json_within(mut self, max: usize) -> Vec<u8> {
+    pub(super) fn into_json_within(mut self, max: usize) -> Vec<u8> {
         let whole = self.to_json();
         if whole.len() <= max {
             return whole;
