@@ -43,6 +43,11 @@ impl Attached {
         &self.store
     }
 
+    /// Returns whether the identity in the store is shown, and not one that the configuration names.
+    pub(crate) const fn is_shown(&self) -> bool {
+        self.is_shown
+    }
+
     /// Returns how the identity is renewed, if it is.
     #[cfg(feature = "provision")]
     #[must_use]
@@ -163,7 +168,7 @@ impl Attached {
         let is_asked_for = self.options.is_some();
         #[cfg(not(feature = "provision"))]
         let is_asked_for = false;
-        is_asked_for && self.store.active().is_some()
+        self.is_shown && is_asked_for && self.store.active().is_some()
     }
 
     /// Keeps the identity renewed on the agent's connection, where it is one that was provisioned.

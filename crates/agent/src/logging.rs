@@ -62,10 +62,12 @@ pub fn start(debug: bool, otherwise: &str) {
     LOG.is_fixed.store(is_fixed, Ordering::Relaxed);
 }
 
-/// Has the log go by another filter, unless `RUST_LOG` or `-d` said it, or the log is another one. Does
-/// not yield.
-pub(crate) fn set_filter(filter: &str) {
-    if !LOG.is_fixed.load(Ordering::Relaxed) {
+/// Has the log go by another filter; false, and nothing is changed, where `RUST_LOG` or `-d` said it, or
+/// the log is another one. Does not yield.
+pub(crate) fn set_filter(filter: &str) -> bool {
+    let is_free = !LOG.is_fixed.load(Ordering::Relaxed);
+    if is_free {
         LOG.put(Builder::new().parse_filters(filter).build());
     }
+    is_free
 }

@@ -135,7 +135,8 @@ fn identity_tool(command: Command) -> Exit {
 #[cfg(not(feature = "provision"))]
 fn identity_tool(_: Command) -> Exit {
     out::error("this program was built without `provision`");
-    Exit::Failed
+    // Not that of `cert needs-renewal` for one that is not due.
+    Exit::Unavailable
 }
 
 /// Explains every code, or lists all.

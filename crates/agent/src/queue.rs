@@ -9,9 +9,11 @@
 //! [`mqtt::Client::publish`] returns, a power cut. A directory that cannot be written does not keep
 //! the device from its work: the queue is in memory then, and the agent says so.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fiber::fs::File as LockFile;
 use mqtt::QueuePolicy;
 use mqtt::store::{
     File, Identity, Level, OpenError, STORED_BYTES_DEFAULT, STORED_MESSAGES_DEFAULT, StoreOptions,
@@ -24,6 +26,28 @@ const FOLDER: &str = "queue";
 
 /// What the disk takes of a queue that is full, as a multiple of its bytes.
 pub(crate) const QUEUE_DISK_PART: u64 = 3;
+
+/// Whether another process has what is in a state directory to itself: its queue, or its identity. Yields.
+///
+/// # Errors
+///
+/// Those of the files of locks, but for those that are not there.
+pub(crate) fn is_in_use(state: &Path) -> io::Result<bool> {
+    for lock in [LOCK, crate::identity::STORE_LOCK] {
+        match LockFile::open(state.join(lock)) {
+            // For a moment it is this program's.
+            Ok(file) if file.try_lock()? => {}
+            Ok(_) => return Ok(true),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
 
 /// What the queue may hold, and what happens when it holds as much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -154,6 +154,13 @@ impl Loaded {
             *applies == Applies::Restart || needs_start.contains(path) || waits_on
         });
         reloaded.restart = waiting.map(|(path, _)| path).collect();
+        // Also what the start had not, and this configuration has no more: it is in use all the same.
+        let still = self.restart.iter().filter(|path| !changes.has(path));
+        for path in needs_start.iter().chain(still) {
+            if !reloaded.restart.contains(path) {
+                reloaded.restart.push(path.clone());
+            }
+        }
         for path in &needs_start {
             log::info!("{path}: at the next start, as it is");
         }

@@ -37,7 +37,11 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
             told.agent.borrow_mut().replace(agent.clone());
             let subscriptions = Subscriptions::new(told);
             subscriptions.set(agent.mqtt(), agent.config())?;
-            agent.on_reload(move |agent, config| subscriptions.set(agent.mqtt(), config));
+            agent.on_reload(move |agent, config| {
+                // What the broker refused may be allowed by now.
+                subscriptions.forget(&agent.take_refused_filters());
+                subscriptions.set(agent.mqtt(), config)
+            });
             Ok(())
         })
         .run();

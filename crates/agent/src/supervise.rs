@@ -16,7 +16,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -195,6 +195,8 @@ const TAKEOVERS: u32 = 3;
 const FIGHT_OVER_AFTER: Duration = Duration::from_secs(BACKOFF_LONG_CAP_DEFAULT.as_secs() * 3 / 2);
 /// Connections in a row that end with the same packet not acknowledged, before it counts as refused.
 const REFUSALS: u32 = 3;
+/// How many topic filters that the broker refused are remembered.
+const REFUSED_FILTERS_MAX: usize = 256;
 /// A connection that ends sooner counts as one of them.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(60);
 
@@ -212,6 +214,8 @@ pub struct Supervisor {
     /// What was not acknowledged at the end of the last connection that the broker ended, and how
     /// often that was so in a row.
     suspect: Option<(SentPacket, u32)>,
+    /// Topic filters that the broker refused, until they are asked for again.
+    refused: BTreeSet<String>,
     /// Why the last connection ended, and the code of that.
     last_end: Option<String>,
     last_code: Option<&'static str>,
@@ -229,6 +233,7 @@ impl Supervisor {
             due: Some(now + STUCK_GRACE),
             short: 0,
             suspect: None,
+            refused: BTreeSet::new(),
             last_end: None,
             last_code: None,
         }
@@ -308,6 +313,13 @@ impl Supervisor {
         }
     }
 
+    /// The topic filters that the broker refused, which are to be asked for again: what was wrong with
+    /// them counts no more.
+    pub(crate) fn take_refused(&mut self) -> BTreeSet<String> {
+        self.clear(HealthCode::SubscribeRefused);
+        std::mem::take(&mut self.refused)
+    }
+
     /// Says what is stuck, if the promise of the present state was not kept.
     #[must_use]
     pub fn stuck(&self, now: Instant) -> Option<String> {
@@ -366,6 +378,8 @@ impl Supervisor {
             Event::SubscribeRefused { filters } => {
                 let text = format!("the broker refuses subscriptions to {}", filters.join(", "));
                 self.raise(HealthCode::SubscribeRefused, text, now);
+                let room = REFUSED_FILTERS_MAX.saturating_sub(self.refused.len());
+                self.refused.extend(filters.iter().take(room).cloned());
             }
             Event::AckStalled { filter, .. } => {
                 let filter = filter.as_deref().unwrap_or("a topic nobody subscribed to");

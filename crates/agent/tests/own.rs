@@ -120,7 +120,7 @@ fn a_configured_device_needs_no_broker_on_the_command_line() {
         let printed = done("sub", &config, &["-t", "kept", "-C", "1", "-W", "20"]);
         assert_eq!(printed, "y\n");
         // Nobody answers, which is known only once the request was taken.
-        let words = ["-t", "up/ask", "-e", "answer", "-m", "z", "-W", "1"];
+        let words = ["-t", "up/ask", "-e", "answer", "-m", "z", "-W", "5"];
         let (code, _, errors) = agent("request", &config, &words);
         assert_eq!(code, 27, "{errors}");
         assert_eq!(heard.recv().unwrap().payload(), b"z");

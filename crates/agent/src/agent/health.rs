@@ -1,5 +1,6 @@
 //! What is wrong with an agent, as it is at this moment.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fiber::Instant;
@@ -47,6 +48,11 @@ impl Agent {
     /// Notes that something is not wrong any more.
     pub(crate) fn clear(&self, code: HealthCode) {
         self.0.watch.supervisor.borrow_mut().clear(code);
+    }
+
+    /// The topic filters that the broker refused, to be asked for again.
+    pub(crate) fn take_refused_filters(&self) -> BTreeSet<String> {
+        self.0.watch.supervisor.borrow_mut().take_refused()
     }
 
     /// Looks at what no event tells the end of.

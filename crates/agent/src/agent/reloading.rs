@@ -66,6 +66,16 @@ impl Agent {
         self.0.tls.as_ref()
     }
 
+    /// Whether the identity that provisioning made is shown, and renewed, where there is provisioning.
+    pub(crate) fn shows_provisioned(&self) -> Option<bool> {
+        Some(self.0.attached.as_ref()?.is_shown())
+    }
+
+    /// What the doctor of this agent examines.
+    pub(crate) fn doctor_options(&self) -> doctor::Options {
+        self.0.doctor.options()
+    }
+
     /// The identity that provisioning made, if there is one.
     pub(crate) fn provisioned_identity(&self) -> Option<Identity> {
         let active = self.0.attached.as_ref()?.store().active()?;

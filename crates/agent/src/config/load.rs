@@ -135,7 +135,12 @@ fn complete_cloud(
     faults: &mut Faults,
 ) -> Option<Cloud> {
     let password = cloud.password.as_ref().and_then(|wanted| {
+        let mark = faults.mark();
         let secret = secret::fetch(wanted, places, faults);
+        // MQTT allows an empty one (MQTT3-3.1.3.5), and some services want a token as the user alone.
+        faults.only_warn(mark, |error| {
+            matches!(error, ConfigError::EmptySecret { .. })
+        });
         contents.note_secret(wanted, secret)
     });
     let credentials = cloud.user.map(|user_name| Credentials {

@@ -264,9 +264,17 @@ fn slots(
             Whence::Variable(_) | Whence::Flag(_) => Path::new(""),
         };
         let value = value::understand(key, &written, beside, &mut found);
-        let is_secret = value.as_ref().is_some_and(Value::has_secret);
-        if is_secret && faults.layer(&at) == Layer::Flags {
-            found.push((at.clone(), ConfigError::SecretInFlag(key)));
+        if faults.layer(&at) == Layer::Flags {
+            match &value {
+                Some(Value::Secret(_)) => {
+                    found.push((at.clone(), ConfigError::SecretInFlag(key)));
+                }
+                // It is as visible, but was taken before: what runs is not to stop over it.
+                Some(other) if other.has_secret() => {
+                    faults.warn(&at, ConfigError::SecretInFlag(key));
+                }
+                _ => {}
+            }
         }
         for (at, error) in found {
             faults.note(&at, error);

@@ -207,7 +207,10 @@ fn answer(agent: &Agent, request: Request) -> String {
         }
         Request::Doctor => done(&[
             ("status", Status::of(agent).to_json()),
-            ("checks", doctor::own_checks(agent.config()).to_string()),
+            (
+                "checks",
+                doctor::own_checks(agent.doctor_options()).to_string(),
+            ),
         ]),
         Request::Publish(message) => match publish::publish(agent, &message) {
             Ok(outcome) => done(&[("outcome", text(outcome))]),

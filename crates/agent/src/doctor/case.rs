@@ -179,7 +179,7 @@ impl Case {
         drop(self.socket.take());
         let listened = self.listened.take();
         let mut client = self.client.take().filter(Client::is_connected);
-        let mut left = None;
+        let left = None;
         // A session that ends with its connection takes them with it.
         if let Some(setup) = self.setup()
             && !listened.is_empty()

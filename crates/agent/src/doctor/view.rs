@@ -2,16 +2,13 @@
 //! find that it makes in its own surroundings, which may have another proxy or another resolver than
 //! those of a shell.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::finding::Finding;
 use super::statement::Right;
-use super::watch::LOOKED_AT;
-use super::{Options, Subject, examine};
-use crate::config::Config;
+use super::{Options, examine};
 use crate::explain;
 use crate::notify::spelled;
 use crate::supervise::HealthCode;
@@ -23,9 +20,7 @@ const STEADY_AFTER: Duration = Duration::from_secs(2);
 
 /// Makes the checks that send nothing of MQTT, in the agent that runs. Yields, for
 /// [`AGENT_CHECKS_TIMEOUT`] at most. Returns what they find, as the report's JSON has it.
-pub(crate) fn own_checks(config: &Config) -> Value {
-    let mut options = Options::new(Subject::Loaded(Rc::new(config.clone()), None));
-    options.only = LOOKED_AT.to_vec();
+pub(crate) fn own_checks(options: Options) -> Value {
     let examined = fiber::timeout(AGENT_CHECKS_TIMEOUT, || examine(options));
     examined.unwrap_or_else(|elapsed| elapsed.0).checks()
 }

@@ -75,7 +75,7 @@ impl Watch {
     }
 
     /// What is examined by now.
-    fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         let mut options = self.0.options.borrow().clone();
         let identity = self.0.identity.borrow();
         let identity = identity.as_ref().and_then(|identity| identity());

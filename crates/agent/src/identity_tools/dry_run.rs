@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::error::ToolError;
-use super::{get, renew};
+use super::get;
 use crate::args::ProvisionArgs;
 use crate::exit::Exit;
 use crate::provision::{self, RehearsalOutcome, Rehearsed};
@@ -13,7 +13,7 @@ pub(super) fn run(args: &ProvisionArgs) -> Result<Exit, ToolError> {
     let config = super::read(&args.source)?;
     let options = provision::options_of(&config)?.ok_or(ToolError::NoProvision)?;
     let folder = &config.state.dir;
-    let is_running = renew::running(&config).is_some();
+    let is_running = super::is_running(&config);
     if !args.json {
         out::text(&line(
             "ok",

@@ -25,7 +25,7 @@ use crate::args::{
 use crate::config::{Config, Started};
 use crate::exit::Exit;
 use crate::identity::{State, Store, StoreError};
-use crate::out;
+use crate::{out, queue};
 
 pub use deprovision::CONFIRM_BYTES_MAX;
 pub use error::ToolError;
@@ -85,6 +85,11 @@ fn read(source: &SourceArgs) -> Result<Box<Config>, ToolError> {
 fn open(config: &Config) -> Result<Store, ToolError> {
     let folder = &config.state.dir;
     check_owner(folder)?;
+    // An agent that makes no identity of its own locks none, and has its queue to itself all the same.
+    if is_running(config) {
+        let path = folder.join(queue::LOCK);
+        return Err(ToolError::AgentRuns { path });
+    }
     let store = Store::open(folder).map_err(|error| match error {
         StoreError::InUse { path } => ToolError::AgentRuns { path },
         error => ToolError::Store(error),
@@ -93,6 +98,12 @@ fn open(config: &Config) -> Result<Store, ToolError> {
         true => Ok(store),
         false => Err(ToolError::NotWritable(folder.clone())),
     }
+}
+
+/// Whether the agent runs, or cannot be said not to: one that is still on its way to an identity answers
+/// nobody.
+fn is_running(config: &Config) -> bool {
+    renew::running(config).is_some() || queue::is_in_use(&config.state.dir).unwrap_or(true)
 }
 
 /// What root makes in the folder of another user, that user cannot read.

@@ -28,7 +28,7 @@ pub(super) fn run(args: &ProvisionArgs) -> Result<Exit, ToolError> {
         config: &config,
         survey: &survey,
         now: believed_now(&survey.state),
-        is_running: renew::running(&config).is_some(),
+        is_running: super::is_running(&config),
     };
     out::text(&match args.json {
         true => standing.to_json() + "\n",

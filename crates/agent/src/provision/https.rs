@@ -234,7 +234,11 @@ impl Cloud for Https<'_> {
 /// Returns where a service with this address is: only `https://`, for a token goes there.
 pub(super) fn endpoint_of(url: &str) -> Option<(Endpoint, String)> {
     let url = url.trim_end_matches('/');
-    let rest = url.strip_prefix("https://")?;
+    // The scheme is written in either case (RFC 3986, 3.1).
+    let (scheme, rest) = url.split_at_checked("https://".len())?;
+    if !scheme.eq_ignore_ascii_case("https://") {
+        return None;
+    }
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     if path.contains(['?', '#']) || host.contains('@') {
         return None;
@@ -249,7 +253,7 @@ pub(super) fn endpoint_of(url: &str) -> Option<(Endpoint, String)> {
     };
     // The scheme says that there is TLS; what is spoken is HTTP.
     let endpoint = Endpoint::new(Scheme::Mqtts, &at).ok()?;
-    Some((endpoint, url.to_owned()))
+    Some((endpoint, format!("https://{rest}")))
 }
 
 #[cfg(test)]

@@ -203,6 +203,14 @@ impl Options {
         }
     }
 
+    /// Has the clock count as no earlier than this moment, in seconds since 1970, that is known to have
+    /// passed.
+    pub(super) fn know(&self, passed: Option<u64>) {
+        if let Some(passed) = passed {
+            self.floor.raise(UNIX_EPOCH + Duration::from_secs(passed));
+        }
+    }
+
     /// Calls the function for each step as it happens, in the place of the log. It must not wait.
     #[must_use]
     pub fn told_to(mut self, observer: impl Fn(&Progress<'_>) + 'static) -> Self {
@@ -233,13 +241,9 @@ impl Options {
 ///
 /// [`Stopped`] when the wait was ended from outside; what was reached is kept.
 pub fn ensure_identity(store: &Store, options: &Options) -> Result<Loaded, Stopped> {
+    options.know(store.state().last_good);
     if let Some(active) = store.active() {
         return Ok(active);
-    }
-    if let Some(passed) = store.state().last_good {
-        options
-            .floor
-            .raise(UNIX_EPOCH + Duration::from_secs(passed));
     }
     let phase = store.state().phase();
     options.tell(&Progress::Begun { phase });
@@ -255,6 +259,7 @@ pub fn ensure_identity(store: &Store, options: &Options) -> Result<Loaded, Stopp
 ///
 /// Why it came to nothing; what was reached is kept, and so is the identity in use.
 pub fn renew_now(store: &Store, options: &Options) -> Result<Loaded, ProvisionError> {
+    options.know(store.state().last_good);
     attempt(store, options, &mut |candidate| {
         steps::prove_alone(options, candidate)
     })

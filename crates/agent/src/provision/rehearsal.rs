@@ -87,7 +87,7 @@ pub fn rehearse(
     is_running: bool,
     mut tell: impl FnMut(Rehearsed),
 ) {
-    let kept = standing(folder, &mut tell);
+    let kept = standing(folder, options, &mut tell);
     tell(room(folder));
     tell(clock(options));
     let device_id = device_id(options, kept, &mut tell);
@@ -124,7 +124,7 @@ pub fn rehearse(
 }
 
 /// What is there. Returns the device id that is kept.
-fn standing(folder: &Path, tell: &mut dyn FnMut(Rehearsed)) -> Option<String> {
+fn standing(folder: &Path, options: &Options, tell: &mut dyn FnMut(Rehearsed)) -> Option<String> {
     let survey = match Survey::of(folder) {
         Ok(survey) => survey,
         Err(error) => {
@@ -133,6 +133,7 @@ fn standing(folder: &Path, tell: &mut dyn FnMut(Rehearsed)) -> Option<String> {
         }
     };
     let state = &survey.state;
+    options.know(state.last_good);
     tell(match &survey.active {
         Some(active) => {
             let text = format!("there is an identity already, in slot {}", active.slot());

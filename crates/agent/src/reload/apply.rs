@@ -32,6 +32,7 @@ pub(super) fn prepare(
             id.as_str()
         )
     })?;
+    wait_for_start(agent.config(), &mut config);
     let mut services = program.services.clone();
     services.complete_live(&config);
     let schedule = services.schedule(share_of(agent.device_id()));
@@ -41,6 +42,19 @@ pub(super) fn prepare(
         services,
         schedule,
     })
+}
+
+/// Puts back what only a start changes, and what counts now is worked out with: where the connection
+/// is, and what its broker allows.
+fn wait_for_start(started: &Config, config: &mut Config) {
+    let (was, cloud) = (&started.cloud, &mut config.cloud);
+    cloud.endpoint = was.endpoint.clone();
+    cloud.port_is_set = was.port_is_set;
+    cloud.profile = was.profile.clone();
+    let mut limits = started.limits.clone();
+    limits.publish_rate = config.limits.publish_rate;
+    limits.publish_bytes = config.limits.publish_bytes;
+    config.limits = limits;
 }
 
 impl Prepared {
@@ -55,22 +69,25 @@ impl Prepared {
             schedule,
         } = self;
         let has_changed = |path: &str| changes.has(path);
-        let any_of = |section: &str| {
-            changes
-                .iter()
-                .any(|change| change.path.split('.').next() == Some(section))
-        };
         let mut needs_start = Vec::new();
         let mut wait = |paths: &[&str]| {
             let changed = paths.iter().filter(|path| has_changed(path));
             needs_start.extend(changed.map(|path| (*path).to_owned()));
         };
         if has_changed("log.filter") {
-            logging::set_filter(&config.log.filter);
+            let is_used = logging::set_filter(&config.log.filter);
+            if !is_used {
+                log::warn!(
+                    "log.filter is not used: RUST_LOG, -d or the program says what is logged"
+                );
+            }
         }
-        if any_of("limits") {
-            let profile = Profile::of_config(&config);
+        let profile = Profile::of_config(&config);
+        if has_changed("limits.publish_rate") {
             agent.throttle().set_usual(profile.publish_rate());
+        }
+        // A rate that is set anew forgives what was sent by the earlier one.
+        if has_changed("limits.publish_bytes") {
             agent
                 .mqtt()
                 .set_publish_byte_rate(profile.publish_byte_rate());
@@ -105,7 +122,7 @@ impl Prepared {
         }
         if has_changed("cloud.keep_alive") {
             let asked = config.cloud.keep_alive.unwrap_or(KEEP_ALIVE_DEFAULT);
-            let (used, note) = Profile::of_config(&config).keep_alive(asked);
+            let (used, note) = profile.keep_alive(asked);
             if let Some(note) = note {
                 log::info!("{note}");
             }
@@ -122,6 +139,11 @@ impl Prepared {
 fn show(agent: &Agent, config: &Config) -> bool {
     let had_one = agent.config().cloud.identity.is_some();
     let own = config.cloud.identity.clone();
+    // Whether the identity in the store is shown, and so renewed, is decided at the start.
+    let is_of_store = agent.shows_provisioned();
+    if is_of_store.is_some_and(|is_of_store| is_of_store != own.is_none()) {
+        return false;
+    }
     let identity = own.or_else(|| agent.provisioned_identity());
     let (Some(tls), Some(identity), true) = (agent.tls(), identity, had_one) else {
         return false;

@@ -2,6 +2,7 @@
 //! for those that stay.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use mqtt::topic::TopicFilter;
@@ -83,6 +84,11 @@ impl Subscriptions {
             ended = ended.and(result);
         }
         ended
+    }
+
+    /// Counts these filters as not subscribed to: the broker has refused them.
+    pub(super) fn forget(&self, refused: &BTreeSet<String>) {
+        drop(self.take(|made| refused.contains(&*made.filter)));
     }
 
     /// Subscribes to filters with one handler; those that were there with another QoS take its place

@@ -2,15 +2,13 @@
 
 use std::env;
 use std::io;
-use std::path::{Path, PathBuf};
-
-use fiber::fs::File;
+use std::path::PathBuf;
 
 use crate::control::{Control, ControlError, Request, SOCKET_NAME};
 use crate::doctor::case::Case;
 use crate::doctor::finding::Finding;
 use crate::doctor::view::View;
-use crate::{identity, own, queue};
+use crate::{own, queue};
 
 pub(super) fn run(case: &Case) -> Finding {
     case.is_looked_for.set(true);
@@ -29,7 +27,7 @@ pub(super) fn run(case: &Case) -> Finding {
     }
     // It may have its socket elsewhere, or none.
     let folder = case.state_dir();
-    match folder.map(|folder| (is_locked(&folder), folder)) {
+    match folder.map(|folder| (queue::is_in_use(&folder), folder)) {
         Some((Ok(true), folder)) => {
             untold.get_or_insert_with(|| {
                 format!("{} is locked by another process", folder.display())
@@ -61,20 +59,6 @@ fn is_nobody(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory
     )
-}
-
-/// Whether a process has what it keeps there to itself.
-fn is_locked(state: &Path) -> io::Result<bool> {
-    for lock in [queue::LOCK, identity::STORE_LOCK] {
-        match File::open(state.join(lock)) {
-            // For a moment it is this program's.
-            Ok(file) if file.try_lock()? => {}
-            Ok(_) => return Ok(true),
-            Err(error) if is_nobody(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(false)
 }
 
 /// Where the control socket may be.
