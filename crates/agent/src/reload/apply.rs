@@ -24,7 +24,7 @@ pub(super) fn prepare(
     agent: &Agent,
     program: &Given,
     mut config: Box<Config>,
-) -> Result<Prepared, String> {
+) -> Result<Box<Prepared>, String> {
     let id = mqtt::ClientId::new(agent.device_id()).map_err(|error| error.to_string())?;
     config.set_device_id(&id).map_err(|error| {
         format!(
@@ -37,11 +37,11 @@ pub(super) fn prepare(
     services.complete_live(&config);
     let schedule = services.schedule(share_of(agent.device_id()));
     let schedule = schedule.map_err(|error| error.to_string())?;
-    Ok(Prepared {
+    Ok(Box::new(Prepared {
         config,
         services,
         schedule,
-    })
+    }))
 }
 
 /// Puts back what only a start changes, and what counts now is worked out with: where the connection
@@ -62,12 +62,12 @@ impl Prepared {
     /// as the agent was started: they wait for the next start. Yields as
     /// [`Agent::take_over`] does, and while there is no room for
     /// subscriptions.
-    pub(super) fn apply(self, agent: &Agent, changes: &Changes) -> Vec<String> {
+    pub(super) fn apply(self: Box<Self>, agent: &Agent, changes: &Changes) -> Vec<String> {
         let Self {
             config,
             services,
             schedule,
-        } = self;
+        } = *self;
         let has_changed = |path: &str| changes.has(path);
         let mut needs_start = Vec::new();
         let mut wait = |paths: &[&str]| {

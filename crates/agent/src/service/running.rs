@@ -282,7 +282,7 @@ impl Services {
         agent.serve("throttle", move || throttle.serve())?;
         if let Some(topic) = settings.commands_topic.clone() {
             own_commands(&self.commands, &self.throttle, settings.own.as_deref());
-            let profile = Profile::of_config(&agent.config());
+            let profile = Profile::of_config(agent.config());
             let desk = Rc::new(Desk::open(
                 self.commands.clone(),
                 agent.device_id(),

@@ -376,7 +376,8 @@ mod tests {
             service.cancel();
             drop(service.join());
             // What is over does not come back with another start, whatever the clock shows then.
-            let text = std::fs::read_to_string(folder.join("throttle.json")).unwrap();
+            let text = fiber::fs::read(folder.join("throttle.json")).unwrap();
+            let text = String::from_utf8(text).unwrap();
             assert!(!text.contains("left"), "{text}");
             assert_eq!(open().spared(), Default::default());
             std::fs::remove_dir_all(&folder).unwrap();
