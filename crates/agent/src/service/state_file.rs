@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::identity::durable;
 
-/// Bytes of such a file; a longer one is not read.
-const STATE_FILE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of such a file; a longer one is not read. Room for the answers of all commands that may wait to
+/// be told, with every character written as two.
+const STATE_FILE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// One file, which may be nowhere: then nothing is kept.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fiber::Instant;
+use fiber::{Instant, Mutex};
 use mqtt::Client;
 use mqtt::session::PublishRate;
 use safe_rt::{ClockFloor, ClockVerdict};
@@ -149,6 +149,10 @@ struct Shared {
     share: f64,
     floor: ClockFloor,
     file: StateFile,
+    /// One write at a time, so that the later one has the later contents.
+    writing: Mutex<()>,
+    /// When what is left was written last.
+    noted: Cell<Instant>,
     changed: fiber::Event,
 }
 
@@ -184,6 +188,8 @@ impl Throttle {
             share,
             floor,
             file,
+            writing: Mutex::new(()),
+            noted: Cell::new(now),
             changed: fiber::Event::new(),
         }));
         throttle.apply();
@@ -238,15 +244,21 @@ impl Throttle {
     fn change(&self, ends: Ends) {
         self.0.ends.set(ends);
         self.apply();
+        // Before others look: this is what is written next.
+        self.0.noted.set(Instant::now());
         self.0.changed.set();
         self.note();
     }
 
     /// Writes down what is left. Yields.
     fn note(&self) {
+        let Ok(_writing) = self.0.writing.lock() else {
+            return;
+        };
         let (now, wall) = (Instant::now(), fiber::wall_time());
         let is_set = matches!(self.0.floor.check(wall), ClockVerdict::Plausible);
         let json = self.0.ends.get().at(now).to_json(now, wall, is_set);
+        self.0.noted.set(now);
         if let Err(error) = self.0.file.write(&json) {
             log::warn!("what the cloud asked to be spared is not kept: {error}");
         }
@@ -287,7 +299,6 @@ impl Throttle {
     ///
     /// [`Stopped`](fiber::Stopped), always.
     pub(crate) fn serve(&self) -> Result<(), fiber::Stopped> {
-        let mut noted = Instant::now();
         loop {
             self.0.changed.clear();
             let now = Instant::now();
@@ -298,12 +309,11 @@ impl Throttle {
                 self.apply();
             }
             let is_any = counts != Ends::default();
-            if counts != before || (is_any && now >= noted + BLOCK_NOTE_MAX) {
-                noted = now;
+            if counts != before || (is_any && now >= self.0.noted.get() + BLOCK_NOTE_MAX) {
                 self.note();
             }
             let ends = [counts.blocked, counts.rate.map(|(_, until)| until)];
-            let note = is_any.then(|| noted.max(now) + BLOCK_NOTE_MAX);
+            let note = is_any.then(|| self.0.noted.get().max(now) + BLOCK_NOTE_MAX);
             let next = ends.into_iter().flatten().chain(note).min();
             if let Err(error) = fiber::select(&[&self.0.changed], next) {
                 return Err(fiber::cause(&error).unwrap_or(fiber::Stopped::NoRuntime));

@@ -5,13 +5,15 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::io;
 use std::time::Duration;
 
 use fiber::{Event, FiberBuilder, Instant, JoinError, JoinHandle, Mutex, Stopped};
 use mqtt::{Client, Publish, PublishError, QoS, Subscribe, Wait};
 use safe_rt::{ClockFloor, ClockVerdict};
 
-use super::journal::{Journal, State};
+use super::journal::Journal;
 use super::message::{Answer, Command, Status};
 use super::{COMMANDS_WAITING_MAX, CommandResult, Commands, Function, Handler};
 use crate::service::state_file::StateFile;
@@ -20,6 +22,8 @@ use crate::service::state_file::StateFile;
 const FUNCTION_GRACE: Duration = Duration::from_secs(2);
 /// How long one answer may wait for room in the queue before other commands go on.
 const TELL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take to write down what becomes of a command, also where the agent ends.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// When what was not possible is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// Bytes of an answer, unless the broker takes less.
@@ -40,6 +44,10 @@ pub(crate) struct Desk {
     floor: ClockFloor,
     work: Event,
     is_subscribed: Cell<bool>,
+    /// Nothing is done any more: the agent ends.
+    is_left: Cell<bool>,
+    /// Commands that wait and could not be noted: after the next start nobody knows of them.
+    unnoted: RefCell<BTreeSet<String>>,
     /// Functions that did not return in time.
     abandoned: RefCell<Vec<(String, JoinHandle<Called>)>>,
 }
@@ -69,6 +77,8 @@ impl Desk {
             floor,
             work: Event::new(),
             is_subscribed: Cell::new(false),
+            is_left: Cell::new(false),
+            unnoted: RefCell::default(),
             abandoned: RefCell::default(),
         };
         if interrupted {
@@ -85,15 +95,16 @@ impl Desk {
             Err(reason) => return Some(Answer::malformed(&reason).to_json()),
         };
         let refuse = |status, text: &str| Some(Answer::of(&command, status, text).to_json());
-        if let Some(known) = self.journal.borrow().find(&command.id) {
-            if known.print != command.print() {
+        let print = self.journal.borrow().find(&command.id).map(|it| it.print);
+        if let Some(print) = print {
+            if print != command.print() {
                 return refuse(Status::Refused, "the id is that of another command");
             }
-            return match &known.state {
-                State::Answered { answer, .. } => Some(answer.clone()),
-                // Its answer comes when it is done.
-                State::Received(_) | State::Begun => None,
-            };
+            // Its answer comes when it is done, or again.
+            if self.journal.borrow_mut().tell_again(&command.id) {
+                self.work.set();
+            }
+            return None;
         }
         if !self.commands.allows(&command.name) {
             return refuse(Status::Unknown, "no such command");
@@ -104,8 +115,14 @@ impl Desk {
         if self.journal.borrow().waiting() >= COMMANDS_WAITING_MAX {
             return refuse(Status::Busy, "other commands wait already");
         }
+        if self.is_left.get() && !self.file.is_kept() {
+            return refuse(Status::Interrupted, "the agent ends");
+        }
+        let id = command.id.clone();
         self.journal.borrow_mut().receive(command);
-        self.save();
+        if !self.save() {
+            self.unnoted.borrow_mut().insert(id);
+        }
         self.work.set();
         None
     }
@@ -124,12 +141,20 @@ impl Desk {
 
     /// Does the next command, if there is one. Yields.
     pub(super) fn step(&self) -> Result<bool, Stopped> {
+        // What is begun where the agent ends would only be interrupted.
+        fiber::yield_now()?;
         let Some(command) = self.journal.borrow_mut().begin() else {
             return Ok(false);
         };
-        self.save();
+        let is_noted = self.save();
+        let is_unknown = self.unnoted.borrow_mut().remove(&command.id);
         let answer = match self.expired(&command) {
             Some(text) => Answer::of(&command, Status::Expired, text),
+            // The next start would find that it waits, and do it again.
+            None if !is_noted && !is_unknown => {
+                let text = "it could not be noted that it is begun";
+                Answer::of(&command, Status::Failed, text)
+            }
             None => self.run(&command)?,
         };
         let answer = answer.into_json_within(self.answer_max);
@@ -191,16 +216,23 @@ impl Desk {
         Ok(Answer::of(command, status, &output).took(began.elapsed()))
     }
 
-    /// Writes down what became of commands. Yields.
-    fn save(&self) {
-        let written = self.writing.lock().map_err(std::io::Error::other);
-        let written = written.and_then(|_writing| {
+    /// Writes down what became of commands, also where this fiber is to end. Yields, for
+    /// [`SAVE_TIMEOUT`] at most. Whether it is written, or there is no place for it.
+    fn save(&self) -> bool {
+        let write = || {
+            let _writing = self.writing.lock().map_err(io::Error::other)?;
             let json = self.journal.borrow().to_json();
             self.file.write(&json)
-        });
-        if let Err(error) = written {
+        };
+        let limit = match self.is_left.get() {
+            true => FUNCTION_GRACE,
+            false => SAVE_TIMEOUT,
+        };
+        let written = fiber::shield(limit, write).unwrap_or_else(|elapsed| elapsed.0);
+        if let Err(error) = &written {
             log::warn!("what becomes of commands is not kept: {error}");
         }
+        written.is_ok()
     }
 
     /// Puts the answers into the queue that are not there; false if there was no room for one.
@@ -254,12 +286,16 @@ fn told(called: Called) -> (Status, String) {
 /// [`Stopped`], when the agent leaves; a program that is running then is killed.
 pub(crate) fn serve(client: &Client, topic: &str, desk: &std::rc::Rc<Desk>) -> Result<(), Stopped> {
     let answers = format!("{topic}/answer");
+    desk.is_left.set(false);
     // Where this fiber began anew.
     desk.journal.borrow_mut().interrupt(false);
     let served = work(client, topic, &answers, desk);
     let leave = || {
+        desk.is_left.set(true);
         // Those that wait are done after the next start, if that knows of them.
         desk.journal.borrow_mut().interrupt(!desk.file.is_kept());
+        // First: what was done is not to be told as interrupted by the next start.
+        desk.save();
         desk.tell(client, &answers);
         desk.save();
     };
@@ -283,9 +319,11 @@ fn work(
             if message.retain {
                 log::warn!("a retained command is as old as it likes, and is not done");
             } else if let Some(answer) = taken.take(&message.data) {
-                let publish = Publish::to(&at, &answer).qos(QoS::AtLeastOnce);
-                if let Err(error) = client.try_publish(publish) {
-                    log::warn!("an answer to a command is lost: {error}");
+                let publish = || client.publish(Publish::to(&at, &answer).qos(QoS::AtLeastOnce));
+                let told = fiber::timeout(TELL_TIMEOUT, publish);
+                match told.unwrap_or_else(|elapsed| elapsed.0) {
+                    Ok(_) | Err(PublishError::Wait(_)) => {}
+                    Err(error) => log::warn!("an answer to a command is lost: {error}"),
                 }
             }
             Ok(())

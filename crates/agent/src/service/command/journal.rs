@@ -49,10 +49,26 @@ impl Journal {
         self.0.iter_mut().find(|entry| entry.id == id)
     }
 
-    /// Commands that wait.
+    /// Commands that wait, and answers that wait for room in the queue.
     pub(super) fn waiting(&self) -> usize {
-        let is_waiting = |entry: &&Entry| matches!(entry.state, State::Received(_));
+        let is_waiting = |entry: &&Entry| {
+            matches!(
+                entry.state,
+                State::Received(_) | State::Answered { is_told: false, .. }
+            )
+        };
         self.0.iter().filter(is_waiting).count()
+    }
+
+    /// Has the answer of a command that is done be told once more; false where there is none yet.
+    pub(super) fn tell_again(&mut self, id: &str) -> bool {
+        match self.find_mut(id).map(|entry| &mut entry.state) {
+            Some(State::Answered { is_told, .. }) => {
+                *is_told = false;
+                true
+            }
+            Some(State::Received(_) | State::Begun) | None => false,
+        }
     }
 
     pub(super) fn receive(&mut self, command: Command) {

@@ -66,7 +66,8 @@ fn a_command_is_done_once_however_often_it_comes() {
         assert!(told.contains(r#""id":"7""#), "{told}");
         assert!(told.contains(r#""status":"done","output":"hi""#), "{told}");
         assert_eq!(done(&desk), None);
-        assert_eq!(desk.take(payload), Some(answer), "as it was answered");
+        assert_eq!(desk.take(payload), None);
+        assert_eq!(desk.last_answer(), answer, "as it was answered");
         assert_eq!(done(&desk), None);
     });
 }
@@ -267,7 +268,8 @@ fn a_command_is_begun_once_and_answered_whatever_ends_the_agent() {
         assert_eq!(runs.get(), 1);
         let again = desk_in(&commands, Some(&at));
         // The broker had no acknowledgement, and sends the first one again.
-        let told = text(&again.take(payload("1").as_bytes()).unwrap());
+        assert_eq!(again.take(payload("1").as_bytes()), None);
+        let told = text(&again.last_answer());
         assert!(told.contains(r#""status":"interrupted""#), "{told}");
         let told = text(&done(&again).unwrap());
         assert!(
@@ -277,9 +279,40 @@ fn a_command_is_begun_once_and_answered_whatever_ends_the_agent() {
         assert_eq!((runs.get(), done(&again)), (2, None));
         // And after another start it is known, with its answer.
         let third = desk_in(&commands, Some(&at));
-        assert_eq!(text(&third.take(payload("2").as_bytes()).unwrap()), told);
+        assert_eq!(third.take(payload("2").as_bytes()), None);
+        assert_eq!(text(&third.last_answer()), told);
         assert_eq!(runs.get(), 2);
         drop(began);
     });
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn answers_that_find_no_room_are_as_few_as_commands_that_wait() {
+    on_fiber(|| {
+        let desk = desk();
+        let command = |number: usize| format!(r#"{{"id":"{number}","command":"echo"}}"#);
+        for number in 0..COMMANDS_WAITING_MAX {
+            assert_eq!(desk.take(command(number).as_bytes()), None);
+            assert!(desk.step().unwrap());
+        }
+        let told = text(&desk.take(command(99).as_bytes()).unwrap());
+        assert!(told.contains(r#""status":"busy""#), "{told}");
+        desk.last_answer();
+        assert_eq!(desk.take(command(99).as_bytes()), None);
+    });
+}
+
+#[test]
+fn what_is_waited_for_where_the_agent_ends_is_not_begun() {
+    on_fiber(|| {
+        let desk = Rc::new(desk());
+        assert_eq!(desk.take(br#"{"id":"1","command":"echo"}"#), None);
+        let stopped = Rc::clone(&desk);
+        let mut fiber = fiber::spawn(move || stopped.step().is_err()).unwrap();
+        fiber.cancel();
+        assert!(fiber.join().unwrap());
+        // It waits on.
+        assert!(done(&desk).is_some());
+    });
 }
