@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use fiber::fs;
+use fiber::{Mutex, fs};
 use serde_json::Value;
 
 use crate::identity::durable;
@@ -17,6 +18,8 @@ const STATE_FILE_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(super) struct StateFile {
     folder: Option<PathBuf>,
     name: &'static str,
+    /// Whoever has it writes.
+    writing: Rc<Mutex<()>>,
 }
 
 impl StateFile {
@@ -24,6 +27,7 @@ impl StateFile {
         Self {
             folder: folder.map(Path::to_owned),
             name,
+            writing: Rc::new(Mutex::new(())),
         }
     }
 
@@ -65,15 +69,59 @@ impl StateFile {
         found
     }
 
-    /// Writes it. Yields until it is there after a power cut, too.
+    /// Writes what `text` returns when it is this call's turn: writes of several fibers come one after the
+    /// other, so that the last one has the latest contents. Yields until it is there after a power cut, too.
     ///
     /// # Errors
     ///
     /// What the system answered; then it is as it was.
-    pub(super) fn write(&self, json: &str) -> io::Result<()> {
+    pub(super) fn write(&self, text: impl FnOnce() -> String) -> io::Result<()> {
         let Some(folder) = &self.folder else {
             return Ok(());
         };
-        durable::put(folder, self.name, json.as_bytes())
+        let _writing = self.writing.lock().map_err(io::Error::other)?;
+        durable::put(folder, self.name, text().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn of_several_who_write_the_last_one_has_the_latest_contents_and_none_fails() {
+        let folder = std::env::temp_dir().join(format!("agent-state-file-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let at = folder.clone();
+        fiber::run(move || {
+            let file = StateFile::new(Some(&at), "numbers.json");
+            let latest = Rc::new(Cell::new(0));
+            let writers: Vec<_> = (0..8)
+                .map(|_| {
+                    let (file, latest) = (file.clone(), Rc::clone(&latest));
+                    let write = move || {
+                        for _ in 0..10 {
+                            latest.set(latest.get() + 1);
+                            // Of different lengths.
+                            let text = || {
+                                let number = latest.get();
+                                let rest = "x".repeat(number * 37 % 1_000);
+                                format!("{{\"schema\":1,\"number\":{number},\"rest\":\"{rest}\"}}")
+                            };
+                            file.write(text).unwrap();
+                        }
+                    };
+                    fiber::spawn(write).unwrap()
+                })
+                .collect();
+            for mut writer in writers {
+                writer.join().unwrap();
+            }
+            assert_eq!(file.read().unwrap()["number"], 80);
+        })
+        .unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

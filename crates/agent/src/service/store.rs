@@ -275,8 +275,8 @@ impl DeviceStore {
     fn remember(&self, key: &str, value: Option<Value>) {
         let changed = self.0.memory.borrow_mut().put(key, value);
         if changed {
-            let json = self.0.memory.borrow().to_json();
-            if let Err(error) = self.0.file.write(&json) {
+            let json = || self.0.memory.borrow().to_json();
+            if let Err(error) = self.0.file.write(json) {
                 log::warn!("a value of the cloud is not remembered: {error}");
             }
         }

@@ -18,7 +18,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fiber::{Instant, Mutex};
+use fiber::Instant;
 use mqtt::Client;
 use mqtt::session::PublishRate;
 use safe_rt::{ClockFloor, ClockVerdict};
@@ -149,8 +149,6 @@ struct Shared {
     share: f64,
     floor: ClockFloor,
     file: StateFile,
-    /// One write at a time, so that the later one has the later contents.
-    writing: Mutex<()>,
     /// When what is left was written last.
     noted: Cell<Instant>,
     changed: fiber::Event,
@@ -188,7 +186,6 @@ impl Throttle {
             share,
             floor,
             file,
-            writing: Mutex::new(()),
             noted: Cell::new(now),
             changed: fiber::Event::new(),
         }));
@@ -252,14 +249,13 @@ impl Throttle {
 
     /// Writes down what is left. Yields.
     fn note(&self) {
-        let Ok(_writing) = self.0.writing.lock() else {
-            return;
+        let json = || {
+            let (now, wall) = (Instant::now(), fiber::wall_time());
+            let is_set = matches!(self.0.floor.check(wall), ClockVerdict::Plausible);
+            self.0.noted.set(now);
+            self.0.ends.get().at(now).to_json(now, wall, is_set)
         };
-        let (now, wall) = (Instant::now(), fiber::wall_time());
-        let is_set = matches!(self.0.floor.check(wall), ClockVerdict::Plausible);
-        let json = self.0.ends.get().at(now).to_json(now, wall, is_set);
-        self.0.noted.set(now);
-        if let Err(error) = self.0.file.write(&json) {
+        if let Err(error) = self.0.file.write(json) {
             log::warn!("what the cloud asked to be spared is not kept: {error}");
         }
     }

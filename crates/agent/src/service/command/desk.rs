@@ -6,10 +6,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::io;
 use std::time::Duration;
 
-use fiber::{Event, FiberBuilder, Instant, JoinError, JoinHandle, Mutex, Stopped};
+use fiber::{Event, FiberBuilder, Instant, JoinError, JoinHandle, Stopped};
 use mqtt::{Client, Publish, PublishError, QoS, Subscribe, Wait};
 use safe_rt::{ClockFloor, ClockVerdict};
 
@@ -38,8 +37,6 @@ pub(crate) struct Desk {
     device_id: String,
     journal: RefCell<Journal>,
     file: StateFile,
-    /// One write at a time, so that the later one has the later contents.
-    writing: Mutex<()>,
     answer_max: usize,
     floor: ClockFloor,
     work: Event,
@@ -72,7 +69,6 @@ impl Desk {
             device_id: device_id.to_owned(),
             journal: RefCell::new(journal),
             file,
-            writing: Mutex::new(()),
             answer_max: payload_max.map_or(ANSWER_BYTES_MAX, |bytes| bytes.min(ANSWER_BYTES_MAX)),
             floor,
             work: Event::new(),
@@ -219,11 +215,7 @@ impl Desk {
     /// Writes down what became of commands, also where this fiber is to end. Yields, for
     /// [`SAVE_TIMEOUT`] at most. Whether it is written, or there is no place for it.
     fn save(&self) -> bool {
-        let write = || {
-            let _writing = self.writing.lock().map_err(io::Error::other)?;
-            let json = self.journal.borrow().to_json();
-            self.file.write(&json)
-        };
+        let write = || self.file.write(|| self.journal.borrow().to_json());
         let limit = match self.is_left.get() {
             true => FUNCTION_GRACE,
             false => SAVE_TIMEOUT,
