@@ -179,7 +179,7 @@ impl Case {
         drop(self.socket.take());
         let listened = self.listened.take();
         let mut client = self.client.take().filter(Client::is_connected);
-        let left = None;
+        let mut left = None;
         // A session that ends with its connection takes them with it.
         if let Some(setup) = self.setup()
             && !listened.is_empty()
@@ -197,10 +197,8 @@ impl Case {
             };
             let forgotten = fiber::timeout(session::ANSWER_TIMEOUT, forget);
             if let Err(why) = forgotten.unwrap_or_else(|elapsed| elapsed.0) {
-                log::warn!(
-                    "the broker may go on sending {}: {why}",
-                    listened.join(", ")
-                );
+                let filters = listened.join(", ");
+                left = Some(format!("the broker may go on sending {filters}: {why}"));
             }
         }
         if let Some(client) = client {
