@@ -63,9 +63,13 @@ impl Away {
                 self.0.told.set(Some(earlier));
             }
             (_, Some(until)) => self.0.client.rest_until(until),
-            (Some(_), None) => {
-                self.0.client.pause_until(now);
-                self.0.client.retry_now();
+            (Some(earlier), None) => {
+                // What the program asked for itself since then goes on.
+                let paused = self.0.client.paused_until();
+                if paused.is_none_or(|until| is_same(until, earlier)) {
+                    self.0.client.pause_until(now);
+                    self.0.client.retry_now();
+                }
             }
             (None, None) => {}
         }

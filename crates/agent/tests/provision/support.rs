@@ -53,6 +53,8 @@ impl Drop for Folder {
     }
 }
 
+static CLOUDS: AtomicU32 = AtomicU32::new(0);
+
 /// A cloud behind TLS with client certificates.
 pub(crate) struct Cloud {
     pub(crate) authority: Rc<LocalAuthority>,
@@ -63,7 +65,10 @@ pub(crate) struct Cloud {
 
 impl Cloud {
     pub(crate) fn start(broker: BrokerOptions, fleet: FleetOptions) -> Self {
-        let authority = Rc::new(LocalAuthority::new("test authority").expect("an authority"));
+        // One of the same name would count as the same, with signatures that are wrong.
+        let number = CLOUDS.fetch_add(1, Ordering::Relaxed);
+        let authority = LocalAuthority::new(&format!("test authority {number}"));
+        let authority = Rc::new(authority.expect("an authority"));
         let tls = ServerTlsOptions::new(authority.server("127.0.0.1").expect("a server"))
             .require_client_certificate(authority.trust().expect("trust"))
             .build()

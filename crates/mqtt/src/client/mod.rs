@@ -64,7 +64,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fiber::{FiberBuilder, Instant, Stopped};
+use fiber::{FiberBuilder, Stopped};
 use safe_rt::{Endpoint, Socket};
 
 use self::clock::ClockWatch;
@@ -473,13 +473,6 @@ impl Client {
     #[must_use]
     pub fn unacknowledged(&self) -> usize {
         self.shared.state().unacknowledged()
-    }
-
-    /// When bytes last went in either direction on the present connection, or the one before;
-    /// `None` before the first. Does not yield.
-    #[must_use]
-    pub fn last_activity(&self) -> Option<Instant> {
-        self.shared.state().last_activity
     }
 
     /// What the client did so far. Does not yield.

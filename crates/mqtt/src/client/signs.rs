@@ -7,6 +7,13 @@ use fiber::Instant;
 use super::Client;
 
 impl Client {
+    /// When bytes last went in either direction on the present connection, or the one before;
+    /// `None` before the first. Does not yield.
+    #[must_use]
+    pub fn last_activity(&self) -> Option<Instant> {
+        self.shared.state().last_activity
+    }
+
     /// When the fiber of the client last looked what is to do. While there is a connection it does so at
     /// least once in the time of [`Client::keep_alive`], whatever happens; a fiber that hangs does not. Does
     /// not yield.

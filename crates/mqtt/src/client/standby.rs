@@ -101,6 +101,13 @@ impl Client {
         }
         self.shared.wake.set();
     }
+
+    /// Until when no connection is made, if [`Client::pause_until`] was called and that time has not come.
+    /// Does not yield.
+    #[must_use]
+    pub fn paused_until(&self) -> Option<Instant> {
+        self.shared.state().standby.pause()
+    }
 }
 
 /// Waits until there is something to do that needs a connection; the cause if there will be none.
