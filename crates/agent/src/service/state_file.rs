@@ -92,10 +92,9 @@ mod tests {
 
     #[test]
     fn of_several_who_write_the_last_one_has_the_latest_contents_and_none_fails() {
-        let folder = std::env::temp_dir().join(format!("agent-state-file-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let at = folder.clone();
+        let at = std::env::temp_dir().join(format!("agent-state-file-{}", std::process::id()));
         fiber::run(move || {
+            fs::create_dir_all(&at).unwrap();
             let file = StateFile::new(Some(&at), "numbers.json");
             let latest = Rc::new(Cell::new(0));
             let writers: Vec<_> = (0..8)
@@ -120,8 +119,9 @@ mod tests {
                 writer.join().unwrap();
             }
             assert_eq!(file.read().unwrap()["number"], 80);
+            fs::remove(at.join("numbers.json")).unwrap();
+            fs::remove_dir(&at).unwrap();
         })
         .unwrap();
-        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -344,7 +344,7 @@ mod tests {
             let (client, seen) = client(broker);
             let folder =
                 std::env::temp_dir().join(format!("agent-throttle-{}", std::process::id()));
-            std::fs::create_dir_all(&folder).unwrap();
+            fiber::fs::create_dir_all(&folder).unwrap();
             let open = || {
                 let away = Away::new(client.clone());
                 let floor = safe_rt::ClockFloor::new();
@@ -380,7 +380,8 @@ mod tests {
             let text = String::from_utf8(text).unwrap();
             assert!(!text.contains("left"), "{text}");
             assert_eq!(open().spared(), Default::default());
-            std::fs::remove_dir_all(&folder).unwrap();
+            fiber::fs::remove(folder.join("throttle.json")).unwrap();
+            fiber::fs::remove_dir(&folder).unwrap();
         });
     }
 

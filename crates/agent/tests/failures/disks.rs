@@ -28,7 +28,8 @@ fn a_disk_that_is_full_stops_nobody_and_is_told_of() {
         day.pass(10 * MINUTE);
         day.device.set_disk_capacity(None);
         day.world.heal("device", "broker");
-        day.pass(10 * MINUTE);
+        // What had to be dropped is told for ten minutes.
+        day.pass(21 * MINUTE);
         day.had(HealthCode::QueueFailing);
         assert!(day.said.is_online.get() && !day.said.is_ill.get());
         // What is taken with room again comes; the oldest may have had to go meanwhile.

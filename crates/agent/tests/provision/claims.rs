@@ -22,6 +22,11 @@ fn pause(length: Duration) {
     fiber::sleep(length).expect("no scope is over");
 }
 
+/// Waits for the end of the world.
+fn rest() {
+    let _ = fiber::sleep(1_000 * DAY);
+}
+
 /// A cloud that believes the certificates of `devices`, and shows one of `servers`.
 pub(crate) fn start_cloud(
     world: &World,
@@ -39,7 +44,7 @@ pub(crate) fn start_cloud(
         let fleet = Fleet::serve(&broker, devices, FleetOptions::new(TEMPLATE));
         let _fleet = fleet.expect("a cloud");
         broker.serve(listener).expect("a fiber");
-        pause(1_000 * DAY);
+        rest();
     };
     drop(world.host("cloud").start(serve).expect("a fiber"));
 }
@@ -102,7 +107,7 @@ fn start_device(
         let store = Store::open(HOME).expect("the disk is well");
         ensure_identity(&store, &options).expect("in the end");
         got.borrow_mut().push((began.elapsed(), "there".to_owned()));
-        pause(1_000 * DAY);
+        rest();
     };
     drop(world.host("device").start(live).expect("a fiber"));
     told

@@ -91,9 +91,9 @@ impl Desk {
             Err(reason) => return Some(Answer::malformed(&reason).to_json()),
         };
         let refuse = |status, text: &str| Some(Answer::of(&command, status, text).to_json());
-        let print = self.journal.borrow().find(&command.id).map(|it| it.print);
-        if let Some(print) = print {
-            if print != command.print() {
+        let known = self.journal.borrow().find(&command.id).map(|it| it.print);
+        if let Some(known) = known {
+            if command.print() != known {
                 return refuse(Status::Refused, "the id is that of another command");
             }
             // Its answer comes when it is done, or again.
