@@ -229,7 +229,8 @@ fn it_connects_again_after_a_lost_connection_and_ends_on_sigint() {
         assert_eq!(finished.code(), Some(0), "{}", finished.stderr);
         let told = finished.stderr;
         for text in [
-            "disconnected: the broker closed the connection; next attempt in ",
+            "disconnected: the broker closed the connection, ",
+            "; next attempt in ",
             "the session is a kept one",
             "stopping: SIGINT",
         ] {
