@@ -279,7 +279,7 @@ impl Throttle {
     /// # Errors
     ///
     /// [`Stopped`](fiber::Stopped).
-    #[cfg(feature = "provision")]
+    #[cfg(any(feature = "provision", test))]
     pub(crate) fn wait_unblocked(&self) -> Result<(), fiber::Stopped> {
         while let Some(until) = self.0.ends.get().at(Instant::now()).blocked {
             // It may be taken back meanwhile.
