@@ -151,6 +151,9 @@ fn every_line_of_json_has_the_number_of_its_form() {
             &["provision", "--status", "--json", "--config", config],
         ] {
             told.push(words[0]);
+            if words[0] == "provision" && !cfg!(feature = "provision") {
+                continue;
+            }
             let mut command = agent(words);
             let output = fiber::offload(move || command.output().unwrap()).unwrap();
             let line: Value = serde_json::from_slice(&output.stdout).unwrap();
