@@ -5,7 +5,7 @@
 //! the link ends is an error.
 //!
 //! Where no option says anything of the connection and an agent runs on this machine, a message is
-//! handed to that one; see [`through_agent`]. Lines are sent on a connection of their own.
+//! handed to that one; see `through_agent`. Lines are sent on a connection of their own.
 
 mod input;
 mod lines;

@@ -97,7 +97,7 @@ impl Agent {
         self.raise(HealthCode::ServiceEnded, text);
     }
 
-    /// Stops the agent's fibers, the last one first, within [`FIBERS_END_TIMEOUT`], puts readings into the
+    /// Stops the agent's fibers, the last one first, within four seconds, puts readings into the
     /// queue that no message has yet, and leaves the broker in order: waits up to `timeout` for what was
     /// published to be acknowledged, then sends DISCONNECT. Yields until the connection is closed; see
     /// [`Client::close`](mqtt::Client::close). Returns what was left undone; with a state directory that
