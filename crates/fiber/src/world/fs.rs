@@ -85,12 +85,18 @@ pub fn read(path: impl Into<PathBuf>) -> io::Result<Vec<u8>> {
 ///
 /// As [`read`]; [`io::ErrorKind::FileTooLarge`] beyond the smaller of the two.
 pub fn read_at_most(path: impl Into<PathBuf>, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let (path, most) = (path.into(), bytes_max.min(FILE_BYTES_MAX));
-    let too_large = move || {
+    let most = bytes_max.min(FILE_BYTES_MAX);
+    let bytes = read_past(path.into(), most)?;
+    if bytes.len() as u64 > most {
         let what = format!("expected a file of at most {most} bytes, found more");
-        io::Error::new(io::ErrorKind::FileTooLarge, what)
-    };
-    let read: io::Result<Vec<u8>> = on_disk!(
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    Ok(bytes)
+}
+
+/// Reads a file, or of one with more than `most` bytes more than that.
+fn read_past(path: PathBuf, most: u64) -> io::Result<Vec<u8>> {
+    on_disk!(
         |disk, rng| {
             let node = disk.find(&path)?;
             disk.whole(node, rng)
@@ -103,12 +109,7 @@ pub fn read_at_most(path: impl Into<PathBuf>, bytes_max: u64) -> io::Result<Vec<
             file.take(most + 1).read_to_end(&mut bytes)?;
             Ok(bytes)
         }
-    );
-    let bytes = read?;
-    if bytes.len() as u64 > most {
-        return Err(too_large());
-    }
-    Ok(bytes)
+    )
 }
 
 /// What a name stands for.
