@@ -36,9 +36,9 @@ impl std::error::Error for RecordError {}
 
 impl Agent {
     /// Takes a reading with the present time, which is sent with others as
-    /// [`AgentBuilder::readings`](crate::AgentBuilder::readings) says, or `[telemetry]` of the configuration. Yields while a message
-    /// that is full by it finds no room in the queue, within the ambient deadline, else the client's
-    /// operation timeout; a reading that was taken stays so whatever ends that.
+    /// [`AgentBuilder::readings`](crate::AgentBuilder::readings) says, or `[telemetry]` of the
+    /// configuration. Yields while a message that is full by it finds no room in the queue, within the
+    /// ambient deadline, else the client's operation timeout; a reading that was taken stays so whatever ends that.
     ///
     /// Until its message is in the queue a reading is in memory alone: see
     /// [`service::batch`](crate::service::batch). [`Agent::flush_readings`] ends that, as a stop in
