@@ -88,15 +88,17 @@ fn calls(errors: &str) -> Option<f64> {
 /// # Errors
 /// [`Failure`].
 pub fn per_operation(program: &Program, work: Work) -> Result<f64, Failure> {
-    let once = instructions_of(program, work)?;
-    let twice = instructions_of(program, work.times(2))?;
-    Ok((twice - once) / work.operations() as f64)
+    let runs = [work, work.times(2)].map(|work| program.clone().with(&work.words()));
+    difference(Count::Instructions, runs, work.operations())
 }
 
-fn instructions_of(program: &Program, work: Work) -> Result<f64, Failure> {
-    let count = Count::Instructions;
-    let values = count.over(program.clone().with(&work.words())).run()?;
-    count.total(&values)
+/// What one operation takes, from two runs of which the second does `more` operations more.
+///
+/// # Errors
+/// [`Failure`].
+pub fn difference(count: Count, runs: [Program; 2], more: usize) -> Result<f64, Failure> {
+    let [short, long] = runs.map(|program| count.total(&count.over(program).run()?));
+    Ok((long? - short?) / more as f64)
 }
 
 #[cfg(test)]

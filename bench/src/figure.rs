@@ -11,6 +11,8 @@ pub enum Goal {
     AtLeast(f64),
     /// The ratio of ours to the peer's is at most this.
     Ratio(f64),
+    /// The ratio of ours to the peer's is at least this.
+    RatioAtLeast(f64),
     /// Shown, not judged.
     None,
 }
@@ -85,6 +87,9 @@ impl Figure {
             Goal::Ratio(most) => self
                 .best()
                 .is_some_and(|peer| rounded(peer.ratio, RATIO_DIGITS) <= most),
+            Goal::RatioAtLeast(least) => self
+                .best()
+                .is_some_and(|peer| rounded(peer.ratio, RATIO_DIGITS) >= least),
             Goal::None => true,
         };
         if !reached {
@@ -126,6 +131,7 @@ impl Figure {
             Goal::AtMost(most) => format!("<= {}", number(most)),
             Goal::AtLeast(least) => format!(">= {}", number(least)),
             Goal::Ratio(most) => format!("ratio <= {most}"),
+            Goal::RatioAtLeast(least) => format!("ratio >= {least}"),
             Goal::None => "-".to_owned(),
         };
         let verdict = match self.verdict() {
@@ -249,6 +255,11 @@ mod tests {
         assert_eq!(figure(39.9, Goal::AtLeast(40.0)).verdict(), Verdict::Short);
         assert_eq!(figure(100.0, Goal::Ratio(1.0)).verdict(), Verdict::Ok);
         assert_eq!(figure(101.0, Goal::Ratio(1.0)).verdict(), Verdict::Short);
+        let at_least = |ours| figure(ours, Goal::RatioAtLeast(1.0)).verdict();
+        assert_eq!(
+            (at_least(100.0), at_least(99.0)),
+            (Verdict::Ok, Verdict::Short)
+        );
         assert_eq!(figure(1.0, Goal::None).verdict(), Verdict::Shown);
     }
 

@@ -18,6 +18,7 @@ pub mod echo;
 pub mod error;
 pub mod figure;
 pub mod machine;
+pub mod mqtt;
 pub mod program;
 pub mod rounds;
 pub mod suites;

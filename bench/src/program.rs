@@ -8,6 +8,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
+use crate::mqtt::task::Task;
 use crate::work::Work;
 
 /// The environment variable with the number of the processor that a program is to stay on.
@@ -28,11 +29,32 @@ pub fn main(
     choices: usize,
     perform: impl FnOnce(&[String], Work) -> Result<(), String>,
 ) -> ExitCode {
+    run(choices, Work::parse, perform)
+}
+
+/// As [`main`], for a client of the mqtt suite: the last word before the task is the port of its
+/// server.
+pub fn client(
+    choices: usize,
+    perform: impl FnOnce(&[String], u16, Task) -> Result<(), String>,
+) -> ExitCode {
+    run(choices + 1, Task::parse, |words, task| {
+        let (chosen, port) = words.split_at(choices);
+        let port = port.first().and_then(|port| port.parse().ok());
+        perform(chosen, port.ok_or("a port is a number")?, task)
+    })
+}
+
+fn run<T>(
+    choices: usize,
+    parse: impl FnOnce(&[String]) -> Option<T>,
+    perform: impl FnOnce(&[String], T) -> Result<(), String>,
+) -> ExitCode {
     pin();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let (chosen, rest) = words.split_at(choices.min(words.len()));
-    let outcome = match Work::parse(rest) {
-        Some(work) => perform(chosen, work),
+    let outcome = match parse(rest) {
+        Some(asked) => perform(chosen, asked),
         None => Err(format!("no such work: {}", words.join(" "))),
     };
     match outcome {
@@ -125,6 +147,43 @@ impl Meter {
         report("cpu_ns", cpu / requests as f64);
         report("per_second", requests as f64 * 1e9 / wall);
         report("busy", 100.0 * cpu / wall);
+    }
+}
+
+/// What a task took, of which each message has a share.
+#[derive(Debug)]
+pub struct Share {
+    cpu: u64,
+    wall: u64,
+}
+
+impl Share {
+    /// Starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self {
+            cpu: nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID),
+            wall: stamp(),
+        }
+    }
+
+    /// Prints `ns` and `cpu_ns`: the share of one of `count` messages of the time, and of the process's
+    /// time on a processor.
+    pub fn report(&self, count: usize) {
+        let cpu = nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID) - self.cpu;
+        let wall = stamp() - self.wall;
+        report("ns", wall as f64 / count as f64);
+        report("cpu_ns", cpu as f64 / count as f64);
+    }
+}
+
+/// Prints `p50_us` and `p99_us` of what round trips took.
+pub fn report_trips(mut trips: Vec<Duration>) {
+    trips.sort_unstable();
+    let at = |per_cent: usize| trips.get(trips.len() * per_cent / 100).copied();
+    for (name, per_cent) in [("p50_us", 50), ("p99_us", 99)] {
+        let trip = at(per_cent).unwrap_or_default();
+        report(name, trip.as_nanos() as f64 / 1_000.0);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The suites, by name. A further one is a module here and a row in [`SUITES`].
 
 pub mod fibers;
+pub mod mqtt;
 
 use crate::error::Failure;
 
@@ -25,8 +26,15 @@ impl Options {
 pub type Suite = fn(&Options) -> Result<bool, Failure>;
 
 /// All suites: name, what it is about, how it is run.
-pub const SUITES: [(&str, &str, Suite); 1] = [(
-    "fibers",
-    "the runtime beside tokio, may and async-executor",
-    fibers::run,
-)];
+pub const SUITES: [(&str, &str, Suite); 2] = [
+    (
+        "fibers",
+        "the runtime beside tokio, may and async-executor",
+        fibers::run,
+    ),
+    (
+        "mqtt",
+        "the client beside rumqttc, its successor and a loop over a raw socket",
+        mqtt::run,
+    ),
+];

@@ -1,0 +1,147 @@
+//! A server that only answers, so that it is not what limits: one thread for each connection, all
+//! answers to what one read brought in one write, and packets encoded once.
+
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::thread;
+
+use super::packets::{self, BLOCK, Found, PUBACK, PUBCOMP, PUBREC, PUBREL, Scanner};
+use super::task::Task;
+use crate::program;
+
+/// Answers whoever connects, for ever; prints `port`.
+///
+/// # Errors
+/// Where nothing can be listened to.
+pub fn serve() -> io::Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    program::report_port(listener.local_addr()?.port());
+    for stream in listener.incoming() {
+        let stream = stream?;
+        stream.set_nodelay(true)?;
+        thread::spawn(move || {
+            // A client that is killed is no fault of ours.
+            drop(Answers::new(stream).run());
+        });
+    }
+    Ok(())
+}
+
+/// One connection.
+struct Answers {
+    stream: TcpStream,
+    scanner: Scanner,
+    /// Answers that are to be written.
+    out: Vec<u8>,
+    sending: Option<Sending>,
+}
+
+impl Answers {
+    fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            scanner: Scanner::default(),
+            out: Vec::with_capacity(BLOCK),
+            sending: None,
+        }
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        while self.scanner.read(&mut self.stream)? {
+            while let Some(found) = self.scanner.next_packet() {
+                answer(&found, &mut self.out, &mut self.sending);
+            }
+            if let Some(sending) = &mut self.sending {
+                sending.go_on(&mut self.stream, &mut self.out)?;
+            }
+            self.stream.write_all(&self.out)?;
+            self.out.clear();
+        }
+        Ok(())
+    }
+}
+
+fn answer(found: &Found<'_>, out: &mut Vec<u8>, sending: &mut Option<Sending>) {
+    match found.kind() {
+        0x10 => out.extend_from_slice(&[0x20, 2, 0, 0]),
+        0x30 => match found.qos() {
+            1 => packets::ack(out, PUBACK, found.id),
+            2 => packets::ack(out, PUBREC, found.id),
+            _ => {}
+        },
+        0x60 => packets::ack(out, PUBCOMP, found.id),
+        0x50 => packets::ack(out, PUBREL, found.id),
+        0x40 | 0x70 => {
+            if let Some(sending) = sending {
+                sending.free += 1;
+            }
+        }
+        0x80 => {
+            let [high, low] = found.id.to_be_bytes();
+            let (filter, qos) = first_filter(found.head);
+            out.extend_from_slice(&[0x90, 3, high, low, qos]);
+            *sending = Task::asked_by(filter).map(Sending::new);
+        }
+        0xa0 => packets::ack(out, 0xb0, found.id),
+        0xc0 => out.extend_from_slice(&[0xd0, 0]),
+        _ => {}
+    }
+}
+
+/// The first filter of a SUBSCRIBE and its QoS.
+fn first_filter(body: &[u8]) -> (&str, u8) {
+    let rest = body.get(4..).unwrap_or_default();
+    let (qos, filter) = rest.split_last().unwrap_or((&0, &[]));
+    (std::str::from_utf8(filter).unwrap_or_default(), *qos & 3)
+}
+
+/// Messages that are sent to who asked for them.
+struct Sending {
+    task: Task,
+    /// How many are still to be sent.
+    left: usize,
+    /// How many may be sent now.
+    free: usize,
+    id: u16,
+    packet: Vec<u8>,
+    /// Where in the packet the identifier stands.
+    id_at: usize,
+}
+
+impl Sending {
+    fn new(task: Task) -> Self {
+        let topic = task.filter();
+        let mut packet = Vec::new();
+        packets::publish(&mut packet, &topic, task.qos, 1, task.bytes);
+        let id_at = packet.len() - task.bytes - 2;
+        Self {
+            task,
+            left: task.count,
+            free: task.window,
+            id: 0,
+            id_at,
+            packet,
+        }
+    }
+
+    /// Appends what may be sent, and writes where that is much.
+    fn go_on(&mut self, stream: &mut TcpStream, out: &mut Vec<u8>) -> io::Result<()> {
+        let acknowledged = self.task.qos > 0;
+        while self.left > 0 && (self.free > 0 || !acknowledged) {
+            let begin = out.len();
+            out.extend_from_slice(&self.packet);
+            if acknowledged {
+                self.id = self.id.checked_add(1).unwrap_or(1);
+                self.free -= 1;
+                let at = begin + self.id_at;
+                out[at..at + 2].copy_from_slice(&self.id.to_be_bytes());
+            }
+            self.left -= 1;
+            if out.len() >= BLOCK {
+                stream.write_all(out)?;
+                out.clear();
+            }
+        }
+        Ok(())
+    }
+}
