@@ -223,11 +223,13 @@ pub fn cancellable<T>(body: impl FnOnce(&Canceller) -> T) -> Result<T, Cancelled
 ///
 /// Does not yield. For calls that set themselves a default when nobody set a limit.
 #[must_use]
+#[inline]
 pub fn ambient_deadline() -> Option<Instant> {
     let core = core::current()?;
+    let scopes = core.scopes.borrow();
+    if !scopes.have_deadlines() {
+        return None;
+    }
     let scope = core.fibers.borrow().get(core.current.get())?.scope;
-    core.scopes
-        .borrow()
-        .nearest_deadline(scope)
-        .map(Instant::from_nanos)
+    scopes.nearest_deadline(scope).map(Instant::from_nanos)
 }

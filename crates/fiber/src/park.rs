@@ -20,6 +20,8 @@ use crate::error::Stopped;
 use crate::scheduler::{State, Wake};
 #[cfg(all(test, feature = "sim"))]
 use crate::sim::{self, Planted};
+use crate::timer::Target;
+use crate::world::clock::Instant;
 
 const NONE: u32 = u32::MAX;
 const UNLINKED: u32 = u32::MAX - 1;
@@ -130,7 +132,43 @@ pub fn park() -> Result<(), Stopped> {
     core::required()?.park(WaitReason::Unpark)
 }
 
+/// As [`park`], and waits until `at` at most. Returns whether that time came.
+///
+/// The time is this wait's own, beside those of the scopes around it, and costs less than a scope
+/// ([`crate::timeout`]) does. A wake may have come as well: look at what you wait for first.
+///
+/// # Errors
+///
+/// As [`park`].
+#[inline]
+pub fn park_until(at: Instant) -> Result<bool, Stopped> {
+    core::required()?.park_until(at.as_nanos(), WaitReason::Unpark)
+}
+
 impl Core {
+    /// As [`Core::park`], until `at` at most; returns whether that time came.
+    #[inline]
+    pub(crate) fn park_until(&self, at: u64, reason: WaitReason) -> Result<bool, Stopped> {
+        let timer = self.add_timer(at, Target::Fiber(self.token()?));
+        let parked = self.park(reason);
+        self.cancel_timer(timer);
+        parked.map(|()| self.clock.now() >= at)
+    }
+
+    /// The token of the wait that the running fiber began last.
+    #[inline]
+    fn token(&self) -> Result<Unparker, Stopped> {
+        let index = self.current.get();
+        let fibers = self.fibers.borrow();
+        let fiber = fibers.get(index).ok_or(Stopped::NoRuntime)?;
+        Ok(Unparker {
+            runtime: self.id,
+            index,
+            generation: fiber.generation,
+            epoch: fiber.epoch,
+        })
+    }
+
     /// Begins a wait of the running fiber: tokens of earlier waits are stale from here on.
     #[inline(always)]
     pub(crate) fn prepare(&self) -> Result<Unparker, Stopped> {

@@ -334,7 +334,7 @@ fn wait(core: &Rc<Core>, end_by: Option<u64>) -> std::io::Result<bool> {
     core.reactor.check_process()?;
     core.remote.retry(core);
     let idle = core.ready.is_empty();
-    let next = core.timers.borrow().next_deadline();
+    let next = core.next_timer();
     let next = match (next, end_by) {
         (Some(timer), Some(end)) => Some(timer.min(end)),
         (timer, end) => timer.or(end),
@@ -390,17 +390,22 @@ fn trim_stacks(core: &Core, next: Option<u64>) -> (bool, Option<u64>) {
 pub(crate) fn fire(core: &Core, now: u64) {
     loop {
         let due = core.timers.borrow_mut().pop_due(now);
-        core.counters.timers_fired.add(u64::from(due.is_some()));
-        #[cfg(all(test, feature = "sim"))]
-        if due.is_some() && crate::sim::bites(core, crate::sim::Planted::ForgottenTimer) {
+        let Some(target) = due else {
+            break;
+        };
+        if !core.is_live(target) {
             continue;
         }
-        match due {
-            Some(Target::Fiber(token)) => {
+        core.counters.timers_fired.add(1);
+        #[cfg(all(test, feature = "sim"))]
+        if crate::sim::bites(core, crate::sim::Planted::ForgottenTimer) {
+            continue;
+        }
+        match target {
+            Target::Fiber(token) => {
                 core.unpark(token);
             }
-            Some(Target::Scope(scope)) => core.expire(scope, Stopped::TimedOut),
-            None => break,
+            Target::Scope(scope) => core.expire(scope, Stopped::TimedOut),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::ops::{Index, IndexMut};
 use crate::core::{self, Core, NO_FIBER};
 use crate::coroutine::{self, Facts, FiberCoroutine, Switch};
 use crate::error::Stopped;
-use crate::park::WaitReason;
+use crate::park::{Unparker, WaitReason};
 use crate::stack::Bounds;
 
 const NONE: u32 = NO_FIBER;
@@ -100,6 +100,15 @@ impl Fibers {
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Fiber> {
         self.records.get_mut(index as usize)
+    }
+
+    /// Whether a fiber is in the wait that the token names, or was woken from it and has begun no other.
+    pub(crate) fn is_in_wait(&self, token: Unparker) -> bool {
+        self.get(token.index).is_some_and(|fiber| {
+            fiber.generation == token.generation
+                && fiber.epoch == token.epoch
+                && fiber.state != State::Free
+        })
     }
 
     /// How many slots there are, used and free.

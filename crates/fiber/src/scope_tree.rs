@@ -69,6 +69,8 @@ struct Node {
 pub(crate) struct Scopes {
     nodes: Vec<Node>,
     free: u32,
+    /// Scopes that have a deadline.
+    with_deadline: u32,
 }
 
 impl Scopes {
@@ -77,6 +79,7 @@ impl Scopes {
         let mut scopes = Self {
             nodes: Vec::with_capacity(NODES_AT_FIRST),
             free: NONE,
+            with_deadline: 0,
         };
         scopes.add(NONE);
         scopes
@@ -124,6 +127,7 @@ impl Scopes {
         );
         node.generation = node.generation.wrapping_add(1);
         let timer = node.timer.take();
+        self.with_deadline -= u32::from(node.deadline.take().is_some());
         let (parent, previous, next) = (node.parent, node.previous, node.next);
         node.next = self.free;
         self.free = scope.index;
@@ -198,6 +202,12 @@ impl Scopes {
         }
     }
 
+    /// Whether any scope has a deadline.
+    #[inline]
+    pub(crate) const fn have_deadlines(&self) -> bool {
+        self.with_deadline > 0
+    }
+
     /// The nearest deadline over `scope`, up to the first shield.
     pub(crate) fn nearest_deadline(&self, mut scope: u32) -> Option<u64> {
         let mut nearest: Option<u64> = None;
@@ -218,6 +228,11 @@ impl Scopes {
         self.nodes
             .get(scope.index as usize)
             .filter(|node| node.generation == scope.generation)
+    }
+
+    /// Whether the scope was not left yet.
+    pub(crate) fn is_entered(&self, scope: ScopeRef) -> bool {
+        self.get(scope).is_some()
     }
 
     /// Whether the scope is over.
@@ -332,7 +347,7 @@ impl Core {
             // Not the token above: a logger may have waited.
             if let Ok(token) = self.prepare() {
                 let until = self.clock.read().saturating_add(FAILURE_PAUSE_NANOS);
-                self.timers.borrow_mut().insert(until, Target::Fiber(token));
+                self.add_timer(until, Target::Fiber(token));
                 // A shielded wait on a live timer: it ends by that timer alone.
                 let _ = self.park(WaitReason::Penalty);
             }
@@ -408,19 +423,17 @@ impl Core {
         scopes.leave(&mut fibers, index);
         scopes.enter(&mut fibers, index, parent);
         if let Some(timer) = scopes.remove(scope) {
-            self.timers.borrow_mut().cancel(timer);
+            self.cancel_timer(timer);
         }
         own.filter(|_| observed).map(|over| over.cause)
     }
 
     pub(crate) fn set_deadline(&self, scope: ScopeRef, at: Instant) {
-        let timer = self
-            .timers
-            .borrow_mut()
-            .insert(at.as_nanos(), Target::Scope(scope));
+        let timer = self.add_timer(at.as_nanos(), Target::Scope(scope));
         let mut scopes = self.scopes.borrow_mut();
         let node = &mut scopes.nodes[scope.index as usize];
         node.timer = Some(timer);
         node.deadline = Some(at.as_nanos());
+        scopes.with_deadline += 1;
     }
 }

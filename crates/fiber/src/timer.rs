@@ -1,52 +1,102 @@
-//! Timers: an indexed 4-ary heap, ordered by deadline and then by order of insertion.
+//! Timers: a few runs in ascending order, and a heap for what fits in none. Ordered by deadline and
+//! then by order of insertion.
+//!
+//! ```text
+//!   insert ─┬─ not before the last of a run ─► appended there     [ 3 5 5 9 ]   the runs
+//!           │                                                     [ 40 41 ]
+//!           └─ else ─► heap                                       { 1 7 2 }     the heap
+//!   next: the first of all their firsts
+//! ```
+//! Timers of one length, as those of a time limit that every operation has, come in ascending order:
+//! they enter and leave a run at its ends, whatever their number. A timer goes to the run whose last is
+//! the latest that is not after it, so that one far in the future does not keep others out.
+//!
+//! A timer that is cancelled is taken out if it stands at an end of its run, and else stays until it
+//! comes to be the first, or until such ones are more than half of all. Whether one still means
+//! something is seen by its target: a wait that is over and a scope that was left are known as such.
 //!
 //! Pure: deadlines are nanoseconds of whatever clock the caller keeps. Inserting and cancelling
-//! allocate only when more timers are live than ever before.
+//! allocate only when more timers are kept than ever before.
 
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
+
+use crate::core::Core;
 use crate::park::Unparker;
 use crate::scope_tree::ScopeRef;
 
-/// Children per node of the heap.
-const ARITY: usize = 4;
-const NONE: u32 = u32::MAX;
+/// Runs beside the heap.
+const RUNS: usize = 4;
+/// Cancelled timers that are kept whatever the number of others.
+const DEAD_FREE_MAX: usize = 64;
 
 /// What a timer does when it is due.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// Wakes the fiber that waits with this token.
+    /// Ends one wait of a fiber.
     Fiber(Unparker),
-    /// Ends a scope whose deadline this is.
+    /// Ends a scope.
     Scope(ScopeRef),
 }
 
-/// A timer that was inserted. It goes stale when the timer fires or is cancelled.
-#[derive(Clone, Copy, Debug)]
+/// Names a live timer. Stale once it fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimerKey {
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
+    pub(crate) deadline: u64,
+    /// The last bits of its rank.
+    pub(crate) rank: u32,
+    /// Its run; [`RUNS`] for the heap.
+    pub(crate) run: u32,
 }
 
 #[derive(Clone, Copy)]
 struct Entry {
     deadline: u64,
-    sequence: u64,
-    slot: u32,
+    /// Puts timers of one deadline into the order in which they were inserted, or another one that
+    /// was drawn.
+    rank: u64,
+    target: Target,
 }
 
-struct Slot {
-    generation: u32,
-    /// Index into the heap while live, next free slot otherwise.
-    position: u32,
-    target: Option<Target>,
+impl Entry {
+    fn is_named(&self, key: TimerKey) -> bool {
+        self.deadline == key.deadline && self.rank as u32 == key.rank
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    /// The earlier is the greater one: that comes first out of a heap.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.deadline, other.rank).cmp(&(self.deadline, self.rank))
+    }
 }
 
 /// All timers of one runtime.
 pub(crate) struct Timers {
-    heap: Vec<Entry>,
-    slots: Vec<Slot>,
-    free: u32,
-    sequence: u64,
-    /// Who says in which order timers of one deadline fire, if not they themselves.
+    runs: [VecDeque<Entry>; RUNS],
+    /// The deadline of the last of each run, 0 of an empty one.
+    lasts: [u64; RUNS],
+    heap: BinaryHeap<Entry>,
+    /// How many of all were cancelled.
+    dead: usize,
+    /// Those of this deadline and before have fired.
+    fired: Option<u64>,
+    ranks: u64,
+    /// Draws the order of timers of one deadline.
     #[cfg(feature = "sim")]
     shuffle: Option<std::rc::Rc<crate::sim::State>>,
 }
@@ -54,10 +104,12 @@ pub(crate) struct Timers {
 impl Timers {
     pub(crate) fn new() -> Self {
         Self {
-            heap: Vec::new(),
-            slots: Vec::new(),
-            free: NONE,
-            sequence: 0,
+            runs: Default::default(),
+            lasts: [0; RUNS],
+            heap: BinaryHeap::new(),
+            dead: 0,
+            fired: None,
+            ranks: 0,
             #[cfg(feature = "sim")]
             shuffle: None,
         }
@@ -73,9 +125,10 @@ impl Timers {
     }
 
     /// The rank of the next timer among those of its deadline.
+    #[inline]
     fn next_rank(&mut self) -> u64 {
-        let rank = self.sequence;
-        self.sequence += 1;
+        let rank = self.ranks;
+        self.ranks += 1;
         #[cfg(feature = "sim")]
         if let Some(sim) = &self.shuffle {
             return (sim.schedule.next() & !0xFFFF_FFFF) | (rank & 0xFFFF_FFFF);
@@ -84,203 +137,179 @@ impl Timers {
     }
 
     /// Adds a timer.
+    #[inline]
     pub(crate) fn insert(&mut self, deadline: u64, target: Target) -> TimerKey {
-        let slot = match self.free {
-            NONE => {
-                let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 timers");
-                self.slots.push(Slot {
-                    generation: 0,
-                    position: 0,
-                    target: None,
-                });
-                slot
-            }
-            slot => {
-                self.free = self.slots[slot as usize].position;
-                slot
-            }
-        };
-        self.slots[slot as usize].target = Some(target);
+        let rank = self.next_rank();
         let entry = Entry {
             deadline,
-            sequence: self.next_rank(),
-            slot,
+            rank,
+            target,
         };
-        self.heap.push(entry);
-        self.rise(self.heap.len() - 1, entry);
+        // One that is due when it is inserted is no exception: it fires, and then its key is stale.
+        self.fired = self.fired.filter(|&fired| fired < deadline);
+        let run = match self.run_for(&entry) {
+            Some(run) => {
+                self.runs[run].push_back(entry);
+                self.lasts[run] = deadline;
+                run
+            }
+            None => {
+                self.heap.push(entry);
+                RUNS
+            }
+        };
         TimerKey {
-            slot,
-            generation: self.slots[slot as usize].generation,
+            deadline,
+            rank: rank as u32,
+            run: run as u32,
         }
     }
 
-    /// Removes a timer; nothing happens when it is gone already.
+    /// The run that an entry can be appended to, if there is one: of several the one that ends last.
+    #[inline]
+    fn run_for(&self, entry: &Entry) -> Option<usize> {
+        let (mut best, mut latest) = (RUNS, 0);
+        for (run, &last) in self.lasts.iter().enumerate() {
+            if last <= entry.deadline && (best == RUNS || last > latest) {
+                (best, latest) = (run, last);
+            }
+        }
+        // Of one deadline the rank decides, which is not always that of insertion.
+        let last = self.runs.get(best)?.back();
+        last.is_none_or(|last| last.deadline < entry.deadline || last.rank < entry.rank)
+            .then_some(best)
+    }
+
+    /// Removes a timer, whose target means nothing any more or never will be looked at; nothing happens
+    /// when it has fired.
+    #[inline]
     pub(crate) fn cancel(&mut self, key: TimerKey) {
-        let slot = &self.slots[key.slot as usize];
-        if slot.generation == key.generation && slot.target.is_some() {
-            self.remove(slot.position as usize);
+        if self.fired.is_some_and(|fired| key.deadline <= fired) {
+            return;
         }
+        let run = key.run as usize;
+        if let Some(entries) = self.runs.get_mut(run) {
+            if entries.front().is_some_and(|first| first.is_named(key)) {
+                entries.pop_front();
+                if entries.is_empty() {
+                    self.lasts[run] = 0;
+                }
+                return;
+            }
+            if entries.back().is_some_and(|last| last.is_named(key)) {
+                entries.pop_back();
+                self.lasts[run] = entries.back().map_or(0, |last| last.deadline);
+                return;
+            }
+        }
+        self.dead += 1;
     }
 
-    /// The earliest deadline. That at the end of the clock, which durations without end come to,
-    /// never comes: nobody waits for it.
-    pub(crate) fn next_deadline(&self) -> Option<u64> {
-        let first = self.heap.first().map(|entry| entry.deadline);
-        first.filter(|&deadline| deadline < u64::MAX)
+    /// Whether so many were cancelled that it is time for [`Timers::compact`].
+    #[inline]
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.dead > DEAD_FREE_MAX && self.dead > self.len() / 2
     }
 
-    /// Takes the earliest timer that is due at `now`.
+    /// Takes out what `is_live` says to mean nothing any more.
+    #[cold]
+    pub(crate) fn compact(&mut self, is_live: impl Fn(Target) -> bool) {
+        for (run, last) in self.runs.iter_mut().zip(&mut self.lasts) {
+            run.retain(|entry| is_live(entry.target));
+            *last = run.back().map_or(0, |last| last.deadline);
+        }
+        self.heap.retain(|entry| is_live(entry.target));
+        self.dead = 0;
+    }
+
+    /// How many are kept, cancelled ones among them.
+    fn len(&self) -> usize {
+        let in_runs: usize = self.runs.iter().map(VecDeque::len).sum();
+        in_runs + self.heap.len()
+    }
+
+    /// The earliest deadline of those that `is_live` says to mean something. That at the end of the
+    /// clock, which durations without end come to, never comes: nobody waits for it.
+    pub(crate) fn next_deadline(&mut self, is_live: impl Fn(Target) -> bool) -> Option<u64> {
+        while let Some((run, first)) = self.first() {
+            if is_live(first.target) {
+                return Some(first.deadline).filter(|&deadline| deadline < u64::MAX);
+            }
+            self.take(run);
+            self.dead = self.dead.saturating_sub(1);
+        }
+        None
+    }
+
+    /// Takes the earliest timer that is due at `now`. It may have been cancelled.
     pub(crate) fn pop_due(&mut self, now: u64) -> Option<Target> {
-        let first = self.heap.first()?;
-        if first.deadline > now {
-            None
-        } else {
-            Some(self.remove(0))
-        }
+        let due = self.first().filter(|(_, first)| first.deadline <= now);
+        let Some((run, first)) = due else {
+            self.fired = Some(now);
+            return None;
+        };
+        let target = first.target;
+        self.take(run);
+        Some(target)
     }
 
-    fn remove(&mut self, position: usize) -> Target {
-        let removed = self.heap.swap_remove(position);
-        if let Some(&moved) = self.heap.get(position) {
-            self.sink(position, moved);
-            let now_at = self.slots[moved.slot as usize].position as usize;
-            self.rise(now_at, moved);
-        }
-        let slot = &mut self.slots[removed.slot as usize];
-        slot.generation = slot.generation.wrapping_add(1);
-        slot.position = self.free;
-        self.free = removed.slot;
-        slot.target
-            .take()
-            .expect("a timer in the heap has a target")
-    }
-
-    fn rise(&mut self, mut position: usize, entry: Entry) {
-        while position > 0 {
-            let parent = (position - 1) / ARITY;
-            if before(&self.heap[parent], &entry) {
-                break;
+    /// The earliest timer, and the run that it is in; [`RUNS`] for the heap.
+    fn first(&self) -> Option<(usize, &Entry)> {
+        let mut first = self.heap.peek().map(|entry| (RUNS, entry));
+        for (index, run) in self.runs.iter().enumerate() {
+            if let Some(entry) = run.front()
+                && first.is_none_or(|(_, first)| entry > first)
+            {
+                first = Some((index, entry));
             }
-            self.place(position, self.heap[parent]);
-            position = parent;
         }
-        self.place(position, entry);
+        first
     }
 
-    fn sink(&mut self, mut position: usize, entry: Entry) {
-        loop {
-            let first = position * ARITY + 1;
-            let last = (first + ARITY).min(self.heap.len());
-            let Some(child) = (first..last)
-                .min_by_key(|&child| (self.heap[child].deadline, self.heap[child].sequence))
-            else {
-                break;
-            };
-            if before(&entry, &self.heap[child]) {
-                break;
-            }
-            self.place(position, self.heap[child]);
-            position = child;
+    /// Takes the first of a run or of the heap out.
+    fn take(&mut self, run: usize) {
+        let Some(entries) = self.runs.get_mut(run) else {
+            self.heap.pop();
+            return;
+        };
+        entries.pop_front();
+        if entries.is_empty() {
+            self.lasts[run] = 0;
         }
-        self.place(position, entry);
-    }
-
-    fn place(&mut self, position: usize, entry: Entry) {
-        self.heap[position] = entry;
-        self.slots[entry.slot as usize].position =
-            u32::try_from(position).expect("fewer than 2^32 timers");
     }
 }
 
-fn before(a: &Entry, b: &Entry) -> bool {
-    (a.deadline, a.sequence) < (b.deadline, b.sequence)
+impl Core {
+    /// Adds a timer.
+    #[inline]
+    pub(crate) fn add_timer(&self, deadline: u64, target: Target) -> TimerKey {
+        let mut timers = self.timers.borrow_mut();
+        if timers.is_crowded() {
+            timers.compact(|target| self.is_live(target));
+        }
+        timers.insert(deadline, target)
+    }
+
+    /// Removes a timer whose wait is over or whose scope was left.
+    #[inline]
+    pub(crate) fn cancel_timer(&self, key: TimerKey) {
+        self.timers.borrow_mut().cancel(key);
+    }
+
+    /// When the next timer is due.
+    pub(crate) fn next_timer(&self) -> Option<u64> {
+        let mut timers = self.timers.borrow_mut();
+        timers.next_deadline(|target| self.is_live(target))
+    }
+
+    /// Whether a timer still has something to end.
+    pub(crate) fn is_live(&self, target: Target) -> bool {
+        match target {
+            Target::Fiber(token) => self.fibers.borrow().is_in_wait(token),
+            Target::Scope(scope) => self.scopes.borrow().is_entered(scope),
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeMap;
-
-    /// A target that can be told from others by its number.
-    fn target(number: u32) -> Target {
-        Target::Fiber(Unparker {
-            runtime: 0,
-            index: number,
-            generation: 0,
-            epoch: 0,
-        })
-    }
-
-    fn number(target: Target) -> u32 {
-        match target {
-            Target::Fiber(token) => token.index,
-            Target::Scope(_) => unreachable!("these tests insert fibers only"),
-        }
-    }
-
-    #[test]
-    fn equal_deadlines_fire_in_order_of_insertion() {
-        let mut timers = Timers::new();
-        for n in 0..50 {
-            timers.insert(7, target(n));
-        }
-        assert_eq!(timers.pop_due(6).map(number), None);
-        let fired: Vec<_> = std::iter::from_fn(|| timers.pop_due(7))
-            .map(number)
-            .collect();
-        assert_eq!(fired, (0..50).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_stale_key_cancels_nothing() {
-        let mut timers = Timers::new();
-        let old = timers.insert(1, target(1));
-        assert!(timers.pop_due(1).is_some());
-        timers.insert(2, target(2));
-        timers.cancel(old);
-        assert_eq!(timers.pop_due(2).map(number), Some(2));
-    }
-
-    #[test]
-    fn random_use_agrees_with_an_ordered_map() {
-        let mut timers = Timers::new();
-        let mut model = BTreeMap::new();
-        let mut live = Vec::new();
-        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut random = move || {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed
-        };
-        let mut now = 0;
-        for n in 0..20_000_u32 {
-            match random() % 4 {
-                0 | 1 => {
-                    let deadline = now + random() % 1_000;
-                    live.push((timers.insert(deadline, target(n)), (deadline, n)));
-                    model.insert((deadline, n), n);
-                }
-                2 if !live.is_empty() => {
-                    let (key, id) = live.swap_remove((random() as usize) % live.len());
-                    timers.cancel(key);
-                    model.remove(&id);
-                }
-                _ => {
-                    now += random() % 200;
-                    while let Some(fired) = timers.pop_due(now).map(number) {
-                        let (&id, &expected) = model.first_key_value().unwrap();
-                        assert_eq!(fired, expected);
-                        assert!(id.0 <= now);
-                        model.remove(&id);
-                    }
-                    assert!(model.first_key_value().is_none_or(|(id, _)| id.0 > now));
-                }
-            }
-            assert_eq!(
-                timers.next_deadline(),
-                model.first_key_value().map(|(id, _)| id.0)
-            );
-        }
-    }
-}
+mod tests;

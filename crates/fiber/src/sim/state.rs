@@ -226,7 +226,7 @@ impl State {
         self.check_bounds()?;
         // What the run's own fibers asked of it as though from outside.
         core.remote.drain(core);
-        let timer = core.timers.borrow().next_deadline();
+        let timer = core.next_timer();
         let next = [timer, self.next_event(), end_by]
             .into_iter()
             .flatten()
@@ -263,7 +263,7 @@ impl State {
     /// Lets timers and events happen in the order of their time.
     fn happen_until(self: &Rc<Self>, core: &Core, now: u64) {
         loop {
-            let timer = core.timers.borrow().next_deadline();
+            let timer = core.next_timer();
             let event = self.next_event();
             let Some(next) = [timer, event].into_iter().flatten().min() else {
                 return;

@@ -78,17 +78,14 @@ pub fn select(sources: &[&dyn Source], deadline: Option<Instant>) -> io::Result<
                 }
             }
         }
-        let timer = deadline.map(|deadline| {
-            core.timers
-                .borrow_mut()
-                .insert(deadline.as_nanos(), Target::Fiber(token))
-        });
+        let timer =
+            deadline.map(|deadline| core.add_timer(deadline.as_nanos(), Target::Fiber(token)));
         let woken = match failed {
             Some(error) => Err(error),
             None => core.park(WaitReason::Select).map_err(io::Error::from),
         };
         if let Some(timer) = timer {
-            core.timers.borrow_mut().cancel(timer);
+            core.cancel_timer(timer);
         }
         for (source, link) in sources.iter().zip(links) {
             if let Some(link) = link {

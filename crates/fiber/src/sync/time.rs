@@ -23,12 +23,9 @@ pub(crate) fn sleep_until(at: Instant) -> Result<(), Stopped> {
     let core = core::required()?;
     loop {
         let token = core.prepare()?;
-        let timer = core
-            .timers
-            .borrow_mut()
-            .insert(at.as_nanos(), Target::Fiber(token));
+        let timer = core.add_timer(at.as_nanos(), Target::Fiber(token));
         let woken = core.park(WaitReason::Sleep);
-        core.timers.borrow_mut().cancel(timer);
+        core.cancel_timer(timer);
         woken?;
         if core.clock.now() >= at.as_nanos() {
             return Ok(());
@@ -61,21 +58,19 @@ impl Source for Timer {
 
     fn link(&self, waiter: Unparker) -> io::Result<Link> {
         let core = core::required()?;
-        let timer = core
-            .timers
-            .borrow_mut()
-            .insert(self.0.as_nanos(), Target::Fiber(waiter));
+        let timer = core.add_timer(self.0.as_nanos(), Target::Fiber(waiter));
         Ok(Link {
-            slot: timer.slot,
-            generation: timer.generation,
+            slot: timer.run,
+            generation: timer.rank,
         })
     }
 
     fn unlink(&self, link: Link) {
         if let Some(core) = core::current() {
-            core.timers.borrow_mut().cancel(TimerKey {
-                slot: link.slot,
-                generation: link.generation,
+            core.cancel_timer(TimerKey {
+                deadline: self.0.as_nanos(),
+                rank: link.generation,
+                run: link.slot,
             });
         }
     }

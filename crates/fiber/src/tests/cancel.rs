@@ -180,21 +180,17 @@ fn the_ambient_deadline_is_the_nearest_one_above() {
 fn a_limit_costs_one_timer_however_many_waits_it_holds() {
     paused(|| {
         let core = crate::core::current().unwrap();
-        let before = core.timers.borrow().next_deadline();
+        let before = core.next_timer();
         assert_eq!(before, None);
         let (mut left, mut right) = crate::net::pipe(1);
         let peer = spawn(move || std::io::copy(&mut right, &mut std::io::sink()));
         timeout(LONG, || {
-            let only = core.timers.borrow().next_deadline();
+            let only = core.next_timer();
             std::io::Write::write_all(&mut left, &[0; 100]).unwrap();
-            assert_eq!(core.timers.borrow().next_deadline(), only);
+            assert_eq!(core.next_timer(), only);
         })
         .unwrap();
-        assert_eq!(
-            core.timers.borrow().next_deadline(),
-            None,
-            "it is gone with its scope"
-        );
+        assert_eq!(core.next_timer(), None, "it is gone with its scope");
         drop(left);
         peer.unwrap().join().unwrap().unwrap();
     });

@@ -2,10 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::{Trace, go, paused, turns};
 use crate::core;
-use crate::{Stopped, Unparker, park, prepare, sleep, yield_now};
+use crate::{Instant, Stopped, Unparker, park, park_until, prepare, sleep, yield_now};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// A fiber that parks over and over, each time handing out its token first.
 fn parker(tokens: &Rc<RefCell<Vec<Unparker>>>, runs: &Rc<Cell<u32>>, waits: usize) {
@@ -34,6 +37,45 @@ fn two_wakes_of_one_wait_give_one_run() {
         assert!(token.unpark());
         turns(1);
         assert_eq!(runs.get(), 2);
+    });
+}
+
+#[test]
+fn a_wait_with_a_time_of_its_own_ends_by_a_wake_or_by_that_time() {
+    paused(|| {
+        let began = Instant::now();
+        let at = began + 2 * SECOND;
+        let token = prepare().unwrap();
+        go(move || {
+            sleep(SECOND).unwrap();
+            assert!(token.unpark());
+        });
+        assert_eq!(park_until(at), Ok(false));
+        assert_eq!(began.elapsed(), SECOND);
+        prepare().unwrap();
+        assert_eq!(park_until(at), Ok(true));
+        assert_eq!(began.elapsed(), 2 * SECOND);
+        // One that is past already is not waited for, but the turn is given up.
+        prepare().unwrap();
+        assert_eq!(park_until(began), Ok(true));
+        assert_eq!(began.elapsed(), 2 * SECOND);
+    });
+}
+
+#[test]
+fn the_time_of_a_wait_that_is_over_wakes_nobody() {
+    paused(|| {
+        let at = Instant::now() + 2 * SECOND;
+        let token = prepare().unwrap();
+        go(move || {
+            token.unpark();
+        });
+        assert_eq!(park_until(at), Ok(false));
+        // It would be an hour, if nothing woke it before.
+        prepare().unwrap();
+        assert_eq!(park_until(at + 3_600 * SECOND), Ok(true));
+        assert_eq!(Instant::now(), at + 3_600 * SECOND);
+        assert_eq!(core::current().unwrap().next_timer(), None);
     });
 }
 

@@ -121,7 +121,7 @@ const KINDS: usize = 10;
 fn registrations() -> (usize, Option<u64>) {
     let core = core::current().unwrap();
     let waiters = core.waiters.borrow().in_use();
-    let timer = core.timers.borrow().next_deadline();
+    let timer = core.next_timer();
     (waiters, timer)
 }
 

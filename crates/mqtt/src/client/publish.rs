@@ -154,7 +154,8 @@ impl Client {
     /// ([`ClientOptions::queue_max`]) and are sent in order once they can be; for each topic and QoS
     /// that is the order of publishing. Yields while the queue has no room, unless
     /// [`Publish::queue_policy`] says otherwise, and until the level asked for with [`Publish::wait`] holds;
-    /// the ambient deadline limits that, else the client's operation timeout.
+    /// the ambient deadline limits that, else the client's operation timeout. Gives up its turn, without
+    /// waiting for anything, when 64 KiB are there that the connection has had no turn to send.
     ///
     /// # Errors
     ///
@@ -167,6 +168,11 @@ impl Client {
         self.check_server_limits(&publish)?;
         if self.shared.stores && publish.outgoing.qos != QoS::AtMostOnce {
             return self.publish_stored(&publish);
+        }
+        if self.shared.state().has_much_unsent() {
+            // The connection is given what there is meanwhile. Where no turn may be given up it has to
+            // wait until there is one.
+            let _ = fiber::yield_now();
         }
         let passed = pass(&self.shared, &publish)?;
         let mut ticket = match passed {
@@ -249,7 +255,16 @@ fn pass(shared: &Rc<Shared>, publish: &Publish<'_>) -> Result<Option<Ticket>, Pu
     admission::send(shared, &mut state, publish)
 }
 
+/// Unsent bytes in the log with which a publishing fiber gives up its turn before it goes on.
+const UNSENT_BYTES_PER_TURN_MAX: usize = 64 * 1024;
+
 impl State {
+    /// Whether the connection had better write what there is before more is added.
+    #[inline]
+    fn has_much_unsent(&self) -> bool {
+        self.log.tail().since(self.session.sent()) >= UNSENT_BYTES_PER_TURN_MAX && self.is_up()
+    }
+
     /// Refuses a message for which there is no room, and that is not to wait for any.
     pub(super) fn refuse(&mut self) -> PublishError {
         self.stats.rejected += 1;

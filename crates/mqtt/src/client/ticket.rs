@@ -6,10 +6,12 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use fiber::Stopped;
+
 pub(super) use self::table::Tickets;
 use super::error::{AlreadySent, WaitCause};
 use super::remote_ticket::Fate;
-use super::shared::{Shared, State};
+use super::shared::{Shared, State, park_within};
 use super::{link, remote};
 use crate::outbound_log::LogOffset;
 use crate::session::TicketKey;
@@ -162,13 +164,14 @@ impl Ticket {
     /// the ticket can be asked again when it was given one, and [`Ticket::poll`] tells the outcome
     /// once the client is over. Or the store fails, so that [`Wait::Stored`] is not reached for now.
     pub fn wait(&mut self, level: Wait) -> Result<Option<Outcome>, WaitCause> {
-        let shared = Rc::clone(&self.shared);
         match level {
             Wait::None => {}
-            Wait::Stored => shared.limited(|| self.wait_stored())?,
-            Wait::Sent => shared.limited(|| self.wait_sent())?,
-            Wait::Ack if self.is_unacknowledged() => shared.limited(|| self.wait_sent())?,
-            Wait::Ack => shared.limited(|| self.wait_settled())?,
+            Wait::Stored => {
+                let shared = Rc::clone(&self.shared);
+                shared.limited(|| self.wait_stored())?;
+            }
+            Wait::Ack if self.slot != NO_SLOT => return self.wait_settled(),
+            Wait::Sent | Wait::Ack => self.wait_sent()?,
         }
         Ok(self.poll())
     }
@@ -208,7 +211,7 @@ impl Ticket {
         }
         let mut state = self.shared.state();
         let end = self.key().map_or(self.end, |key| state.tickets.end(key));
-        if self.is_unacknowledged_in(&state) && end != NOWHERE {
+        if self.is_unacknowledged(&state) && end != NOWHERE {
             state.remote_unsent.push_back((end, fate));
         } else {
             fate.note_slot(self.slot);
@@ -217,11 +220,7 @@ impl Ticket {
     }
 
     /// Whether its outcome follows from what was sent.
-    fn is_unacknowledged(&self) -> bool {
-        self.is_unacknowledged_in(&self.shared.state())
-    }
-
-    fn is_unacknowledged_in(&self, state: &State) -> bool {
+    fn is_unacknowledged(&self, state: &State) -> bool {
         self.slot == NO_SLOT || state.tickets.unacknowledged_end(self.slot).is_some()
     }
 
@@ -265,6 +264,8 @@ impl Ticket {
     }
 
     fn wait_sent(&self) -> Result<(), WaitCause> {
+        let limit = self.shared.limit();
+        let mut is_over = false;
         loop {
             let (token, end) = {
                 let mut state = self.shared.state();
@@ -284,6 +285,9 @@ impl Ticket {
                 if let Some(end) = &state.end {
                     return Err(WaitCause::ConnectionLost(end.clone()));
                 }
+                if is_over {
+                    return Err(Stopped::TimedOut.into());
+                }
                 let token = fiber::prepare()?;
                 if end == NOWHERE {
                     state.tickets.wait(self.slot, token);
@@ -292,37 +296,57 @@ impl Ticket {
                 }
                 (token, end)
             };
-            let parked = fiber::park();
+            let parked = park_within(limit);
             let mut state = self.shared.state();
             if end == NOWHERE {
                 state.tickets.unwait(self.slot, token);
-            } else if parked.is_err() {
+            } else if !matches!(parked, Ok(false)) {
                 state.forget_sent_waiter(token);
             }
             drop(state);
-            parked?;
+            is_over = parked?;
         }
     }
 
-    fn wait_settled(&self) -> Result<(), WaitCause> {
+    /// Waits for the outcome of a message that has a slot.
+    fn wait_settled(&self) -> Result<Option<Outcome>, WaitCause> {
+        let mut limit = None;
+        let mut waited = None;
         loop {
             let token = {
                 let mut state = self.shared.state();
                 let outcome = state.tickets.outcome(self.slot, self.generation);
                 match (outcome, &state.end) {
-                    (Some(outcome), _) if outcome.is_final() => return Ok(()),
+                    (Some(outcome), _) if outcome.is_final() => return Ok(Some(outcome)),
+                    _ => {}
+                }
+                if let Some((token, _)) = waited {
+                    state.tickets.unwait(self.slot, token);
+                }
+                if state.tickets.unacknowledged_end(self.slot).is_some() {
+                    drop(state);
+                    self.wait_sent()?;
+                    return Ok(self.poll());
+                }
+                match (outcome, &state.end) {
                     // Given up for ever or, without an outcome, until there is a connection.
                     (_, Some(end)) => return Err(WaitCause::ConnectionLost(end.clone())),
-                    (Some(_), None) => return Ok(()),
+                    (Some(_), None) => return Ok(outcome),
                     (None, None) => {}
+                }
+                if let Some((_, parked)) = waited {
+                    match parked {
+                        Ok(false) => {}
+                        Ok(true) => return Err(Stopped::TimedOut.into()),
+                        Err(stopped) => return Err(WaitCause::from(stopped)),
+                    }
                 }
                 let token = fiber::prepare()?;
                 state.tickets.wait(self.slot, token);
                 token
             };
-            let parked = fiber::park();
-            self.shared.state().tickets.unwait(self.slot, token);
-            parked?;
+            let limit = *limit.get_or_insert_with(|| self.shared.limit());
+            waited = Some((token, park_within(limit)));
         }
     }
 }

@@ -54,6 +54,23 @@ pub(super) struct Slot {
     next_free: Option<u32>,
 }
 
+impl Slot {
+    #[cold]
+    fn wake_more(&mut self) {
+        for waiter in self.more_waiters.drain(..) {
+            waiter.unpark();
+        }
+    }
+
+    /// Tells other threads.
+    #[cold]
+    fn tell(&mut self, outcome: Outcome, wakers: &mut Vec<Waker>) {
+        for fate in self.fates.drain(..) {
+            wakers.extend(fate.settle(Ok(outcome)));
+        }
+    }
+}
+
 impl Tickets {
     /// Opens a slot that is held and that the session will settle.
     #[inline]
@@ -261,8 +278,8 @@ impl Tickets {
         if let Some(waiter) = slot.waiter.take() {
             waiter.unpark();
         }
-        for waiter in slot.more_waiters.drain(..) {
-            waiter.unpark();
+        if !slot.more_waiters.is_empty() {
+            slot.wake_more();
         }
     }
 
@@ -305,8 +322,8 @@ impl Tickets {
         slot.queued = None;
         slot.outcome = Some(outcome);
         self.exactly_once -= usize::from(slot.exactly_once);
-        for fate in slot.fates.drain(..) {
-            self.wakers.extend(fate.settle(Ok(outcome)));
+        if !slot.fates.is_empty() {
+            slot.tell(outcome, &mut self.wakers);
         }
         if slot.holders == 0 {
             self.free_slot(key.0);
