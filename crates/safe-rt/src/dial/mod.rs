@@ -66,7 +66,7 @@ pub const HANDSHAKE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// that asks for TLS without TLS options or the other way round, is a [`DialRefusal`] before
 /// anything is sent.
 pub fn dial(endpoint: &Endpoint, options: &DialOptions) -> Result<Socket, Error> {
-    dial_traced(endpoint, options, |_| {})
+    dial_observed(endpoint, options, None)
 }
 
 /// As [`dial`], and tells `observer` of each phase when it is over.
@@ -95,8 +95,16 @@ pub fn dial_traced(
     options: &DialOptions,
     mut observer: impl FnMut(&Step<'_>),
 ) -> Result<Socket, Error> {
+    dial_observed(endpoint, options, Some(&mut observer))
+}
+
+fn dial_observed<'a>(
+    endpoint: &'a Endpoint,
+    options: &'a DialOptions,
+    observer: Option<&'a mut Observer<'a>>,
+) -> Result<Socket, Error> {
     stats::count_dial(|| {
-        let mut dialling = Dialling::plan(endpoint, options, &mut observer)
+        let mut dialling = Dialling::plan(endpoint, options, observer)
             .map_err(|refusal| refusal.into_error(endpoint))?;
         with_default_deadline(DIAL_TIMEOUT_DEFAULT, || match dialling.first_hop() {
             FirstHop::File(path) => dialling.connect_file(path),
@@ -113,7 +121,7 @@ struct Dialling<'a> {
     ws: Option<WsOptions>,
     resolver: &'a Resolver,
     proxy: Option<&'a Proxy>,
-    observer: &'a mut Observer<'a>,
+    observer: Option<&'a mut Observer<'a>>,
 }
 
 /// What the transport connection is made to.
@@ -129,7 +137,7 @@ impl<'a> Dialling<'a> {
     fn plan(
         endpoint: &'a Endpoint,
         options: &'a DialOptions,
-        observer: &'a mut Observer<'a>,
+        observer: Option<&'a mut Observer<'a>>,
     ) -> Result<Self, DialRefusal> {
         let tls = options.tls_for(endpoint)?;
         let proxy = options.proxy_for(endpoint)?;
@@ -233,12 +241,11 @@ impl<'a> Dialling<'a> {
 
     /// The phase [`Phase::Resolve`].
     fn resolve(&mut self, at: &HostPort) -> Result<Candidates, Error> {
-        let asked = at.to_string();
         let (resolver, is_authentic) = (self.resolver, self.tls.is_some());
         observed(
-            self.observer,
+            self.observer.as_deref_mut(),
             Phase::Resolve,
-            &asked,
+            || at.to_string(),
             |found: &Candidates| &found.addresses,
             || match at.literal() {
                 Some(address) => Ok(Candidates::only(address)),
@@ -250,17 +257,21 @@ impl<'a> Dialling<'a> {
     /// The phase [`Phase::Connect`].
     fn connect(&mut self, address: SocketAddr) -> Result<TcpStream, Error> {
         let tcp = self.options.tcp();
-        self.phase(Phase::Connect, &address.to_string(), || {
-            tcp.connect(address)
-        })
+        self.phase(
+            Phase::Connect,
+            || address.to_string(),
+            || tcp.connect(address),
+        )
     }
 
     /// The phase [`Phase::Connect`] of a Unix socket, its only one.
     fn connect_file(&mut self, path: &Path) -> Result<Socket, Error> {
-        let named = self.endpoint.authority();
-        self.phase(Phase::Connect, &named, || {
-            UnixStream::connect(path).map(Socket::from)
-        })
+        let endpoint = self.endpoint;
+        self.phase(
+            Phase::Connect,
+            || endpoint.authority(),
+            || UnixStream::connect(path).map(Socket::from),
+        )
     }
 
     /// The phase [`Phase::Proxy`], where there is one.
@@ -268,10 +279,13 @@ impl<'a> Dialling<'a> {
         let Some(proxy) = self.proxy else {
             return Ok(stream);
         };
-        let target = self.endpoint.authority();
-        self.phase(Phase::Proxy, &self.named(address), || {
-            proxy::connect_on(&stream, proxy, &target).map(|()| stream)
-        })
+        let endpoint = self.endpoint;
+        let target = endpoint.authority();
+        self.phase(
+            Phase::Proxy,
+            || named(endpoint, Some(proxy), address),
+            || proxy::connect_on(&stream, proxy, &target).map(|()| stream),
+        )
     }
 
     /// The phase [`Phase::Tls`], where the scheme asks for it.
@@ -279,10 +293,13 @@ impl<'a> Dialling<'a> {
         let Some(tls) = self.tls else {
             return Ok(socket);
         };
-        let host = self.endpoint.host();
-        self.phase(Phase::Tls, &self.named(address), || {
-            tls.handshake(socket, host).map(Socket::from_tls)
-        })
+        let (endpoint, proxy) = (self.endpoint, self.proxy);
+        let host = endpoint.host();
+        self.phase(
+            Phase::Tls,
+            || named(endpoint, proxy, address),
+            || tls.handshake(socket, host).map(Socket::from_tls),
+        )
     }
 
     /// The phase [`Phase::WebSocket`], where the scheme asks for it.
@@ -291,36 +308,36 @@ impl<'a> Dialling<'a> {
             return Ok(socket);
         };
         let (host, path) = (host_header(self.endpoint), self.endpoint.path());
-        let named = self.named(address);
         observed(
-            self.observer,
+            self.observer.as_deref_mut(),
             Phase::WebSocket,
-            &named,
+            || named(self.endpoint, self.proxy, address),
             |_| &[],
             || ws.handshake(socket, &host, path).map(Socket::from_ws),
         )
     }
 
+    /// Runs one phase; `name` puts into words what is being reached.
     fn phase<T>(
         &mut self,
         phase: Phase,
-        address: &str,
+        name: impl FnOnce() -> String,
         body: impl FnOnce() -> io::Result<T>,
     ) -> Result<T, Error> {
-        observed(self.observer, phase, address, |_| &[], body)
+        observed(self.observer.as_deref_mut(), phase, name, |_| &[], body)
     }
+}
 
-    /// What was asked for, and the address where it was looked for.
-    fn named(&self, address: SocketAddr) -> String {
-        let asked = self.endpoint.authority();
-        match (self.proxy, self.endpoint.literal()) {
-            (Some(proxy), _) => match proxy.at().literal() {
-                Some(_) => format!("{asked} (through {address})"),
-                None => format!("{asked} (through {} at {address})", proxy.at()),
-            },
-            (None, Some(_)) => asked,
-            (None, None) => format!("{asked} ({address})"),
-        }
+/// What was asked for, and the address where it was looked for.
+fn named(endpoint: &Endpoint, proxy: Option<&Proxy>, address: SocketAddr) -> String {
+    let asked = endpoint.authority();
+    match (proxy, endpoint.literal()) {
+        (Some(proxy), _) => match proxy.at().literal() {
+            Some(_) => format!("{asked} (through {address})"),
+            None => format!("{asked} (through {} at {address})", proxy.at()),
+        },
+        (None, Some(_)) => asked,
+        (None, None) => format!("{asked} ({address})"),
     }
 }
 

@@ -61,19 +61,24 @@ impl<'a> Step<'a> {
 /// Who is told of each phase.
 pub(super) type Observer<'a> = dyn FnMut(&Step<'_>) + 'a;
 
-/// Runs one phase, whose error then names it and what was being reached, and tells the observer.
+/// Runs one phase, whose error then names it and what was being reached, and tells the observer, if
+/// there is one. The address is put into words only where somebody hears them.
 pub(super) fn observed<T>(
-    observer: &mut Observer<'_>,
+    observer: Option<&mut Observer<'_>>,
     phase: Phase,
-    address: &str,
+    address: impl FnOnce() -> String,
     found: impl FnOnce(&T) -> &[SocketAddr],
     body: impl FnOnce() -> io::Result<T>,
 ) -> Result<T, Error> {
+    let Some(observer) = observer else {
+        return body().map_err(|source| Error::new(phase, address(), source));
+    };
+    let address = address();
     let began = Instant::now();
-    let outcome = body().map_err(|source| Error::new(phase, address, source));
+    let outcome = body().map_err(|source| Error::new(phase, address.as_str(), source));
     observer(&Step {
         phase,
-        address,
+        address: &address,
         began,
         took: began.elapsed(),
         addresses: outcome.as_ref().map_or(&[], found),
