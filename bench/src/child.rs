@@ -9,12 +9,15 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::unistd::Pid;
+
 use crate::error::Failure;
+use crate::program;
 
 /// How long a program may take; some run under valgrind.
 pub const CHILD_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A program of this package, with its arguments and environment; it may run under another.
+/// A program with its arguments and environment; it may run under another.
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
@@ -29,8 +32,14 @@ impl Program {
     pub fn ours(name: &str) -> Self {
         let folder = std::env::current_exe().ok();
         let folder = folder.as_deref().and_then(Path::parent).map(Path::to_owned);
+        Self::at(&folder.unwrap_or_default().join(name))
+    }
+
+    /// A program of the system.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
         Self {
-            path: folder.unwrap_or_default().join(name),
+            path: path.to_owned(),
             words: Vec::new(),
             under: Vec::new(),
             variables: Vec::new(),
@@ -195,6 +204,18 @@ impl Running {
                     name: name.to_owned(),
                 });
             }
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
+    /// Keeps it on one processor.
+    pub fn keep_on(&self, cpu: usize) {
+        if let Ok(process) = i32::try_from(self.child.id()) {
+            program::keep_on(Pid::from_raw(process), cpu);
         }
     }
 

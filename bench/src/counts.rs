@@ -93,10 +93,7 @@ pub fn per_operation(program: &Program, work: Work) -> Result<f64, Failure> {
 }
 
 /// What one operation takes, from two runs of which the second does `more` operations more.
-///
-/// # Errors
-/// [`Failure`].
-pub fn difference(count: Count, runs: [Program; 2], more: usize) -> Result<f64, Failure> {
+fn difference(count: Count, runs: [Program; 2], more: usize) -> Result<f64, Failure> {
     let [short, long] = runs.map(|program| count.total(&count.over(program).run()?));
     Ok((long? - short?) / more as f64)
 }

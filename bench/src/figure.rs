@@ -64,6 +64,10 @@ pub enum Verdict {
 const PEER_SLACK: f64 = 1.2;
 /// Digits of a ratio behind the point.
 const RATIO_DIGITS: usize = 3;
+/// Characters of the column of names.
+const NAME_WIDTH: usize = 43;
+/// Characters of the column of the best peer.
+const PEER_WIDTH: usize = 22;
 
 impl Figure {
     /// The best of the peers.
@@ -151,6 +155,17 @@ impl Figure {
         ])
     }
 
+    /// A further line with all peers, where there are more than the one that [`Self::line`] shows.
+    #[must_use]
+    pub fn line_of_all(&self) -> Option<String> {
+        if self.peers.len() < 2 {
+            return None;
+        }
+        let value = |peer: &PeerValue| format!("{} {}", peer.name, number(peer.value));
+        let all: Vec<String> = self.peers.iter().map(value).collect();
+        Some(format!("    {}", all.join(", ")))
+    }
+
     /// `peer?`, with the peers it is about.
     fn doubts(&self) -> String {
         let mut text = "peer?".to_owned();
@@ -179,11 +194,13 @@ pub fn heading() -> String {
 /// A line of a figure that there is not.
 #[must_use]
 pub fn line_without(name: &str, reason: &str) -> String {
-    format!("{name:<40} {reason}")
+    format!("{name:<NAME_WIDTH$} {reason}")
 }
 
 fn row([name, ours, peer, ratio, unit, goal, verdict]: [&str; 7]) -> String {
-    let line = format!("{name:<40} {ours:>9} {peer:>16} {ratio:>7} {unit:<8} {goal:<13} {verdict}");
+    let line = format!(
+        "{name:<NAME_WIDTH$} {ours:>9} {peer:>PEER_WIDTH$} {ratio:>7} {unit:<8} {goal:<13} {verdict}"
+    );
     line.trim_end().to_owned()
 }
 
@@ -191,6 +208,7 @@ fn row([name, ours, peer, ratio, unit, goal, verdict]: [&str; 7]) -> String {
 fn digits(value: f64) -> usize {
     match value.abs() {
         0.0 => 0,
+        tiny if tiny < 0.1 => 3,
         small if small < 10.0 => 2,
         middle if middle < 1_000.0 => 1,
         _ => 0,
@@ -252,6 +270,11 @@ mod tests {
         assert_eq!(figure(40.04, Goal::AtMost(40.0)).verdict(), Verdict::Ok);
         assert_eq!(figure(2.024, Goal::AtMost(2.02)).verdict(), Verdict::Ok);
         assert_eq!(figure(2.026, Goal::AtMost(2.02)).verdict(), Verdict::Short);
+        assert_eq!(figure(0.0354, Goal::AtMost(0.035)).verdict(), Verdict::Ok);
+        assert_eq!(
+            figure(0.0356, Goal::AtMost(0.035)).verdict(),
+            Verdict::Short
+        );
         assert_eq!(figure(39.9, Goal::AtLeast(40.0)).verdict(), Verdict::Short);
         assert_eq!(figure(100.0, Goal::Ratio(1.0)).verdict(), Verdict::Ok);
         assert_eq!(figure(101.0, Goal::Ratio(1.0)).verdict(), Verdict::Short);
@@ -288,9 +311,18 @@ mod tests {
     }
 
     #[test]
+    fn all_peers_are_named_where_there_are_several() {
+        let mut figure = figure(40.0, Goal::None);
+        assert_eq!(figure.line_of_all().as_deref(), Some("    a 100, b 300"));
+        figure.peers.pop();
+        assert_eq!(figure.line_of_all(), None);
+    }
+
+    #[test]
     fn numbers_have_the_digits_that_mean_something() {
         let cases = [
             (2.018, "2.02"),
+            (0.0351, "0.035"),
             (16.04, "16.0"),
             (1_314.4, "1 314"),
             (1e6, "1 000 000"),

@@ -18,6 +18,7 @@ pub mod echo;
 pub mod error;
 pub mod figure;
 pub mod machine;
+pub mod mosquitto;
 pub mod mqtt;
 pub mod program;
 pub mod rounds;

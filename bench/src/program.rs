@@ -8,6 +8,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
+use crate::mqtt::address::Address;
 use crate::mqtt::task::Task;
 use crate::work::Work;
 
@@ -32,16 +33,17 @@ pub fn main(
     run(choices, Work::parse, perform)
 }
 
-/// As [`main`], for a client of the mqtt suite: the last word before the task is the port of its
+/// As [`main`], for a client of the mqtt suite: the last word before the task is the address of its
 /// server.
 pub fn client(
     choices: usize,
-    perform: impl FnOnce(&[String], u16, Task) -> Result<(), String>,
+    perform: impl FnOnce(&[String], &Address, Task) -> Result<(), String>,
 ) -> ExitCode {
     run(choices + 1, Task::parse, |words, task| {
-        let (chosen, port) = words.split_at(choices);
-        let port = port.first().and_then(|port| port.parse().ok());
-        perform(chosen, port.ok_or("a port is a number")?, task)
+        let (chosen, word) = words.split_at(choices);
+        let address = word.first().and_then(|word| Address::parse(word));
+        let address = address.ok_or("an address is a port, with TLS a comma and a file as well")?;
+        perform(chosen, &address, task)
     })
 }
 
@@ -74,11 +76,14 @@ pub fn pin() {
     else {
         return;
     };
+    keep_on(Pid::this(), cpu);
+}
+
+/// Keeps a process on one processor.
+pub fn keep_on(process: Pid, cpu: usize) {
     let mut set = CpuSet::new();
     // Where it is not allowed the figures are merely less steady.
-    let _ = set
-        .set(cpu)
-        .and_then(|()| sched_setaffinity(Pid::this(), &set));
+    let _ = set.set(cpu).and_then(|()| sched_setaffinity(process, &set));
 }
 
 /// Prints one value for the runner.

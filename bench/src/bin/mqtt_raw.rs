@@ -1,4 +1,4 @@
-//! The limit of the mqtt suite: `mqtt_raw PORT TASK`.
+//! The limit of the mqtt suite: `mqtt_raw ADDRESS TASK`.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +8,10 @@ use bench::mqtt::raw;
 use bench::program;
 
 fn main() -> ExitCode {
-    program::client(0, |_, port, task| {
-        raw::perform(port, task).map_err(|error| error.to_string())
+    program::client(0, |_, address, task| {
+        if address.authority.is_some() {
+            return Err("it has no TLS".to_owned());
+        }
+        raw::perform(address.port, task).map_err(|error| error.to_string())
     })
 }

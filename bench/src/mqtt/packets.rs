@@ -20,9 +20,8 @@ pub struct Found<'a> {
     pub first: u8,
     /// The packet identifier, or 0 without one.
     pub id: u16,
-    /// What comes behind the fixed header, as far as it was looked at: all of it, but of a PUBLISH the
-    /// topic only.
-    pub head: &'a [u8],
+    /// What comes behind the fixed header; of a PUBLISH nothing.
+    pub body: &'a [u8],
 }
 
 impl Found<'_> {
@@ -39,7 +38,7 @@ impl Found<'_> {
     }
 }
 
-/// Finds the packets in what is read. Payloads are passed over, not kept.
+/// Finds the packets in what is read, each once it is there as a whole. Payloads are passed over, not kept.
 #[derive(Debug)]
 pub struct Scanner {
     bytes: Vec<u8>,
@@ -47,6 +46,8 @@ pub struct Scanner {
     to: usize,
     /// Bytes of a payload that have not come yet.
     skip: usize,
+    /// First byte and identifier of the PUBLISH that it belongs to.
+    begun: Option<(u8, u16)>,
 }
 
 impl Default for Scanner {
@@ -56,6 +57,7 @@ impl Default for Scanner {
             from: 0,
             to: 0,
             skip: 0,
+            begun: None,
         }
     }
 }
@@ -74,38 +76,53 @@ impl Scanner {
         Ok(n > 0)
     }
 
-    /// The next packet, once its head is there.
+    /// The next packet, once it is there.
     pub fn next_packet(&mut self) -> Option<Found<'_>> {
+        if self.begun.is_none() && !self.begin()? {
+            return self.short();
+        }
         let skipped = self.skip.min(self.to - self.from);
         self.from += skipped;
         self.skip -= skipped;
         if self.skip > 0 {
             return None;
         }
+        let (first, id) = self.begun.take()?;
+        let body = &[];
+        Some(Found { first, id, body })
+    }
+
+    /// Takes the fixed header of a PUBLISH, its topic and its identifier; false where another packet
+    /// follows, none where it is not known yet.
+    fn begin(&mut self) -> Option<bool> {
         let unread = &self.bytes[self.from..self.to];
         let (header, len) = fixed_header(unread)?;
         let first = unread[0];
-        let behind = &unread[header..];
-        let (head, id) = if first & 0xf0 == 0x30 {
-            let topic = 2 + usize::from(number(behind)?);
-            let has_id = first & 6 != 0;
-            let head = behind.get(..topic + if has_id { 2 } else { 0 })?;
-            (topic, if has_id { number(&head[topic..])? } else { 0 })
-        } else {
-            // All others are short, and are waited for as a whole.
-            let body = behind.get(..len)?;
-            (len, number(body).unwrap_or(0))
-        };
-        let begin = self.from + header;
-        self.from += header + len;
-        if self.from > self.to {
-            self.skip = self.from - self.to;
-            self.from = self.to;
+        if first & 0xf0 != 0x30 {
+            return Some(false);
         }
+        let behind = &unread[header..];
+        let topic = 2 + usize::from(number(behind)?);
+        let id = if first & 6 == 0 {
+            0
+        } else {
+            number(behind.get(topic..)?)?
+        };
+        self.begun = Some((first, id));
+        self.skip = header + len;
+        Some(true)
+    }
+
+    /// A packet that is no PUBLISH: short, and waited for as a whole.
+    fn short(&mut self) -> Option<Found<'_>> {
+        let unread = &self.bytes[self.from..self.to];
+        let (header, len) = fixed_header(unread)?;
+        let body = unread.get(header..header + len)?;
+        self.from += header + len;
         Some(Found {
-            first,
-            id,
-            head: &self.bytes[begin..begin + head],
+            first: unread[0],
+            id: number(body).unwrap_or(0),
+            body,
         })
     }
 }
@@ -155,6 +172,31 @@ pub fn connect(client_id: &str) -> Vec<u8> {
     out
 }
 
+/// As [`connect`], of MQTT 5.
+#[must_use]
+pub fn connect_5(client_id: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    text(&mut body, "MQTT");
+    // The last byte is the length of the properties.
+    body.extend_from_slice(&[5, 2, 0, 60, 0]);
+    text(&mut body, client_id);
+    let mut out = Vec::new();
+    packet(&mut out, 0x10, &body, 0);
+    out
+}
+
+/// Appends a PUBLISH of MQTT 5 at QoS 1, without an identifier yet, and says where that belongs.
+pub fn publish_5(out: &mut Vec<u8>, topic: &str, bytes: usize) -> usize {
+    let mut body = Vec::new();
+    text(&mut body, topic);
+    // The identifier, and the length of the properties.
+    body.extend_from_slice(&[0, 0, 0]);
+    packet(out, 0x32, &body, bytes);
+    let id_at = out.len() - 3;
+    out.resize(out.len() + bytes, b'x');
+    id_at
+}
+
 /// A SUBSCRIBE of one filter.
 #[must_use]
 pub fn subscribe(filter: &str, qos: u8) -> Vec<u8> {
@@ -190,7 +232,7 @@ fn text(out: &mut Vec<u8>, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{PUBACK, Scanner, ack, publish, subscribe};
+    use super::{PUBACK, Scanner, ack, publish, publish_5, subscribe};
 
     /// What a scanner finds when it is given `step` bytes at a time.
     fn found(bytes: &[u8], step: usize) -> Vec<(u8, u16)> {
@@ -216,5 +258,25 @@ mod tests {
         for step in 1..bytes.len() {
             assert_eq!(found(&bytes, step), wanted, "{step}");
         }
+    }
+
+    #[test]
+    fn a_message_is_there_with_its_last_byte() {
+        let mut bytes = Vec::new();
+        publish(&mut bytes, "a/b", 1, 7, 300);
+        let (last, all_but_one) = bytes.split_last().unwrap();
+        let mut scanner = Scanner::default();
+        scanner.read(&mut &*all_but_one).unwrap();
+        assert_eq!(scanner.next_packet(), None);
+        scanner.read(&mut &[*last][..]).unwrap();
+        assert_eq!(scanner.next_packet().map(|found| found.id), Some(7));
+    }
+    #[test]
+    fn the_identifier_of_a_message_of_mqtt_5_stands_where_it_is_said() {
+        let mut bytes = Vec::new();
+        let at = publish_5(&mut bytes, "a/b", 300);
+        bytes[at..at + 2].copy_from_slice(&7_u16.to_be_bytes());
+        assert_eq!(found(&bytes, bytes.len()), [(0x32, 7)]);
+        assert_eq!(bytes[at + 2..], [&[0], [b'x'; 300].as_slice()].concat());
     }
 }

@@ -78,7 +78,7 @@ fn answer(found: &Found<'_>, out: &mut Vec<u8>, sending: &mut Option<Sending>) {
         }
         0x80 => {
             let [high, low] = found.id.to_be_bytes();
-            let (filter, qos) = first_filter(found.head);
+            let (filter, qos) = first_filter(found.body);
             out.extend_from_slice(&[0x90, 3, high, low, qos]);
             *sending = Task::asked_by(filter).map(Sending::new);
         }

@@ -34,7 +34,7 @@ pub const SUITES: [(&str, &str, Suite); 2] = [
     ),
     (
         "mqtt",
-        "the client beside rumqttc, its successor and a loop over a raw socket",
+        "the client beside its peers and a loop over a raw socket",
         mqtt::run,
     ),
 ];

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 fn main() -> io::Result<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -14,6 +14,9 @@ fn main() -> io::Result<ExitCode> {
     let mut build = cargo("build");
     if !peers {
         build.arg("--no-default-features");
+    } else if has_cmake() {
+        // A peer around a library in C.
+        build.args(["--features", "paho"]);
     }
     if !build.status()?.success() {
         return Ok(ExitCode::FAILURE);
@@ -25,6 +28,15 @@ fn main() -> io::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn has_cmake() -> bool {
+    let mut cmake = Command::new("cmake");
+    cmake
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    cmake.status().is_ok_and(|ended| ended.success())
 }
 
 fn cargo(verb: &str) -> Command {

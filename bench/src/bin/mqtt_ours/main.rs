@@ -1,4 +1,4 @@
-//! The tasks of the mqtt suite, done by this project's client: `mqtt_ours PORT TASK`.
+//! The tasks of the mqtt suite, done by this project's client: `mqtt_ours ADDRESS TASK`.
 
 #![forbid(unsafe_code)]
 
@@ -8,32 +8,35 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bench::mqtt::address::Address;
 use bench::mqtt::task::{Kind, TOPIC, Task};
 use bench::program::{self, Share};
 use fiber::Event;
 use mqtt::{Client, ClientId, ClientOptions, Publish, QoS, Wait};
+use safe_rt::{ClientTlsOptions, DialOptions, Trust};
 
 type Done = Result<(), Box<dyn Error>>;
 
 fn main() -> ExitCode {
-    program::client(0, |_, port, task| {
-        match fiber::run(move || perform(port, task)) {
+    program::client(0, |_, address, task| {
+        let address = address.clone();
+        match fiber::run(move || perform(&address, task)) {
             Ok(done) => done.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         }
     })
 }
 
-fn perform(port: u16, task: Task) -> Done {
+fn perform(address: &Address, task: Task) -> Done {
     if task.kind == Kind::Connect {
         let share = Share::start();
         for _ in 0..task.count {
-            connect(port, task)?.close(Duration::from_secs(5))?;
+            connect(address, task)?.close(Duration::from_secs(5))?;
         }
         share.report(task.count);
         return Ok(());
     }
-    let client = connect(port, task)?;
+    let client = connect(address, task)?;
     let payload = vec![b'x'; task.bytes];
     match task.kind {
         Kind::Delay => {
@@ -60,13 +63,17 @@ fn perform(port: u16, task: Task) -> Done {
     Ok(())
 }
 
-fn connect(port: u16, task: Task) -> Result<Client, Box<dyn Error>> {
+fn connect(address: &Address, task: Task) -> Result<Client, Box<dyn Error>> {
     let window = u16::try_from(task.window)?;
-    let options = ClientOptions::new(ClientId::new("ours")?)
+    let mut options = ClientOptions::new(ClientId::new("ours")?)
         .window(window)
         .exactly_once_window(window)
         .maximum_packet_size(1 << 20);
-    let client = Client::open(&format!("mqtt://127.0.0.1:{port}").parse()?, options)?;
+    if let Some(authority) = &address.authority {
+        let tls = ClientTlsOptions::new(Trust::from_file(authority)?).build()?;
+        options = options.dial(DialOptions::new().tls(tls));
+    }
+    let client = Client::open(&address.url("mqtt", "mqtts").parse()?, options)?;
     client.wait_connected()?;
     Ok(client)
 }

@@ -1,18 +1,23 @@
-//! The tasks of the mqtt suite, done by a peer: `mqtt_peers PEER PORT TASK`.
+//! The tasks of the mqtt suite, done by a peer: `mqtt_peers PEER ADDRESS TASK`.
 
 #![forbid(unsafe_code)]
 
+mod mqtt5_side;
+mod ntex_side;
 mod rumqttc_sides;
 
 use std::process::ExitCode;
 
+use bench::mqtt::address::Address;
 use bench::mqtt::task::Task;
 use bench::program;
 
-/// A peer: its name, and how it does a task with the server at a port.
-type Peer = (&'static str, fn(u16, Task) -> Done);
+/// A peer: its name, and how it does a task with a server.
+type Peer = (&'static str, fn(&Address, Task) -> Done);
 
-const PEERS: [Peer; 2] = [
+const PEERS: [Peer; 4] = [
+    ("mqtt5", mqtt5_side::perform),
+    ("ntex-mqtt", ntex_side::perform),
     ("rumqttc", rumqttc_sides::first::perform),
     ("rumqttc-next", rumqttc_sides::next::perform),
 ];
@@ -20,12 +25,18 @@ const PEERS: [Peer; 2] = [
 type Done = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    program::client(1, |chosen, port, task| {
+    // What ours encrypts with, for all: one is to be chosen where several crates ask for rustls.
+    let ring = rumqttc::tokio_rustls::rustls::crypto::ring::default_provider();
+    if ring.install_default().is_err() {
+        eprintln!("another provider of cryptography is installed");
+        return ExitCode::FAILURE;
+    }
+    program::client(1, |chosen, address, task| {
         let name = chosen.first().map_or("", String::as_str);
         let (_, perform) = PEERS
             .iter()
             .find(|(peer, _)| *peer == name)
             .ok_or_else(|| format!("no such peer: {name}"))?;
-        perform(port, task).map_err(|error| error.to_string())
+        perform(address, task).map_err(|error| error.to_string())
     })
 }

@@ -12,24 +12,28 @@ macro_rules! side {
         pub(crate) mod $name {
             use std::time::{Duration, Instant};
 
-            use ::$client::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, Outgoing, QoS};
+            use ::$client::{
+                AsyncClient, Event, EventLoop, Incoming, MqttOptions, Outgoing, QoS,
+                TlsConfiguration, Transport,
+            };
+            use bench::mqtt::address::Address;
             use bench::mqtt::task::{Kind, TOPIC, Task};
             use bench::program::{self, Share};
 
             use crate::Done;
 
-            pub(crate) fn perform(port: u16, task: Task) -> Done {
+            pub(crate) fn perform(address: &Address, task: Task) -> Done {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()?;
-                runtime.block_on(run(port, task))
+                runtime.block_on(run(address, task))
             }
 
-            async fn run(port: u16, task: Task) -> Done {
+            async fn run(address: &Address, task: Task) -> Done {
                 if task.kind == Kind::Connect {
                     let share = Share::start();
                     for _ in 0..task.count {
-                        let (client, mut link) = connect(port, task).await?;
+                        let (client, mut link) = connect(address, task).await?;
                         client.disconnect().await?;
                         while !matches!(link.poll().await?, Event::Outgoing(Outgoing::Disconnect)) {
                         }
@@ -37,7 +41,7 @@ macro_rules! side {
                     share.report(task.count);
                     return Ok(());
                 }
-                let (client, mut link) = connect(port, task).await?;
+                let (client, mut link) = connect(address, task).await?;
                 let share = Share::start();
                 match task.kind {
                     Kind::Receive | Kind::Inline => receive(&client, &mut link, task).await?,
@@ -63,10 +67,18 @@ macro_rules! side {
             }
 
             async fn connect(
-                port: u16,
+                address: &Address,
                 task: Task,
             ) -> Result<(AsyncClient, EventLoop), Box<dyn std::error::Error>> {
-                let mut options: MqttOptions = $options(port);
+                let mut options: MqttOptions = $options(address.port);
+                if let Some(authority) = &address.authority {
+                    let tls = TlsConfiguration::Simple {
+                        ca: std::fs::read(authority)?,
+                        alpn: None,
+                        client_auth: None,
+                    };
+                    options.set_transport(Transport::tls_with_config(tls));
+                }
                 options.set_max_packet_size(1 << 20, 1 << 20);
                 options.set_inflight(u16::try_from(task.window)?);
                 let (client, mut link) = AsyncClient::new(options, task.window);
