@@ -225,11 +225,12 @@ pub fn cancellable<T>(body: impl FnOnce(&Canceller) -> T) -> Result<T, Cancelled
 #[must_use]
 #[inline]
 pub fn ambient_deadline() -> Option<Instant> {
-    let core = core::current()?;
-    let scopes = core.scopes.borrow();
-    if !scopes.have_deadlines() {
-        return None;
-    }
-    let scope = core.fibers.borrow().get(core.current.get())?.scope;
-    scopes.nearest_deadline(scope).map(Instant::from_nanos)
+    core::with(|core| {
+        let scopes = core.scopes.borrow();
+        if !scopes.have_deadlines() {
+            return None;
+        }
+        let scope = core.fibers.borrow().get(core.current.get())?.scope;
+        scopes.nearest_deadline(scope).map(Instant::from_nanos)
+    })?
 }

@@ -5,13 +5,14 @@ use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::coroutine::Here;
 use crate::error::Stopped;
 use crate::no_park::NoPark;
 use crate::park::Waiters;
 use crate::remote::Inbox;
 use crate::run_queue::RunQueue;
 use crate::runtime::Settings;
-use crate::scheduler::Fibers;
+use crate::scheduler::{Fibers, Wake};
 use crate::scope_tree::Scopes;
 #[cfg(feature = "sim")]
 use crate::sim;
@@ -25,10 +26,6 @@ use crate::world::watchdog::Watchdog;
 
 /// Index that names no fiber.
 pub(crate) const NO_FIBER: u32 = u32::MAX;
-
-thread_local! {
-    static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
-}
 
 /// The next runtime's number. It wraps after 2^32 runtimes of one process.
 static NEXT_ID: AtomicU32 = AtomicU32::new(1);
@@ -48,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) ready: RunQueue,
     /// The running fiber, or [`NO_FIBER`].
     pub(crate) current: Cell<u32>,
+    /// Why the running fiber was made ready.
+    pub(crate) woken: Cell<Wake>,
     pub(crate) scopes: RefCell<Scopes>,
     pub(crate) timers: RefCell<Timers>,
     pub(crate) waiters: RefCell<Waiters>,
@@ -81,6 +80,7 @@ impl Core {
             fibers: RefCell::new(Fibers::new()),
             ready: RunQueue::new(),
             current: Cell::new(NO_FIBER),
+            woken: Cell::new(Wake::Turn),
             scopes: RefCell::new(Scopes::new()),
             timers: RefCell::new(timers(settings)),
             waiters: RefCell::new(Waiters::new()),
@@ -147,15 +147,7 @@ fn timers(settings: &Settings) -> Timers {
     Timers::new()
 }
 
-/// The runtime of this thread, if one runs.
-#[inline(always)]
-pub(crate) fn current() -> Option<Rc<Core>> {
-    // A thread that ends drops its thread-locals in any order: values of users that are dropped
-    // after this one find no runtime.
-    CURRENT
-        .try_with(|current| current.borrow().clone())
-        .unwrap_or(None)
-}
+pub(crate) use crate::coroutine::{core_here as current, with_core as with};
 
 /// The runtime of this thread, for a call that needs one.
 #[inline(always)]
@@ -163,31 +155,40 @@ pub(crate) fn required() -> Result<Rc<Core>, Stopped> {
     current().ok_or(Stopped::NoRuntime)
 }
 
+/// Runs a call that needs the runtime of this thread, and may give up control.
+#[inline(always)]
+pub(crate) fn within<T, E: From<Stopped>>(
+    call: impl FnOnce(&Core) -> Result<T, E>,
+) -> Result<T, E> {
+    match with(call) {
+        Some(result) => result,
+        None => Err(Stopped::NoRuntime.into()),
+    }
+}
+
 /// Makes a runtime the current one of this thread while it lives.
-pub(crate) struct Installed;
+pub(crate) struct Installed {
+    core: Rc<Core>,
+    here: Option<Here>,
+}
 
 impl Installed {
     /// Returns nothing when the thread has a runtime already.
     pub(crate) fn new(core: &Rc<Core>) -> Option<Self> {
-        CURRENT.with(|current| {
-            let mut current = current.borrow_mut();
-            if current.is_some() {
-                return None;
-            }
-            *current = Some(Rc::clone(core));
-            Some(Self)
+        let here = Here::new(Rc::clone(core))?;
+        Some(Self {
+            core: Rc::clone(core),
+            here: Some(here),
         })
     }
 }
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        let core = CURRENT.with(|current| current.borrow_mut().take());
-        if let Some(core) = core {
-            core.remote.end();
-            if let Some(watchdog) = &core.watchdog {
-                watchdog.end();
-            }
+        self.here = None;
+        self.core.remote.end();
+        if let Some(watchdog) = &self.core.watchdog {
+            watchdog.end();
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The only place that touches corosensei's coroutines: create, resume, suspend.
+//! The only place that touches corosensei's coroutines: create, resume, suspend. And the pointers that
+//! a switch goes by: to the fiber and to the runtime that run on this thread.
 //!
 //! A fiber's body runs to its end here and nowhere is a stack unwound by force: a coroutine that
 //! is dropped while suspended is leaked, stack and all. Panics are caught at the root of the
@@ -15,9 +16,11 @@ use std::cell::{Cell, RefCell};
 use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
+use std::rc::Rc;
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
+use crate::core::Core;
 use crate::local::Locals;
 use crate::stack::{Bounds, CACHE_LINE, FiberStack, HEAD_BYTES};
 
@@ -34,6 +37,67 @@ thread_local! {
     ///
     /// Invariant: when not null it points to a head that is not dropped before it is null again.
     static RUNNING: Cell<*const Head> = const { Cell::new(ptr::null()) };
+}
+
+thread_local! {
+    /// The runtime that runs on this thread; null when none does.
+    ///
+    /// Invariant: when not null it is the pointer of the one [`Here`] of this thread.
+    static HERE: Cell<*const Core> = const { Cell::new(ptr::null()) };
+}
+
+/// Makes a runtime the one of its thread while it lives.
+pub(crate) struct Here {
+    /// Invariant: came from `Rc::into_raw`, and has a count of its own until the drop.
+    core: *const Core,
+}
+
+impl Here {
+    /// Returns nothing when the thread has a runtime already.
+    pub(crate) fn new(core: Rc<Core>) -> Option<Self> {
+        if !HERE.get().is_null() {
+            return None;
+        }
+        let core = Rc::into_raw(core);
+        HERE.set(core);
+        Some(Self { core })
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        HERE.set(ptr::null());
+        // SAFETY: the pointer and the count are its own, and are given up here, once.
+        drop(unsafe { Rc::from_raw(self.core) });
+    }
+}
+
+/// Shows the runtime of this thread, if one runs. `show` may suspend the fiber that calls this.
+#[inline(always)]
+pub(crate) fn with_core<T>(show: impl FnOnce(&Core) -> T) -> Option<T> {
+    let core = HERE.get();
+    if core.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so by the invariant a `Here` keeps it alive. That is dropped where the runtime
+    // ends, which is never inside `show`: it lies further down on the stack of the thread, and a fiber
+    // that is suspended in `show` then is never resumed.
+    Some(show(unsafe { &*core }))
+}
+
+/// The runtime of this thread, if one runs.
+#[inline(always)]
+pub(crate) fn core_here() -> Option<Rc<Core>> {
+    let core = HERE.get();
+    if core.is_null() {
+        return None;
+    }
+    // SAFETY: came from `Rc::into_raw` and is alive, as in `with_core`; the count that is added is that
+    // of the value that is made.
+    unsafe {
+        Rc::increment_strong_count(core);
+        Some(Rc::from_raw(core))
+    }
 }
 
 /// Why `resume` came back.

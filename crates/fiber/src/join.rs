@@ -9,7 +9,7 @@ use crate::core::{self, Core};
 use crate::coroutine::PanicPayload;
 use crate::error::JoinError;
 use crate::local;
-use crate::park::{Link, Unparker, WaitList, WaitReason, wait_on};
+use crate::park::{Line as _, Link, Unparker, WaitList, WaitReason, wait_on};
 use crate::sync::Source;
 
 /// Where a fiber leaves its value.

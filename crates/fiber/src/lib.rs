@@ -76,6 +76,7 @@ pub mod sync;
 mod sys;
 mod target;
 mod timer;
+mod wait_list;
 mod world;
 
 #[cfg(test)]
@@ -100,8 +101,8 @@ pub use crate::stack::{STACK_BYTES_DEFAULT, STACK_BYTES_MAX, STACK_BYTES_MIN, St
 pub use crate::stats::{Stats, stack_guards, stack_high_water, stats};
 pub use crate::sync::{
     AcquireError, Acquiring, Event, Interval, LockError, Mutex, MutexGuard, OneshotReceiver,
-    OneshotSender, Permit, Receiver, SELECT_SOURCES_MAX, Selected, Semaphore, Sender, Source,
-    Timer, TryAcquireError, channel, interval, oneshot, select,
+    OneshotSender, Permit, Receiver, SELECT_SOURCES_MAX, Selected, Selector, Semaphore, Sender,
+    Source, Timer, TryAcquireError, channel, interval, oneshot, select,
 };
 pub use crate::world::clock::{Instant, wall_time};
 pub use crate::world::offload::{OFFLOAD_QUEUE_MAX, OffloadError, offload};

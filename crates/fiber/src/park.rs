@@ -8,10 +8,8 @@
 //! ```
 //!
 //! Each wait has its own epoch, so a token kept too long wakes nobody. A wake that comes between
-//! `prepare` and `park` is remembered. Waiters are entries of one slab, linked by index into the
-//! list of what they wait for: nothing is allocated to wait.
+//! `prepare` and `park` is remembered. Who waits for one thing stands in a list, see `wait_list.rs`.
 
-use std::cell::Cell;
 use std::mem;
 
 use crate::core::{self, Core};
@@ -23,8 +21,7 @@ use crate::sim::{self, Planted};
 use crate::timer::Target;
 use crate::world::clock::Instant;
 
-const NONE: u32 = u32::MAX;
-const UNLINKED: u32 = u32::MAX - 1;
+pub(crate) use crate::wait_list::{FrontList, Line, WaitList, Waiters, wait_on};
 
 /// What a parked fiber waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,7 +100,7 @@ impl Unparker {
     /// elsewhere nothing happens.
     #[inline]
     pub fn unpark(self) -> bool {
-        core::current().is_some_and(|core| core.id == self.runtime && core.unpark(self))
+        core::with(|core| core.id == self.runtime && core.unpark(self)).unwrap_or(false)
     }
 }
 
@@ -118,7 +115,7 @@ impl Unparker {
 /// [`Stopped::NoRuntime`] outside a fiber.
 #[inline]
 pub fn prepare() -> Result<Unparker, Stopped> {
-    core::required()?.prepare()
+    core::within(Core::prepare)
 }
 
 /// Waits for the wake that [`prepare`] began. Yields unless it came already.
@@ -129,7 +126,7 @@ pub fn prepare() -> Result<Unparker, Stopped> {
 /// for.
 #[inline]
 pub fn park() -> Result<(), Stopped> {
-    core::required()?.park(WaitReason::Unpark)
+    core::within(|core| core.park(WaitReason::Unpark))
 }
 
 /// As [`park`], and waits until `at` at most. Returns whether that time came.
@@ -142,7 +139,7 @@ pub fn park() -> Result<(), Stopped> {
 /// As [`park`].
 #[inline]
 pub fn park_until(at: Instant) -> Result<bool, Stopped> {
-    core::required()?.park_until(at.as_nanos(), WaitReason::Unpark)
+    core::within(|core| core.park_until(at.as_nanos(), WaitReason::Unpark))
 }
 
 impl Core {
@@ -185,6 +182,25 @@ impl Core {
         })
     }
 
+    /// Goes on with an earlier wait of the running fiber, so that what kept its token still wakes the
+    /// fiber. Fails if that was another fiber, or one that has begun another wait since.
+    #[inline(always)]
+    pub(crate) fn go_on(&self, token: Unparker) -> bool {
+        let index = self.current.get();
+        let mut fibers = self.fibers.borrow_mut();
+        let Some(fiber) = fibers.get_mut(index) else {
+            return false;
+        };
+        let is_same = fiber.epoch == token.epoch
+            && fiber.generation == token.generation
+            && index == token.index
+            && self.id == token.runtime;
+        if is_same {
+            fiber.notified = false;
+        }
+        is_same
+    }
+
     /// Parks the running fiber until its token is used or its scope is over.
     ///
     /// Wakes may be early: callers look again at what they wait for.
@@ -210,8 +226,7 @@ impl Core {
         }
         self.counters.parks.add(1);
         coroutine::suspend();
-        let wake = self.fibers.borrow()[index].wake;
-        match wake {
+        match self.woken.get() {
             Wake::Ready | Wake::Turn => Ok(()),
             Wake::Stopped => Err(self.note_failure()),
         }
@@ -272,31 +287,6 @@ impl Core {
     }
 }
 
-/// A waiter in its list.
-pub(crate) struct Waiter {
-    /// The wait, without the runtime, which is the list's.
-    index: u32,
-    generation: u32,
-    epoch: u32,
-    /// [`UNLINKED`] once it was taken out of its list.
-    previous: u32,
-    next: u32,
-    /// Permits it waits for; none once it was served, and where there are no permits.
-    wants: u32,
-}
-
-impl Waiter {
-    #[inline(always)]
-    fn token(&self, core: &Core) -> Unparker {
-        Unparker {
-            runtime: core.id,
-            index: self.index,
-            generation: self.generation,
-            epoch: self.epoch,
-        }
-    }
-}
-
 /// A link of a wait into the list of what it waits for, or a timer that ends the wait. There is one
 /// of each, so that it is given back once.
 ///
@@ -316,205 +306,19 @@ pub struct Link {
     pub(crate) generation: u32,
 }
 
-/// The waiters of every list of one runtime.
-pub(crate) struct Waiters {
-    entries: Vec<Waiter>,
-    free: u32,
-}
-
-impl Waiters {
-    pub(crate) fn new() -> Self {
+impl Link {
+    /// The same link, for who keeps it until it is given back.
+    #[inline(always)]
+    pub(crate) const fn given_back(&self) -> Self {
         Self {
-            entries: Vec::new(),
-            free: NONE,
+            slot: self.slot,
+            generation: self.generation,
         }
     }
 
-    /// Entries that are in use.
-    #[cfg(test)]
-    pub(crate) fn in_use(&self) -> usize {
-        let mut free = 0;
-        let mut next = self.free;
-        while next != NONE {
-            free += 1;
-            next = self.entries[next as usize].next;
-        }
-        self.entries.len() - free
-    }
-
-    #[inline(always)]
-    fn add(&mut self, token: Unparker, wants: u32, previous: u32) -> u32 {
-        let waiter = Waiter {
-            index: token.index,
-            generation: token.generation,
-            epoch: token.epoch,
-            previous,
-            next: NONE,
-            wants,
-        };
-        if self.free == NONE {
-            let index = u32::try_from(self.entries.len())
-                .ok()
-                .filter(|&index| index < UNLINKED)
-                .expect("fewer than 2^32 - 1 waiters");
-            self.entries.push(waiter);
-            return index;
-        }
-        let index = self.free;
-        self.free = self.entries[index as usize].next;
-        self.entries[index as usize] = waiter;
-        index
-    }
-}
-
-/// Who waits for one thing, in order of arrival.
-#[derive(Debug)]
-pub(crate) struct WaitList {
-    head: Cell<u32>,
-    tail: Cell<u32>,
-    /// The runtime whose slab the indexes are of; a list may outlive its runtime.
-    runtime: Cell<u32>,
-}
-
-impl WaitList {
-    pub(crate) const fn new() -> Self {
-        Self {
-            head: Cell::new(NONE),
-            tail: Cell::new(NONE),
-            runtime: Cell::new(0),
-        }
-    }
-
-    /// Appends a wait. The waiting fiber itself gives the link back with [`WaitList::unlink`].
-    pub(crate) fn link(&self, core: &Core, token: Unparker) -> Link {
-        self.link_for(core, token, 0)
-    }
-
-    /// Appends a wait for permits, to be ended by [`WaitList::serve`].
-    #[inline(always)]
-    pub(crate) fn link_for(&self, core: &Core, token: Unparker, wants: u32) -> Link {
-        if self.runtime.replace(core.id) != core.id {
-            self.head.set(NONE);
-            self.tail.set(NONE);
-        }
-        let mut waiters = core.waiters.borrow_mut();
-        let tail = self.tail.get();
-        let index = waiters.add(token, wants, tail);
-        match tail {
-            NONE => self.head.set(index),
-            tail => waiters.entries[tail as usize].next = index,
-        }
-        self.tail.set(index);
-        Link {
-            slot: index,
-            generation: 0,
-        }
-    }
-
-    /// Ends a wait, woken or not.
-    ///
-    /// Returns how many permits it is still without.
-    #[inline]
-    pub(crate) fn unlink(&self, core: &Core, link: Link) -> u32 {
-        let mut waiters = core.waiters.borrow_mut();
-        if waiters.entries[link.slot as usize].previous != UNLINKED {
-            self.cut(&mut waiters, link.slot);
-        }
-        let free = mem::replace(&mut waiters.free, link.slot);
-        let waiter = &mut waiters.entries[link.slot as usize];
-        waiter.next = free;
-        waiter.wants
-    }
-
-    /// Whether nobody waits.
-    pub(crate) fn is_empty(&self, core: &Core) -> bool {
-        self.head.get() == NONE || self.runtime.get() != core.id
-    }
-
-    /// Hands `available` permits out to those who wait, strictly in order: one that there are not
-    /// enough for holds back all behind it. A permit goes with a wake, so one whose wait ended
-    /// otherwise is passed over.
-    pub(crate) fn serve(&self, core: &Core, available: &Cell<u32>) {
-        while !self.is_empty(core) {
-            let head = self.head.get();
-            let (token, wants) = {
-                let mut waiters = core.waiters.borrow_mut();
-                let waiter = &waiters.entries[head as usize];
-                let (token, wants) = (waiter.token(core), waiter.wants);
-                if wants > available.get() {
-                    return;
-                }
-                self.cut(&mut waiters, head);
-                (token, wants)
-            };
-            if core.unpark(token) {
-                available.set(available.get() - wants);
-                core.waiters.borrow_mut().entries[head as usize].wants = 0;
-            }
-        }
-    }
-
-    /// Wakes the first that still waits. Returns whether there was one.
-    #[inline(always)]
-    pub(crate) fn wake_one(&self, core: &Core) -> bool {
-        while let Some(token) = self.pop(core) {
-            if core.unpark(token) {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// As [`WaitList::wake_one`], in this thread's runtime, if there is one.
-    #[inline(always)]
-    pub(crate) fn wake_one_here(&self) {
-        if self.head.get() != NONE
-            && let Some(core) = core::current()
-        {
-            self.wake_one(&core);
-        }
-    }
-
-    /// Wakes all that wait now.
-    pub(crate) fn wake_all(&self, core: &Core) {
-        while let Some(token) = self.pop(core) {
-            core.unpark(token);
-        }
-    }
-
-    #[inline(always)]
-    fn pop(&self, core: &Core) -> Option<Unparker> {
-        let head = self.head.get();
-        if head == NONE || self.runtime.get() != core.id {
-            return None;
-        }
-        let mut waiters = core.waiters.borrow_mut();
-        self.cut(&mut waiters, head);
-        Some(waiters.entries[head as usize].token(core))
-    }
-
-    #[inline]
-    fn cut(&self, waiters: &mut Waiters, index: u32) {
-        let waiter = &mut waiters.entries[index as usize];
-        let previous = mem::replace(&mut waiter.previous, UNLINKED);
-        let next = waiter.next;
-        match previous {
-            NONE => self.head.set(next),
-            previous => waiters.entries[previous as usize].next = next,
-        }
-        match next {
-            NONE => self.tail.set(previous),
-            next => waiters.entries[next as usize].previous = previous,
-        }
-    }
-}
-
-/// Parks until the list wakes the running fiber once, or its scope is over.
-#[inline(always)]
-pub(crate) fn wait_on(core: &Core, list: &WaitList, reason: WaitReason) -> Result<(), Stopped> {
-    let token = core.prepare()?;
-    let link = list.link(core, token);
-    let woken = core.park(reason);
-    list.unlink(core, link);
-    woken
+    /// Stands where there is none.
+    pub(crate) const NONE: Self = Self {
+        slot: u32::MAX,
+        generation: 0,
+    };
 }

@@ -16,6 +16,7 @@ use crate::core::{Core, Installed, stacks};
 use crate::error::{RunError, SpawnError, Stopped};
 use crate::inspect::{DESCRIBED_MAX, FiberList};
 use crate::join::JoinHandle;
+use crate::scheduler::IO_BUDGET;
 use crate::scope_tree::ScopeRef;
 use crate::spawn::spawn_on;
 use crate::stack::overflow::Reports;
@@ -296,11 +297,12 @@ fn run_each(core: &Core, run_next: impl Fn() -> bool) {
     let resumes_max = resumes_per_poll(core);
     while resumes < resumes_max && run_next() {
         resumes += 1;
-        if calls() - calls_before >= SYSCALLS_PER_POLL_MAX {
+        let budget = core.budget.get();
+        if budget < IO_BUDGET && calls() - calls_before >= SYSCALLS_PER_POLL_MAX {
             break;
         }
         // A turn that used its whole budget may have taken as long as many short ones.
-        let reads_clock = resumes % RESUMES_PER_CLOCK_READ == 0 || core.budget.get() == 0;
+        let reads_clock = resumes % RESUMES_PER_CLOCK_READ == 0 || budget == 0;
         if reads_clock && core.clock.read() - began >= NANOS_PER_POLL_MAX {
             break;
         }
@@ -359,7 +361,7 @@ fn wait(core: &Rc<Core>, end_by: Option<u64>) -> std::io::Result<bool> {
             Some(Duration::ZERO)
         }
     } else {
-        next.and_then(|next| core.reactor.timeout_until(next, core.clock.read()))
+        next.and_then(|next| core.reactor.timeout_until(next, || core.clock.read()))
     };
     if core.reactor.poll(core, timeout)? {
         core.offload.drain(core);
@@ -377,6 +379,9 @@ fn wait(core: &Rc<Core>, end_by: Option<u64>) -> std::io::Result<bool> {
 /// Gives memory back before a sleep until `next`. Says whether to sleep at all and until when:
 /// work is done in batches, so that a fiber that becomes ready meanwhile does not wait for all.
 fn trim_stacks(core: &Core, next: Option<u64>) -> (bool, Option<u64>) {
+    if !core.stacks.may_trim() {
+        return (true, next);
+    }
     let now = core.clock.read();
     let sleep = next.map(|next| next.saturating_sub(now));
     match core.stacks.trim(now, sleep) {

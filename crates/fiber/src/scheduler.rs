@@ -1,5 +1,6 @@
 //! The fibers of a runtime: their records, and running the next one. No I/O.
 
+use std::mem;
 use std::ops::{Index, IndexMut};
 
 use crate::core::{self, Core, NO_FIBER};
@@ -213,6 +214,7 @@ impl Core {
             #[cfg(feature = "sim")]
             let (index, fiber) = self.pick(&mut fibers)?;
             fiber.state = State::Running;
+            self.woken.set(fiber.wake);
             let after = fiber.next_ready;
             let coroutine = fiber.take_coroutine();
             if let Some(Some(after)) = fibers.get(after).map(|fiber| &fiber.coroutine) {
@@ -224,7 +226,9 @@ impl Core {
         self.budget.set(IO_BUDGET);
         let switch = coroutine.resume();
         self.current.set(NO_FIBER);
-        self.fibers.borrow_mut()[index].coroutine = Some(coroutine);
+        let place = &mut self.fibers.borrow_mut()[index].coroutine;
+        // The place is empty: nothing is to be dropped.
+        mem::forget(place.replace(coroutine));
         Some((index, switch))
     }
 
@@ -296,22 +300,22 @@ impl Core {
 /// unwinding, in a [`crate::no_park`], or in [`crate::on_big_stack`].
 #[inline(always)]
 pub fn yield_now() -> Result<(), Stopped> {
-    let core = core::required()?;
-    core.may_switch()?;
-    {
+    core::within(|core| {
+        core.may_switch()?;
         let mut fibers = core.fibers.borrow_mut();
         let index = core.current.get();
         let fiber = fibers.get_mut(index).ok_or(Stopped::NoRuntime)?;
-        if !fiber.stopped {
-            fiber.state = State::Ready;
-            fiber.wake = Wake::Turn;
-            core.ready.push(&mut fibers, index);
+        if fiber.stopped {
             drop(fibers);
-            coroutine::suspend();
-            return Ok(());
+            return Err(core.fail());
         }
-    }
-    Err(core.fail())
+        fiber.state = State::Ready;
+        fiber.wake = Wake::Turn;
+        core.ready.push(&mut fibers, index);
+        drop(fibers);
+        coroutine::suspend();
+        Ok(())
+    })
 }
 
 /// Comes before work that keeps its turn for long, such as the arithmetic of a handshake: when four

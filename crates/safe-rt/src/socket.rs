@@ -94,6 +94,7 @@ impl Socket {
     /// Those of the transport. Over a WebSocket also `WsError`, over TLS also `TlsError`: a stream
     /// that was cut off is an error and never an end, and a client certificate refused in TLS 1.3
     /// shows here first. What came before a failure is returned before it.
+    #[inline]
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
         let read = match &self.inner {
             // An empty buffer asks nothing of the transport, so it changes nothing either.
@@ -120,6 +121,7 @@ impl Socket {
     /// Those of the transport, `TlsError`, `WsError`, and
     /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) after [`shutdown_write`](Self::shutdown_write), or
     /// after the peer closed a WebSocket.
+    #[inline]
     pub fn try_write(&self, buf: &[u8]) -> io::Result<Option<usize>> {
         let written = match &self.inner {
             _ if buf.is_empty() => Ok(Some(0)),
@@ -138,6 +140,7 @@ impl Socket {
     ///
     /// # Errors
     /// As [`try_write`](Self::try_write).
+    #[inline]
     pub fn try_flush(&self) -> io::Result<bool> {
         match &self.inner {
             Inner::Tcp(_) | Inner::Unix(_) | Inner::Pipe(_) => Ok(true),
@@ -150,6 +153,7 @@ impl Socket {
     /// WebSocket it is ready at once while decoded bytes are waiting. Reading can leave these
     /// something to send: call [`try_flush`](Self::try_flush) before the wait, and wait for room as
     /// well if bytes are left.
+    #[inline]
     #[must_use]
     pub fn readable(&self) -> Readiness<'_> {
         match &self.inner {
@@ -163,6 +167,7 @@ impl Socket {
 
     /// Returns what to wait for before the next [`try_write`](Self::try_write) or
     /// [`try_flush`](Self::try_flush): room in the transport.
+    #[inline]
     #[must_use]
     pub fn writable(&self) -> Readiness<'_> {
         match &self.inner {
@@ -385,6 +390,7 @@ impl Readiness<'_> {
 }
 
 impl<'a> From<fiber::net::Readiness<'a>> for Readiness<'a> {
+    #[inline]
     fn from(transport: fiber::net::Readiness<'a>) -> Self {
         Self {
             pending: false,
@@ -394,14 +400,17 @@ impl<'a> From<fiber::net::Readiness<'a>> for Readiness<'a> {
 }
 
 impl Source for Readiness<'_> {
+    #[inline]
     fn is_ready(&self) -> bool {
         self.pending || self.transport.is_ready()
     }
 
+    #[inline]
     fn link(&self, waiter: Unparker) -> io::Result<Link> {
         self.transport.link(waiter)
     }
 
+    #[inline]
     fn unlink(&self, link: Link) {
         self.transport.unlink(link);
     }

@@ -42,6 +42,7 @@ enum Kind<'a> {
 }
 
 impl Source for Readiness<'_> {
+    #[inline]
     fn is_ready(&self) -> bool {
         match self.0 {
             Kind::Kernel(watch, direction) => watch.is_ready(direction),
@@ -49,6 +50,7 @@ impl Source for Readiness<'_> {
         }
     }
 
+    #[inline]
     fn link(&self, waiter: Unparker) -> io::Result<Link> {
         match self.0 {
             Kind::Kernel(watch, direction) => watch.link(direction, waiter),
@@ -56,6 +58,7 @@ impl Source for Readiness<'_> {
         }
     }
 
+    #[inline]
     fn unlink(&self, link: Link) {
         match self.0 {
             Kind::Kernel(watch, direction) => watch.unlink(direction, link),

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use crate::core;
 use crate::net::stream::read_and_write;
 use crate::net::{Kind, Readiness, Waits, begin_call, reason};
-use crate::park::{Link, Unparker, WaitList, wait_on};
+use crate::park::{FrontList, Line as _, Link, Unparker, wait_on};
 use crate::world::net::Direction;
 
 /// One way of a pipe.
@@ -22,8 +22,8 @@ struct Way {
     ended: Cell<bool>,
     /// The reader is gone: writing is an error.
     abandoned: Cell<bool>,
-    readers: WaitList,
-    writers: WaitList,
+    readers: FrontList,
+    writers: FrontList,
 }
 
 impl Way {
@@ -33,8 +33,8 @@ impl Way {
             capacity,
             ended: Cell::new(false),
             abandoned: Cell::new(false),
-            readers: WaitList::new(),
-            writers: WaitList::new(),
+            readers: FrontList::new(),
+            writers: FrontList::new(),
         })
     }
 
@@ -217,7 +217,7 @@ impl PipeStream {
         Readiness(Kind::Pipe(self, Direction::Write))
     }
 
-    fn waiters(&self, direction: Direction) -> &WaitList {
+    fn waiters(&self, direction: Direction) -> &FrontList {
         match direction {
             Direction::Read => &self.incoming.readers,
             Direction::Write => &self.outgoing.writers,

@@ -25,14 +25,17 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
+    #[inline]
     pub(super) fn is_ready(&self, direction: Direction) -> bool {
         self.bits.is_ready(direction)
     }
 
+    #[inline]
     pub(super) fn link(&self, direction: Direction, waiter: Unparker) -> io::Result<Link> {
         self.bits.link(&self.core, direction, waiter)
     }
 
+    #[inline]
     pub(super) fn unlink(&self, direction: Direction, link: Link) {
         self.bits.unlink(&self.core, direction, link);
     }
@@ -177,6 +180,7 @@ impl<T: Socket> Watched<T> {
 }
 
 impl<T> Watched<T> {
+    #[inline]
     pub(super) fn io(&self) -> &T {
         &self.io
     }
@@ -186,6 +190,7 @@ impl<T> Watched<T> {
         &self.watch.bits
     }
 
+    #[inline]
     pub(super) fn readiness(&self, direction: Direction) -> Readiness<'_> {
         Readiness(Kind::Kernel(&self.watch, direction))
     }

@@ -167,6 +167,12 @@ impl Stacks {
         })
     }
 
+    /// Whether there may be memory to give back.
+    #[inline]
+    pub(crate) fn may_trim(&self) -> bool {
+        self.surplus.get()
+    }
+
     /// Gives memory of cold stacks back, a batch at a time, before a sleep of so many nanoseconds
     /// (none: for ever). Costs next to nothing when there is nothing to give back.
     #[inline]

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::core;
 use crate::error::Stopped;
-use crate::park::{Link, Unparker, WaitList, WaitReason, wait_on};
+use crate::park::{FrontList, Line as _, Link, Unparker, WaitReason, wait_on};
 use crate::sync::Source;
 
 struct State<T> {
@@ -17,8 +17,8 @@ struct State<T> {
     capacity: usize,
     senders: Cell<usize>,
     receivers: Cell<usize>,
-    waiting_to_send: WaitList,
-    waiting_to_receive: WaitList,
+    waiting_to_send: FrontList,
+    waiting_to_receive: FrontList,
 }
 
 /// The sending end of a [`channel`]; clones share the channel.
@@ -101,8 +101,8 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         capacity,
         senders: Cell::new(1),
         receivers: Cell::new(1),
-        waiting_to_send: WaitList::new(),
-        waiting_to_receive: WaitList::new(),
+        waiting_to_send: FrontList::new(),
+        waiting_to_receive: FrontList::new(),
     });
     (Sender(Rc::clone(&state)), Receiver(state))
 }
@@ -141,8 +141,8 @@ impl<T> Sender<T> {
                 }
                 Err(TrySendError::Full(value)) => value,
             };
-            let waited = core::required()
-                .and_then(|core| wait_on(&core, &self.0.waiting_to_send, WaitReason::Send));
+            let waited =
+                core::within(|core| wait_on(core, &self.0.waiting_to_send, WaitReason::Send));
             if let Err(stopped) = waited {
                 return Err(SendError {
                     value,
@@ -206,8 +206,7 @@ impl<T> Receiver<T> {
                 Err(TryRecvError::Closed) => return Ok(None),
                 Err(TryRecvError::Empty) => {}
             }
-            let core = core::required()?;
-            wait_on(&core, &self.0.waiting_to_receive, WaitReason::Receive)?;
+            core::within(|core| wait_on(core, &self.0.waiting_to_receive, WaitReason::Receive))?;
         }
     }
 

@@ -7,12 +7,12 @@ use std::rc::Rc;
 
 use crate::core;
 use crate::error::Stopped;
-use crate::park::{Link, Unparker, WaitList, WaitReason, wait_on};
+use crate::park::{FrontList, Line as _, Link, Unparker, WaitReason, wait_on};
 use crate::sync::Source;
 
 struct State {
     set: Cell<bool>,
-    waiters: WaitList,
+    waiters: FrontList,
 }
 
 /// A flag that fibers wait for. It stays set until it is cleared; clones share it.
@@ -39,17 +39,15 @@ impl Event {
     pub fn new() -> Self {
         Self(Rc::new(State {
             set: Cell::new(false),
-            waiters: WaitList::new(),
+            waiters: FrontList::new(),
         }))
     }
 
     /// Sets the flag and wakes all who wait for it. Does not yield.
     #[inline]
     pub fn set(&self) {
-        if !self.0.set.replace(true)
-            && let Some(core) = core::current()
-        {
-            self.0.waiters.wake_all(&core);
+        if !self.0.set.replace(true) {
+            self.0.waiters.wake_all_here();
         }
     }
 
@@ -76,8 +74,7 @@ impl Event {
         if self.is_set() {
             return Ok(());
         }
-        let core = core::required()?;
-        wait_on(&core, &self.0.waiters, WaitReason::Event)
+        core::within(|core| wait_on(core, &self.0.waiters, WaitReason::Event))
     }
 }
 
@@ -87,13 +84,10 @@ impl Source for Event {
     }
 
     fn link(&self, waiter: Unparker) -> io::Result<Link> {
-        let core = core::required()?;
-        Ok(self.0.waiters.link(&core, waiter))
+        core::within(|core| Ok(self.0.waiters.link(core, waiter)))
     }
 
     fn unlink(&self, link: Link) {
-        if let Some(core) = core::current() {
-            self.0.waiters.unlink(&core, link);
-        }
+        core::with(|core| self.0.waiters.unlink(core, link));
     }
 }

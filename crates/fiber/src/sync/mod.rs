@@ -17,7 +17,7 @@ pub use self::event::Event;
 pub use self::mutex::{LockError, Mutex, MutexGuard};
 pub use self::oneshot::{OneshotReceiver, OneshotSender, oneshot};
 pub use self::permits::{AcquireError, TryAcquireError};
-pub use self::select::{SELECT_SOURCES_MAX, Selected, Source, select};
+pub use self::select::{SELECT_SOURCES_MAX, Selected, Selector, Source, select};
 pub use self::semaphore::{Acquiring, Permit, Semaphore};
 pub use self::time::{Interval, Timer, interval};
 pub(crate) use self::time::{sleep, sleep_until};

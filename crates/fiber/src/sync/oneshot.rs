@@ -7,13 +7,13 @@ use std::rc::Rc;
 
 use crate::core;
 use crate::error::Stopped;
-use crate::park::{Link, Unparker, WaitList, WaitReason, wait_on};
+use crate::park::{FrontList, Line as _, Link, Unparker, WaitReason, wait_on};
 use crate::sync::Source;
 
 struct State<T> {
     value: RefCell<Option<T>>,
     closed: Cell<bool>,
-    receiver: WaitList,
+    receiver: FrontList,
 }
 
 /// Sends the value of a [`oneshot`].
@@ -40,7 +40,7 @@ pub fn oneshot<T>() -> (OneshotSender<T>, OneshotReceiver<T>) {
     let state = Rc::new(State {
         value: RefCell::new(None),
         closed: Cell::new(false),
-        receiver: WaitList::new(),
+        receiver: FrontList::new(),
     });
     (OneshotSender(Rc::clone(&state)), OneshotReceiver(state))
 }
@@ -64,9 +64,7 @@ impl<T> OneshotSender<T> {
 impl<T> Drop for OneshotSender<T> {
     fn drop(&mut self) {
         self.0.closed.set(true);
-        if let Some(core) = core::current() {
-            self.0.receiver.wake_all(&core);
-        }
+        self.0.receiver.wake_all_here();
     }
 }
 
@@ -86,8 +84,7 @@ impl<T> OneshotReceiver<T> {
             if self.0.closed.get() {
                 return Ok(None);
             }
-            let core = core::required()?;
-            wait_on(&core, &self.0.receiver, WaitReason::Oneshot)?;
+            core::within(|core| wait_on(core, &self.0.receiver, WaitReason::Oneshot))?;
         }
     }
 }

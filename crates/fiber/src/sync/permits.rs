@@ -176,7 +176,7 @@ impl Permits {
         let Some(core) = core::current() else {
             return false;
         };
-        let served = self.line.unlink(&core, link) == 0;
+        let served = self.line.leave(&core, link) == 0;
         if !served {
             // It may have held back others that there are enough for.
             self.line.serve(&core, &self.available);

@@ -2,9 +2,10 @@
 
 use std::io;
 
-use crate::core;
+use crate::core::{self, Core};
+use crate::error::Stopped;
 use crate::park::{Link, Unparker, WaitReason};
-use crate::timer::Target;
+use crate::timer::{Target, TimerKey};
 use crate::world::clock::Instant;
 
 /// Sources that one [`select`] can take.
@@ -51,47 +52,188 @@ pub enum Selected {
 ///
 /// With more than [`SELECT_SOURCES_MAX`] sources.
 pub fn select(sources: &[&dyn Source], deadline: Option<Instant>) -> io::Result<Selected> {
+    core::within(|core| {
+        begin(core, sources)?;
+        loop {
+            if let Some(selected) = look(core, sources, deadline) {
+                return Ok(selected);
+            }
+            let token = core.prepare()?;
+            let timer = deadline.map(|at| set_timer(core, at, token));
+            let woken = wait(core, sources, token);
+            if let Some(timer) = timer {
+                core.cancel_timer(timer);
+            }
+            woken?;
+        }
+    })
+}
+
+/// Selects again and again, for a fiber that serves something in a loop whose deadline moves on with
+/// all that happens, as that of a connection does: the timer stays set from one wait to the next
+/// while the deadline is no earlier. What a call answers is what [`select`] would.
+///
+/// It costs a wake-up that nobody sees when the timer rings before the deadline, and saves setting
+/// and unsetting one in each wait.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use fiber::{Event, Instant, Selected, Selector};
+///
+/// # fiber::Runtime::builder().paused_clock(true).run(|| {
+/// let event = Event::new();
+/// let mut selector = Selector::new();
+/// event.set();
+/// let second = Duration::from_secs(1);
+/// let selected = selector.select(&[&event], Some(Instant::now() + second))?;
+/// assert_eq!(selected, Selected::Ready(0));
+/// event.clear();
+/// let selected = selector.select(&[&event], Some(Instant::now() + second))?;
+/// assert_eq!(selected, Selected::Deadline);
+/// # Ok::<_, std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[derive(Debug, Default)]
+pub struct Selector {
+    /// What is set since an earlier wait.
+    alarm: Option<Alarm>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Alarm {
+    at: Instant,
+    timer: TimerKey,
+    /// The wait that it ends, and those that go on with it.
+    token: Unparker,
+}
+
+impl Selector {
+    /// One whose timer is not set.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { alarm: None }
+    }
+
+    /// As [`select`]: waits until one of `sources` is ready or `deadline` passed.
+    ///
+    /// # Errors
+    ///
+    /// As [`select`].
+    ///
+    /// # Panics
+    ///
+    /// As [`select`].
+    pub fn select(
+        &mut self,
+        sources: &[&dyn Source],
+        deadline: Option<Instant>,
+    ) -> io::Result<Selected> {
+        core::within(|core| {
+            begin(core, sources)?;
+            loop {
+                if let Some(selected) = look(core, sources, deadline) {
+                    return Ok(selected);
+                }
+                let token = match &self.alarm {
+                    Some(alarm) if alarm.serves(core, deadline) => alarm.token,
+                    Some(_) | None => self.begin_wait(core, deadline)?,
+                };
+                wait(core, sources, token)?;
+            }
+        })
+    }
+
+    /// Begins a wait, with a timer of its own.
+    #[inline(never)]
+    fn begin_wait(&mut self, core: &Core, deadline: Option<Instant>) -> io::Result<Unparker> {
+        self.unset(core);
+        let token = core.prepare()?;
+        self.alarm = deadline.map(|at| Alarm {
+            at,
+            timer: set_timer(core, at, token),
+            token,
+        });
+        Ok(token)
+    }
+
+    fn unset(&mut self, core: &Core) {
+        if let Some(alarm) = self.alarm.take()
+            && alarm.token.runtime == core.id
+        {
+            core.cancel_timer(alarm.timer);
+        }
+    }
+}
+
+impl Drop for Selector {
+    fn drop(&mut self) {
+        core::with(|core| self.unset(core));
+    }
+}
+
+impl Alarm {
+    /// Whether it ends a wait that begins now, by the deadline if there is one. It has not rung then:
+    /// no timer does before the clock shows its time.
+    #[inline]
+    fn serves(&self, core: &Core, deadline: Option<Instant>) -> bool {
+        self.at.as_nanos() > core.clock.now()
+            && deadline.is_none_or(|deadline| self.at <= deadline)
+            && core.go_on(self.token)
+    }
+}
+
+/// What comes before a select looks at its sources.
+#[inline(always)]
+fn begin(core: &Core, sources: &[&dyn Source]) -> Result<(), Stopped> {
     assert!(
         sources.len() <= SELECT_SOURCES_MAX,
         "select takes at most {SELECT_SOURCES_MAX}"
     );
-    let core = core::required()?;
     core.check()?;
     core.spend();
-    core.yield_if_spent()?;
-    loop {
-        if let Some(index) = sources.iter().position(|source| source.is_ready()) {
-            return Ok(Selected::Ready(index));
+    core.yield_if_spent()
+}
+
+#[inline(always)]
+fn look(core: &Core, sources: &[&dyn Source], deadline: Option<Instant>) -> Option<Selected> {
+    for (index, source) in sources.iter().enumerate() {
+        if source.is_ready() {
+            return Some(Selected::Ready(index));
         }
-        if deadline.is_some_and(|deadline| deadline.as_nanos() <= core.clock.now()) {
-            return Ok(Selected::Deadline);
-        }
-        let token = core.prepare()?;
-        let mut links: [Option<Link>; SELECT_SOURCES_MAX] = [const { None }; SELECT_SOURCES_MAX];
-        let mut failed = None;
-        for (source, link) in sources.iter().zip(&mut links) {
-            match source.link(token) {
-                Ok(linked) => *link = Some(linked),
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
-            }
-        }
-        let timer =
-            deadline.map(|deadline| core.add_timer(deadline.as_nanos(), Target::Fiber(token)));
-        let woken = match failed {
-            Some(error) => Err(error),
-            None => core.park(WaitReason::Select).map_err(io::Error::from),
-        };
-        if let Some(timer) = timer {
-            core.cancel_timer(timer);
-        }
-        for (source, link) in sources.iter().zip(links) {
-            if let Some(link) = link {
-                source.unlink(link);
-            }
-        }
-        woken?;
     }
+    let is_past = deadline.is_some_and(|deadline| deadline.as_nanos() <= core.clock.now());
+    is_past.then_some(Selected::Deadline)
+}
+
+#[inline]
+fn set_timer(core: &Core, at: Instant, token: Unparker) -> TimerKey {
+    core.add_timer(at.as_nanos(), Target::Fiber(token))
+}
+
+/// Waits once, linked to all of the sources.
+#[inline(always)]
+fn wait(core: &Core, sources: &[&dyn Source], token: Unparker) -> io::Result<()> {
+    let mut links = [const { Link::NONE }; SELECT_SOURCES_MAX];
+    let mut linked = 0;
+    let mut entered = Ok(());
+    for source in sources {
+        match source.link(token) {
+            Ok(link) => links[linked] = link,
+            Err(error) => {
+                entered = Err(error);
+                break;
+            }
+        }
+        linked += 1;
+    }
+    let woken = match entered {
+        Ok(()) => core.park(WaitReason::Select).map_err(io::Error::from),
+        Err(error) => Err(error),
+    };
+    for (source, link) in sources[..linked].iter().zip(&links) {
+        source.unlink(link.given_back());
+    }
+    woken
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{MILLISECOND, Trace, go, parked_reasons, paused, turns};
-use crate::park::{WaitList, wait_on};
+use crate::park::{FrontList, wait_on};
 use crate::sync::{SendCause, TryRecvError, TrySendError};
 use crate::{
     Event, Selected, Stopped, WaitReason, channel, oneshot, select, sleep, spawn, timeout,
@@ -97,13 +97,13 @@ fn room_for_a_sender_that_gave_up_goes_to_the_next() {
 fn a_wake_is_not_spent_on_a_wait_that_fails_already() {
     paused(|| {
         let core = crate::core::current().unwrap();
-        let (list, ended) = (Rc::new(WaitList::new()), Rc::new(Cell::new(false)));
+        let (list, ended) = (Rc::new(FrontList::new()), Rc::new(Cell::new(false)));
         let (failing, end) = (Rc::clone(&list), Rc::clone(&ended));
         let stubborn = spawn(move || {
             let core = crate::core::current().unwrap();
             while !end.get() {
                 // Gives up the turn, or pauses, while it has its place in the list.
-                let _ = wait_on(&core, &failing, WaitReason::Receive);
+                let _ = wait_on(&core, &*failing, WaitReason::Receive);
             }
         })
         .unwrap();
@@ -117,7 +117,7 @@ fn a_wake_is_not_spent_on_a_wait_that_fails_already() {
             let waiting = Rc::clone(&list);
             let mut patient = spawn(move || {
                 let core = crate::core::current().unwrap();
-                wait_on(&core, &waiting, WaitReason::Receive)
+                wait_on(&core, &*waiting, WaitReason::Receive)
             })
             .unwrap();
             turns(1);

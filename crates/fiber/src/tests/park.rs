@@ -194,3 +194,36 @@ fn calls_outside_a_runtime_fail_at_once() {
     assert_eq!(crate::ambient_deadline(), None);
     assert_eq!(crate::stats(), crate::Stats::default());
 }
+
+#[test]
+fn who_comes_when_the_first_has_left_stands_behind_the_others() {
+    paused(|| {
+        let event = crate::Event::new();
+        let trace = Trace::new();
+        let wait = |name: &'static str, limit: u64| {
+            let (event, trace) = (event.clone(), trace.clone());
+            go(move || {
+                let limit = std::time::Duration::from_millis(limit);
+                let _ = crate::timeout(limit, || event.wait());
+                trace.note(name);
+            });
+            turns(1);
+        };
+        wait("first", 1);
+        wait("second", 100);
+        wait("third", 100);
+        sleep(2 * super::MILLISECOND).unwrap();
+        wait("last", 100);
+        event.set();
+        turns(1);
+        trace.expect(["first", "second", "third", "last"]);
+        event.clear();
+        wait("again", 100);
+        wait("behind", 100);
+        assert_eq!(core::current().unwrap().waiters.borrow().in_use(), 2);
+        event.set();
+        turns(1);
+        trace.expect(["first", "second", "third", "last", "again", "behind"]);
+        assert_eq!(core::current().unwrap().waiters.borrow().in_use(), 0);
+    });
+}

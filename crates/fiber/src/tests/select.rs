@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::{MILLISECOND, go, paused, timed, turns};
 use crate::net::pipe;
 use crate::{
-    Event, Interval, Selected, Semaphore, Source, Timer, channel, core, interval, oneshot, select,
-    sleep, spawn, timeout, yield_now,
+    Event, Instant, Interval, Selected, Selector, Semaphore, Source, Timer, channel, core,
+    interval, oneshot, select, sleep, spawn, stats, timeout, yield_now,
 };
 
 /// A source of some kind, what makes it ready, and what shows that its readiness was not consumed.
@@ -195,7 +195,7 @@ fn a_select_leaves_nothing_where_it_waited() {
                 set.set();
             });
             let sources: [&dyn Source; 2] = [&*kind.source, &winner];
-            let deadline = crate::Instant::now() + Duration::from_secs(60);
+            let deadline = Instant::now() + Duration::from_secs(60);
             let found = select(&sources, Some(deadline)).unwrap();
             assert_eq!(found, Selected::Ready(1), "{}", kind.name);
             assert_eq!(registrations(), before, "{}", kind.name);
@@ -265,12 +265,12 @@ fn a_closed_source_is_ready() {
 #[test]
 fn ticks_do_not_drift_and_those_that_were_missed_are_skipped() {
     paused(|| {
-        let began = crate::Instant::now();
+        let began = Instant::now();
         let mut ticks = interval(10 * MILLISECOND);
         let at = |n: u32| began + n * 10 * MILLISECOND;
         for n in 1..=3 {
             assert_eq!(ticks.tick().unwrap(), at(n));
-            assert_eq!(crate::Instant::now(), at(n));
+            assert_eq!(Instant::now(), at(n));
             // What is done takes time and moves no tick.
             sleep(3 * MILLISECOND).unwrap();
         }
@@ -295,7 +295,7 @@ fn a_tick_whose_wait_ended_early_is_still_to_come() {
         let early = timeout(MILLISECOND, || ticks.tick());
         assert!(early.is_err());
         assert_eq!(ticks.tick(), Ok(due));
-        assert_eq!(crate::Instant::now(), due);
+        assert_eq!(Instant::now(), due);
     });
 }
 
@@ -308,5 +308,86 @@ fn the_shortest_and_the_longest_interval_end_in_order() {
         let mut longest = interval(Duration::MAX);
         let ended = timeout(MILLISECOND, || longest.tick());
         assert!(ended.is_err());
+    });
+}
+
+/// Waits that something ends before their deadline, which moves on with each.
+fn short_waits(selector: &mut Selector, count: u32) {
+    let event = Event::new();
+    for _ in 0..count {
+        let set = event.clone();
+        go(move || {
+            sleep(MILLISECOND).unwrap();
+            set.set();
+        });
+        let until = Instant::now() + 10 * MILLISECOND;
+        let found = selector.select(&[&event], Some(until)).unwrap();
+        assert_eq!(found, Selected::Ready(0));
+        event.clear();
+    }
+}
+
+#[test]
+fn a_timer_that_stays_set_ends_no_wait_before_its_deadline_and_each_at_it() {
+    paused(|| {
+        let mut selector = Selector::new();
+        let never = Event::new();
+        short_waits(&mut selector, 9);
+        // It rings a millisecond from now, and is set anew for the rest.
+        for millis in [10, 3, 7, 1, 0, 20] {
+            let limit = millis * MILLISECOND;
+            let until = Instant::now() + limit;
+            let (found, took) = timed(|| selector.select(&[&never], Some(until)));
+            assert_eq!((found.unwrap(), took), (Selected::Deadline, limit));
+        }
+        // Without a deadline it wakes nobody who sees it.
+        short_waits(&mut selector, 2);
+        let (found, took) = timed(|| {
+            let ended = timeout(50 * MILLISECOND, || selector.select(&[&never], None));
+            ended.unwrap_err().0.unwrap_err()
+        });
+        assert_eq!(crate::cause(&found), Some(crate::Stopped::TimedOut));
+        assert_eq!(took, 50 * MILLISECOND);
+    });
+}
+
+#[test]
+fn a_timer_stays_set_over_waits_whose_deadline_moves_on() {
+    paused(|| {
+        let rings = || core::current().unwrap().next_timer();
+        let mut selector = Selector::new();
+        let first = Instant::now() + 10 * MILLISECOND;
+        short_waits(&mut selector, 5);
+        assert_eq!(rings(), Some(first.as_nanos()));
+        let fired = stats().timers_fired;
+        short_waits(&mut selector, 20);
+        // Those that set the event, and one for each ten milliseconds.
+        assert!((22..=23).contains(&(stats().timers_fired - fired)));
+        drop(selector);
+        assert_eq!(registrations(), (0, None));
+    });
+}
+
+#[test]
+fn another_wait_or_another_fiber_in_between_changes_no_deadline() {
+    paused(|| {
+        let never = Event::new();
+        let mut selector = Selector::new();
+        short_waits(&mut selector, 1);
+        // The timer must not end this one, nor be taken for one that ends the next.
+        let ((), took) = timed(|| sleep(30 * MILLISECOND).unwrap());
+        assert_eq!(took, 30 * MILLISECOND);
+        short_waits(&mut selector, 1);
+        let (_, took) = timed(|| timeout(2 * MILLISECOND, || never.wait()));
+        assert_eq!(took, 2 * MILLISECOND);
+        let until = Instant::now() + 15 * MILLISECOND;
+        let mut child = spawn(move || {
+            let (found, took) = timed(|| selector.select(&[&never], Some(until)));
+            (found.unwrap(), took)
+        })
+        .unwrap();
+        let (found, took) = child.join().unwrap();
+        assert_eq!((found, took), (Selected::Deadline, 15 * MILLISECOND));
+        assert_eq!(registrations(), (0, None));
     });
 }

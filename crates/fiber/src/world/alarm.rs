@@ -40,7 +40,7 @@ impl Alarm {
         let Some(timer) = timer else {
             return false;
         };
-        if self.set_to.get() <= deadline {
+        if self.rings_by(deadline) {
             return true;
         }
         if timer.set(deadline).is_err() {
@@ -48,6 +48,12 @@ impl Alarm {
         }
         self.set_to.set(deadline);
         true
+    }
+
+    /// Whether an event comes by `deadline` as it is, at once if that is past.
+    #[inline]
+    pub(crate) fn rings_by(&self, deadline: u64) -> bool {
+        self.set_to.get() <= deadline
     }
 
     /// Notes that the event came.

@@ -26,19 +26,16 @@ impl Instant {
     /// The time now, read from the clock. Does not yield.
     #[must_use]
     pub fn now() -> Self {
-        match core::current() {
-            Some(core) => Self(core.clock.read()),
-            None => Self(sys::boot_clock_nanos()),
-        }
+        let read = core::with(|core| core.clock.read());
+        Self(read.unwrap_or_else(sys::boot_clock_nanos))
     }
 
     /// The time the running runtime last read: at most about a millisecond old, and free.
+    #[inline]
     #[must_use]
     pub fn recent() -> Self {
-        match core::current() {
-            Some(core) => Self(core.clock.now()),
-            None => Self(sys::boot_clock_nanos()),
-        }
+        let recent = core::with(|core| core.clock.now());
+        Self(recent.unwrap_or_else(sys::boot_clock_nanos))
     }
 
     /// A point in time by its nanoseconds.

@@ -21,7 +21,7 @@ use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::core::{Core, NO_FIBER};
 use crate::error::Stopped;
-use crate::park::{Link, Unparker, WaitList};
+use crate::park::{FrontList, Line as _, Link, Unparker};
 #[cfg(feature = "sim")]
 use crate::sim;
 use crate::sys;
@@ -61,8 +61,8 @@ pub(crate) struct Readiness {
     ends: bool,
     /// Index in the reactor's table, once registered.
     token: Cell<Option<usize>>,
-    readers: WaitList,
-    writers: WaitList,
+    readers: FrontList,
+    writers: FrontList,
 }
 
 impl Readiness {
@@ -90,8 +90,8 @@ impl Readiness {
             urgent: Cell::new(false),
             ends,
             token: Cell::new(None),
-            readers: WaitList::new(),
-            writers: WaitList::new(),
+            readers: FrontList::new(),
+            writers: FrontList::new(),
         })
     }
 
@@ -162,7 +162,8 @@ impl Readiness {
         }
     }
 
-    fn waiters(&self, direction: Direction) -> &WaitList {
+    #[inline]
+    fn waiters(&self, direction: Direction) -> &FrontList {
         match direction {
             Direction::Read => &self.readers,
             Direction::Write => &self.writers,
@@ -175,6 +176,7 @@ impl Readiness {
     ///
     /// What the kernel answered when it could not watch the descriptor; [`Stopped::NoRuntime`]
     /// when the descriptor's runtime is over: another one's fibers would wait for ever.
+    #[inline]
     pub(crate) fn link(
         self: &Rc<Self>,
         core: &Core,
@@ -190,6 +192,7 @@ impl Readiness {
         Ok(self.waiters(direction).link(core, token))
     }
 
+    #[inline]
     pub(crate) fn unlink(&self, core: &Core, direction: Direction, link: Link) {
         self.waiters(direction).unlink(core, link);
     }
@@ -308,6 +311,7 @@ impl Reactor {
         self.registered.get() > 0
     }
 
+    #[cold]
     fn register(&self, source: &Rc<Readiness>) -> io::Result<()> {
         #[cfg(feature = "sim")]
         if sim::is_simulated(source.fd) {
@@ -354,8 +358,16 @@ impl Reactor {
     }
 
     /// What to give [`Self::poll`] for a wait that ends at `deadline`: nothing where the alarm ends
-    /// it.
-    pub(crate) fn timeout_until(&self, deadline: u64, now: u64) -> Option<Duration> {
+    /// it. The time is asked for only where that matters.
+    pub(crate) fn timeout_until(
+        &self,
+        deadline: u64,
+        now: impl FnOnce() -> u64,
+    ) -> Option<Duration> {
+        if self.alarm.rings_by(deadline) {
+            return None;
+        }
+        let now = now();
         if deadline > now && self.alarm.set(&self.registry, ALARM, deadline) {
             return None;
         }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::{Side, draw, handle, holds, join_all, milliseconds, pause};
 use crate::sync::TryRecvError;
 use crate::{
-    Elapsed, Event, Instant, Receiver, Selected, Source, channel, oneshot, select, sleep, timeout,
+    Elapsed, Event, Instant, Receiver, Selected, Selector, Source, channel, oneshot, select, sleep,
+    timeout,
 };
 
 /// What was received, as sender and number.
@@ -127,9 +128,10 @@ fn selects(_: Side) {
     }
     drop((to_one, to_other));
     let got = Got::default();
-    for _ in 0..2 {
+    for keeps_timer in [false, true] {
         let (from, got) = ([one.clone(), other.clone()], Rc::clone(&got));
         fibers.push(handle(move || {
+            let mut selector = Selector::new();
             // A channel that ended is ready for ever: then the other is emptied alone.
             let mut open = [true, true];
             while open.contains(&true) {
@@ -137,8 +139,9 @@ fn selects(_: Side) {
                 let sources: Vec<&dyn Source> =
                     which.iter().map(|&n| &from[n] as &dyn Source).collect();
                 let until = Instant::now() + Duration::from_micros(draw(200));
-                let found = timeout(Duration::from_micros(draw(400)), || {
-                    select(&sources, Some(until))
+                let found = timeout(Duration::from_micros(draw(400)), || match keeps_timer {
+                    true => selector.select(&sources, Some(until)),
+                    false => select(&sources, Some(until)),
                 });
                 let (Ok(Ok(found)) | Err(Elapsed(Ok(found)))) = found else {
                     continue;
@@ -159,7 +162,8 @@ fn selects(_: Side) {
 
 /// A select ends by what is ready, or by its deadline and then not before it.
 fn select_deadlines(side: Side) {
-    for _ in 0..5 {
+    let mut selector = Selector::new();
+    for round in 0..6 {
         let (event, set_at, limit) = (Rc::new(Event::new()), draw(4), draw(4));
         let setting = Rc::clone(&event);
         let setter = handle(move || {
@@ -168,7 +172,11 @@ fn select_deadlines(side: Side) {
         });
         let began = Instant::now();
         let until = began + milliseconds(limit);
-        let found = select(&[&*event], Some(until)).unwrap();
+        let found = match round % 3 {
+            0 => select(&[&*event], Some(until)),
+            _ => selector.select(&[&*event], Some(until)),
+        };
+        let found = found.unwrap();
         let took = began.elapsed();
         match found {
             Selected::Ready(index) => assert!(index == 0 && event.is_set()),

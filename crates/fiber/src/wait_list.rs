@@ -1,0 +1,417 @@
+//! Lists of who waits for one thing, in order of arrival.
+//!
+//! Waiters are entries of one slab, linked by index into the list of what they wait for: nothing is
+//! allocated to wait. In a [`FrontList`] the first waiter stands in the list itself, for nearly always
+//! it is alone; that is cheaper, and a larger list.
+
+use std::cell::Cell;
+use std::mem;
+
+use crate::core::{self, Core};
+use crate::error::Stopped;
+use crate::park::{Link, Unparker, WaitReason};
+
+const NONE: u32 = u32::MAX;
+const UNLINKED: u32 = u32::MAX - 1;
+/// Stands in a [`Link`] for the first of a list, which has no entry.
+const FIRST: u32 = u32::MAX - 2;
+
+/// A waiter in its list.
+pub(crate) struct Waiter {
+    /// The wait, without the runtime, which is the list's.
+    index: u32,
+    generation: u32,
+    epoch: u32,
+    /// [`UNLINKED`] once it was taken out of its list.
+    previous: u32,
+    next: u32,
+    /// Permits it waits for; none once it was served, and where there are no permits.
+    wants: u32,
+}
+
+impl Waiter {
+    #[inline(always)]
+    fn token(&self, core: &Core) -> Unparker {
+        Unparker {
+            runtime: core.id,
+            index: self.index,
+            generation: self.generation,
+            epoch: self.epoch,
+        }
+    }
+}
+
+/// The waiters of every list of one runtime.
+pub(crate) struct Waiters {
+    entries: Vec<Waiter>,
+    free: u32,
+    /// Links of waiters that stood first.
+    #[cfg(test)]
+    first_links: Cell<usize>,
+}
+
+impl Waiters {
+    pub(crate) fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            free: NONE,
+            #[cfg(test)]
+            first_links: Cell::new(0),
+        }
+    }
+
+    /// Links that are not given back.
+    #[cfg(test)]
+    pub(crate) fn in_use(&self) -> usize {
+        let mut free = 0;
+        let mut next = self.free;
+        while next != NONE {
+            free += 1;
+            next = self.entries[next as usize].next;
+        }
+        self.entries.len() - free + self.first_links.get()
+    }
+
+    #[inline(always)]
+    fn add(&mut self, token: Unparker, wants: u32, previous: u32) -> u32 {
+        let waiter = Waiter {
+            index: token.index,
+            generation: token.generation,
+            epoch: token.epoch,
+            previous,
+            next: NONE,
+            wants,
+        };
+        if self.free == NONE {
+            return self.grow(waiter);
+        }
+        let index = self.free;
+        self.free = self.entries[index as usize].next;
+        self.entries[index as usize] = waiter;
+        index
+    }
+}
+
+impl Waiters {
+    /// Counts links of waiters that stood first.
+    #[cfg(test)]
+    fn count_first(&self, change: isize) {
+        let links = self.first_links.get().checked_add_signed(change);
+        self.first_links.set(links.expect("given back once"));
+    }
+
+    #[cold]
+    fn grow(&mut self, waiter: Waiter) -> u32 {
+        let index = u32::try_from(self.entries.len())
+            .ok()
+            .filter(|&index| index < FIRST)
+            .expect("fewer than 2^32 - 2 waiters");
+        self.entries.push(waiter);
+        index
+    }
+}
+
+/// Who waits for one thing, in order of arrival.
+#[derive(Debug)]
+pub(crate) struct WaitList {
+    head: Cell<u32>,
+    tail: Cell<u32>,
+    /// The runtime whose slab the indexes are of; a list may outlive its runtime.
+    runtime: Cell<u32>,
+}
+
+impl WaitList {
+    pub(crate) const fn new() -> Self {
+        Self {
+            head: Cell::new(NONE),
+            tail: Cell::new(NONE),
+            runtime: Cell::new(0),
+        }
+    }
+
+    /// Takes note of the runtime. Who waited in another one waits no more. Returns whether it is the
+    /// same.
+    #[inline(always)]
+    fn enter_runtime(&self, core: &Core) -> bool {
+        let is_same = self.runtime.replace(core.id) == core.id;
+        if !is_same {
+            self.head.set(NONE);
+            self.tail.set(NONE);
+        }
+        is_same
+    }
+
+    /// Appends a wait for permits, to be ended by [`WaitList::serve`].
+    pub(crate) fn link_for(&self, core: &Core, token: Unparker, wants: u32) -> Link {
+        self.enter_runtime(core);
+        let mut waiters = core.waiters.borrow_mut();
+        let tail = self.tail.get();
+        let index = waiters.add(token, wants, tail);
+        match tail {
+            NONE => self.head.set(index),
+            tail => waiters.entries[tail as usize].next = index,
+        }
+        self.tail.set(index);
+        Link {
+            slot: index,
+            generation: 0,
+        }
+    }
+
+    /// Ends a wait, woken or not.
+    ///
+    /// Returns how many permits it is still without.
+    #[inline]
+    pub(crate) fn leave(&self, core: &Core, link: Link) -> u32 {
+        let mut waiters = core.waiters.borrow_mut();
+        if waiters.entries[link.slot as usize].previous != UNLINKED {
+            self.cut(&mut waiters, link.slot);
+        }
+        let free = mem::replace(&mut waiters.free, link.slot);
+        let waiter = &mut waiters.entries[link.slot as usize];
+        waiter.next = free;
+        waiter.wants
+    }
+
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self, core: &Core) -> bool {
+        self.head.get() == NONE || self.runtime.get() != core.id
+    }
+
+    /// Hands `available` permits out to those who wait, strictly in order: one that there are not
+    /// enough for holds back all behind it. A permit goes with a wake, so one whose wait ended
+    /// otherwise is passed over.
+    pub(crate) fn serve(&self, core: &Core, available: &Cell<u32>) {
+        while !self.is_empty(core) {
+            let head = self.head.get();
+            let (token, wants) = {
+                let mut waiters = core.waiters.borrow_mut();
+                let waiter = &waiters.entries[head as usize];
+                let (token, wants) = (waiter.token(core), waiter.wants);
+                if wants > available.get() {
+                    return;
+                }
+                self.cut(&mut waiters, head);
+                (token, wants)
+            };
+            if core.unpark(token) {
+                available.set(available.get() - wants);
+                core.waiters.borrow_mut().entries[head as usize].wants = 0;
+            }
+        }
+    }
+
+    /// Wakes all that wait now.
+    #[inline(always)]
+    pub(crate) fn wake_all(&self, core: &Core) {
+        while let Some(token) = self.pop(core) {
+            core.unpark(token);
+        }
+    }
+
+    #[inline(always)]
+    fn pop(&self, core: &Core) -> Option<Unparker> {
+        let head = self.head.get();
+        if head == NONE || self.runtime.get() != core.id {
+            return None;
+        }
+        let mut waiters = core.waiters.borrow_mut();
+        self.cut(&mut waiters, head);
+        Some(waiters.entries[head as usize].token(core))
+    }
+
+    #[inline]
+    fn cut(&self, waiters: &mut Waiters, index: u32) {
+        let waiter = &mut waiters.entries[index as usize];
+        let previous = mem::replace(&mut waiter.previous, UNLINKED);
+        let next = waiter.next;
+        match previous {
+            NONE => self.head.set(next),
+            previous => waiters.entries[previous as usize].next = next,
+        }
+        match next {
+            NONE => self.tail.set(previous),
+            next => waiters.entries[next as usize].previous = previous,
+        }
+    }
+}
+
+/// A waiter that stands in its list.
+#[derive(Clone, Copy, Debug)]
+struct First {
+    /// None if there is no such.
+    index: u32,
+    generation: u32,
+    epoch: u32,
+    /// Tells it from others that stood there.
+    number: u32,
+}
+
+/// As [`WaitList`], with a place for the first waiter.
+///
+/// ```text
+///  first ─► head ⇄ entry ⇄ tail     once the first has gone, who comes stands last behind the others
+/// ```
+#[derive(Debug)]
+pub(crate) struct FrontList {
+    first: Cell<First>,
+    behind: WaitList,
+}
+
+impl FrontList {
+    pub(crate) const fn new() -> Self {
+        let nobody = First {
+            index: NONE,
+            generation: 0,
+            epoch: 0,
+            number: 0,
+        };
+        Self {
+            first: Cell::new(nobody),
+            behind: WaitList::new(),
+        }
+    }
+
+    /// Whether nobody waits, in whichever runtime.
+    #[inline(always)]
+    fn is_vacant(&self) -> bool {
+        self.first.get().index == NONE && self.behind.head.get() == NONE
+    }
+
+    /// Takes out the one that stands first, if one does.
+    #[inline(always)]
+    fn take_first(&self) -> Option<First> {
+        let first = self.first.get();
+        self.first.set(First {
+            index: NONE,
+            ..first
+        });
+        (first.index != NONE).then_some(first)
+    }
+
+    /// Wakes the first that still waits. Returns whether there was one.
+    #[inline(always)]
+    pub(crate) fn wake_one(&self, core: &Core) -> bool {
+        while let Some(token) = self.pop(core) {
+            if core.unpark(token) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// As [`FrontList::wake_one`], in this thread's runtime, if there is one.
+    #[inline(always)]
+    pub(crate) fn wake_one_here(&self) {
+        if !self.is_vacant() {
+            core::with(|core| self.wake_one(core));
+        }
+    }
+
+    /// Wakes all that wait now.
+    #[inline(always)]
+    pub(crate) fn wake_all(&self, core: &Core) {
+        if !self.is_vacant() {
+            self.wake_each(core);
+        }
+    }
+
+    fn wake_each(&self, core: &Core) {
+        while let Some(token) = self.pop(core) {
+            core.unpark(token);
+        }
+    }
+
+    /// As [`FrontList::wake_all`], in this thread's runtime, if there is one.
+    #[inline(always)]
+    pub(crate) fn wake_all_here(&self) {
+        if !self.is_vacant() {
+            core::with(|core| self.wake_each(core));
+        }
+    }
+
+    #[inline(always)]
+    fn pop(&self, core: &Core) -> Option<Unparker> {
+        if self.behind.runtime.get() != core.id {
+            return None;
+        }
+        match self.take_first() {
+            Some(first) => Some(Unparker {
+                runtime: core.id,
+                index: first.index,
+                generation: first.generation,
+                epoch: first.epoch,
+            }),
+            None => self.behind.pop(core),
+        }
+    }
+}
+
+/// What a fiber can wait in.
+pub(crate) trait Line {
+    /// Appends a wait. The waiting fiber itself gives the link back with [`Line::unlink`].
+    fn link(&self, core: &Core, token: Unparker) -> Link;
+
+    /// Ends a wait, woken or not.
+    fn unlink(&self, core: &Core, link: Link);
+}
+
+impl Line for WaitList {
+    #[inline(always)]
+    fn link(&self, core: &Core, token: Unparker) -> Link {
+        self.link_for(core, token, 0)
+    }
+
+    #[inline(always)]
+    fn unlink(&self, core: &Core, link: Link) {
+        self.leave(core, link);
+    }
+}
+
+impl Line for FrontList {
+    #[inline(always)]
+    fn link(&self, core: &Core, token: Unparker) -> Link {
+        if !self.behind.enter_runtime(core) {
+            self.take_first();
+        }
+        if !self.is_vacant() {
+            return self.behind.link_for(core, token, 0);
+        }
+        let number = self.first.get().number.wrapping_add(1);
+        self.first.set(First {
+            index: token.index,
+            generation: token.generation,
+            epoch: token.epoch,
+            number,
+        });
+        #[cfg(test)]
+        core.waiters.borrow().count_first(1);
+        Link {
+            slot: FIRST,
+            generation: number,
+        }
+    }
+
+    #[inline(always)]
+    fn unlink(&self, core: &Core, link: Link) {
+        if link.slot != FIRST {
+            self.behind.leave(core, link);
+            return;
+        }
+        if self.first.get().number == link.generation {
+            self.take_first();
+        }
+        #[cfg(test)]
+        core.waiters.borrow().count_first(-1);
+    }
+}
+
+/// Parks until the list wakes the running fiber once, or its scope is over.
+#[inline(always)]
+pub(crate) fn wait_on(core: &Core, list: &impl Line, reason: WaitReason) -> Result<(), Stopped> {
+    let token = core.prepare()?;
+    let link = list.link(core, token);
+    let woken = core.park(reason);
+    list.unlink(core, link);
+    woken
+}
