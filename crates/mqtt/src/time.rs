@@ -18,6 +18,16 @@ impl Time {
     /// The last point in time: where a deadline too far away to count ends up.
     pub const MAX: Self = Self(u64::MAX);
 
+    /// Returns the earlier of two deadlines, each of which may not be set.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn earlier(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (set, None) | (None, set) => set,
+        }
+    }
+
     /// Returns the time from `earlier` to `self`, zero when `earlier` is the later one.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
@@ -65,6 +75,16 @@ mod tests {
     fn subtracting_gives_the_distance_or_zero() {
         assert_eq!(Time(12) - Time(5), Duration::from_nanos(7));
         assert_eq!(Time(5) - Time(12), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_earlier_of_two_deadlines_is_one_that_is_set() {
+        let (soon, late) = (Some(Time(1)), Some(Time(2)));
+        assert_eq!(Time::earlier(soon, late), soon);
+        assert_eq!(Time::earlier(late, soon), soon);
+        assert_eq!(Time::earlier(None, late), late);
+        assert_eq!(Time::earlier(late, None), late);
+        assert_eq!(Time::earlier(None, None), None);
     }
 
     #[test]

@@ -205,6 +205,7 @@ pub(super) struct StallWatch {
 
 impl StallWatch {
     /// Notes which message is the oldest now; returns since when, if that is to be told.
+    #[inline]
     fn look(&mut self, oldest: Option<AckToken>, now: Time) -> Option<Time> {
         let Some(oldest) = oldest else {
             self.oldest = None;
@@ -229,6 +230,7 @@ impl StallWatch {
         self.told && oldest.is_some() && self.oldest.map(|(token, _)| token) == oldest
     }
 
+    #[inline]
     fn deadline(&self) -> Option<Time> {
         match self.oldest {
             Some((_, since)) if !self.told => Some(since + ACK_STALL_TIMEOUT),
@@ -267,12 +269,16 @@ impl State {
         }
     }
 
-    /// Tells if the order of acknowledgements makes no progress.
-    pub(super) fn watch_acks(&mut self, now: Time) {
+    /// Tells if the order of acknowledgements makes no progress. Returns whether the time to look
+    /// again has changed.
+    #[inline]
+    pub(super) fn watch_acks(&mut self, now: Time) -> bool {
+        let before = self.stall.deadline();
         let oldest = self.session.oldest_unhandled();
         if let (Some(since), Some(ack)) = (self.stall.look(oldest, now), oldest) {
             self.tell_of_stall(ack, since);
         }
+        self.stall.deadline() != before
     }
 
     #[cold]
@@ -301,9 +307,9 @@ impl State {
     }
 
     /// When one of these two has something to do.
+    #[inline]
     pub(super) fn ack_deadline(&self) -> Option<Time> {
-        let limits = [self.subscriptions.ack_deadline(), self.stall.deadline()];
-        limits.into_iter().flatten().min()
+        Time::earlier(self.subscriptions.ack_deadline(), self.stall.deadline())
     }
 
     /// Hands a message over to the program, which is to acknowledge it.

@@ -240,10 +240,7 @@ impl State {
     pub(super) fn next_expiry(&self) -> Option<Time> {
         let stored = self.durable.as_ref().map(|durable| &durable.line);
         let stored = stored.and_then(Line::next_deadline);
-        [self.outbox.next_deadline(), stored]
-            .into_iter()
-            .flatten()
-            .min()
+        Time::earlier(self.outbox.next_deadline(), stored)
     }
 
     /// Lets go of what is too old to be sent, as far as that goes in one turn, and gives others its room.

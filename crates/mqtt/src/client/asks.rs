@@ -29,6 +29,7 @@ const ASK_PACKETS_MAX: usize = REQUESTS_MAX / 2;
 pub(super) struct Asks(VecDeque<TicketKey>);
 
 impl Asks {
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

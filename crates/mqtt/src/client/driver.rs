@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{Instant, Selected, Source};
+use fiber::{Instant, Selected, Selector, Source};
 use safe_rt::Socket;
 
 use super::error::EndCause;
@@ -97,6 +97,7 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
         answered: false,
         is_mute: false,
         malformed: None,
+        selector: Selector::new(),
     };
     let cause = match driver.run() {
         Ok(never) => match never {},
@@ -147,6 +148,14 @@ enum Written {
     Enough,
 }
 
+/// What [`Driver::look_around`] found.
+enum Look {
+    /// There may be something to do beside reading and writing.
+    Now,
+    /// There will be, then at the earliest.
+    Later(Option<Time>),
+}
+
 struct Driver<'a> {
     shared: &'a Rc<Shared>,
     socket: Socket,
@@ -173,6 +182,7 @@ struct Driver<'a> {
     /// Bytes came after that.
     answered: bool,
     malformed: Option<Malformed>,
+    selector: Selector,
 }
 
 /// A driver runs until there is a reason to end.
@@ -188,8 +198,14 @@ impl Driver<'_> {
                 Err(cause) => return Err(self.last_words(cause)),
             };
             let more = self.read()?;
-            let more = self.tick()? || more;
-            let starved = run_user_code(self.shared);
+            let (more, starved, next) = match self.look_around() {
+                Look::Later(next) => (more, false, next),
+                Look::Now => {
+                    let due = self.tick()?;
+                    let starved = run_user_code(self.shared);
+                    (more || due, starved, self.next_due(&self.shared.state()))
+                }
+            };
             if more || written == Written::Enough {
                 // A peer that always has data, or takes all, must not keep the others from
                 // running, nor much that is due at once.
@@ -197,7 +213,7 @@ impl Driver<'_> {
             } else {
                 // Reading TLS may leave something to send.
                 let flushed = self.socket.try_flush().map_err(EndCause::Transport)?;
-                self.wait(written == Written::Blocked || !flushed, starved)?;
+                self.wait(written == Written::Blocked || !flushed, starved, next)?;
             }
         }
     }
@@ -207,8 +223,20 @@ impl Driver<'_> {
         let mut state = self.shared.state();
         let state = &mut *state;
         let now = now();
-        let mut written = 0;
         state.session.pace(now, &state.log);
+        if !self.unflushed
+            && state.session.is_all_sent(&state.log)
+            && state.asks.is_empty()
+            && state.introduced
+            && self.socket.try_flush().map_err(EndCause::Transport)?
+        {
+            self.hold_until = None;
+            state.flushed_to(state.session.sent());
+            state.check_drained();
+            outputs::act(self.shared, &mut self.up, state)?;
+            return Ok(Written::All);
+        }
+        let mut written = 0;
         let holds = self.holds(state, now);
         let end = loop {
             if holds {
@@ -254,11 +282,11 @@ impl Driver<'_> {
         let taken = written > 0 || self.unflushed;
         // Less than that may all be in the transport.
         if (flushed && taken) || written as u64 > UNFLUSHED_BYTES_MAX {
-            state.last_sent = Some(Instant::recent());
+            state.last_sent = Some(Instant::from_nanos(now.0));
         }
         self.unflushed = !flushed;
         if written > 0 {
-            state.last_activity = Some(Instant::recent());
+            state.last_activity = Some(Instant::from_nanos(now.0));
             state.wake_for_room(Room::Log);
             state.session.pace(now, &state.log);
             if end == Written::All && !state.session.next_chunk(&state.log).is_empty() {
@@ -290,7 +318,38 @@ impl Driver<'_> {
         now < until
     }
 
-    /// Tells the session the time if it waits for that.
+    /// Looks whether something is due, or to be done in each turn.
+    #[inline]
+    fn look_around(&self) -> Look {
+        let mut state = self.shared.state();
+        let now = now();
+        let next = self.next_due(&state);
+        if next.is_some_and(|at| at <= now)
+            || state.idle.is_watched()
+            || self.overrun.is_some()
+            || state.has_user_code()
+        {
+            return Look::Now;
+        }
+        state.turned = now;
+        if state.watch_acks(now) {
+            return Look::Later(Time::earlier(next, state.ack_deadline()));
+        }
+        Look::Later(next)
+    }
+
+    /// When something is due, beside what only this driver waits for.
+    #[inline]
+    fn next_due(&self, state: &State) -> Option<Time> {
+        let next = Time::earlier(state.session.next_deadline(), state.deadline());
+        if state.idle.is_watched() && self.may_rest(state) {
+            return Time::earlier(next, state.idle.deadline());
+        }
+        next
+    }
+
+    /// Does what is due, and tells the session the time if it waits for that.
+    #[cold]
     fn tick(&mut self) -> Result<bool, EndCause> {
         let mut state = self.shared.state();
         let state = &mut *state;
@@ -300,7 +359,7 @@ impl Driver<'_> {
             state.session.received(now);
         }
         let more = state.tick(self.shared, now);
-        state.watch_acks(now);
+        let _looked_at_again = state.watch_acks(now);
         if self.may_rest(state) && state.is_idle(now) {
             if state.session.rest(now, &state.log) {
                 state.idle.left();
@@ -334,30 +393,21 @@ impl Driver<'_> {
         self.up.is_some() && state.is_up()
     }
 
-    fn wait(&mut self, blocked: bool, starved: bool) -> Result<(), EndCause> {
-        let deadline = {
-            let state = self.shared.state();
-            let idle = state.idle.deadline();
-            let times = [
-                state.session.next_deadline(),
-                state.deadline(),
-                idle.filter(|_| self.may_rest(&state)),
-                self.hold_until,
-                self.overrun,
-                self.leave_at.filter(|_| !self.left),
-            ];
-            let times = times.into_iter().flatten();
-            let retry = starved.then(|| Instant::recent() + STARVED_RETRY);
-            let times = times.map(|at| Instant::from_nanos(at.0));
-            times.chain(retry).min()
-        };
+    fn wait(&mut self, blocked: bool, starved: bool, next: Option<Time>) -> Result<(), EndCause> {
+        let mut next = Time::earlier(next, self.hold_until);
+        if self.overrun.is_some() || self.leave_at.is_some() || starved {
+            next = Time::earlier(next, self.overrun);
+            next = Time::earlier(next, self.leave_at.filter(|_| !self.left));
+            next = Time::earlier(next, starved.then(|| now() + STARVED_RETRY));
+        }
+        let deadline = next.map(|at| Instant::from_nanos(at.0));
         let readable = self.socket.readable();
         let writable = self.socket.writable();
         // What must be watched stands in the middle.
         let sources: [&dyn Source; 3] = [&readable, &self.shared.wake, &writable];
         let from = usize::from(self.overrun.is_some());
         let to = if blocked { 3 } else { 2 };
-        let waited = fiber::select(&sources[from..to], deadline);
+        let waited = self.selector.select(&sources[from..to], deadline);
         match waited {
             Ok(Selected::Ready(_) | Selected::Deadline) => Ok(()),
             Err(error) => match fiber::cause(&error) {

@@ -40,6 +40,7 @@ impl Early {
     }
 
     /// When those that are held are to be let go.
+    #[inline]
     pub(super) fn deadline(&self) -> Option<Time> {
         if self.held.is_empty() {
             None

@@ -207,6 +207,7 @@ impl Events {
     }
 
     /// Whether a fiber should be started.
+    #[inline]
     pub(super) fn is_due(&self) -> bool {
         !self.telling && !self.queue.is_empty()
     }

@@ -64,8 +64,13 @@ impl Idle {
     /// When to look again.
     pub(super) fn deadline(&self) -> Option<Time> {
         let idle = self.timeout.map(|timeout| self.since + timeout);
-        let leave = self.leave.map(|leave| leave.again);
-        idle.into_iter().chain(leave).min()
+        Time::earlier(idle, self.leave.map(|leave| leave.again))
+    }
+
+    /// Whether the connection may be left at all for having nothing to do.
+    #[inline]
+    pub(super) const fn is_watched(&self) -> bool {
+        self.timeout.is_some() || self.leave.is_some()
     }
 
     /// Whether the connection was to be left by now.

@@ -226,6 +226,7 @@ where
 }
 
 /// Starts the fibers that user code waits for; returns whether some still does.
+#[cold]
 pub(super) fn run_user_code(shared: &Rc<Shared>) -> bool {
     let starved = handler::start_starved(shared);
     wake_threads(shared);
@@ -343,6 +344,15 @@ fn end_connection(state: &mut State, end: Option<Arc<EndCause>>) {
 }
 
 impl State {
+    /// Whether [`run_user_code`] has something to do.
+    #[inline]
+    pub(super) fn has_user_code(&self) -> bool {
+        self.subscriptions.has_starved()
+            || !self.tickets.wakers.is_empty()
+            || !self.garbage.is_empty()
+            || self.events.is_due()
+    }
+
     /// Does what is due by now, connected or not. Returns whether there is more than goes in one turn.
     #[must_use]
     pub(super) fn tick(&mut self, shared: &Rc<Shared>, now: Time) -> bool {
@@ -353,13 +363,10 @@ impl State {
     }
 
     /// When something is due, connected or not.
+    #[inline]
     pub(super) fn deadline(&self) -> Option<Time> {
-        let times = [
-            self.early.deadline(),
-            self.ack_deadline(),
-            self.next_expiry(),
-        ];
-        times.into_iter().flatten().min()
+        let deadline = Time::earlier(self.early.deadline(), self.ack_deadline());
+        Time::earlier(deadline, self.next_expiry())
     }
 
     /// Acts on what the session says of one connection to the next.

@@ -326,6 +326,7 @@ impl Outbox {
     }
 
     /// When the next message is too old.
+    #[inline]
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.deadlines.first().map(|(expires, _)| *expires)
     }

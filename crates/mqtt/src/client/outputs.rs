@@ -9,7 +9,21 @@ use super::shared::{Shared, State, now};
 use crate::session::Output;
 
 /// Acts on the session's rare events; notes in `up` when the broker accepted the connection.
+#[inline]
 pub(super) fn act(
+    shared: &Shared,
+    up: &mut Option<Instant>,
+    state: &mut State,
+) -> Result<(), EndCause> {
+    if state.session.has_outputs() {
+        act_on_all(shared, up, state)
+    } else {
+        Ok(())
+    }
+}
+
+#[cold]
+fn act_on_all(
     shared: &Shared,
     up: &mut Option<Instant>,
     state: &mut State,

@@ -384,9 +384,12 @@ impl State {
     /// Notes that the kernel accepted everything before `position`.
     #[inline]
     pub(super) fn flushed_to(&mut self, position: LogOffset) {
-        if position <= self.flushed {
-            return;
+        if position > self.flushed {
+            self.note_flushed(position);
         }
+    }
+
+    fn note_flushed(&mut self, position: LogOffset) {
         self.flushed = position;
         while let Some((end, waiter)) = self.sent_waiters.front() {
             if *end > position {

@@ -179,9 +179,23 @@ impl Connection {
         }
     }
 
+    /// Tells that neither buffer holds anything that was not sent, so that the next chunk is empty.
+    #[inline]
+    pub(super) fn is_all_sent(&self, log: &OutboundLog) -> bool {
+        self.sent == log.tail() && self.control.is_empty()
+    }
+
     /// Returns the bytes to be sent next; empty when there are none.
     #[inline]
     pub(super) fn next_chunk<'a>(&'a mut self, log: &'a OutboundLog) -> &'a [u8] {
+        if self.is_all_sent(log) {
+            self.chunk = Chunk::Log(0);
+            return &[];
+        }
+        self.next_unsent(log)
+    }
+
+    fn next_unsent<'a>(&'a mut self, log: &'a OutboundLog) -> &'a [u8] {
         if let Some(end) = self.log_end(log) {
             let bytes = log.slice(self.sent, end);
             self.chunk = Chunk::Log(bytes.len());

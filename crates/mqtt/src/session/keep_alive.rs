@@ -143,6 +143,7 @@ impl KeepAlive {
     }
 
     /// Returns when PINGREQ is due, if none is under way.
+    #[inline]
     pub(super) fn ping_due(&self, control_sent: LogOffset) -> Option<Time> {
         let quiet_since = self.last_sent.min(self.last_received);
         let after = self.ping_after?;
@@ -150,7 +151,17 @@ impl KeepAlive {
     }
 
     /// Returns when the link must be given up, and why, unless something happens before.
+    #[inline]
     pub(super) fn give_up(&self) -> Option<(Time, Silence)> {
+        match (self.ping, self.blocked_since) {
+            (Ping::Idle | Ping::Answered { .. }, None) => None,
+            (_, _) => self.limits(),
+        }
+    }
+
+    /// As [`KeepAlive::give_up`], where something is waited for.
+    #[cold]
+    fn limits(&self) -> Option<(Time, Silence)> {
         let stall = self
             .blocked_since
             .map(|since| (since + self.timeout, Silence::WriteStall));

@@ -24,6 +24,7 @@ mod adopted;
 mod ahead;
 mod command;
 mod connection;
+mod due;
 mod error;
 mod handle;
 mod in_flight;
@@ -265,6 +266,12 @@ impl Session {
         self.connection.next_chunk(log)
     }
 
+    /// Tells that neither the log nor the control packets have anything left that was not sent.
+    #[inline]
+    pub(crate) fn is_all_sent(&self, log: &OutboundLog) -> bool {
+        self.connection.is_all_sent(log)
+    }
+
     /// Notes that the transport took the first `n` bytes of the last chunk.
     ///
     /// # Panics
@@ -317,34 +324,11 @@ impl Session {
         self.outputs.pop_front()
     }
 
-    /// Returns when to call [`Session::handle`] with [`Input::Timer`]; `None` where there is
-    /// nothing to wait for. Every call into the session may change it.
-    pub fn next_deadline(&self) -> Option<Time> {
-        let Connection {
-            phase, keep_alive, ..
-        } = &self.connection;
-        let of_phase = match *phase {
-            Phase::Connecting { deadline, .. }
-            | Phase::Draining { deadline }
-            | Phase::Leaving { deadline }
-            | Phase::Resting { deadline } => Some(deadline),
-            Phase::Up { .. } => keep_alive.ping_due(self.connection.control_sent()),
-            Phase::Idle | Phase::Closed => None,
-        };
-        let give_up = match phase {
-            Phase::Idle | Phase::Closed => None,
-            Phase::Connecting { .. }
-            | Phase::Up { .. }
-            | Phase::Draining { .. }
-            | Phase::Leaving { .. }
-            | Phase::Resting { .. } => keep_alive.give_up().map(|(deadline, _)| deadline),
-        };
-        let pace = self.pace.as_ref();
-        let token = pace.filter(|_| self.is_throttled && self.connection.is_up());
-        [of_phase, give_up, self.trim_at, token.map(Pace::next_at)]
-            .into_iter()
-            .flatten()
-            .min()
+    /// Tells whether [`Session::next_output`] has one.
+    #[inline]
+    #[must_use]
+    pub fn has_outputs(&self) -> bool {
+        !self.outputs.is_empty()
     }
 
     /// Tells whether the unsent bytes had better wait for acknowledgements that are on their way.

@@ -322,6 +322,7 @@ impl Subscriptions {
     }
 
     /// When the next one is to be acknowledged by the program at the latest.
+    #[inline]
     pub(in super::super) fn ack_deadline(&self) -> Option<Time> {
         self.manual.deadline()
     }
@@ -453,6 +454,7 @@ impl Subscriptions {
         self.starved.push(id);
     }
 
+    #[inline]
     pub(in super::super) fn has_starved(&self) -> bool {
         !self.starved.is_empty()
     }
