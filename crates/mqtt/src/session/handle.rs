@@ -132,6 +132,15 @@ impl Session {
             Input::Packet(PacketRef::Publish(publish)) if self.connection.is_up() => {
                 self.on_publish(&publish)
             }
+            Input::Packet(PacketRef::PubRel(pubrel)) if self.connection.is_up() => {
+                Ok(self.on_pubrel(pubrel.packet_id))
+            }
+            Input::Packet(PacketRef::PubRec(pubrec)) if self.connection.is_up() => {
+                Ok(self.on_pubrec(pubrec.packet_id, now, log))
+            }
+            Input::Packet(PacketRef::PubComp(pubcomp)) if self.connection.is_up() => {
+                Ok(self.on_pubcomp(pubcomp.packet_id, now, log))
+            }
             Input::Packet(packet) => self.on_other(&packet, now, log),
             Input::Timer => {
                 self.on_timer(now, log);

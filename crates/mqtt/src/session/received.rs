@@ -134,13 +134,19 @@ impl ReceivedIds {
 
     #[inline]
     fn find(&self, packet_id: PacketId) -> Result<usize, usize> {
-        // The next in the circle comes last.
-        match self.0.back() {
-            Some(last) if last.packet_id < packet_id => Err(self.0.len()),
-            Some(_) => self
-                .0
-                .binary_search_by_key(&packet_id, |received| received.packet_id),
-            None => Err(0),
+        // The next in the circle comes last, the one that is released is mostly the first.
+        let (Some(first), Some(last)) = (self.0.front(), self.0.back()) else {
+            return Err(0);
+        };
+        if last.packet_id <= packet_id {
+            let is_last = last.packet_id == packet_id;
+            let len = self.0.len();
+            return if is_last { Ok(len - 1) } else { Err(len) };
         }
+        if first.packet_id == packet_id {
+            return Ok(0);
+        }
+        self.0
+            .binary_search_by_key(&packet_id, |received| received.packet_id)
     }
 }
