@@ -62,6 +62,7 @@ mod requests;
 mod restarts;
 mod resubscribing;
 mod room;
+mod runs;
 mod slow_disk;
 mod socket_options;
 mod store;

@@ -203,7 +203,7 @@ fn who_comes_when_the_first_has_left_stands_behind_the_others() {
         let wait = |name: &'static str, limit: u64| {
             let (event, trace) = (event.clone(), trace.clone());
             go(move || {
-                let limit = std::time::Duration::from_millis(limit);
+                let limit = Duration::from_millis(limit);
                 let _ = crate::timeout(limit, || event.wait());
                 trace.note(name);
             });

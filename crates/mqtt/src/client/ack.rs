@@ -242,13 +242,12 @@ impl StallWatch {
 impl State {
     /// Notes that one taker is done with a message; the last one acknowledges it, now or, where its
     /// connection is over, when it comes again.
-    #[inline]
     pub(super) fn done(&mut self, shared: &Shared, ack: AckToken, message: &Message) {
         self.done_with(shared, ack, || message.into());
     }
 
     /// As [`State::done`], with a message that is only looked at where that is needed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn done_with<'a>(
         &mut self,
         shared: &Shared,
@@ -259,14 +258,21 @@ impl State {
             return;
         }
         if self.finish_received(ack) {
-            shared.wake.set();
+            if !shared.wake.is_set() {
+                shared.wake.set();
+            }
         } else if !ack.is_exactly_once() {
-            let MessageRef { topic, data, .. } = message();
-            self.settled.note(ack.packet_id(), topic, data);
+            self.note_settled(ack, message());
         }
         if self.recovering {
             shared.wake.set();
         }
+    }
+
+    #[cold]
+    fn note_settled(&mut self, ack: AckToken, message: MessageRef<'_>) {
+        let MessageRef { topic, data, .. } = message;
+        self.settled.note(ack.packet_id(), topic, data);
     }
 
     /// Tells if the order of acknowledgements makes no progress. Returns whether the time to look

@@ -223,6 +223,8 @@ impl Driver<'_> {
         let mut state = self.shared.state();
         let state = &mut *state;
         let now = now();
+        // Those that were finished since the last turn.
+        state.session.flush_acks();
         state.session.pace(now, &state.log);
         if !self.unflushed
             && state.session.is_all_sent(&state.log)

@@ -228,6 +228,7 @@ impl State {
 
     /// Acknowledges a received message that was handled: at once, or when that is recorded.
     /// Returns whether there may be something to send.
+    #[inline(always)]
     pub(super) fn finish_received(&mut self, ack: AckToken) -> bool {
         match &self.durable {
             // It is another client's by now, which has not heard of this message.
@@ -238,7 +239,7 @@ impl State {
                 self.wait_for_disk(Gate { at, what }, now());
                 true
             }
-            Some(_) | None => self.session.acknowledge(ack),
+            Some(_) | None => self.session.finish(ack),
         }
     }
 

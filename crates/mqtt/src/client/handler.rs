@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -95,7 +95,11 @@ pub(super) fn run(shared: &Rc<Shared>, id: SubscriptionId) {
         handler,
     };
     loop {
-        match running.next() {
+        let next = match running.handle_each() {
+            Some(failed) => Some(failed),
+            None => running.next(),
+        };
+        match next {
             Some(arrived) => running.handle(arrived),
             None if running.may_linger() && linger(shared, id) => {}
             None => break,
@@ -161,6 +165,48 @@ impl Running<'_> {
     /// Whether it is worth to wait for the next message: the driver calls a handler that is inline.
     const fn may_linger(&self) -> bool {
         matches!(self.handler, Handler::OnFiber(_))
+    }
+
+    /// Calls a handler that may wait for message after message, as long as there is one and it handles
+    /// them: one catcher of panics for all. Returns the message with which it failed.
+    fn handle_each(&mut self) -> Option<Arrived> {
+        let (shared, id, client) = (self.shared, self.id, &self.client);
+        let Handler::OnFiber(handler) = &mut self.handler else {
+            return None;
+        };
+        if self.policy.ack == Ack::Manual {
+            return None;
+        }
+        let mut at_hand = None;
+        let mut is_called = false;
+        let calls = || {
+            let mut state = shared.state();
+            loop {
+                at_hand = state.subscriptions.pop(id);
+                let Some(Arrived { message, ack, .. }) = &at_hand else {
+                    return;
+                };
+                drop(state);
+                is_called = true;
+                if let Err(error) = handler(client, message) {
+                    note_error(shared, &message.topic, error);
+                    return;
+                }
+                is_called = false;
+                state = shared.state();
+                if let Some(ack) = *ack {
+                    let ack = state.subscriptions.finish(id, ack);
+                    state.done_with(shared, ack, || message.into());
+                }
+            }
+        };
+        let panicked = catch_unwind(AssertUnwindSafe(calls)).err();
+        note_panic(shared, panicked, is_called);
+        let failed = at_hand?;
+        Some(Arrived {
+            failed: true,
+            ..failed
+        })
     }
 
     /// Takes the next message.
@@ -259,20 +305,42 @@ fn call_user(
     topic: &dyn fmt::Debug,
     handler: impl FnOnce() -> Result<(), HandlerError>,
 ) -> bool {
-    // The text of an error and the drop of it are the user's as well.
     let call = || match handler() {
         Ok(()) => true,
         Err(error) => {
-            shared.state().stats.handler_errors += 1;
-            log::warn!("the handler of {topic:?} failed: {error}");
+            note_error(shared, topic, error);
             false
         }
     };
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
-        shared.state().stats.handler_panics += 1;
-        drop_payload(payload);
+        note_panic(shared, Some(payload), true);
         false
     })
+}
+
+/// Notes the error of a handler. Its text and the drop of it are the user's as well: to be called where
+/// panics are caught.
+#[cold]
+pub(super) fn note_error(shared: &Shared, topic: &dyn fmt::Debug, error: HandlerError) {
+    shared.state().stats.handler_errors += 1;
+    log::warn!("the handler of {topic:?} failed: {error}");
+}
+
+/// Notes that calls of a handler `panicked`, if they did, and goes on with what was no panic of it.
+#[inline]
+pub(super) fn note_panic(
+    shared: &Shared,
+    panicked: Option<Box<dyn Any + Send>>,
+    is_of_handler: bool,
+) {
+    match panicked {
+        None => {}
+        Some(payload) if is_of_handler => {
+            shared.state().stats.handler_panics += 1;
+            drop_payload(payload);
+        }
+        Some(payload) => resume_unwind(payload),
+    }
 }
 
 /// Gives a message that could not be handled to the handler of such, or acknowledges it.

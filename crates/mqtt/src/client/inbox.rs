@@ -25,6 +25,7 @@ pub(super) struct Arrived {
 
 impl Arrived {
     /// A message that nobody has handled yet.
+    #[inline(always)]
     pub(super) const fn new(message: Message, ack: Option<AckToken>) -> Self {
         Self {
             message,
@@ -85,9 +86,9 @@ struct Count {
 }
 
 impl Count {
-    fn add(&mut self, message: &Message) {
+    fn add(&mut self, bytes: usize) {
         self.len += 1;
-        self.bytes += message.len();
+        self.bytes += bytes;
     }
 
     fn subtract(&mut self, message: &Message) {
@@ -99,53 +100,91 @@ impl Count {
 impl Inbox {
     /// Adds a message; returns how many older ones of QoS 0 were dropped for it.
     pub(super) fn push(&mut self, arrived: Arrived) -> u64 {
+        let (message, ack) = (&arrived.message, arrived.ack);
+        self.push_with(message.qos, message.len(), ack, || arrived)
+    }
+
+    /// As [`Inbox::push`], for a message of this QoS and length that is made where it is kept.
+    // Always, so that it is.
+    #[inline(always)]
+    pub(super) fn push_with(
+        &mut self,
+        qos: QoS,
+        len: usize,
+        ack: Option<AckToken>,
+        arrived: impl FnOnce() -> Arrived,
+    ) -> u64 {
         let mut dropped = 0;
-        if arrived.may_be_dropped() {
-            self.qos_0.add(&arrived.message);
-            while self.qos_0.len > QOS_0_QUEUE_MAX
-                || (self.qos_0.bytes > QOS_0_QUEUE_BYTES_MAX && self.qos_0.len > 1)
-            {
-                let oldest = self.queue.iter().position(Arrived::may_be_dropped);
-                let Some(queued) = oldest.and_then(|at| self.queue.remove(at)) else {
-                    break;
-                };
-                self.qos_0.subtract(&queued.message);
-                dropped += 1;
+        if ack.is_none() {
+            if qos == QoS::AtMostOnce {
+                self.qos_0.add(len);
+                dropped = self.drop_oldest();
+            } else {
+                self.acknowledged.add(len);
             }
-        } else if arrived.is_acknowledged() {
-            self.acknowledged.add(&arrived.message);
         }
-        self.queue.push_back(arrived);
+        self.queue.push_back(arrived());
         dropped
+    }
+
+    /// Drops the oldest messages of QoS 0 that are too many with one more, which counts already.
+    #[inline]
+    fn drop_oldest(&mut self) -> u64 {
+        let mut dropped = 0;
+        while self.qos_0.len > QOS_0_QUEUE_MAX
+            || (self.qos_0.bytes > QOS_0_QUEUE_BYTES_MAX && self.qos_0.len > 1)
+        {
+            if !self.drop_one() {
+                break;
+            }
+            dropped += 1;
+        }
+        dropped
+    }
+
+    #[cold]
+    fn drop_one(&mut self) -> bool {
+        let oldest = self.queue.iter().position(Arrived::may_be_dropped);
+        let Some(queued) = oldest.and_then(|at| self.queue.remove(at)) else {
+            return false;
+        };
+        self.qos_0.subtract(&queued.message);
+        true
     }
 
     /// Puts a message before all others, which came later.
     pub(super) fn push_first(&mut self, arrived: Arrived) {
         if arrived.may_be_dropped() {
-            self.qos_0.add(&arrived.message);
+            self.qos_0.add(arrived.message.len());
         } else if arrived.is_acknowledged() {
-            self.acknowledged.add(&arrived.message);
+            self.acknowledged.add(arrived.message.len());
         }
         self.queue.push_front(arrived);
     }
 
     /// Takes the oldest message.
+    // Always, as `push`. It is looked at where it is and moved once.
+    #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<Arrived> {
-        let arrived = self.queue.pop_front()?;
+        let arrived = self.queue.front()?;
         if arrived.ack.is_some() {
             self.taken = Some(arrived.clone());
             self.renewed = false;
-        } else if arrived.may_be_dropped() {
+        } else if arrived.message.qos == QoS::AtMostOnce {
             self.qos_0.subtract(&arrived.message);
         } else {
             self.acknowledged.subtract(&arrived.message);
         }
-        Some(arrived)
+        self.queue.pop_front()
     }
 
     /// Returns what acknowledges the message that was taken with `ack`: it may have come again since.
+    #[inline]
     pub(super) fn finish(&mut self, ack: AckToken) -> AckToken {
-        self.taken.take().and_then(|taken| taken.ack).unwrap_or(ack)
+        let taken = self.taken.as_ref().and_then(|taken| taken.ack);
+        // Where it is: it is large for a value.
+        self.taken = None;
+        taken.unwrap_or(ack)
     }
 
     /// Gives a message of an earlier connection that has come again its new acknowledgement; returns

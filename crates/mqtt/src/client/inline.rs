@@ -12,13 +12,12 @@
 //! the driver reads, and nothing gives up the driver's turn.
 
 use std::cell::RefMut;
-use std::ops::Range;
 
 use super::Client;
 use super::ack::{Ack, AckHandle};
 use super::handler::{self, Inline, OnError};
 use super::inbox::Arrived;
-use super::message::Message;
+use super::message::{Message, Topic};
 use super::message_ref::MessageRef;
 use super::read_buffer::Shared as Bytes;
 use super::shared::State;
@@ -30,8 +29,8 @@ use crate::time::Time;
 /// A message in the buffer that it was read into.
 pub(super) struct InPlace<'a> {
     pub(super) bytes: &'a Bytes,
-    /// The part of `bytes` that holds the packet.
-    pub(super) place: Range<usize>,
+    /// Where the packet ends in `bytes`.
+    pub(super) end: usize,
     pub(super) publish: Publish<'a>,
     pub(super) ack: Option<AckToken>,
 }
@@ -39,7 +38,8 @@ pub(super) struct InPlace<'a> {
 impl InPlace<'_> {
     /// The message for keeping.
     fn hold(&self) -> Message {
-        Message::hold(self.bytes, self.place.clone(), &self.publish)
+        let topic = Topic::new(self.publish.topic());
+        Message::hold(self.bytes, self.end, &self.publish, topic)
     }
 }
 
@@ -98,7 +98,7 @@ fn call_one<'a>(
 
 /// Takes a handler back after a call.
 #[inline]
-fn give_back(client: &Client, state: &mut State, id: SubscriptionId, handler: Inline) {
+pub(super) fn give_back(client: &Client, state: &mut State, id: SubscriptionId, handler: Inline) {
     let start = |id| handler::start(&client.shared, id);
     if let Some(handler) = state.subscriptions.return_inline(id, handler, start) {
         // Its subscription has ended meanwhile. What it owns is dropped where nothing is borrowed.
@@ -127,16 +127,16 @@ fn uncalled(
 }
 
 /// A handler that was called.
-struct Called {
-    id: SubscriptionId,
-    policy: Policy,
+pub(super) struct Called {
+    pub(super) id: SubscriptionId,
+    pub(super) policy: Policy,
 }
 
 impl Called {
     /// Sees to a message that the handler failed to handle: it is to be called with it again, by its
     /// fiber, or that was all. Returns what is to be acknowledged now.
     #[cold]
-    fn fail(
+    pub(super) fn fail(
         self,
         client: &Client,
         message: &InPlace<'_>,

@@ -1,7 +1,8 @@
 //! What arrives: a message with its topic and payload.
 
 use std::fmt;
-use std::ops::{Deref, Range};
+use std::ops::Deref;
+use std::rc::Rc;
 
 use super::ack::AckHandle;
 use super::message_ref::MessageRef;
@@ -11,8 +12,8 @@ use crate::packet::{PacketId, QoS};
 
 /// A message that arrived (MQTT3-3.3).
 ///
-/// Topic and payload are parts of what was read from the socket, kept alive by the message;
-/// [`Message::detach`] copies them out for keeping.
+/// The payload is part of what was read from the socket, kept alive by the message;
+/// [`Message::detach`] copies it out for keeping. The topic is shared by the messages that came on it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Message {
@@ -34,26 +35,17 @@ pub struct Message {
 
 impl Message {
     /// Takes a packet out of the buffer it was decoded from, without copying where that is
-    /// possible. `packet` is the part of `shared` that holds the packet.
-    pub(crate) fn hold(
+    /// possible. The packet ends there in `shared`, and its topic is this one.
+    // Always, as the queue that it goes to.
+    #[inline(always)]
+    pub(super) fn hold(
         shared: &Shared,
-        packet: Range<usize>,
+        end: usize,
         publish: &packet::Publish<'_>,
+        topic: Topic,
     ) -> Self {
-        // Topic, packet identifier and payload stand in this order at the packet's end.
-        let payload_len = publish.payload().len();
-        let topic_len = publish.topic().len();
-        let id_len = if publish.packet_id().is_some() { 2 } else { 0 };
-        let start = packet.end - payload_len - id_len - topic_len;
-        let part = Part::hold(shared, start..packet.end);
-        let topic = Topic {
-            part: part.clone(),
-            range: 0..topic_len,
-        };
-        let data = Payload {
-            range: topic_len + id_len..part.len(),
-            part,
-        };
+        // The payload is all that follows the topic and the packet identifier.
+        let data = Payload(Part::hold(shared, end - publish.payload().len()..end));
         Self {
             topic,
             data,
@@ -77,14 +69,8 @@ impl Message {
     /// A copy of a message in memory of its own size.
     pub(super) fn copied(message: MessageRef<'_>) -> Self {
         Self {
-            topic: Topic {
-                part: Part::copied(message.topic.as_bytes()),
-                range: 0..message.topic.len(),
-            },
-            data: Payload {
-                part: Part::copied(message.data),
-                range: 0..message.data.len(),
-            },
+            topic: Topic::new(message.topic),
+            data: Payload(Part::copied(message.data)),
             qos: message.qos,
             retain: message.retain,
             dup: message.dup,
@@ -94,23 +80,34 @@ impl Message {
     }
 
     /// Bytes of topic and payload.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.topic.range.len() + self.data.range.len()
+        self.topic.len() + self.data.0.len()
     }
 }
 
 /// The topic name of a [`Message`].
 #[derive(Clone)]
-pub struct Topic {
-    part: Part,
-    range: Range<usize>,
+pub struct Topic(Rc<String>);
+
+impl Topic {
+    /// A copy of the text.
+    pub(super) fn new(text: &str) -> Self {
+        Self(Rc::new(text.to_owned()))
+    }
+
+    /// A text that is shared with others.
+    #[inline]
+    pub(super) fn shared(text: &Rc<String>) -> Self {
+        Self(Rc::clone(text))
+    }
 }
 
 impl Deref for Topic {
     type Target = str;
 
     fn deref(&self) -> &str {
-        std::str::from_utf8(self.part.get(&self.range)).expect("the decoder checked the topic")
+        &self.0
     }
 }
 
@@ -146,16 +143,13 @@ impl PartialEq<&str> for Topic {
 
 /// The application message of a [`Message`].
 #[derive(Clone)]
-pub struct Payload {
-    part: Part,
-    range: Range<usize>,
-}
+pub struct Payload(Part);
 
 impl Deref for Payload {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.part.get(&self.range)
+        self.0.get()
     }
 }
 

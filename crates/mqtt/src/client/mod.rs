@@ -48,6 +48,7 @@ mod remote_ticket;
 mod request;
 mod restore;
 mod room;
+mod run;
 mod settled;
 mod shared;
 mod signs;

@@ -44,34 +44,52 @@ impl Shared {
         })))
     }
 
+    #[inline]
     fn bytes(&self) -> &Rc<Bytes> {
         self.0.as_ref().expect("only drop takes the bytes out")
     }
 
+    #[inline]
     pub(crate) fn get(&self, range: &Range<usize>) -> &[u8] {
         &self.bytes().data[range.clone()]
     }
 }
 
 impl Clone for Shared {
+    #[inline]
     fn clone(&self) -> Self {
         Self(Some(Rc::clone(self.bytes())))
     }
 }
 
 impl Drop for Shared {
+    #[inline]
     fn drop(&mut self) {
-        let Some(bytes) = self.0.take() else { return };
-        if Rc::strong_count(&bytes) == 1 && bytes.lent {
-            // A thread that ends has no use for either.
-            let _ = LENT.try_with(|lent| lent.set(lent.get() - 1));
-            let _ = SPARE.try_with(|spare| {
-                let mut spare = spare.borrow_mut();
-                if spare.len() < SPARE_BUFFERS_MAX {
-                    spare.push(bytes);
-                }
-            });
+        if self
+            .0
+            .as_ref()
+            .is_some_and(|bytes| Rc::strong_count(bytes) == 1)
+        {
+            self.give_back();
         }
+    }
+}
+
+impl Shared {
+    /// Makes a full-size buffer spare, as its last share.
+    #[cold]
+    fn give_back(&mut self) {
+        let Some(bytes) = self.0.take_if(|bytes| bytes.lent) else {
+            return;
+        };
+        // A thread that ends has no use for either.
+        let _ = LENT.try_with(|lent| lent.set(lent.get() - 1));
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE_BUFFERS_MAX {
+                spare.push(bytes);
+            }
+        });
     }
 }
 
@@ -155,8 +173,9 @@ impl ReadBuffer {
 /// A spare buffer, or a new one.
 fn take(size: usize) -> Shared {
     if size > READ_BUFFER_BYTES {
+        // With room to read on: else each packet of a stream of large ones would need a buffer anew.
         return Shared(Some(Rc::new(Bytes {
-            data: vec![0; size].into(),
+            data: vec![0; size + READ_BUFFER_BYTES].into(),
             lent: false,
         })));
     }
@@ -179,6 +198,7 @@ pub(crate) struct Part {
 
 impl Part {
     /// Keeps `range` of `shared` alive, or a copy of it while too many buffers are held.
+    #[inline]
     pub(crate) fn hold(shared: &Shared, range: Range<usize>) -> Self {
         if !shared.bytes().lent || LENT.with(Cell::get) > SHARED_MAX {
             return Self::copied(shared.get(&range));
@@ -197,10 +217,12 @@ impl Part {
         }
     }
 
-    pub(crate) fn get(&self, range: &Range<usize>) -> &[u8] {
-        &self.shared.get(&self.range)[range.clone()]
+    #[inline]
+    pub(crate) fn get(&self) -> &[u8] {
+        self.shared.get(&self.range)
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.range.len()
     }
@@ -229,7 +251,7 @@ mod tests {
         buffer.consume(5);
         fill(&mut buffer, b"ial");
         assert_eq!(unconsumed(&buffer), b"partial");
-        assert_eq!(held.get(&(0..5)), b"whole");
+        assert_eq!(held.get(), b"whole");
     }
 
     #[test]
@@ -251,7 +273,7 @@ mod tests {
             buffer.consume(1);
         }
         assert!(LENT.with(Cell::get) <= SHARED_MAX + 1);
-        assert!((0..20).zip(&held).all(|(n, part)| part.get(&(0..1)) == [n]));
+        assert!((0..20).zip(&held).all(|(n, part)| part.get() == [n]));
         drop((held, buffer));
         assert_eq!(LENT.with(Cell::get), 0);
     }

@@ -7,7 +7,7 @@ use fiber::Instant;
 use super::error::EndCause;
 use super::handler;
 use super::inbox::Arrived;
-use super::message::Message;
+use super::message::{Message, Topic};
 use super::read_buffer::Shared as Bytes;
 use super::room::Room;
 use super::shared::{Shared, State};
@@ -25,13 +25,13 @@ pub(super) struct Calls {
     pub(super) ack: Option<AckToken>,
 }
 
-/// Hands a packet, which was read at this place, to the session and acts on what it says. Handlers are
+/// Hands a packet, which ends there in what was read, to the session and acts on what it says. Handlers are
 /// left to be called in place if it `may_call` them.
 #[inline]
 pub(super) fn handle_packet(
     shared: &Rc<Shared>,
     state: &mut State,
-    (bytes, place): (&Bytes, std::ops::Range<usize>),
+    (bytes, end): (&Bytes, usize),
     packet: PacketRef<'_>,
     may_call: bool,
     now: Time,
@@ -62,8 +62,7 @@ pub(super) fn handle_packet(
             {
                 return Ok(None);
             }
-            let held = place.clone();
-            let message = || Message::hold(bytes, held, &publish);
+            let message = |topic| Message::hold(bytes, end, &publish, topic);
             let start = |id| handler::start(shared, id);
             match state
                 .subscriptions
@@ -74,7 +73,8 @@ pub(super) fn handle_packet(
                     return Ok(delivered.calls.then_some(Calls { ack }));
                 }
                 Routed::Unwanted => {
-                    let message = Message::hold(bytes, place, &publish);
+                    let topic = Topic::new(publish.topic());
+                    let message = Message::hold(bytes, end, &publish, topic);
                     state.receive_unwanted(shared, Arrived::new(message, ack), now);
                 }
             }
@@ -181,7 +181,7 @@ impl State {
                 return;
             };
             let topic = message.topic.clone();
-            let copy = || message.clone();
+            let copy = |_| message.clone();
             let start = |id| handler::start(shared, id);
             match self.subscriptions.deliver(&topic, copy, ack, false, start) {
                 Routed::Taken(delivered) => self.delivered(shared, delivered),

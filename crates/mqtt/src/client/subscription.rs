@@ -3,6 +3,7 @@
 //! One subscription has one or more topic filters, a queue, and either a handler, which runs on
 //! a fiber of its own while there is something to handle, or an iterator. Nothing here waits.
 
+mod alone;
 mod delivery;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use crate::packet::QoS;
 use crate::session::AckToken;
 use crate::topic::{RouteId, Router, TopicFilter};
 
+pub(super) use self::alone::Alone;
 pub(super) use self::delivery::{Call, Delivered, Routed};
 
 /// Bytes that a queued message counts beside its topic and payload. Each connection brings as many
@@ -134,6 +136,8 @@ pub(super) struct Subscriptions {
     matches: Vec<SubscriptionId>,
     /// The handlers that the driver is to call for the message at hand.
     calls: Vec<Call>,
+    /// Counts messages that were queued.
+    queued: u64,
     /// How many takers are not done yet with a message that several subscriptions share.
     shared_acks: Vec<(AckToken, usize)>,
     /// The queued messages that await an acknowledgement, and those that await that by the program.
@@ -198,6 +202,7 @@ impl Subscriptions {
         id
     }
 
+    #[inline]
     fn get_mut(&mut self, id: SubscriptionId) -> Option<&mut Entry> {
         let slot = self.slots.get_mut(id.slot)?;
         if slot.generation == id.generation {
@@ -425,19 +430,22 @@ impl Subscriptions {
 }
 
 impl Backlog {
-    /// What a message counts of these bytes.
-    fn bytes_of(message: &Message) -> usize {
-        message.len() + QUEUED_OVERHEAD
-    }
-
     /// Adds a message that so many have.
     fn add(&mut self, message: &Message, times: usize) {
         self.messages += times;
-        self.bytes += times * Self::bytes_of(message);
+        self.bytes += times * (message.len() + QUEUED_OVERHEAD);
     }
 
+    /// Adds a message of so many bytes.
+    #[inline]
+    const fn add_one(&mut self, len: usize) {
+        self.messages += 1;
+        self.bytes += len + QUEUED_OVERHEAD;
+    }
+
+    #[inline]
     fn remove(&mut self, message: &Message) {
         self.messages -= 1;
-        self.bytes -= Self::bytes_of(message);
+        self.bytes -= message.len() + QUEUED_OVERHEAD;
     }
 }

@@ -62,9 +62,9 @@ pub use list::{List, ListEntry, ListIter};
 pub use packet_id::PacketId;
 pub use ping::{PingReq, PingResp};
 pub use properties::Properties;
-pub use publish::{Delivery, Publish};
 #[cfg(feature = "client")]
-pub(crate) use publish::{PUBLISH_HEAD_BYTES_MAX, decode_publish_head};
+pub(crate) use publish::{Alike, PUBLISH_HEAD_BYTES_MAX, decode_publish_head, split_publish};
+pub use publish::{Delivery, Publish};
 pub use qos::QoS;
 pub use suback::{SubAck, SubscribeReason};
 pub use subscribe::Subscribe;
@@ -203,13 +203,18 @@ pub fn decode(
     let Some(body) = buf.get(header.header_len..header.packet_len) else {
         return Ok(None);
     };
-    // The two that come by the thousand first.
-    let packet = if header.first >> 4 == PacketType::Publish as u8 {
-        PacketRef::Publish(Publish::decode(version, header.first, body)?)
-    } else if header.first == PacketType::PubAck.first_byte() {
-        PacketRef::PubAck(PubAck::decode(version, body)?)
-    } else {
-        decode_other(version, header.first, body)?
+    // Those that come by the thousand first.
+    const PUBACK: u8 = PacketType::PubAck.first_byte();
+    const PUBREC: u8 = PacketType::PubRec.first_byte();
+    const PUBREL: u8 = PacketType::PubRel.first_byte();
+    const PUBCOMP: u8 = PacketType::PubComp.first_byte();
+    let packet = match header.first {
+        PUBACK => PacketRef::PubAck(PubAck::decode(version, body)?),
+        first if is_publish(first) => PacketRef::Publish(Publish::decode(version, first, body)?),
+        PUBREC => PacketRef::PubRec(PubRec::decode(version, body)?),
+        PUBREL => PacketRef::PubRel(PubRel::decode(version, body)?),
+        PUBCOMP => PacketRef::PubComp(PubComp::decode(version, body)?),
+        first => decode_other(version, first, body)?,
     };
     Ok(Some((packet, header.packet_len)))
 }
@@ -220,6 +225,13 @@ pub fn decode(
 #[inline]
 pub(crate) const fn is_acknowledged(first: u8) -> bool {
     first >> 4 == PacketType::Publish.first_byte() >> 4 && first & fixed_header::QOS_MASK != 0
+}
+
+/// Tells whether a packet with this first byte is a PUBLISH that did not come before (MQTT3-3.3.1-1).
+#[cfg(feature = "client")]
+#[inline]
+pub(crate) const fn is_new_publish(first: u8) -> bool {
+    is_publish(first) && first & fixed_header::DUP == 0
 }
 
 /// Tells whether a packet with this first byte is a PUBLISH.

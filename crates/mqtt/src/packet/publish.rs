@@ -6,6 +6,8 @@ use super::field::Field;
 #[cfg(feature = "client")]
 use super::fixed_header::FixedHeader;
 use super::fixed_header::{DUP, PacketType, QOS_MASK, QOS_SHIFT, RETAIN};
+#[cfg(feature = "client")]
+use super::is_publish;
 use super::packet_id::PacketId;
 use super::properties::Properties;
 use super::qos::QoS;
@@ -77,6 +79,117 @@ pub(crate) fn decode_publish_head(
         Publish::decode(version, header.first, body)?,
         head_len,
     )))
+}
+
+/// A whole PUBLISH whose topic name is not checked yet.
+#[cfg(feature = "client")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unchecked<'a> {
+    topic: &'a [u8],
+    payload: &'a [u8],
+    packet_id: Option<PacketId>,
+    first: u8,
+    /// Bytes of the whole packet.
+    pub(crate) len: usize,
+}
+
+/// Takes the PUBLISH of MQTT 3.1.1 at the start of `buf` apart. `None` for whatever else is there, a part
+/// of one too, and for what is wrong: [`decode`](super::decode) tells.
+// Always, as `new`.
+#[cfg(feature = "client")]
+#[inline(always)]
+pub(crate) fn split_publish(buf: &[u8], maximum_packet_size: usize) -> Option<Unchecked<'_>> {
+    let header = FixedHeader::decode(buf, maximum_packet_size).ok()??;
+    if !is_publish(header.first) {
+        return None;
+    }
+    let body = buf.get(header.header_len..header.packet_len)?;
+    let (len, rest) = body.split_first_chunk()?;
+    let (topic, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+    let (packet_id, payload) = if header.first & QOS_MASK == 0 {
+        (None, rest)
+    } else {
+        let (id, rest) = rest.split_first_chunk()?;
+        (Some(PacketId::decode(*id, PacketType::Publish).ok()?), rest)
+    };
+    Some(Unchecked {
+        topic,
+        payload,
+        packet_id,
+        first: header.first,
+        len: header.packet_len,
+    })
+}
+
+#[cfg(feature = "client")]
+impl<'a> Unchecked<'a> {
+    /// Returns the bytes of the topic name.
+    #[inline]
+    pub(crate) const fn topic(&self) -> &'a [u8] {
+        self.topic
+    }
+
+    /// Returns the packet if its topic name is this one, which was checked when it came before: a
+    /// comparison stands in for both checks.
+    #[inline(always)]
+    pub(crate) fn with_topic(self, topic: &'a str) -> Option<Publish<'a>> {
+        (self.topic == topic.as_bytes()).then_some(Publish {
+            topic,
+            payload: self.payload,
+            properties: Properties::EMPTY,
+            packet_id: self.packet_id,
+            first: self.first,
+        })
+    }
+}
+
+/// What PUBLISH packets of MQTT 3.1.1 on one topic have in common that are of one length and have the
+/// same flags: all up to the end of the topic name.
+#[cfg(feature = "client")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alike<'a> {
+    head: &'a [u8],
+    topic: &'a str,
+    /// Bytes of a whole packet.
+    pub(crate) len: usize,
+}
+
+#[cfg(feature = "client")]
+impl<'a> Alike<'a> {
+    /// What the PUBLISH at the start of `buf`, which is `packet`, has in common with others.
+    #[inline]
+    pub(crate) fn of(buf: &'a [u8], packet: &Unchecked<'_>, publish: &Publish<'a>) -> Self {
+        let id_len = if publish.packet_id.is_some() { 2 } else { 0 };
+        Self {
+            head: &buf[..packet.len - publish.payload.len() - id_len],
+            topic: publish.topic,
+            len: packet.len,
+        }
+    }
+
+    /// Returns the PUBLISH at the start of `buf` if it is whole and one of these: a comparison stands in
+    /// for the whole decoding.
+    #[inline(always)]
+    pub(crate) fn decode(&self, buf: &'a [u8]) -> Option<Publish<'a>> {
+        let (head, rest) = buf.get(..self.len)?.split_at_checked(self.head.len())?;
+        if head != self.head {
+            return None;
+        }
+        let first = *head.first()?;
+        let (packet_id, payload) = if first & QOS_MASK == 0 {
+            (None, rest)
+        } else {
+            let (id, rest) = rest.split_first_chunk()?;
+            (Some(PacketId::decode(*id, PacketType::Publish).ok()?), rest)
+        };
+        Some(Publish {
+            topic: self.topic,
+            payload,
+            properties: Properties::EMPTY,
+            packet_id,
+            first,
+        })
+    }
 }
 
 /// A PUBLISH packet, valid by construction.
@@ -263,6 +376,84 @@ impl Delivery {
             }
             Self::ExactlyOnce { packet_id, dup } => {
                 (QOS_0 | QOS_2 | dup_flag(dup), Some(packet_id))
+            }
+        }
+    }
+}
+
+#[cfg(all(test, feature = "client"))]
+mod tests {
+    use super::super::decode;
+    use super::*;
+
+    const BOUND: usize = 400;
+
+    /// What the short ways find at the start of `buf`, where both must find the same.
+    fn find<'a>(buf: &'a [u8], topic: &'a str, alike: &Alike<'a>) -> Option<(Publish<'a>, usize)> {
+        let packet = split_publish(buf, BOUND)?;
+        let publish = packet.with_topic(topic)?;
+        let found = alike.decode(buf);
+        if packet.len == alike.len && publish.first == alike.head[0] {
+            assert_eq!(found, Some(publish), "{buf:x?}");
+        } else {
+            assert_eq!(found, None, "{buf:x?}");
+        }
+        Some((publish, packet.len))
+    }
+
+    #[test]
+    fn the_short_ways_find_what_the_decoder_finds_or_nothing() {
+        let at_least_once = |number| Delivery::AtLeastOnce {
+            packet_id: PacketId::new(number).unwrap(),
+            dup: number == 3,
+        };
+        let deliveries = [
+            Delivery::AtMostOnce,
+            at_least_once(3),
+            at_least_once(4),
+            Delivery::ExactlyOnce {
+                packet_id: PacketId::MIN,
+                dup: false,
+            },
+        ];
+        for payload in [&b""[..], b"21.5", &[b'x'; 130], &[b'x'; BOUND]] {
+            for delivery in deliveries {
+                let packet = Publish::new(Version::V311, "a/b", payload, delivery, false).unwrap();
+                let mut bytes = vec![0; packet.encoded_len(Version::V311) + 3];
+                let len = packet.encode(Version::V311, &mut bytes);
+                let model = bytes.clone();
+                let split = split_publish(&model, BOUND);
+                assert_eq!(split.is_some(), len <= BOUND);
+                let Some(split) = split else { continue };
+                let publish = split.with_topic("a/b").unwrap();
+                assert_eq!((publish, split.len), (packet, len));
+                let alike = Alike::of(&model, &split, &publish);
+                for end in 0..len {
+                    assert_eq!(find(&bytes[..end], "a/b", &alike), None);
+                    assert_eq!(alike.decode(&bytes[..end]), None);
+                }
+                for at in 0..len {
+                    for flip in 1..=255 {
+                        bytes[at] ^= flip;
+                        let decoded = decode(&bytes, Version::V311, BOUND);
+                        let on_topic =
+                            decoded
+                                .ok()
+                                .flatten()
+                                .and_then(|(packet, len)| match packet {
+                                    super::super::PacketRef::Publish(publish) => {
+                                        (publish.topic() == "a/b").then_some((publish, len))
+                                    }
+                                    _ => None,
+                                });
+                        assert_eq!(find(&bytes, "a/b", &alike), on_topic, "{at} {flip}");
+                        if on_topic.is_none() {
+                            assert_eq!(alike.decode(&bytes), None, "{at} {flip}");
+                        }
+                        bytes[at] ^= flip;
+                    }
+                }
+                assert!(split.with_topic("a/c").is_none());
             }
         }
     }

@@ -291,16 +291,33 @@ impl Session {
     /// that it came with, at QoS 2.
     #[inline]
     pub fn acknowledge(&mut self, token: AckToken) -> bool {
+        let known = self.finish(token);
+        if known {
+            self.connection.flush_acks();
+        }
+        known
+    }
+
+    /// As [`Session::acknowledge`], for one of several: no packet is made before
+    /// [`Session::flush_acks`], which is due after the last of them.
+    #[inline(always)]
+    pub fn finish(&mut self, token: AckToken) -> bool {
         if token.is_exactly_once() {
             let owed = self.received.handled(token);
             owed.is_some_and(|owed| {
                 // Without a place in the ring, the server asks for it on this connection or a next.
-                self.connection.acknowledge(owed);
+                self.connection.acks.finish(owed);
                 true
             })
         } else {
-            self.connection.acknowledge(token)
+            self.connection.acks.finish(token)
         }
+    }
+
+    /// Lets the acknowledgements go whose turn it is, after [`Session::finish`].
+    #[inline]
+    pub fn flush_acks(&mut self) {
+        self.connection.flush_acks();
     }
 
     /// Enters a SUBSCRIBE or UNSUBSCRIBE, whose arguments are good.

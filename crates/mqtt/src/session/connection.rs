@@ -333,6 +333,8 @@ impl Connection {
     }
 
     pub(super) fn push_disconnect(&mut self) {
+        // What was finished before is acknowledged before.
+        self.flush_acks();
         let disconnect = Disconnect::new();
         let out = self.control.reserve(disconnect.encoded_len(self.version));
         disconnect.encode(
@@ -395,23 +397,27 @@ impl Connection {
         if !self.pubcomps.is_empty() {
             self.flush_pubcomps();
         }
+        if self.acks.ready().is_some() {
+            self.encode_acks();
+        }
+    }
+
+    /// Encodes the acknowledgements whose turn it is, as many as there is room for, into one piece.
+    fn encode_acks(&mut self) {
         let version = self.version;
-        while let Some(ready) = self.acks.ready() {
-            let written = match ready {
-                Ready::PubAck(packet_id) => {
-                    let puback = PubAck::new(packet_id);
-                    self.reserve_ack(puback.encoded_len(version))
-                        .map(|out| puback.encode(version, out))
-                }
-                Ready::PubRec(packet_id) => {
-                    let pubrec = PubRec::new(packet_id);
-                    self.reserve_ack(pubrec.encoded_len(version))
-                        .map(|out| pubrec.encode(version, out))
-                }
+        // PUBACK and PUBREC are of one length.
+        let len = PubAck::new(PacketId::MIN).encoded_len(version);
+        let room = self.ack_bytes_max.saturating_sub(self.control.len());
+        let count = self.acks.ready_count(room / len);
+        let Ok(out) = self.control.reserve(count * len) else {
+            return;
+        };
+        for out in out.chunks_exact_mut(len) {
+            match self.acks.ready() {
+                Some(Ready::PubAck(packet_id)) => PubAck::new(packet_id).encode(version, out),
+                Some(Ready::PubRec(packet_id)) => PubRec::new(packet_id).encode(version, out),
+                None => return,
             };
-            if written.is_none() {
-                return;
-            }
             self.acks.pop();
         }
     }

@@ -177,6 +177,14 @@ impl AckRing {
         }
     }
 
+    /// Returns how many of the oldest messages are finished, `bound` at most: their acknowledgements may
+    /// leave.
+    pub(super) fn ready_count(&self, bound: usize) -> usize {
+        let places = 0..self.len.min(bound);
+        let slots = places.map(|place| self.index(self.front.wrapping_add(place as u32)));
+        slots.take_while(|at| self.slots[*at].finished).count()
+    }
+
     /// Returns the oldest message if it is not finished: it holds back all later ones.
     #[inline]
     pub(super) fn oldest_unfinished(&self) -> Option<AckToken> {

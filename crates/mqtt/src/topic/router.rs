@@ -14,6 +14,8 @@ mod cache;
 mod trie;
 
 use std::fmt;
+#[cfg(feature = "client")]
+use std::rc::Rc;
 
 use super::TopicFilter;
 use cache::MatchCache;
@@ -113,6 +115,21 @@ impl<T> Router<T> {
     #[inline]
     pub fn find(&mut self, topic: &str) -> &[RouteId] {
         self.cache.find(topic, &mut self.trie)
+    }
+
+    /// Returns the text and the routes of a topic that was routed not long ago, with no change of the
+    /// routes since; else `None`, be it a topic name or not. The text is shared with the cache.
+    #[cfg(feature = "client")]
+    #[inline]
+    pub(crate) fn known(&mut self, topic: &[u8]) -> Option<(&Rc<String>, &[RouteId])> {
+        self.cache.known(topic)
+    }
+
+    /// Counts insertions and removals.
+    #[cfg(feature = "client")]
+    #[inline]
+    pub(crate) const fn generation(&self) -> u64 {
+        self.cache.generation()
     }
 
     /// Returns the value of a route; `None` once it was removed.

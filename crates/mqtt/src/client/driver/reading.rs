@@ -10,6 +10,7 @@ use crate::client::outputs;
 use crate::client::oversized::Oversized;
 use crate::client::poison::Malformed;
 use crate::client::receive::{Calls, handle_packet};
+use crate::client::run::{self, Unread};
 use crate::client::shared::now;
 use crate::packet::{self, PUBLISH_HEAD_BYTES_MAX, PacketRef, Version};
 
@@ -104,9 +105,35 @@ impl Driver<'_> {
         let unread = bytes.get(&range);
         let mut at = 0;
         loop {
+            if self.up.is_some()
+                && unread
+                    .get(at)
+                    .is_some_and(|first| packet::is_new_publish(*first))
+            {
+                let rest = Unread {
+                    bytes,
+                    range: range.start + at..range.end,
+                    may_call: !self.is_mute,
+                    enough,
+                    now,
+                };
+                let (free, handled) = run::handle(&client, state, rest)?;
+                state = free;
+                at += handled;
+                if state.stats.received >= enough {
+                    behind = at < unread.len();
+                    break;
+                }
+                if handled > 0 {
+                    continue;
+                }
+            }
             let needs_room = unread
                 .get(at)
                 .is_some_and(|first| packet::is_acknowledged(*first));
+            if needs_room && state.session.inbound_room() == 0 {
+                state.session.flush_acks();
+            }
             if needs_room && state.session.inbound_room() == 0 {
                 self.overrun = Some(now + self.shared.options.overrun_grace);
                 break;
@@ -138,17 +165,16 @@ impl Driver<'_> {
                 self.overrun = Some(now + self.shared.options.overrun_grace);
                 break;
             }
-            let place = range.start + at..range.start + at + len;
-            let held = place.clone();
+            let end = range.start + at + len;
             let may_call = !self.is_mute;
-            let read = (bytes, held);
+            let read = (bytes, end);
             let calls = handle_packet(self.shared, &mut state, read, packet, may_call, now)?;
             if let Some(Calls { ack }) = calls
                 && let PacketRef::Publish(publish) = packet
             {
                 let message = InPlace {
                     bytes,
-                    place,
+                    end,
                     publish,
                     ack,
                 };
@@ -172,6 +198,7 @@ impl Driver<'_> {
         }
         let state = &mut *state;
         outputs::act(self.shared, &mut self.up, state)?;
+        state.session.flush_acks();
         state.session.pace(now, &state.log);
         if !state.session.next_chunk(&state.log).is_empty() || !state.asks.is_empty() {
             // An answer, or what waited for CONNACK.

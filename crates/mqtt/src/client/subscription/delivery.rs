@@ -4,6 +4,7 @@ use fiber::Unparker;
 
 use super::super::handler::Inline;
 use super::super::inbox::Arrived;
+use super::super::message::Topic;
 use super::{
     Ack, Backlog, Entry, Handler, Message, Policy, QUEUED_OVERHEAD, Special, SubscriptionId,
     Subscriptions, Taker,
@@ -114,7 +115,7 @@ impl Subscriptions {
     pub(in super::super) fn deliver(
         &mut self,
         topic: &str,
-        message: impl FnOnce() -> Message,
+        message: impl FnOnce(Topic) -> Message,
         ack: Option<AckToken>,
         may_call: bool,
         mut start: impl FnMut(SubscriptionId) -> bool,
@@ -143,7 +144,9 @@ impl Subscriptions {
         };
         let mut holders = calls.iter().filter(|call| call.holds_ack).count();
         if let Some((last, others)) = matches.split_last() {
-            let message = message();
+            let text = self.router.known(topic.as_bytes());
+            let text = text.map(|(text, _)| Topic::shared(text));
+            let message = message(text.unwrap_or_else(|| Topic::new(topic)));
             let mut queued = 0;
             for id in others {
                 let message = message.clone();
@@ -216,6 +219,7 @@ impl Subscriptions {
         };
         let held = arrived.ack.map(|_| arrived.message.clone());
         entry.inbox.push_first(arrived);
+        self.queued += 1;
         if let Some(message) = held {
             self.held.add(&message, 1);
         }
@@ -241,31 +245,29 @@ impl Subscriptions {
             return 0;
         };
         let dropped = entry.inbox.push(arrived);
-        if let Some(waiter) = entry.waiter.take() {
-            waiter.unpark();
-        } else if let Taker::Handler(_) = entry.taker
-            && !entry.starting
-        {
-            entry.starting = true;
-            if !start(id) {
-                self.starved.push(id);
-            }
-        }
+        self.call_taker(id, start);
         dropped
     }
 
     /// Takes the next message of a subscription.
+    // Always, as the queue that it comes from.
+    #[inline(always)]
     pub(in super::super) fn pop(&mut self, id: SubscriptionId) -> Option<Arrived> {
-        let entry = self.get_mut(id)?;
-        let arrived = entry.inbox.pop()?;
-        if arrived.ack.is_some() {
-            self.held.remove(&arrived.message);
+        let slot = self.slots.get_mut(id.slot)?;
+        let entry = slot
+            .entry
+            .as_mut()
+            .filter(|_| slot.generation == id.generation)?;
+        let first = entry.inbox.iter().next()?;
+        if first.ack.is_some() {
+            self.held.remove(&first.message);
         }
-        Some(arrived)
+        entry.inbox.pop()
     }
 
     /// Returns what acknowledges the message of a subscription that was taken with `ack`: it may have
     /// come again since.
+    #[inline]
     pub(in super::super) fn finish(&mut self, id: SubscriptionId, ack: AckToken) -> AckToken {
         let entry = self.get_mut(id);
         entry.map_or(ack, |entry| entry.inbox.finish(ack))
@@ -349,7 +351,12 @@ impl Subscriptions {
     }
 
     /// Notes that one taker is done with a message; true if it was the last that has it.
+    #[inline]
     pub(in super::super) fn done(&mut self, ack: AckToken) -> bool {
+        self.shared_acks.is_empty() || self.done_shared(ack)
+    }
+
+    fn done_shared(&mut self, ack: AckToken) -> bool {
         let Some(at) = self.shared_acks.iter().position(|(other, _)| *other == ack) else {
             return true;
         };

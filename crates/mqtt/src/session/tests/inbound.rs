@@ -32,6 +32,22 @@ fn acks_leave_in_order_of_arrival_however_handlers_finish() {
 }
 
 #[test]
+fn messages_that_are_finished_are_acknowledged_together_and_before_disconnect() {
+    let mut rig = Rig::up();
+    let tokens: Vec<_> = [7, 8, 9].map(|n| message(&mut rig, n)).into();
+    assert!(rig.session.finish(tokens[1]));
+    assert!(rig.session.finish(tokens[0]));
+    assert_eq!(rig.write(usize::MAX), b"");
+    rig.session.flush_acks();
+    assert_eq!(rig.write(usize::MAX), pubacks(&[7, 8]));
+    assert!(!rig.session.finish(tokens[0]), "used before");
+    assert!(rig.session.finish(tokens[2]));
+    rig.session.disconnect(rig.now, &rig.log);
+    let last = [&pubacks(&[9])[..], b"\xe0\0"].concat();
+    assert_eq!(rig.write(usize::MAX), last);
+}
+
+#[test]
 fn qos_0_messages_need_no_acknowledgement() {
     let mut rig = Rig::up();
     assert_eq!(

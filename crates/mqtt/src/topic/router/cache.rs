@@ -4,6 +4,8 @@
 //! stream on one topic costs a single comparison. Entries keep their memory when their content is
 //! replaced: a warm cache does not allocate.
 
+use std::rc::Rc;
+
 use super::RouteId;
 use super::trie::Trie;
 
@@ -30,14 +32,15 @@ pub(super) struct MatchCache {
 struct Entry {
     /// Zero, which no generation is, while unused.
     generation: u64,
-    topic: String,
+    /// Shared with the messages that came on it.
+    topic: Rc<String>,
     routes: Vec<RouteId>,
 }
 
 impl Entry {
     #[inline]
-    fn answers(&self, topic: &str, generation: u64) -> bool {
-        self.generation == generation && self.topic == topic
+    fn answers(&self, topic: &[u8], generation: u64) -> bool {
+        self.generation == generation && self.topic.as_bytes() == topic
     }
 }
 
@@ -61,9 +64,36 @@ impl MatchCache {
     pub(super) fn find(&mut self, topic: &str, trie: &mut Trie) -> &[RouteId] {
         let last = self.last;
         match self.entries.get(last) {
-            Some(entry) if entry.answers(topic, self.generation) => &self.entries[last].routes,
+            Some(entry) if entry.answers(topic.as_bytes(), self.generation) => {
+                &self.entries[last].routes
+            }
             _ => self.find_by_hash(topic, trie),
         }
+    }
+
+    /// Returns the text and the routes of `topic` if they are in the cache. Then it is a topic name, for
+    /// one was asked for with [`MatchCache::find`].
+    #[cfg(feature = "client")]
+    #[inline]
+    pub(super) fn known(&mut self, topic: &[u8]) -> Option<(&Rc<String>, &[RouteId])> {
+        let generation = self.generation;
+        let is_known = |entry: &Entry| entry.answers(topic, generation);
+        if !self.entries.get(self.last).is_some_and(is_known) {
+            let at = place(topic);
+            if topic.len() > CACHED_TOPIC_BYTES_MAX || !self.entries.get(at).is_some_and(is_known) {
+                return None;
+            }
+            self.last = at;
+        }
+        let entry = &self.entries[self.last];
+        Some((&entry.topic, &entry.routes))
+    }
+
+    /// Counts what has changed in the trie.
+    #[cfg(feature = "client")]
+    #[inline]
+    pub(super) const fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Returns how many routes are in the cached matches.
@@ -81,22 +111,29 @@ impl MatchCache {
         if self.entries.is_empty() {
             self.entries = vec![Entry::default(); CACHE_ENTRIES];
         }
-        let at = (hash(topic.as_bytes()) >> (u64::BITS - CACHE_ENTRIES.ilog2())) as usize;
+        let at = place(topic.as_bytes());
         let entry = &mut self.entries[at];
-        if !entry.answers(topic, self.generation) {
+        if !entry.answers(topic.as_bytes(), self.generation) {
             trie.find(topic, &mut self.scratch);
             if self.scratch.len() > CACHED_ROUTES_MAX {
                 return &self.scratch;
             }
             entry.generation = self.generation;
-            entry.topic.clear();
-            entry.topic.push_str(topic);
+            match Rc::get_mut(&mut entry.topic) {
+                Some(text) => topic.clone_into(text),
+                None => entry.topic = Rc::new(topic.to_owned()),
+            }
             entry.routes.clear();
             entry.routes.extend_from_slice(&self.scratch);
         }
         self.last = at;
         &self.entries[at].routes
     }
+}
+
+/// Where the match of a topic is, if it is in the cache.
+fn place(topic: &[u8]) -> usize {
+    (hash(topic) >> (u64::BITS - CACHE_ENTRIES.ilog2())) as usize
 }
 
 /// Mixes the bytes of a topic, eight at a time, in the manner of FNV-1a. The upper bits are the

@@ -39,6 +39,33 @@ fn all_overlapping_filters_are_called_in_order_of_insertion() {
 }
 
 #[test]
+#[cfg(feature = "client")]
+fn a_topic_is_known_from_its_first_message_to_the_next_change() {
+    let mut router = router(&["a/+"]);
+    assert_eq!(router.known(b"a/b"), None);
+    assert_eq!(matches(&mut router, "a/b").len(), 1);
+    assert_eq!(matches(&mut router, "c").len(), 0);
+    for topic in ["a/b", "c", "a/b"] {
+        let (text, routes) = router.known(topic.as_bytes()).unwrap();
+        assert_eq!((text.as_str(), routes.is_empty()), (topic, topic == "c"));
+    }
+    assert_eq!(router.known(b"a/c"), None);
+    assert_eq!(router.known(b""), None);
+    assert_eq!(router.known(&[0xff; 70_000]), None);
+    let before = router.generation();
+    let id = router.insert(filter("c"), "c");
+    assert_eq!(router.known(b"a/b"), None);
+    assert_ne!(router.generation(), before);
+    assert_eq!(matches(&mut router, "c"), ["c"]);
+    // Who holds the text keeps it.
+    let text = Rc::clone(router.known(b"c").unwrap().0);
+    router.remove(id);
+    assert_eq!(router.known(b"c"), None);
+    matches(&mut router, "c");
+    assert_eq!(*text, "c");
+}
+
+#[test]
 fn topics_with_a_dollar_are_not_matched_by_leading_wildcards() {
     let mut router = router(&["#", "+/x", "$SYS/#", "$SYS/+", "a/#"]);
     assert_eq!(matches(&mut router, "$SYS/x"), ["$SYS/#", "$SYS/+"]);
