@@ -69,6 +69,11 @@ fn connect(address: &Address, task: Task) -> Result<Client, Box<dyn Error>> {
         .window(window)
         .exactly_once_window(window)
         .maximum_packet_size(1 << 20);
+    if task.kind == Kind::Stream || task.qos == 0 {
+        // Whoever publishes faster than the broker takes waits for room, and not behind a queue that is
+        // full all the time.
+        options = options.queue_max(1, 1 << 20);
+    }
     if let Some(authority) = &address.authority {
         let tls = ClientTlsOptions::new(Trust::from_file(authority)?).build()?;
         options = options.dial(DialOptions::new().tls(tls));
