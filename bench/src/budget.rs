@@ -23,6 +23,9 @@ const SLACK_OTHER_COMPILER: f64 = 0.10;
 const BETTER: f64 = 0.10;
 /// Whose instructions are counted in the file.
 const BUDGET_ARCH: &str = "x86_64";
+/// What stands above the file.
+const HEADING: &str = "Instructions of one operation in user space, counted by callgrind, x86-64.
+Written by `cargo run --release -p tests --bin bench -- budget --write`.";
 /// The program with the operations of the runtime.
 const FIBERS: &str = "fibers_ours";
 /// The program with the operations of the client.
@@ -126,18 +129,18 @@ impl Operation {
     }
 }
 
-/// What the file says.
+/// What a file of budgets says.
 #[derive(Debug, PartialEq)]
-struct Budget {
+pub(crate) struct Budget {
     /// The compiler it was measured with.
-    rustc: String,
-    /// Instructions by operation.
-    operations: Vec<(String, f64)>,
+    pub(crate) rustc: String,
+    /// Instructions by operation, or bytes by program.
+    pub(crate) operations: Vec<(String, f64)>,
 }
 
 /// How a measured number stands to its budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+pub(crate) enum Standing {
     Within,
     Better,
     Over,
@@ -216,12 +219,12 @@ pub fn write() -> Result<(), Failure> {
         budget.operations.push((name.to_owned(), measured));
     }
     let path = path();
-    fs::write(&path, budget.text()).map_err(|error| file(error.to_string()))?;
+    fs::write(&path, budget.text(HEADING)).map_err(|error| file(error.to_string()))?;
     println!("written: {}", path.display());
     Ok(())
 }
 
-fn standing(measured: f64, allowed: f64, slack: f64) -> Standing {
+pub(crate) fn standing(measured: f64, allowed: f64, slack: f64) -> Standing {
     if measured > allowed * (1.0 + slack) {
         Standing::Over
     } else if measured < allowed * (1.0 - BETTER) {
@@ -249,7 +252,7 @@ fn read() -> Result<Budget, Failure> {
 
 impl Budget {
     /// Reads lines `name = number` and `rustc = "text"`; comments begin with `#`.
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut rustc = None;
         let mut operations = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -275,11 +278,9 @@ impl Budget {
         Ok(Self { rustc, operations })
     }
 
-    fn text(&self) -> String {
-        let mut text =
-            "# Instructions of one operation in user space, counted by callgrind, x86-64.\n\
-            # Written by `cargo run --release -p tests --bin bench -- budget --write`.\n"
-                .to_owned();
+    /// The file, with the lines of `heading` as comments.
+    pub(crate) fn text(&self, heading: &str) -> String {
+        let mut text: String = heading.lines().map(|line| format!("# {line}\n")).collect();
         text += &format!("rustc = \"{}\"\n", self.rustc);
         for (name, value) in &self.operations {
             text += &format!("{name} = {value:.1}\n");
@@ -300,7 +301,7 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, OPERATIONS, Standing, standing};
+    use super::{Budget, HEADING, OPERATIONS, Standing, standing};
 
     #[test]
     fn the_file_is_read_as_it_is_written() {
@@ -308,7 +309,7 @@ mod tests {
             rustc: "rustc 1.95.0".to_owned(),
             operations: vec![("yield".to_owned(), 167.0), ("tcp_hop".to_owned(), 931.5)],
         };
-        assert_eq!(Budget::parse(&budget.text()), Ok(budget));
+        assert_eq!(Budget::parse(&budget.text(HEADING)), Ok(budget));
     }
 
     #[test]

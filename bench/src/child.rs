@@ -219,6 +219,21 @@ impl Running {
         }
     }
 
+    /// A number that the system tells of it, in KiB where it is memory.
+    ///
+    /// # Errors
+    /// [`Failure::NoValue`] when it has ended.
+    pub fn status(&self, name: &str) -> Result<f64, Failure> {
+        let path = format!("/proc/{}/status", self.child.id());
+        match program::field(&path, &format!("{name}:")) {
+            0 => Err(Failure::NoValue {
+                command: self.command.clone(),
+                name: name.to_owned(),
+            }),
+            number => Ok(number as f64),
+        }
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

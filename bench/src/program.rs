@@ -230,7 +230,7 @@ pub fn switches() -> usize {
 }
 
 /// The first number after a name in a file of lines; 0 where there is none.
-fn field(path: &str, name: &str) -> usize {
+pub(crate) fn field(path: &str, name: &str) -> usize {
     let text = fs::read_to_string(path).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())

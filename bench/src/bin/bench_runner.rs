@@ -1,11 +1,11 @@
-//! Runs a suite, or checks the instruction budget: `bench_runner SUITE [--only NAME]`,
-//! `bench_runner budget [--write]`.
+//! Runs a suite, or checks a budget: `bench_runner SUITE [--only NAME]`, `bench_runner budget [--write]`,
+//! `bench_runner size --check`, `bench_runner size --write`.
 
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
-use bench::suites::{Options, SUITES};
+use bench::suites::{Options, SUITES, size};
 use bench::{budget, rounds};
 
 fn main() -> ExitCode {
@@ -26,6 +26,8 @@ fn run(words: &[&str]) -> Result<bool, String> {
     match words {
         ["budget"] => budget::check().map_err(text),
         ["budget", "--write"] => budget::write().map(|()| true).map_err(text),
+        ["size", "--check"] => size::check().map_err(text),
+        ["size", "--write"] => size::write().map(|()| true).map_err(text),
         [name, rest @ ..] => {
             let Some((_, _, suite)) = SUITES.iter().find(|(suite, ..)| suite == name) else {
                 return Err(format!("no suite is called `{name}`\n{}", usage()));
@@ -44,7 +46,8 @@ fn run(words: &[&str]) -> Result<bool, String> {
 
 fn usage() -> String {
     let mut text = "cargo run --release -p tests --bin bench -- SUITE [--only NAME]\n".to_owned();
-    text += "cargo run --release -p tests --bin bench -- budget [--write]\nsuites:";
+    text += "cargo run --release -p tests --bin bench -- budget [--write]\n";
+    text += "cargo run --release -p tests --bin bench -- size --check | --write\nsuites:";
     for (name, about, _) in SUITES {
         text += &format!("\n  {name:<8} {about}");
     }

@@ -1,8 +1,8 @@
 //! A server that only answers, so that it is not what limits: one thread for each connection, all
 //! answers to what one read brought in one write, and packets encoded once.
 
-use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 
 use super::packets::{self, BLOCK, Found, PUBACK, PUBCOMP, PUBREC, PUBREL, Scanner};
@@ -21,23 +21,31 @@ pub fn serve() -> io::Result<()> {
         stream.set_nodelay(true)?;
         thread::spawn(move || {
             // A client that is killed is no fault of ours.
-            drop(Answers::new(stream).run());
+            drop(answer_to(stream));
         });
     }
     Ok(())
 }
 
+/// Answers one client until it leaves.
+///
+/// # Errors
+/// Those of the stream.
+pub fn answer_to(stream: impl Read + Write) -> io::Result<()> {
+    Answers::new(stream).run()
+}
+
 /// One connection.
-struct Answers {
-    stream: TcpStream,
+struct Answers<S> {
+    stream: S,
     scanner: Scanner,
     /// Answers that are to be written.
     out: Vec<u8>,
     sending: Option<Sending>,
 }
 
-impl Answers {
-    fn new(stream: TcpStream) -> Self {
+impl<S: Read + Write> Answers<S> {
+    fn new(stream: S) -> Self {
         Self {
             stream,
             scanner: Scanner::default(),
@@ -125,7 +133,7 @@ impl Sending {
     }
 
     /// Appends what may be sent, and writes where that is much.
-    fn go_on(&mut self, stream: &mut TcpStream, out: &mut Vec<u8>) -> io::Result<()> {
+    fn go_on(&mut self, stream: &mut impl Write, out: &mut Vec<u8>) -> io::Result<()> {
         let acknowledged = self.task.qos > 0;
         while self.left > 0 && (self.free > 0 || !acknowledged) {
             let begin = out.len();

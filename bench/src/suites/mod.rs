@@ -2,6 +2,7 @@
 
 pub mod fibers;
 pub mod mqtt;
+pub mod size;
 
 use crate::error::Failure;
 
@@ -26,7 +27,7 @@ impl Options {
 pub type Suite = fn(&Options) -> Result<bool, Failure>;
 
 /// All suites: name, what it is about, how it is run.
-pub const SUITES: [(&str, &str, Suite); 2] = [
+pub const SUITES: [(&str, &str, Suite); 3] = [
     (
         "fibers",
         "the runtime beside tokio, may and async-executor",
@@ -36,5 +37,10 @@ pub const SUITES: [(&str, &str, Suite); 2] = [
         "mqtt",
         "the client beside its peers and a loop over a raw socket",
         mqtt::run,
+    ),
+    (
+        "size",
+        "the smallest programs: files, code by crate, memory, start",
+        size::run,
     ),
 ];

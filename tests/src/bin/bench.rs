@@ -9,8 +9,9 @@ use std::process::{Command, ExitCode, Stdio};
 
 fn main() -> io::Result<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    // The budget is of this project's own operations: the peers are not even built for it.
-    let peers = words.first().is_none_or(|suite| suite != "budget");
+    // Budgets are of this project's own operations and programs: the peers are not even built for them.
+    let is_budget = ["budget", "--check", "--write"];
+    let peers = !words.iter().any(|word| is_budget.contains(&word.as_str()));
     let mut build = cargo("build");
     if !peers {
         build.arg("--no-default-features");
@@ -22,7 +23,9 @@ fn main() -> io::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let runner = target().join("release/bench_runner");
-    let ended = Command::new(runner).args(words).status()?;
+    let mut runner = Command::new(runner);
+    clean(&mut runner);
+    let ended = runner.args(words).status()?;
     Ok(if ended.success() {
         ExitCode::SUCCESS
     } else {
@@ -51,14 +54,18 @@ fn cargo(verb: &str) -> Command {
         "--manifest-path",
     ]);
     cargo.arg(manifest).arg("--target-dir").arg(target());
-    // What cargo tells a program about its own package is not about this one.
+    clean(&mut cargo);
+    cargo
+}
+
+/// Takes out what cargo tells a program about its own package: it is not about the others.
+fn clean(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
-            cargo.env_remove(&name);
+            command.env_remove(&name);
         }
     }
-    cargo
 }
 
 /// A folder of its own beside the workspace's profiles: no program of the one replaces one of the
