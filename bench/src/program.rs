@@ -47,7 +47,7 @@ pub fn client(
     })
 }
 
-fn run<T>(
+pub(crate) fn run<T>(
     choices: usize,
     parse: impl FnOnce(&[String]) -> Option<T>,
     perform: impl FnOnce(&[String], T) -> Result<(), String>,

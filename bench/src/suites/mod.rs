@@ -2,6 +2,7 @@
 
 pub mod fibers;
 pub mod mqtt;
+pub mod scale;
 pub mod size;
 
 use crate::error::Failure;
@@ -27,7 +28,7 @@ impl Options {
 pub type Suite = fn(&Options) -> Result<bool, Failure>;
 
 /// All suites: name, what it is about, how it is run.
-pub const SUITES: [(&str, &str, Suite); 3] = [
+pub const SUITES: [(&str, &str, Suite); 4] = [
     (
         "fibers",
         "the runtime beside tokio, may and async-executor",
@@ -37,6 +38,11 @@ pub const SUITES: [(&str, &str, Suite); 3] = [
         "mqtt",
         "the client beside its peers and a loop over a raw socket",
         mqtt::run,
+    ),
+    (
+        "scale",
+        "what a message costs beside more and more of something",
+        scale::run,
     ),
     (
         "size",
