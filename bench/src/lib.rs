@@ -14,6 +14,7 @@
 pub mod budget;
 pub mod child;
 pub mod counts;
+pub mod durable;
 pub mod echo;
 pub mod error;
 pub mod figure;

@@ -4,6 +4,7 @@ pub mod fibers;
 pub mod mqtt;
 pub mod scale;
 pub mod size;
+pub mod store;
 
 use crate::error::Failure;
 
@@ -28,7 +29,7 @@ impl Options {
 pub type Suite = fn(&Options) -> Result<bool, Failure>;
 
 /// All suites: name, what it is about, how it is run.
-pub const SUITES: [(&str, &str, Suite); 4] = [
+pub const SUITES: [(&str, &str, Suite); 5] = [
     (
         "fibers",
         "the runtime beside tokio, may and async-executor",
@@ -48,5 +49,10 @@ pub const SUITES: [(&str, &str, Suite); 4] = [
         "size",
         "the smallest programs: files, code by crate, memory, start",
         size::run,
+    ),
+    (
+        "store",
+        "what it costs to keep messages until they are acknowledged",
+        store::run,
     ),
 ];
