@@ -185,6 +185,10 @@ impl Installed {
 
 impl Drop for Installed {
     fn drop(&mut self) {
+        if self.core.fibers.borrow().have_begun() {
+            // Those that are leaked have references to it on their stacks: it is never freed.
+            std::mem::forget(Rc::clone(&self.core));
+        }
         self.here = None;
         self.core.remote.end();
         if let Some(watchdog) = &self.core.watchdog {

@@ -80,8 +80,8 @@ pub(crate) fn with_core<T>(show: impl FnOnce(&Core) -> T) -> Option<T> {
         return None;
     }
     // SAFETY: not null, so by the invariant a `Here` keeps it alive. That is dropped where the runtime
-    // ends, which is never inside `show`: it lies further down on the stack of the thread, and a fiber
-    // that is suspended in `show` then is never resumed.
+    // ends, which is never inside `show`: it lies further down on the stack of the thread. A fiber that
+    // is suspended in `show` then is never resumed, and its runtime never freed.
     Some(show(unsafe { &*core }))
 }
 

@@ -94,7 +94,7 @@ pub use crate::no_park::no_park;
 pub use crate::park::{Link, Unparker, WaitReason, park, park_until, prepare};
 pub use crate::remote::{REMOTE_QUEUE_MAX, Remote, RemoteError};
 pub use crate::runtime::{FIBERS_MAX_DEFAULT, GRACE_DEFAULT, Runtime, RuntimeBuilder, run};
-pub use crate::scheduler::{long_turn, yield_now};
+pub use crate::scheduler::{give_way, long_turn, yield_now};
 pub use crate::scope::{Scope, scope};
 pub use crate::spawn::{FiberBuilder, spawn};
 pub use crate::stack::{STACK_BYTES_DEFAULT, STACK_BYTES_MAX, STACK_BYTES_MIN, StackGuards};

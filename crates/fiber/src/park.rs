@@ -132,7 +132,8 @@ pub fn park() -> Result<(), Stopped> {
 /// As [`park`], and waits until `at` at most. Returns whether that time came.
 ///
 /// The time is this wait's own, beside those of the scopes around it, and costs less than a scope
-/// ([`crate::timeout`]) does. A wake may have come as well: look at what you wait for first.
+/// ([`crate::timeout`]) does. A wake may have come as well: look at what you wait for first. Each call
+/// takes a [`prepare`] of its own.
 ///
 /// # Errors
 ///
@@ -180,6 +181,13 @@ impl Core {
             generation: fiber.generation,
             epoch: fiber.epoch,
         })
+    }
+
+    /// Makes all tokens of the running fiber stale.
+    pub(crate) fn end_wait(&self) {
+        if let Some(fiber) = self.fibers.borrow_mut().get_mut(self.current.get()) {
+            fiber.epoch = fiber.epoch.wrapping_add(1);
+        }
     }
 
     /// Goes on with an earlier wait of the running fiber, so that what kept its token still wakes the

@@ -112,6 +112,12 @@ impl Fibers {
         })
     }
 
+    /// Whether there is a fiber that has begun and not ended.
+    pub(crate) fn have_begun(&self) -> bool {
+        let mut coroutines = self.records.iter().flat_map(|fiber| &fiber.coroutine);
+        coroutines.any(|coroutine| coroutine.facts().0.resumes.get() > 0)
+    }
+
     /// How many slots there are, used and free.
     pub(crate) fn slots(&self) -> u32 {
         u32::try_from(self.records.len()).expect("fewer than 2^32 fibers")
@@ -316,6 +322,36 @@ pub fn yield_now() -> Result<(), Stopped> {
         coroutine::suspend();
         Ok(())
     })
+}
+
+/// Gives up the turn where that has no consequences: for calls that need not wait, and would rather let
+/// others run first. Does nothing in a scope that is over, outside a fiber, while unwinding, in a
+/// [`crate::no_park`], or in [`crate::on_big_stack`]; a scope that ends meanwhile does not count a wait
+/// that failed.
+///
+/// # Examples
+///
+/// ```
+/// # fiber::run(|| {
+/// fiber::give_way();
+/// fiber::no_park(fiber::give_way);
+/// # }).unwrap();
+/// ```
+pub fn give_way() {
+    core::with(|core| {
+        if std::thread::panicking() || core.no_park.is_on() {
+            return;
+        }
+        let index = core.current.get();
+        let is_free = core
+            .fibers
+            .borrow()
+            .get(index)
+            .is_some_and(|fiber| !fiber.stopped);
+        if is_free {
+            core.give_up_turn();
+        }
+    });
 }
 
 /// Comes before work that keeps its turn for long, such as the arithmetic of a handshake: when four

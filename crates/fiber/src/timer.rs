@@ -223,7 +223,7 @@ impl Timers {
     }
 
     /// How many are kept, cancelled ones among them.
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let in_runs: usize = self.runs.iter().map(VecDeque::len).sum();
         in_runs + self.heap.len()
     }

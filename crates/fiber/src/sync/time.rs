@@ -72,6 +72,8 @@ impl Source for Timer {
                 rank: link.generation,
                 run: link.slot,
             });
+            // What is left of the timer is to mean nothing, also to who would go on with this wait.
+            core.end_wait();
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Scopes of time and cancellation: what they end, and what they report.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::{MILLISECOND, Trace, go, paused, timed, turns};
 use crate::{
     Cancelled, Elapsed, Event, Instant, Stopped, ambient_deadline, cancellable, channel, deadline,
-    select, sleep, spawn, timeout, yield_now,
+    give_way, select, sleep, spawn, timeout, yield_now,
 };
 
 const LONG: Duration = Duration::from_secs(3_600);
@@ -282,4 +282,26 @@ fn values_dropped_by_the_end_of_a_wait_may_use_the_runtime() {
         sleep(10 * MILLISECOND).unwrap();
     });
     assert_eq!(*drops.borrow(), 6);
+}
+
+#[test]
+fn giving_way_in_a_scope_that_is_over_is_no_wait_that_failed() {
+    paused(|| {
+        let turns = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&turns);
+        go(move || counted.set(counted.get() + 1));
+        let cancelled = cancellable(|canceller| {
+            canceller.cancel();
+            give_way();
+            turns.get()
+        });
+        assert_eq!(cancelled, Ok(0));
+        give_way();
+        assert_eq!(turns.get(), 1);
+        let cancelled = cancellable(|canceller| {
+            canceller.cancel();
+            yield_now()
+        });
+        assert_eq!(cancelled, Err(Cancelled(Err(Stopped::Cancelled))));
+    });
 }

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use super::{MILLISECOND, go, paused, timed, turns};
 use crate::net::pipe;
+use crate::timer::Target;
 use crate::{
     Event, Instant, Interval, Selected, Selector, Semaphore, Source, Timer, channel, core,
-    interval, oneshot, select, sleep, spawn, stats, timeout, yield_now,
+    interval, oneshot, prepare, select, sleep, spawn, stats, timeout, yield_now,
 };
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// A source of some kind, what makes it ready, and what shows that its readiness was not consumed.
 struct Kind {
@@ -389,5 +392,38 @@ fn another_wait_or_another_fiber_in_between_changes_no_deadline() {
         let (found, took) = child.join().unwrap();
         assert_eq!((found, took), (Selected::Deadline, 15 * MILLISECOND));
         assert_eq!(registrations(), (0, None));
+    });
+}
+
+#[test]
+fn a_timer_that_a_selector_waited_for_before_means_nothing() {
+    const ROUNDS: u64 = 1_000;
+    paused(|| {
+        let at = |nanos| Instant::now() + SECOND + Duration::from_nanos(nanos);
+        let event = Rc::new(Event::new());
+        let setter = Rc::clone(&event);
+        // Timers of others come behind each of the selector's, so that it stands at no end.
+        let stale = prepare().unwrap();
+        go(move || {
+            for n in 0..ROUNDS {
+                let core = core::current().unwrap();
+                core.add_timer(at(2 * n + 1).as_nanos(), Target::Fiber(stale));
+                setter.set();
+                yield_now().unwrap();
+            }
+        });
+        let mut selector = Selector::new();
+        for n in 0..ROUNDS {
+            let timer = Timer::at(at(2 * n));
+            let selected = selector.select(&[&*event, &timer], Some(at(60 * ROUNDS)));
+            assert_eq!(selected.unwrap(), Selected::Ready(0));
+            event.clear();
+        }
+        drop(selector);
+        let core = core::current().unwrap();
+        let kept = core.timers.borrow().len();
+        assert!(kept < 300, "{kept}");
+        prepare().unwrap();
+        assert_eq!(core.next_timer(), None);
     });
 }

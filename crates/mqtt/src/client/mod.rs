@@ -26,6 +26,7 @@ mod inbox;
 mod inline;
 mod lasting;
 mod leave;
+mod limit;
 mod line;
 mod link;
 mod login;

@@ -172,7 +172,7 @@ impl Client {
         if self.shared.state().has_much_unsent() {
             // The connection is given what there is meanwhile. Where no turn may be given up it has to
             // wait until there is one.
-            let _ = fiber::yield_now();
+            fiber::give_way();
         }
         let passed = pass(&self.shared, &publish)?;
         let mut ticket = match passed {

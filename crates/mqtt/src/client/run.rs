@@ -186,9 +186,13 @@ impl<'a> Run<'a> {
             return state;
         };
         drop(state);
-        let calls = AssertUnwindSafe(|| self.call_each(client, &mut handler));
-        let panicked = fiber::no_park(|| catch_unwind(calls)).err();
-        handler::note_panic(self.shared, panicked, self.at_hand.is_some());
+        let shared = self.shared;
+        // What a panic left behind is code of the program as well.
+        fiber::no_park(|| {
+            let calls = AssertUnwindSafe(|| self.call_each(client, &mut handler));
+            let panicked = catch_unwind(calls).err();
+            handler::note_panic(shared, panicked, self.at_hand.is_some());
+        });
         let failed = self.at_hand.take();
         let failed = failed.and_then(|at_hand| self.fail(client, Called { id, policy }, at_hand));
         state = client.shared.state();

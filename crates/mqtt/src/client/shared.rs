@@ -285,28 +285,6 @@ impl Shared {
         self.state.borrow_mut()
     }
 
-    /// When a single wait that begins now is to end: after the client's operation timeout, unless a
-    /// scope has set a limit. Counted from when the event loop last read the clock.
-    #[inline]
-    pub(super) fn limit(&self) -> Option<Instant> {
-        let timeout = self.options.operation_timeout?;
-        match fiber::ambient_deadline() {
-            None => Some(Instant::recent() + timeout),
-            Some(_) => None,
-        }
-    }
-
-    /// Runs what waits, several times perhaps, under the client's operation timeout, unless a scope has
-    /// set a limit.
-    pub(super) fn limited<T, E>(&self, body: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        match self.options.operation_timeout {
-            Some(timeout) if fiber::ambient_deadline().is_none() => {
-                fiber::timeout(timeout, body).unwrap_or_else(|elapsed| elapsed.0)
-            }
-            Some(_) | None => body(),
-        }
-    }
-
     /// Has a wait ended by the next change of where the client stands.
     pub(super) fn watch(&self, token: Unparker) {
         self.state().onlookers.0.push(token);
@@ -341,15 +319,6 @@ impl Shared {
     /// Whether the program has let go of the client, or `close` is through with waiting.
     pub(super) fn is_leaving(&self) -> bool {
         self.handles.get() == 0 || self.state().leaving
-    }
-}
-
-/// Parks until a wake, or `limit`; returns whether that has come.
-#[inline]
-pub(super) fn park_within(limit: Option<Instant>) -> Result<bool, Stopped> {
-    match limit {
-        Some(at) => fiber::park_until(at),
-        None => fiber::park().map(|()| false),
     }
 }
 

@@ -10,8 +10,9 @@ use fiber::Stopped;
 
 pub(super) use self::table::Tickets;
 use super::error::{AlreadySent, WaitCause};
+use super::limit::park_within;
 use super::remote_ticket::Fate;
-use super::shared::{Shared, State, park_within};
+use super::shared::{Shared, State};
 use super::{link, remote};
 use crate::outbound_log::LogOffset;
 use crate::session::TicketKey;
