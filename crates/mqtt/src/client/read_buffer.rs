@@ -173,9 +173,9 @@ impl ReadBuffer {
 /// A spare buffer, or a new one.
 fn take(size: usize) -> Shared {
     if size > READ_BUFFER_BYTES {
-        // With room to read on: else each packet of a stream of large ones would need a buffer anew.
+        // Without room for more: what is behind a packet that fills a queue is read when that was handled.
         return Shared(Some(Rc::new(Bytes {
-            data: vec![0; size + READ_BUFFER_BYTES].into(),
+            data: vec![0; size].into(),
             lent: false,
         })));
     }
