@@ -131,6 +131,46 @@ fn publishing_allocates_nothing_in_the_steady_state() {
     );
 }
 
+#[test]
+fn publishing_at_qos_0_allocates_nothing_in_the_steady_state() {
+    const BATCHES: usize = 40;
+    const IN_BATCH: usize = 49;
+    /// Bytes of a message at QoS 0; at QoS 1 there are two more.
+    const BYTES: usize = 10;
+    play_connected(
+        options(),
+        |broker| {
+            let stream = broker.stream();
+            let mut buffer = [0; 4096];
+            let mut pending = 0;
+            for number in 1..=2 * BATCHES as u16 {
+                while pending < IN_BATCH * BYTES + BYTES + 2 {
+                    pending += std::io::Read::read(&mut &*stream, &mut buffer).unwrap();
+                }
+                pending -= IN_BATCH * BYTES + BYTES + 2;
+                let [high, low] = number.to_be_bytes();
+                std::io::Write::write_all(&mut &*stream, &[0x40, 2, high, low]).unwrap();
+            }
+            expect_disconnect(broker);
+        },
+        |client| {
+            let publish_all = || {
+                let message = Publish::to("m/17", "12");
+                for _ in 0..BATCHES {
+                    for _ in 0..IN_BATCH {
+                        drop(client.publish(message).unwrap());
+                    }
+                    let last = message.qos(QoS::AtLeastOnce).wait(Wait::Ack);
+                    client.publish(last).unwrap();
+                }
+            };
+            publish_all();
+            let info = allocation_counter::measure(publish_all);
+            assert_eq!(info.count_total, 0, "{info:?}");
+        },
+    );
+}
+
 /// How the messages of the tests below are handled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Handled {
