@@ -41,7 +41,7 @@ enum Operation {
 }
 
 /// The operations: name in the file, work.
-const OPERATIONS: [(&str, Operation); 19] = [
+const OPERATIONS: [(&str, Operation); 18] = [
     (
         "yield",
         Operation::Fiber(Work::Yield {
@@ -79,10 +79,6 @@ const OPERATIONS: [(&str, Operation); 19] = [
     ("publish_qos_0", client(Kind::Publish, 0, 100, 20_000)),
     ("publish_qos_1", client(Kind::Publish, 1, 100, 20_000)),
     ("publish_qos_2", client(Kind::Publish, 2, 100, 20_000)),
-    (
-        "publish_qos_1_one_fiber",
-        client(Kind::Stream, 1, 100, 20_000),
-    ),
     ("receive_qos_0", client(Kind::Receive, 0, 100, 20_000)),
     ("receive_qos_1", client(Kind::Receive, 1, 100, 20_000)),
     ("receive_qos_2", client(Kind::Receive, 2, 100, 20_000)),
