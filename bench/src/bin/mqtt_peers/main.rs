@@ -26,7 +26,7 @@ type Done = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     // What ours encrypts with, for all: one is to be chosen where several crates ask for rustls.
-    let ring = rumqttc::tokio_rustls::rustls::crypto::ring::default_provider();
+    let ring = rustls::crypto::ring::default_provider();
     if ring.install_default().is_err() {
         eprintln!("another provider of cryptography is installed");
         return ExitCode::FAILURE;
