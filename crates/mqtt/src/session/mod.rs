@@ -268,7 +268,7 @@ impl Session {
 
     /// Tells that neither the log nor the control packets have anything left that was not sent.
     #[inline]
-    pub(crate) fn is_all_sent(&self, log: &OutboundLog) -> bool {
+    pub fn is_all_sent(&self, log: &OutboundLog) -> bool {
         self.connection.is_all_sent(log)
     }
 
