@@ -36,6 +36,16 @@
 //! clock, draws no random number and starts no thread; time is an argument ([`Time`]). It is all
 //! that is left without the feature `client`, and then the crate has no dependency.
 //!
+//! Features, of which the first three are on unless `default-features = false`:
+//!
+//! | feature | with it |
+//! |---|---|
+//! | `client` | [`Client`] and all that is not the protocol core |
+//! | `store` | [`ClientOptions::store`]: messages outlive the program; a smallest program is 150 KB larger |
+//! | `tls` | `mqtts://` |
+//! | `ws` | `ws://`, and `wss://` with `tls` |
+//! | `broker` | the embedded broker |
+//!
 //! Spoken is MQTT 3.1.1 with QoS 0, 1 and 2. [`Client::open`] makes its connections itself and stays
 //! connected; [`Client::over`] uses one that the program has.
 //!

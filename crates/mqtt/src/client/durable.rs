@@ -14,10 +14,12 @@
 //! acknowledgements that came, is recorded without being waited for. Nothing here waits.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use super::gates::{Content, Gate, Gated, Reserved};
 use super::line::{Line, Queued};
+use super::options::ClientOptions;
 use super::restore::Restored;
 use super::room::Room;
 use super::shared::State;
@@ -28,8 +30,16 @@ use crate::session::{Outgoing, TicketKey};
 use crate::store::{DoneCause, Record, Report, Store, StorePos};
 use crate::time::Time;
 
-/// A client's side of its store.
-pub(super) struct Durable {
+/// A client's side of its store. Without the feature `store` there is none, and what would be done
+/// with one is not in the program.
+#[cfg(feature = "store")]
+pub(super) struct Durable(Box<Kept>);
+
+#[cfg(not(feature = "store"))]
+pub(super) enum Durable {}
+
+/// What it consists of.
+pub(super) struct Kept {
     pub(super) store: Rc<dyn Store>,
     /// Set when a message may get its turn.
     pub(super) feed: Rc<fiber::Event>,
@@ -73,9 +83,12 @@ pub(super) enum Turn {
     Waits,
 }
 
+#[cfg(feature = "store")]
 impl Durable {
-    pub(super) fn new(store: Rc<dyn Store>) -> Self {
-        Self {
+    /// That of a client with these options, if they name a store.
+    pub(super) fn of(options: &ClientOptions) -> Option<Self> {
+        let store = options.store.clone()?;
+        Some(Self(Box::new(Kept {
             store,
             feed: Rc::default(),
             line: Line::default(),
@@ -92,9 +105,38 @@ impl Durable {
             failure: None,
             slots: BTreeMap::new(),
             found: StorePos::default(),
-        }
+        })))
     }
+}
 
+#[cfg(not(feature = "store"))]
+impl Durable {
+    pub(super) const fn of(_: &ClientOptions) -> Option<Self> {
+        None
+    }
+}
+
+impl Deref for Durable {
+    type Target = Kept;
+
+    fn deref(&self) -> &Kept {
+        #[cfg(feature = "store")]
+        return &self.0;
+        #[cfg(not(feature = "store"))]
+        match *self {}
+    }
+}
+
+impl DerefMut for Durable {
+    fn deref_mut(&mut self) -> &mut Kept {
+        #[cfg(feature = "store")]
+        return &mut self.0;
+        #[cfg(not(feature = "store"))]
+        match *self {}
+    }
+}
+
+impl Kept {
     /// Puts a message among those of its QoS, in order of publishing.
     pub(super) fn queue(&mut self, qos: QoS, pos: StorePos, queued: Queued) {
         self.line.insert(qos, pos, queued);

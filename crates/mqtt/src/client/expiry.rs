@@ -88,7 +88,7 @@ impl Drop for EndWatch<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "store"))]
 mod tests {
     use super::super::Client;
     use super::super::admission::EXPIRED_PER_TURN_MAX;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::durable::Kept;
 use super::shared::{State, now};
 use crate::packet::{PacketId, QoS};
 use crate::session::{AckToken, NoRoom, Outgoing, Rejected, TicketKey};
@@ -258,6 +259,8 @@ impl State {
         };
         durable.completing = BTreeSet::new();
         durable.gated = 0;
+        // Two of its parts are taken at once.
+        let durable: &mut Kept = durable;
         let gates = durable.gates.drain(..).chain(durable.held.drain(..));
         let publishes = gates.filter_map(|gate| match gate.what {
             Gated::Publish(reserved) => Some(reserved),

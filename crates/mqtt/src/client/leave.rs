@@ -135,7 +135,7 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
             state.tickets.wakers.extend(waker);
         }
         state.wake_all();
-        if !shared.stores {
+        if !shared.stores() {
             // What is in no record comes again.
             state.release_early(shared, now(), true);
         }

@@ -443,6 +443,7 @@ impl ClientOptions {
     /// [`Wait::Stored`](super::Wait::Stored) unless told otherwise. How many there may be is the
     /// store's business; where there is no room a publish does as its
     /// [`QueuePolicy`](super::QueuePolicy) says.
+    #[cfg(feature = "store")]
     #[must_use]
     pub fn store(mut self, store: impl Store + 'static) -> Self {
         self.store = Some(Rc::new(store));
@@ -452,6 +453,7 @@ impl ClientOptions {
     /// What becomes of messages of QoS 1 and 2 that are published while the store fails;
     /// [`OnStoreFailure::Degrade`] unless set. [`Event::StoreFailed`](super::Event::StoreFailed) and
     /// [`Event::StoreRecovered`](super::Event::StoreRecovered) tell when.
+    #[cfg(feature = "store")]
     #[must_use]
     pub fn on_store_failure(mut self, on_store_failure: OnStoreFailure) -> Self {
         self.on_store_failure = on_store_failure;

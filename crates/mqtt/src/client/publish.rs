@@ -166,7 +166,7 @@ impl Client {
     /// its ticket is in the error.
     pub fn publish(&self, publish: Publish<'_>) -> Result<Ticket, PublishError> {
         self.check_server_limits(&publish)?;
-        if self.shared.stores && publish.outgoing.qos != QoS::AtMostOnce {
+        if self.shared.stores() && publish.outgoing.qos != QoS::AtMostOnce {
             return self.publish_stored(&publish);
         }
         if self.shared.state().has_much_unsent() {
@@ -199,7 +199,7 @@ impl Client {
     /// where none comes by itself, there is no connection.
     pub fn try_publish(&self, publish: Publish<'_>) -> Result<Ticket, PublishError> {
         self.check_server_limits(&publish)?;
-        if self.shared.stores && publish.outgoing.qos != QoS::AtMostOnce {
+        if self.shared.stores() && publish.outgoing.qos != QoS::AtMostOnce {
             return self.enter_stored(&publish, false);
         }
         match pass(&self.shared, &publish)? {

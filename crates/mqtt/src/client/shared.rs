@@ -46,7 +46,7 @@ pub(super) struct Shared {
     /// The client makes its connections itself.
     pub(super) connects: bool,
     /// Messages of QoS 1 and 2 are kept in a store.
-    pub(super) stores: bool,
+    stores: bool,
     /// Set when the fiber that watches for old messages is to look again.
     pub(super) expiry: fiber::Event,
 }
@@ -145,7 +145,7 @@ impl Waiters {
 impl State {
     /// The state of a client that was just made; `stores` says that it uses the store of its options.
     fn new(options: &ClientOptions, stores: bool) -> Self {
-        let store = options.store.clone().filter(|_| stores);
+        let durable = Durable::of(options).filter(|_| stores);
         let session = Session::new(SessionOptions {
             version: Version::V311,
             window: options.window,
@@ -156,7 +156,7 @@ impl State {
             publish_rate: options.publish_rate,
             publish_byte_rate: options.publish_byte_rate,
             packet_bytes_max: options.server_maximum_packet_size,
-            recorded: store.is_some(),
+            recorded: durable.is_some(),
             #[cfg(any(test, feature = "planted"))]
             planted: options.planted,
             ..SessionOptions::default()
@@ -167,7 +167,7 @@ impl State {
             outbox: Outbox::new(options.queue_messages_max, options.queue_bytes_max),
             log_is_full: false,
             expiry_is_watched: false,
-            durable: store.map(Durable::new),
+            durable,
             login: options.login.clone(),
             tickets: Tickets::default(),
             exactly_once_window: options.exactly_once_window.into(),
@@ -225,6 +225,12 @@ impl Shared {
             stores,
             expiry: fiber::Event::new(),
         }
+    }
+
+    /// Whether messages of QoS 1 and 2 are kept in a store.
+    #[inline]
+    pub(super) const fn stores(&self) -> bool {
+        cfg!(feature = "store") && self.stores
     }
 
     #[inline]
@@ -405,7 +411,7 @@ impl State {
 
     /// How many QoS 1 and 2 messages are not acknowledged, sent or not.
     pub(super) fn unacknowledged(&self) -> usize {
-        let waiting = self.durable.as_ref().map_or(0, Durable::waiting);
+        let waiting = self.durable.as_ref().map_or(0, |it| it.waiting());
         self.session.unacknowledged() + self.outbox.acknowledged_len() + waiting
     }
 

@@ -257,7 +257,7 @@ fn give_up(shared: &Shared, line: Line, pos: StorePos) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "store"))]
 mod tests {
     use super::super::Client;
     use super::super::options::ClientOptions;

@@ -7,7 +7,7 @@
 
 #[cfg(feature = "broker")]
 mod brokers;
-#[cfg(feature = "client")]
+#[cfg(feature = "store")]
 mod clients;
 pub(crate) mod input;
 mod packets;
@@ -18,7 +18,7 @@ mod topics;
 
 #[cfg(feature = "broker")]
 pub use brokers::brokers;
-#[cfg(feature = "client")]
+#[cfg(feature = "store")]
 pub use clients::clients;
 pub use packets::packets;
 pub use peers::peers;
@@ -38,7 +38,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("peers", peers),
     #[cfg(feature = "client")]
     ("stores", stores),
-    #[cfg(feature = "client")]
+    #[cfg(feature = "store")]
     ("clients", clients),
     #[cfg(feature = "broker")]
     ("brokers", brokers),

@@ -48,7 +48,7 @@ targets!(
     peers,
     #[cfg(feature = "client")]
     stores,
-    #[cfg(feature = "client")]
+    #[cfg(feature = "store")]
     clients,
     #[cfg(feature = "broker")]
     brokers,

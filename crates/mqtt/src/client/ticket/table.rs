@@ -183,7 +183,10 @@ impl Tickets {
     /// The message of a slot, if that is in the store.
     #[inline]
     pub(in crate::client) fn stored(&self, key: TicketKey) -> Option<StorePos> {
-        self.slots[key.0 as usize].stored
+        // Without the feature none is, and what would be done with one is not in the program.
+        self.slots[key.0 as usize]
+            .stored
+            .filter(|_| cfg!(feature = "store"))
     }
 
     /// Where the packet of a slot ends in the log.

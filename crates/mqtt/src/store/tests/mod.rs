@@ -20,7 +20,7 @@ mod growth;
 #[cfg(test)]
 mod indexing;
 mod model;
-#[cfg(test)]
+#[cfg(all(test, feature = "store"))]
 mod opened_memory;
 #[cfg(test)]
 mod opening;
