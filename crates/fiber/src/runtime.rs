@@ -336,6 +336,11 @@ fn wait(core: &Rc<Core>, end_by: Option<u64>) -> std::io::Result<bool> {
     core.reactor.check_process()?;
     core.remote.retry(core);
     let idle = core.ready.is_empty();
+    if idle && end_by.is_none() && wakes_by_itself(core) {
+        poll(core, None)?;
+        fire(core, core.clock.read());
+        return Ok(true);
+    }
     let next = core.next_timer();
     let next = match (next, end_by) {
         (Some(timer), Some(end)) => Some(timer.min(end)),
@@ -363,10 +368,7 @@ fn wait(core: &Rc<Core>, end_by: Option<u64>) -> std::io::Result<bool> {
     } else {
         next.and_then(|next| core.reactor.timeout_until(next, || core.clock.read()))
     };
-    if core.reactor.poll(core, timeout)? {
-        core.offload.drain(core);
-        core.remote.drain(core);
-    }
+    poll(core, timeout)?;
     let mut now = core.clock.read();
     if idle && core.ready.is_empty() && core.clock.is_paused() && !core.offload.is_pending() {
         core.clock.advance_to(next.unwrap_or(now));
@@ -374,6 +376,26 @@ fn wait(core: &Rc<Core>, end_by: Option<u64>) -> std::io::Result<bool> {
     }
     fire(core, now);
     Ok(true)
+}
+
+/// Whether a wait without a time limit of its own is all there is to do: a descriptor may end it, and no
+/// timer is due before the alarm rings, as it is set. So it is in most waits of a busy program.
+#[inline]
+fn wakes_by_itself(core: &Core) -> bool {
+    core.reactor.has_sources()
+        && core.reactor.rings_by(core.timers.borrow().bound())
+        && !core.stacks.may_trim()
+        && !core.clock.is_paused()
+}
+
+/// Polls the reactor, and takes in what came from other threads.
+#[inline]
+fn poll(core: &Rc<Core>, timeout: Option<Duration>) -> std::io::Result<()> {
+    if core.reactor.poll(core, timeout)? {
+        core.offload.drain(core);
+        core.remote.drain(core);
+    }
+    Ok(())
 }
 
 /// Gives memory back before a sleep until `next`. Says whether to sleep at all and until when:

@@ -93,7 +93,9 @@ pub(crate) struct Timers {
     heap: BinaryHeap<Entry>,
     /// How many of all were cancelled.
     dead: usize,
-    /// Those of this deadline and before have fired.
+    /// None that is kept comes before.
+    bound: u64,
+    /// Those of this deadline and before have fired, when one last did.
     fired: Option<u64>,
     ranks: u64,
     /// Draws the order of timers of one deadline.
@@ -108,6 +110,7 @@ impl Timers {
             lasts: [0; RUNS],
             heap: BinaryHeap::new(),
             dead: 0,
+            bound: u64::MAX,
             fired: None,
             ranks: 0,
             #[cfg(feature = "sim")]
@@ -147,6 +150,7 @@ impl Timers {
         };
         // One that is due when it is inserted is no exception: it fires, and then its key is stale.
         self.fired = self.fired.filter(|&fired| fired < deadline);
+        self.bound = self.bound.min(deadline);
         let run = match self.run_for(&entry) {
             Some(run) => {
                 self.runs[run].push_back(entry);
@@ -233,18 +237,36 @@ impl Timers {
     pub(crate) fn next_deadline(&mut self, is_live: impl Fn(Target) -> bool) -> Option<u64> {
         while let Some((run, first)) = self.first() {
             if is_live(first.target) {
-                return Some(first.deadline).filter(|&deadline| deadline < u64::MAX);
+                self.bound = first.deadline;
+                return Some(self.bound).filter(|&deadline| deadline < u64::MAX);
             }
             self.take(run);
             self.dead = self.dead.saturating_sub(1);
         }
+        self.bound = u64::MAX;
         None
     }
 
+    /// A time that no deadline comes before, found without a look at the timers: after
+    /// [`Timers::next_deadline`] that one, until an earlier one is added.
+    #[inline]
+    pub(crate) const fn bound(&self) -> u64 {
+        self.bound
+    }
+
     /// Takes the earliest timer that is due at `now`. It may have been cancelled.
+    #[inline]
     pub(crate) fn pop_due(&mut self, now: u64) -> Option<Target> {
+        if now < self.bound {
+            return None;
+        }
+        self.pop_first_due(now)
+    }
+
+    fn pop_first_due(&mut self, now: u64) -> Option<Target> {
         let due = self.first().filter(|(_, first)| first.deadline <= now);
         let Some((run, first)) = due else {
+            self.bound = self.first().map_or(u64::MAX, |(_, first)| first.deadline);
             self.fired = Some(now);
             return None;
         };

@@ -330,6 +330,31 @@ impl FrontList {
         }
     }
 
+    /// Has a fiber stand first for this wait and those that go on with it ([`Core::go_on`]), until it is
+    /// woken. Its links of earlier waits that were never woken are made use of, so nothing is to be given
+    /// back: a wait that is over makes them mean nothing.
+    ///
+    /// Where another one stands first it is an ordinary link, which is to be given back.
+    #[inline(always)]
+    pub(crate) fn stand(&self, core: &Core, token: Unparker) -> Option<Link> {
+        let first = self.first.get();
+        let is_here = self.behind.enter_runtime(core);
+        let is_own = first.index == token.index && first.generation == token.generation;
+        if is_here && is_own && first.epoch == token.epoch {
+            return None;
+        }
+        if is_here && !is_own && !self.is_vacant() {
+            return Some(self.behind.link_for(core, token, 0));
+        }
+        self.first.set(First {
+            index: token.index,
+            generation: token.generation,
+            epoch: token.epoch,
+            number: first.number.wrapping_add(1),
+        });
+        None
+    }
+
     #[inline(always)]
     fn pop(&self, core: &Core) -> Option<Unparker> {
         if self.behind.runtime.get() != core.id {

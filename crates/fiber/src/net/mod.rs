@@ -16,7 +16,7 @@ pub use std::net::Shutdown;
 
 pub use self::pipe::{PipeStream, pipe};
 pub use self::stream::VECTORED_BUFFERS_MAX;
-pub use self::tcp::{TcpListener, TcpStream};
+pub use self::tcp::{TcpConnecting, TcpListener, TcpStream};
 pub use self::udp::UdpSocket;
 pub use self::unix::{
     UNIX_CONNECT_PAUSE_MAX, UNIX_CONNECT_PAUSE_MIN, UnixListener, UnixSocketAddr, UnixStream,
@@ -55,6 +55,14 @@ impl Source for Readiness<'_> {
         match self.0 {
             Kind::Kernel(watch, direction) => watch.link(direction, waiter),
             Kind::Pipe(pipe, direction) => pipe.link(direction, waiter),
+        }
+    }
+
+    #[inline]
+    fn stand(&self, waiter: Unparker) -> io::Result<Option<Link>> {
+        match self.0 {
+            Kind::Kernel(watch, direction) => watch.stand(direction, waiter),
+            Kind::Pipe(pipe, direction) => pipe.link(direction, waiter).map(Some),
         }
     }
 

@@ -1,5 +1,6 @@
 //! TCP.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -7,7 +8,8 @@ use std::os::fd::BorrowedFd;
 use crate::core;
 use crate::net::stream::{listener_calls, stream_calls};
 use crate::net::watched::{Socket, Watched};
-use crate::net::{begin_call, until};
+use crate::net::{Readiness, begin_call, until};
+use crate::sync::Source as _;
 use crate::world::net::Direction;
 use crate::world::tcp::{Listener, Stream, connect_with};
 
@@ -46,13 +48,21 @@ impl TcpStream {
 
     fn connect_by(begin: impl FnOnce() -> io::Result<Stream>) -> io::Result<Self> {
         begin_call(&*core::required()?)?;
-        let io = begin()?;
-        let connected = Watched::connected(
-            io,
-            |io| io.take_error(),
-            |io| io.peer_addr().map(|_address| ()),
-        )?;
+        let connected = Watched::connected(begin()?, Stream::take_error, has_peer)?;
         Ok(Self(connected))
+    }
+
+    /// Begins what [`Self::connect_with`] does. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::connect_with`], as far as it comes.
+    pub fn begin(
+        address: SocketAddr,
+        prepare: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+    ) -> io::Result<TcpConnecting> {
+        begin_call(&*core::required()?)?;
+        Watched::connecting(connect_with(address, prepare)?).map(TcpConnecting)
     }
 
     #[cfg(test)]
@@ -100,6 +110,39 @@ impl TcpStream {
 }
 
 stream_calls!(TcpStream);
+
+fn has_peer(io: &Stream) -> io::Result<()> {
+    io.peer_addr().map(|_address| ())
+}
+
+/// A TCP connection that is being made, for who does other things meanwhile. Dropping it gives it up.
+pub struct TcpConnecting(Watched<Stream>);
+
+impl TcpConnecting {
+    /// The end of connecting, well or not, as something to select on.
+    #[must_use]
+    pub fn ended(&self) -> Readiness<'_> {
+        self.0.readiness(Direction::Write)
+    }
+
+    /// The connection, or this as it is while that is still being made. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel answered.
+    pub fn finish(self) -> io::Result<Result<TcpStream, Self>> {
+        if !self.ended().is_ready() || !self.0.is_connected(Stream::take_error, has_peer)? {
+            return Ok(Err(self));
+        }
+        Ok(Ok(TcpStream(self.0)))
+    }
+}
+
+impl fmt::Debug for TcpConnecting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// A socket that waits for TCP connections.
 pub struct TcpListener(Watched<Listener>);

@@ -36,6 +36,11 @@ impl Watch {
     }
 
     #[inline]
+    pub(super) fn stand(&self, direction: Direction, waiter: Unparker) -> io::Result<Option<Link>> {
+        self.bits.stand(&self.core, direction, waiter)
+    }
+
+    #[inline]
     pub(super) fn unlink(&self, direction: Direction, link: Link) {
         self.bits.unlink(&self.core, direction, link);
     }
@@ -120,28 +125,50 @@ impl<T: Socket> Watched<T> {
         Watched::new(io, Rc::clone(&self.watch.core))
     }
 
+    /// A socket that still connects: it is once it can be written to, see [`Self::is_connected`].
+    pub(super) fn connecting(io: T) -> io::Result<Self> {
+        let core = core::required()?;
+        let bits = Bits::connecting(io.as_raw_fd());
+        let watch = Watch { bits, core };
+        Ok(Self { watch, io })
+    }
+
     /// A socket that still connects, once it is connected. Yields.
     pub(super) fn connected(
         io: T,
         error: impl Fn(&T) -> io::Result<Option<io::Error>>,
-        is_connected: impl Fn(&T) -> io::Result<()>,
+        peer: impl Fn(&T) -> io::Result<()>,
     ) -> io::Result<Self> {
-        let core = core::required()?;
-        let bits = Bits::connecting(io.as_raw_fd());
-        let watch = Watch { bits, core };
-        let this = Self { watch, io };
+        let this = Self::connecting(io)?;
         loop {
             this.watch.wait(Direction::Write)?;
-            if let Some(error) = error(&this.io)? {
-                return Err(error);
-            }
-            match is_connected(&this.io) {
-                Ok(()) => return Ok(this),
-                // A spurious edge: the connection is still being made.
-                Err(error) if error.kind() == ErrorKind::NotConnected => {}
-                Err(error) => return Err(error),
+            if this.is_connected(&error, &peer)? {
+                return Ok(this);
             }
         }
+    }
+
+    /// Finds out what became of connecting, once the socket was said to be ready to be written to: a
+    /// socket that has a peer is connected.
+    pub(super) fn is_connected(
+        &self,
+        error: impl Fn(&T) -> io::Result<Option<io::Error>>,
+        peer: impl Fn(&T) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let Err(state) = peer(&self.io) else {
+            return Ok(true);
+        };
+        if let Some(error) = error(&self.io)? {
+            return Err(error);
+        }
+        if state.kind() != ErrorKind::NotConnected {
+            return Err(state);
+        }
+        // A spurious edge: the connection is still being made.
+        self.watch
+            .bits
+            .would_block(&self.watch.core, Direction::Write)?;
+        Ok(false)
     }
 
     /// Tries a call, unless the socket is known not to be ready. `None` = it is not.

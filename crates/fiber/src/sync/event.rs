@@ -87,6 +87,11 @@ impl Source for Event {
         core::within(|core| Ok(self.0.waiters.link(core, waiter)))
     }
 
+    #[inline]
+    fn stand(&self, waiter: Unparker) -> io::Result<Option<Link>> {
+        core::within(|core| Ok(self.0.waiters.stand(core, waiter)))
+    }
+
     fn unlink(&self, link: Link) {
         core::with(|core| self.0.waiters.unlink(core, link));
     }

@@ -26,6 +26,18 @@ pub trait Source {
     /// What the system answered when it could not watch a descriptor.
     fn link(&self, waiter: Unparker) -> io::Result<Link>;
 
+    /// As [`Source::link`], for one of several waits of a fiber that go on with each other, as those of a
+    /// [`Selector`] do. A place that is kept from one to the next, until it is what wakes the fiber, has
+    /// no link; what has one gives it back. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::link`].
+    #[inline]
+    fn stand(&self, waiter: Unparker) -> io::Result<Option<Link>> {
+        self.link(waiter).map(Some)
+    }
+
     /// Ends a wait entered by [`Source::link`].
     fn unlink(&self, link: Link);
 }
@@ -74,7 +86,7 @@ pub fn select(sources: &[&dyn Source], deadline: Option<Instant>) -> io::Result<
 /// while the deadline is no earlier. What a call answers is what [`select`] would.
 ///
 /// It costs a wake-up that nobody sees when the timer rings before the deadline, and saves setting
-/// and unsetting one in each wait.
+/// and unsetting one in each wait. Places in lists of what is waited for are kept likewise.
 ///
 /// # Examples
 ///
@@ -140,7 +152,7 @@ impl Selector {
                     Some(alarm) if alarm.serves(core, deadline) => alarm.token,
                     Some(_) | None => self.begin_wait(core, deadline)?,
                 };
-                wait(core, sources, token)?;
+                stand_and_wait(core, sources, token)?;
             }
         })
     }
@@ -236,4 +248,22 @@ fn wait(core: &Core, sources: &[&dyn Source], token: Unparker) -> io::Result<()>
         source.unlink(link.given_back());
     }
     woken
+}
+
+/// Waits once, standing where it stood, and linked to the rest of the sources.
+#[inline(always)]
+fn stand_and_wait(core: &Core, sources: &[&dyn Source], token: Unparker) -> io::Result<()> {
+    for (index, source) in sources.iter().enumerate() {
+        if let Some(link) = source.stand(token)? {
+            let waited = wait_with(core, &sources[index + 1..], token);
+            source.unlink(link);
+            return waited;
+        }
+    }
+    Ok(core.park(WaitReason::Select)?)
+}
+
+#[inline(never)]
+fn wait_with(core: &Core, sources: &[&dyn Source], token: Unparker) -> io::Result<()> {
+    wait(core, sources, token)
 }

@@ -412,3 +412,30 @@ fn data_behind_urgent_data_is_read_although_the_read_before_it_was_short() {
         assert_eq!(far.try_read(&mut buffer).unwrap(), None);
     });
 }
+
+#[test]
+fn a_connection_that_is_being_made_is_waited_for_beside_other_things() {
+    patiently(|| {
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connecting = TcpStream::begin(address, |_| Ok(())).unwrap();
+        // Nobody has asked the kernel yet what became of it.
+        let connecting = connecting.finish().unwrap().unwrap_err();
+        assert_eq!(
+            select(&[&connecting.ended()], None).unwrap(),
+            Selected::Ready(0)
+        );
+        let near = connecting.finish().unwrap().unwrap();
+        assert_eq!(near.peer_addr().unwrap(), address);
+        let (far, _) = listener.accept().unwrap();
+        (&far).write_all(b"x").unwrap();
+        (&near).read_exact(&mut [0]).unwrap();
+        drop(listener);
+        let refused = TcpStream::begin(address, |_| Ok(()));
+        let refused = refused.and_then(|connecting| {
+            select(&[&connecting.ended()], None)?;
+            connecting.finish()
+        });
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    });
+}

@@ -427,3 +427,38 @@ fn a_timer_that_a_selector_waited_for_before_means_nothing() {
         assert_eq!(core.next_timer(), None);
     });
 }
+
+#[test]
+fn a_place_that_a_selector_keeps_loses_no_wake_and_keeps_no_other_from_being_woken() {
+    paused(|| {
+        let (event, never) = (Event::new(), Event::new());
+        let mut selector = Selector::new();
+        let until = |millis| Some(Instant::now() + millis * MILLISECOND);
+        // It has kept its place in both, and has ended the wait that they are of.
+        let found = selector.select(&[&never, &event], until(5)).unwrap();
+        assert_eq!(found, Selected::Deadline);
+        let others = [0; 3].map(|_| {
+            let event = event.clone();
+            spawn(move || event.wait().is_ok()).unwrap()
+        });
+        turns(1);
+        event.set();
+        turns(1);
+        assert!(others.iter().all(crate::JoinHandle::is_finished));
+        // It was set while nobody waited: found at once, and each time that it is set again.
+        for _ in 0..3 {
+            let found = selector.select(&[&never, &event], until(5)).unwrap();
+            assert_eq!(found, Selected::Ready(1));
+            event.clear();
+            let set = event.clone();
+            go(move || {
+                turns(2);
+                set.set();
+            });
+            let (found, took) = timed(|| selector.select(&[&never, &event], until(5)));
+            assert_eq!((found.unwrap(), took), (Selected::Ready(1), Duration::ZERO));
+        }
+        drop(selector);
+        assert_eq!(registrations(), (0, None));
+    });
+}

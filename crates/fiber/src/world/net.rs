@@ -183,13 +183,36 @@ impl Readiness {
         direction: Direction,
         token: Unparker,
     ) -> io::Result<Link> {
+        self.be_watched(core)?;
+        Ok(self.waiters(direction).link(core, token))
+    }
+
+    /// As [`Self::link`], for a wait that others go on with: see [`FrontList::stand`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::link`].
+    #[inline]
+    pub(crate) fn stand(
+        self: &Rc<Self>,
+        core: &Core,
+        direction: Direction,
+        token: Unparker,
+    ) -> io::Result<Option<Link>> {
+        self.be_watched(core)?;
+        Ok(self.waiters(direction).stand(core, token))
+    }
+
+    /// Sees to it that a wait is ended by an event.
+    #[inline]
+    fn be_watched(self: &Rc<Self>, core: &Core) -> io::Result<()> {
         if core.current.get() == NO_FIBER {
             return Err(Stopped::NoRuntime.into());
         }
         if self.token.get().is_none() {
             core.reactor.register(self)?;
         }
-        Ok(self.waiters(direction).link(core, token))
+        Ok(())
     }
 
     #[inline]
@@ -372,6 +395,12 @@ impl Reactor {
             return None;
         }
         Some(Duration::from_nanos(deadline.saturating_sub(now)))
+    }
+
+    /// Whether the alarm ends a wait by `deadline` as it is set.
+    #[inline]
+    pub(crate) fn rings_by(&self, deadline: u64) -> bool {
+        self.alarm.rings_by(deadline)
     }
 
     #[cfg(test)]

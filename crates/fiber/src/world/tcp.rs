@@ -17,11 +17,14 @@ fn connect_prepared(
 ) -> io::Result<mio::net::TcpStream> {
     use socket2::{Domain, Protocol, Socket, Type};
 
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let stream = Type::STREAM.nonblocking();
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let stream = Type::STREAM;
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, stream, Some(Protocol::TCP))?;
+    // There it takes no call of its own.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
     socket.set_nonblocking(true)?;
     prepare(socket.as_fd())?;
     match socket.connect(&address.into()) {
