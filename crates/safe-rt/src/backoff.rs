@@ -246,6 +246,12 @@ impl Backoff {
         jitter(self.options.first_attempt_spread, random)
     }
 
+    /// Returns whether [`Backoff::first_delay`] depends on its number.
+    #[must_use]
+    pub const fn has_first_delay(&self) -> bool {
+        !self.options.first_attempt_spread.is_zero()
+    }
+
     /// Returns whether the last three connections, or more, each ended within a minute.
     #[must_use]
     pub const fn is_flapping(&self) -> bool {

@@ -49,6 +49,8 @@ pub const CLOSE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 pub struct Socket {
     inner: Inner,
     counts: Counts,
+    /// The address that was connected to, where that was an address of the peer.
+    dialled: Option<SocketAddr>,
 }
 
 enum Inner {
@@ -64,7 +66,11 @@ enum Inner {
 impl From<Inner> for Socket {
     fn from(inner: Inner) -> Self {
         let counts = Counts::default();
-        Self { inner, counts }
+        Self {
+            inner,
+            counts,
+            dialled: None,
+        }
     }
 }
 
@@ -206,6 +212,10 @@ impl Socket {
     /// # Errors
     /// Those of [`shutdown_write`](Self::shutdown_write); the connection is gone either way.
     pub fn close(self) -> io::Result<()> {
+        if let Inner::Tcp(_) | Inner::Unix(_) | Inner::Pipe(_) = &self.inner {
+            // Nothing is waited for.
+            return self.shutdown_write();
+        }
         crate::dial::with_default_deadline(CLOSE_TIMEOUT_DEFAULT, || {
             self.shutdown_write()?;
             if let Inner::Ws(stream) = &self.inner {
@@ -288,10 +298,22 @@ impl Socket {
         }
     }
 
-    /// Returns the address of the peer, if there is TCP underneath and it is still known.
+    /// Wraps a connection that was made to this address.
+    pub(crate) fn dialled(stream: TcpStream, address: SocketAddr) -> Self {
+        let mut socket = Self::from(stream);
+        // That one stands for another.
+        socket.dialled = Some(address).filter(|address| !address.ip().is_unspecified());
+        socket
+    }
+
+    /// Returns the address of the peer, if there is TCP underneath and it is still known. That of a
+    /// connection that was dialled stays known.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.tcp()?.peer_addr().ok()
+        match &self.inner {
+            Inner::Tcp(stream) => self.dialled.or_else(|| stream.peer_addr().ok()),
+            _ => self.transport()?.peer(),
+        }
     }
 
     /// What it counted by itself.
@@ -408,6 +430,11 @@ impl Source for Readiness<'_> {
     #[inline]
     fn link(&self, waiter: Unparker) -> io::Result<Link> {
         self.transport.link(waiter)
+    }
+
+    #[inline]
+    fn stand(&self, waiter: Unparker) -> io::Result<Option<Link>> {
+        self.transport.stand(waiter)
     }
 
     #[inline]

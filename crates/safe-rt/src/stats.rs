@@ -121,17 +121,22 @@ pub(crate) fn count_dial<T>(dial: impl FnOnce() -> Result<T, Error>) -> Result<T
     let outcome = dial();
     match &outcome {
         Ok(_) => count(|counters| &counters.dials_connected),
-        Err(error) => match error.phase() {
-            Phase::Resolve => count(|counters| &counters.dials_failed_resolve),
-            Phase::Connect => count(|counters| &counters.dials_failed_connect),
-            Phase::Proxy => count(|counters| &counters.dials_failed_proxy),
-            Phase::Tls => count(|counters| &counters.dials_failed_tls),
-            Phase::WebSocket => count(|counters| &counters.dials_failed_web_socket),
-            // Phases of a listener, which no dial has.
-            Phase::Accept | Phase::Bind => {}
-        },
+        Err(error) => count_failed_dial(error),
     }
     outcome
+}
+
+/// Counts how a dial failed.
+pub(crate) fn count_failed_dial(error: &Error) {
+    match error.phase() {
+        Phase::Resolve => count(|counters| &counters.dials_failed_resolve),
+        Phase::Connect => count(|counters| &counters.dials_failed_connect),
+        Phase::Proxy => count(|counters| &counters.dials_failed_proxy),
+        Phase::Tls => count(|counters| &counters.dials_failed_tls),
+        Phase::WebSocket => count(|counters| &counters.dials_failed_web_socket),
+        // Phases of a listener, which no dial has.
+        Phase::Accept | Phase::Bind => {}
+    }
 }
 
 /// Counts a TLS handshake and how it ended.

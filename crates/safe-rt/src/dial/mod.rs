@@ -10,6 +10,7 @@
 mod attempts;
 mod observe;
 mod options;
+mod plain;
 mod proxy;
 mod refusal;
 mod transport;
@@ -25,6 +26,7 @@ use fiber::net::{TcpStream, UnixStream};
 pub(crate) use self::attempts::with_default_deadline;
 pub use self::observe::Step;
 pub use self::options::{DialOptions, INTERFACE_BYTES_MAX};
+pub use self::plain::{Connecting, begin_dial};
 pub use self::proxy::{
     PROXY_CREDENTIAL_BYTES_MAX, PROXY_HEAD_BYTES_MAX, PROXY_HEADERS_MAX, Proxy, ProxyEnvironment,
     ProxyError, ProxyUrlError,
@@ -218,7 +220,7 @@ impl<'a> Dialling<'a> {
         let stream = turn.connecting(|| self.connect(address))?;
         turn.connected(|| {
             let stream = self.pass_proxy(stream, address)?;
-            let socket = self.secure(stream.into(), address)?;
+            let socket = self.secure(Socket::dialled(stream, address), address)?;
             self.upgrade(socket, address)
         })
     }

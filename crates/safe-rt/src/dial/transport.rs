@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use fiber::net::TcpStream;
+use fiber::net::{TcpConnecting, TcpStream};
 use socket2::{SockRef, TcpKeepalive};
 
 /// How long a connection is idle before the first probe, unless set otherwise.
@@ -69,6 +69,17 @@ impl TcpOptions {
     /// # Errors
     /// What the kernel answered; what it answered to an option names the option.
     pub(super) fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        self.check_family(address)?;
+        TcpStream::connect_with(address, |socket| self.set_up(socket))
+    }
+
+    /// Begins to connect to `address`, as [`Self::connect`] does. Does not yield.
+    pub(super) fn begin(&self, address: SocketAddr) -> io::Result<TcpConnecting> {
+        self.check_family(address)?;
+        TcpStream::begin(address, |socket| self.set_up(socket))
+    }
+
+    fn check_family(&self, address: SocketAddr) -> io::Result<()> {
         if let Some(local) = self.local
             && local.is_ipv4() != address.is_ipv4()
         {
@@ -77,7 +88,7 @@ impl TcpOptions {
                 format!("the local address {local} is of another family"),
             ));
         }
-        TcpStream::connect_with(address, |socket| self.set_up(socket))
+        Ok(())
     }
 
     fn set_up(&self, socket: BorrowedFd<'_>) -> io::Result<()> {

@@ -201,8 +201,8 @@ impl Endpoint {
         let (authority, target) = parse::split_target(rest);
         // Only behind a host and its port is an `@` a character of the path; else what stands
         // before it may be a password, in whichever way it breaks the rest.
-        let user_info = authority.contains('@')
-            || rest.contains('@')
+        let user_info = authority.as_bytes().contains(&b'@')
+            || rest.as_bytes().contains(&b'@')
                 && (!scheme.is_web_socket() || HostPort::parse(authority, None).is_err());
         if user_info {
             return Err(EndpointError::UserInfo);
@@ -301,7 +301,7 @@ impl FromStr for Endpoint {
     /// Parses `scheme://host[:port]`, with a path for a WebSocket, or `unix:/path`; the scheme in
     /// any case. Where there is no path, one slash at the end is tolerated.
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let (scheme, rest) = match text.split_once(':') {
+        let (scheme, rest) = match parse::split_at_byte(text, b':') {
             None | Some(("", _)) => return Err(EndpointError::NoScheme),
             Some(split) => split,
         };

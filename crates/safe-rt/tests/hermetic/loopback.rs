@@ -221,3 +221,45 @@ fn a_silent_tls_server_costs_the_deadline_and_names_the_phase() {
     assert!(error.is_timeout());
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
+
+#[test]
+fn a_dial_that_only_connects_can_be_waited_for_beside_other_things() {
+    fiber::run(|| {
+        let listener = Listener::bind(ANY_PORT.into()).expect("a port");
+        let (port, mut serving) = echo_once(listener);
+        let options = DialOptions::new();
+        let begin = |scheme, host| safe_rt::begin_dial(&endpoint(scheme, host, port), &options);
+        let before = safe_rt::stats();
+        // There is more to do, or what was given does not fit.
+        for (scheme, host) in [
+            (Scheme::Mqtt, "localhost"),
+            (Scheme::Mqtts, "127.0.0.1"),
+            (Scheme::Ws, "127.0.0.1"),
+        ] {
+            assert!(begin(scheme, host).is_none(), "{scheme:?} {host}");
+        }
+        assert_eq!(safe_rt::stats(), before);
+        let finish = |begun: safe_rt::Connecting| {
+            fiber::select(&[&begun.ended()], None).expect("it ends");
+            begun.finish().map(|ended| ended.expect("it has ended"))
+        };
+        let begun = begin(Scheme::Mqtt, "127.0.0.1").expect("nothing else to do");
+        let socket = finish(begun.expect("begun")).expect("a connection");
+        assert_eq!(socket.peer(), Some(([127, 0, 0, 1], port).into()));
+        check_echo(&socket);
+        serving.join().expect("no panic").expect("served");
+        let refused = begin(Scheme::Mqtt, "127.0.0.1").expect("nothing else to do");
+        let refused = refused
+            .and_then(finish)
+            .expect_err("nobody listens any more");
+        assert_eq!(refused.phase(), Phase::Connect);
+        let begun = begin(Scheme::Mqtt, "127.0.0.1").expect("nothing else to do");
+        let given_up = begun.expect("begun").give_up(fiber::Stopped::Cancelled);
+        assert_eq!(fiber::cause(&given_up), Some(fiber::Stopped::Cancelled));
+        let now = safe_rt::stats();
+        assert_eq!(now.dials - before.dials, 3);
+        assert_eq!(now.dials_connected - before.dials_connected, 1);
+        assert_eq!(now.dials_failed_connect - before.dials_failed_connect, 2);
+    })
+    .expect("the runtime ran");
+}
