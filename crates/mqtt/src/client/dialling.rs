@@ -1,5 +1,6 @@
-//! One attempt to get a transport, on a fiber of its own: the client goes on with its other duties
-//! meanwhile, and a function of the program that does not return holds up nothing but that fiber.
+//! One attempt to get a transport. Meanwhile the client goes on with its other duties: so it is made on a
+//! fiber of its own, where a function of the program that does not return holds up nothing but that
+//! fiber. Only a dial that does nothing but connect needs none: there is one thing to wait for.
 
 use std::cell::Cell;
 use std::io;
@@ -7,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{FiberBuilder, Instant, JoinError, JoinHandle, Source};
-use safe_rt::{Phase, Socket};
+use fiber::{FiberBuilder, Instant, JoinError, JoinHandle, Source, Stopped};
+use safe_rt::{Connecting, DIAL_TIMEOUT_DEFAULT, Endpoint, Phase, Socket, begin_dial};
 
 use super::clock::ClockWatch;
 use super::error::EndCause;
@@ -24,39 +25,66 @@ const USER_TIMEOUT_FACTOR: u32 = 2;
 /// Bytes up to which the kernel takes more than it has sent: a PINGREQ is not far behind them.
 const NOT_SENT_BYTES_MAX: u32 = 16 * 1024;
 
-/// The function that dials; it is away while a fiber runs it.
-pub(super) struct Dialler<D> {
-    dial: Rc<Cell<Option<D>>>,
+/// A function of the program that connects.
+type Connect = Box<dyn FnMut() -> Result<Socket, safe_rt::Error>>;
+
+/// Makes connections.
+pub(super) struct Dialler {
+    to: To,
     clock: ClockWatch,
 }
 
-impl<D> Dialler<D>
-where
-    D: FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
-{
-    pub(super) fn new(dial: D, clock: ClockWatch) -> Self {
+/// What is connected to.
+#[derive(Clone)]
+enum To {
+    /// This endpoint, which has number 0, and the fallbacks of the client's options.
+    Endpoints(Rc<Endpoint>),
+    /// What a function of the program connects to; it is away while a fiber runs it.
+    Function(Rc<Cell<Option<Connect>>>),
+}
+
+impl Dialler {
+    /// One for an endpoint and the fallbacks of the client's options.
+    pub(super) fn to(endpoint: &Endpoint, clock: ClockWatch) -> Self {
+        let to = To::Endpoints(Rc::new(endpoint.clone()));
+        Self { to, clock }
+    }
+
+    /// One that calls a function of the program.
+    pub(super) fn by(connect: Connect) -> Self {
         Self {
-            dial: Rc::new(Cell::new(Some(dial))),
-            clock,
+            to: To::Function(Rc::new(Cell::new(Some(connect)))),
+            clock: ClockWatch::default(),
+        }
+    }
+
+    /// How many endpoints there are.
+    pub(super) fn endpoints(&self, shared: &Shared) -> usize {
+        match self.to {
+            To::Endpoints(_) => 1 + shared.options.fallbacks.len(),
+            To::Function(_) => 1,
         }
     }
 
     /// Asks for credentials, if they are asked for, and dials the endpoint of this number. Yields
     /// until that is done, the client is left or a pause begins.
-    pub(super) fn dial(&self, shared: &Rc<Shared>, endpoint: usize) -> Result<Socket, EndCause> {
+    pub(super) fn dial(&self, shared: &Rc<Shared>, number: usize) -> Result<Socket, EndCause> {
         if let Some(event) = self.clock.look() {
             shared.state().events.push(event);
         }
         let ask = shared.state().login.ask.clone();
+        if ask.is_none()
+            && let To::Endpoints(first) = &self.to
+            && let Some(begun) = begin_dial(endpoint(first, shared, number), &shared.options.dial)
+        {
+            return finish(shared, begun.map_err(EndCause::Dial)?);
+        }
         let limit = shared.options.connect_timeout;
-        let place = Rc::clone(&self.dial);
+        let (to, dialled_for) = (self.to.clone(), Rc::clone(shared));
         let attempt = move || {
             let asked = ask.map(|ask| ask.credentials(limit)).transpose();
             let credentials = asked.map_err(EndCause::Credentials)?;
-            let mut dial = place.take().expect("one attempt at a time");
-            let dialled = catch_unwind(AssertUnwindSafe(|| dial(endpoint)));
-            place.set(Some(dial));
-            match dialled {
+            match catch_unwind(AssertUnwindSafe(|| to.dial(&dialled_for, number))) {
                 Ok(dialled) => Ok((dialled.map_err(EndCause::Dial)?, credentials)),
                 Err(payload) => {
                     handler::drop_payload(payload);
@@ -90,7 +118,57 @@ where
     }
 }
 
-/// Waits for the end of an attempt.
+impl To {
+    fn dial(&self, shared: &Shared, number: usize) -> Result<Socket, safe_rt::Error> {
+        match self {
+            Self::Endpoints(first) => {
+                safe_rt::dial(endpoint(first, shared, number), &shared.options.dial)
+            }
+            Self::Function(place) => {
+                /// Puts the function back, also where it panics.
+                struct Away<'a>(&'a Cell<Option<Connect>>, Option<Connect>);
+                impl Drop for Away<'_> {
+                    fn drop(&mut self) {
+                        self.0.set(self.1.take());
+                    }
+                }
+                let mut away = Away(place, place.take());
+                let connect = away.1.as_mut().expect("one attempt at a time");
+                connect()
+            }
+        }
+    }
+}
+
+fn endpoint<'a>(first: &'a Endpoint, shared: &'a Shared, number: usize) -> &'a Endpoint {
+    match number.checked_sub(1) {
+        None => first,
+        Some(fallback) => &shared.options.fallbacks[fallback],
+    }
+}
+
+/// Waits for the end of an attempt that needs no fiber of its own.
+fn finish(shared: &Rc<Shared>, mut attempt: Connecting) -> Result<Socket, EndCause> {
+    let until = Instant::now() + DIAL_TIMEOUT_DEFAULT;
+    loop {
+        shared.wake.clear();
+        let stopped = if shared.is_leaving() || shared.state().standby.pause().is_some() {
+            Some(Stopped::Cancelled)
+        } else {
+            (until <= Instant::recent()).then_some(Stopped::TimedOut)
+        };
+        if let Some(stopped) = stopped {
+            return Err(EndCause::Dial(attempt.give_up(stopped)));
+        }
+        go_on(shared, &attempt.ended(), Some(until)).map_err(EndCause::Transport)?;
+        match attempt.finish().map_err(EndCause::Dial)? {
+            Ok(socket) => return Ok(socket),
+            Err(unfinished) => attempt = unfinished,
+        }
+    }
+}
+
+/// Waits for the end of an attempt on a fiber.
 fn wait<T>(shared: &Rc<Shared>, attempt: &JoinHandle<T>) -> Result<(), EndCause> {
     let mut until = None;
     while !attempt.is_finished() {
@@ -105,28 +183,28 @@ fn wait<T>(shared: &Rc<Shared>, attempt: &JoinHandle<T>) -> Result<(), EndCause>
             // It goes on by itself, for nothing.
             return Err(EndCause::Closed);
         }
-        let (more, deadline) = {
-            let mut state = shared.state();
-            let more = state.tick(shared, now());
-            (more, state.deadline().map(|at| Instant::from_nanos(at.0)))
-        };
-        let retry = run_user_code(shared).then(|| Instant::now() + STARVED_RETRY);
-        let times = [until, deadline, retry].into_iter().flatten();
-        let sources: [&dyn Source; 2] = [attempt, &shared.wake];
-        let waited = if more {
-            fiber::yield_now().map_err(io::Error::from)
-        } else {
-            fiber::select(&sources, times.min()).map(|_| ())
-        };
-        match waited {
-            Ok(()) => {}
-            Err(error) => {
-                attempt.cancel();
-                return Err(EndCause::Transport(error));
-            }
+        if let Err(error) = go_on(shared, attempt, until) {
+            attempt.cancel();
+            return Err(EndCause::Transport(error));
         }
     }
     Ok(())
+}
+
+/// Sees to the other duties of the client, and waits until there may be more of them, the attempt may
+/// have ended, or until then.
+fn go_on(shared: &Rc<Shared>, attempt: &dyn Source, until: Option<Instant>) -> io::Result<()> {
+    let (more, deadline) = {
+        let mut state = shared.state();
+        let more = state.tick(shared, now());
+        (more, state.deadline().map(|at| Instant::from_nanos(at.0)))
+    };
+    let retry = run_user_code(shared).then(|| Instant::now() + STARVED_RETRY);
+    if more {
+        return Ok(fiber::yield_now()?);
+    }
+    let times = [until, deadline, retry].into_iter().flatten();
+    fiber::select(&[attempt, &shared.wake], times.min()).map(drop)
 }
 
 /// Has the kernel notice as well that the link is dead, and keep little that it cannot send.

@@ -48,8 +48,6 @@ const _: () = assert!(safe_rt::RECORD_PLAINTEXT_MAX as u64 <= UNFLUSHED_BYTES_MA
 const _: () = assert!(safe_rt::WS_FRAME_BYTES_MAX as u64 <= UNFLUSHED_BYTES_MAX);
 /// How long messages wait at most for acknowledgements, so that many leave in one write.
 const HOLD_TIMEOUT: Duration = Duration::from_millis(1);
-/// Time for the end of the transport, TLS included.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What became of one connection.
 pub(super) struct Served {
@@ -90,6 +88,7 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
         oversized: None,
         overrun: None,
         hold_until: None,
+        has_unwritten: true,
         left: false,
         leave_at: None,
         unflushed: false,
@@ -123,8 +122,8 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
     }
     if let EndCause::Closed | EndCause::Idle = cause {
         // The rest of DISCONNECT may still be on its way through TLS. There is nobody to tell of
-        // a failure.
-        let _ = fiber::timeout(CLOSE_TIMEOUT, || socket.close());
+        // a failure. No scope is around a driver: the socket sets a limit.
+        let _ = socket.close();
     } else {
         drop(socket);
     }
@@ -169,6 +168,9 @@ struct Driver<'a> {
     overrun: Option<Time>,
     /// What is unsent waits for acknowledgements, at most until then.
     hold_until: Option<Time>,
+    /// The next turn writes, whatever it is for; else only one that was asked for by
+    /// [`Shared::wake`].
+    has_unwritten: bool,
     /// Nothing can be sent any more.
     is_mute: bool,
     /// DISCONNECT was asked for because no handle is left.
@@ -191,12 +193,17 @@ enum Never {}
 impl Driver<'_> {
     fn run(&mut self) -> Result<Never, EndCause> {
         loop {
-            self.shared.wake.clear();
-            self.leave_if_asked();
-            let written = match self.write() {
-                Ok(written) => written,
-                Err(cause) => return Err(self.last_words(cause)),
-            };
+            let mut written = Written::All;
+            if self.shared.wake.is_set() || self.has_unwritten {
+                self.shared.wake.clear();
+                self.leave_if_asked();
+                written = match self.write() {
+                    Ok(written) => written,
+                    Err(cause) => return Err(self.last_words(cause)),
+                };
+                self.has_unwritten =
+                    written != Written::All || self.hold_until.is_some() || self.leave_at.is_some();
+            }
             let more = self.read()?;
             let (more, starved, next) = match self.look_around() {
                 Look::Later(next) => (more, false, next),
@@ -213,6 +220,7 @@ impl Driver<'_> {
             } else {
                 // Reading TLS may leave something to send.
                 let flushed = self.socket.try_flush().map_err(EndCause::Transport)?;
+                self.has_unwritten |= !flushed;
                 self.wait(written == Written::Blocked || !flushed, starved, next)?;
             }
         }

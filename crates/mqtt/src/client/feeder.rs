@@ -55,22 +55,23 @@ impl Drop for StoreFibers {
 }
 
 impl StoreFibers {
-    /// Starts the fibers of a client, none if it has no store. Without all of them nothing would come
-    /// of the store.
+    /// Starts the fibers of a client, if it has a store. Without all of them nothing would come of the
+    /// store.
     ///
     /// # Errors
     /// One could not be had.
-    pub(super) fn start(shared: &Rc<Shared>) -> Result<Self, SpawnError> {
+    pub(super) fn start(shared: &Rc<Shared>) -> Result<Option<Self>, SpawnError> {
+        let Some(store) = store_of(shared) else {
+            return Ok(None);
+        };
         let mut started = Self {
             fibers: Vec::new(),
             stop: Rc::default(),
         };
-        if let Some(store) = store_of(shared) {
-            started.spawn("mqtt-store", shared, &store, run_store)?;
-            started.spawn("mqtt-gates", shared, &store, open_gates)?;
-            started.spawn("mqtt-feeder", shared, &store, feed)?;
-        }
-        Ok(started)
+        started.spawn("mqtt-store", shared, &store, run_store)?;
+        started.spawn("mqtt-gates", shared, &store, open_gates)?;
+        started.spawn("mqtt-feeder", shared, &store, feed)?;
+        Ok(Some(started))
     }
 
     fn spawn(
@@ -131,12 +132,14 @@ impl LastTime {
 /// how much time is left for what is appended after that.
 pub(super) fn with_store<T>(
     shared: &Rc<Shared>,
-    fibers: StoreFibers,
+    fibers: Option<StoreFibers>,
     body: impl FnOnce() -> T,
 ) -> (T, LastTime) {
     let value = body();
     let mut time = LastTime(LAST_COMMIT_TIMEOUT);
-    fibers.end(&mut time);
+    if let Some(fibers) = fibers {
+        fibers.end(&mut time);
+    }
     write_the_rest(shared, &mut time);
     (value, time)
 }

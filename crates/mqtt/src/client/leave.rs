@@ -58,7 +58,11 @@ impl Client {
             let drained = |state: &mut State| state.is_drained().then_some(());
             self.shared.look_until(drained)
         };
-        let drained = fiber::timeout(timeout, drained);
+        let is_drained = self.shared.state().is_drained();
+        let drained = match is_drained {
+            true => Ok(Ok(())),
+            false => fiber::timeout(timeout, drained),
+        };
         if let Ok(Err(Stopped::WouldWait)) = drained {
             let client = self.clone();
             let close = move || {
@@ -148,7 +152,9 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
     }
     wake_threads(shared);
     // Without a fiber for them they are dropped here: nothing is borrowed.
-    drop(handler::drop_apart((idle, callback)));
+    if !idle.is_empty() || callback.is_some() {
+        drop(handler::drop_apart((idle, callback)));
+    }
 }
 
 /// How many messages the next client with this store goes on with.

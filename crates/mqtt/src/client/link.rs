@@ -65,18 +65,9 @@ fn serve_connection(shared: &Rc<Shared>, socket: Socket) {
 }
 
 /// The body of the fiber of a client that makes its connections itself.
-///
-/// The dialler is given the number of the endpoint, of so many.
-pub(super) fn serve<D>(
-    shared: &Rc<Shared>,
-    store: StoreFibers,
-    endpoints: usize,
-    dialler: &Dialler<D>,
-) where
-    D: FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
-{
+pub(super) fn serve(shared: &Rc<Shared>, store: Option<StoreFibers>, dialler: &Dialler) {
     end_on_panic(shared, || {
-        let serve = || stay_connected(shared, endpoints, dialler);
+        let serve = || stay_connected(shared, dialler);
         let (cause, mut time) = feeder::with_store(shared, store, serve);
         finish(shared, cause);
         handle_the_rest(shared);
@@ -85,14 +76,15 @@ pub(super) fn serve<D>(
 }
 
 /// Makes one connection after the other until there is a reason to end.
-fn stay_connected<D>(shared: &Rc<Shared>, endpoints: usize, dialler: &Dialler<D>) -> Arc<EndCause>
-where
-    D: FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
-{
-    let mut turn = Turn::of(endpoints);
+fn stay_connected(shared: &Rc<Shared>, dialler: &Dialler) -> Arc<EndCause> {
+    let mut turn = Turn::of(dialler.endpoints(shared));
     let mut poison = Poison::default();
     let mut backoff = Backoff::new(shared.options.backoff);
-    let mut delay = backoff.first_delay(random());
+    let mut delay = if backoff.has_first_delay() {
+        backoff.first_delay(random())
+    } else {
+        Duration::ZERO
+    };
     let mut earliest = Duration::ZERO;
     loop {
         if let Err(cause) = standby::wait(shared, &mut backoff, delay, earliest) {
@@ -200,10 +192,7 @@ impl Turn {
 }
 
 /// Makes one connection and serves it until it ends.
-fn connect<D>(shared: &Rc<Shared>, dialler: &Dialler<D>, endpoint: usize) -> Served
-where
-    D: FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static,
-{
+fn connect(shared: &Rc<Shared>, dialler: &Dialler, endpoint: usize) -> Served {
     let socket = match dialler.dial(shared, endpoint) {
         Ok(socket) => socket,
         Err(cause) => return Served::failed(cause),

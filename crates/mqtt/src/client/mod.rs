@@ -200,13 +200,8 @@ impl Client {
     /// fiber and outside a runtime, [`Error::Store`] where the store is that of another client, or of
     /// another broker.
     pub fn open(endpoint: &Endpoint, options: ClientOptions) -> Result<Self, Error> {
-        let mut endpoints = vec![endpoint.clone()];
-        endpoints.extend_from_slice(&options.fallbacks);
-        let dial = options.dial.clone();
-        let count = endpoints.len();
-        let connect = move |number: usize| safe_rt::dial(&endpoints[number], &dial);
         let clock = ClockWatch::new(options.dial.clock_floor().cloned());
-        Self::open_with(Some(endpoint), count, Dialler::new(connect, clock), options)
+        Self::open_with(Some(endpoint), Dialler::to(endpoint, clock), options)
     }
 
     /// As [`Client::open`], with connections made by a function of the program: over a transport of
@@ -218,19 +213,16 @@ impl Client {
     ///
     /// As [`Client::open`].
     pub fn open_by(
-        mut connect: impl FnMut() -> Result<Socket, safe_rt::Error> + 'static,
+        connect: impl FnMut() -> Result<Socket, safe_rt::Error> + 'static,
         options: ClientOptions,
     ) -> Result<Self, Error> {
-        let dialler = Dialler::new(move |_| connect(), ClockWatch::default());
-        Self::open_with(None, 1, dialler, options)
+        Self::open_with(None, Dialler::by(Box::new(connect)), options)
     }
 
-    /// As [`Client::open_by`], with a dialler that is told which of so many endpoints it is to
-    /// connect to. A store is that of a client of `endpoint`, where there is one.
+    /// A client with this dialler. A store is that of a client of `endpoint`, where there is one.
     fn open_with(
         endpoint: Option<&Endpoint>,
-        endpoints: usize,
-        dialler: Dialler<impl FnMut(usize) -> Result<Socket, safe_rt::Error> + 'static>,
+        dialler: Dialler,
         options: ClientOptions,
     ) -> Result<Self, Error> {
         options.login.check(&options, false)?;
@@ -245,7 +237,7 @@ impl Client {
         let shared = Rc::clone(&client.shared);
         let served = FiberBuilder::new()
             .name("mqtt-driver")
-            .spawn(move || link::serve(&shared, store, endpoints, &dialler));
+            .spawn(move || link::serve(&shared, store, &dialler));
         if let Err(error) = served {
             client.shared.state().served = false;
             return Err(Error::Spawn(error));

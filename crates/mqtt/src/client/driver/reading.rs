@@ -200,8 +200,11 @@ impl Driver<'_> {
         outputs::act(self.shared, &mut self.up, state)?;
         state.session.flush_acks();
         state.session.pace(now, &state.log);
-        if !state.session.next_chunk(&state.log).is_empty() || !state.asks.is_empty() {
-            // An answer, or what waited for CONNACK.
+        if !state.session.next_chunk(&state.log).is_empty()
+            || !state.asks.is_empty()
+            || state.session.has_outputs()
+        {
+            // An answer, what waited for CONNACK, or what is to be told of.
             self.shared.wake.set();
         }
         self.input.consume(at);
