@@ -69,6 +69,7 @@ mod outbound_log;
 mod packed_map;
 pub mod packet;
 pub mod session;
+mod sorted;
 #[cfg(feature = "client")]
 pub mod store;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! all later ones: those of [`Ack::Manual`] have a limit, and an order that makes no progress is
 //! told. Nothing here waits.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -129,12 +129,14 @@ impl Message {
 /// they count among the unhandled ones.
 #[derive(Debug, Default)]
 pub(super) struct Manual {
-    held: BTreeMap<u64, Entry>,
+    /// In order of their numbers.
+    held: VecDeque<Entry>,
     next: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
+    number: u64,
     id: SubscriptionId,
     arrived: Arrived,
     /// It is acknowledged then at the latest. One limit for all, so the order is that of numbers.
@@ -145,28 +147,36 @@ impl Manual {
     pub(super) fn hold(&mut self, id: SubscriptionId, arrived: Arrived, until: Time) -> u64 {
         let number = self.next;
         self.next += 1;
-        let entry = Entry { id, arrived, until };
-        self.held.insert(number, entry);
+        self.held.push_back(Entry {
+            number,
+            id,
+            arrived,
+            until,
+        });
         number
     }
 
     pub(super) fn release(&mut self, number: u64) -> Option<Arrived> {
-        self.held.remove(&number).map(|entry| entry.arrived)
+        let at = self
+            .held
+            .binary_search_by_key(&number, |entry| entry.number);
+        self.held.remove(at.ok()?).map(|entry| entry.arrived)
     }
 
     /// Takes the oldest one if its time is over.
     pub(super) fn expire(&mut self, now: Time) -> Option<Arrived> {
-        let oldest = self.held.first_entry()?;
-        (oldest.get().until <= now).then(|| oldest.remove().arrived)
+        let is_due = self.held.front()?.until <= now;
+        let oldest = is_due.then(|| self.held.pop_front()).flatten()?;
+        Some(oldest.arrived)
     }
 
     /// The messages.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arrived> {
-        self.held.values().map(|entry| &entry.arrived)
+        self.held.iter().map(|entry| &entry.arrived)
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.held.first_key_value().map(|(_, entry)| entry.until)
+        self.held.front().map(|entry| entry.until)
     }
 
     /// Gives a message of an earlier connection that has come again its new acknowledgement; calls
@@ -178,7 +188,7 @@ impl Manual {
         ack: AckToken,
         mut renewed: impl FnMut(AckToken),
     ) {
-        for entry in self.held.values_mut() {
+        for entry in self.held.iter_mut() {
             if entry.arrived.is_repeated_by(topic, payload, ack)
                 && let Some(earlier) = entry.arrived.ack.replace(ack)
             {
@@ -189,7 +199,7 @@ impl Manual {
 
     /// Finds the subscription that holds the message.
     pub(super) fn find(&self, ack: AckToken) -> Option<SubscriptionId> {
-        let mut held = self.held.values();
+        let mut held = self.held.iter();
         held.find(|entry| entry.arrived.is_for(ack))
             .map(|entry| entry.id)
     }

@@ -78,11 +78,7 @@ impl State {
     }
 
     /// Requests for all of these filters.
-    fn new_asks(
-        &mut self,
-        granted: impl IntoIterator<Item = (String, QoS), IntoIter: ExactSizeIterator>,
-    ) -> Vec<TicketKey> {
-        let granted = granted.into_iter();
+    fn new_asks(&mut self, granted: Vec<(String, QoS)>) -> Vec<TicketKey> {
         let filters_max = granted.len().div_ceil(ASK_PACKETS_MAX);
         let filters_max = filters_max.clamp(ASK_FILTERS_MAX, FILTERS_MAX);
         let filters_max = filters_max.min(self.ask_filters_max);

@@ -13,7 +13,8 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use crate::packet::QoS;
 use crate::session::{Outgoing, TicketKey};
@@ -56,9 +57,10 @@ pub enum QueuePolicy {
 }
 
 /// Names a message that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     number: u64,
+    slot: u32,
     qos: QoS,
 }
 
@@ -87,26 +89,39 @@ pub(super) struct Full;
 pub(super) struct Outbox {
     messages_max: usize,
     bytes_max: usize,
+    slots: Vec<Option<Entry>>,
+    free: Vec<u32>,
     lines: [Line; 3],
     len: usize,
     bytes: usize,
     next: u64,
-    deadlines: BTreeSet<(Time, Place)>,
-    /// Those that may be dropped to make room.
-    droppable: BTreeSet<Place>,
+    /// By when they expire, and then by number, which is what is noted.
+    deadlines: Order,
+    /// Those that may be dropped to make room, by number.
+    droppable: Order,
     droppable_bytes: usize,
 }
+
+/// Messages in some order, mostly their slots. One type for all of them: each would be four kilobytes of
+/// code.
+type Order = BTreeSet<(u64, u64)>;
+
+/// How many slots are kept without a message.
+const VACANT_SLOTS_MAX: usize = 64;
 
 /// The messages of one QoS.
 #[derive(Debug, Default)]
 struct Line {
-    entries: BTreeMap<u64, Entry>,
-    /// The last message of each topic, where that may be replaced.
-    replaceable: BTreeMap<Box<str>, u64>,
+    /// By number.
+    entries: Order,
+    /// The last message of each topic, where that may be replaced; by what the topic comes to.
+    replaceable: Order,
 }
 
 #[derive(Debug)]
 struct Entry {
+    number: u64,
+    qos: QoS,
     topic: Box<str>,
     payload: Box<[u8]>,
     retain: bool,
@@ -116,6 +131,15 @@ struct Entry {
 }
 
 impl Entry {
+    /// Where it waits, which is in this slot.
+    const fn place(&self, slot: u64) -> Place {
+        Place {
+            number: self.number,
+            slot: slot as u32,
+            qos: self.qos,
+        }
+    }
+
     fn bytes(&self) -> usize {
         QUEUED_MESSAGE_BYTES + self.topic.len() + self.payload.len()
     }
@@ -127,12 +151,14 @@ impl Outbox {
         Self {
             messages_max: messages_max.max(1),
             bytes_max,
+            slots: Vec::new(),
+            free: Vec::new(),
             lines: Default::default(),
             len: 0,
             bytes: 0,
             next: 0,
-            deadlines: BTreeSet::new(),
-            droppable: BTreeSet::new(),
+            deadlines: Order::new(),
+            droppable: Order::new(),
             droppable_bytes: 0,
         }
     }
@@ -159,13 +185,8 @@ impl Outbox {
         if needs_room && (crowded || !self.fits(bytes_of(message.outgoing))) {
             return Err(Full);
         }
-        let place = Place {
-            number: self.next,
-            qos: message.outgoing.qos,
-        };
         self.next += 1;
-        self.insert(place, message);
-        Ok(place)
+        Ok(self.insert(self.next - 1, message))
     }
 
     /// Whether a message of so many bytes fits.
@@ -176,9 +197,16 @@ impl Outbox {
     /// The last message of a topic and QoS, if it may be replaced.
     fn replaceable(&self, outgoing: Outgoing<'_>) -> Option<Place> {
         let line = &self.lines[outgoing.qos as usize];
-        let number = *line.replaceable.get(outgoing.topic)?;
-        let qos = outgoing.qos;
-        Some(Place { number, qos })
+        if line.replaceable.is_empty() {
+            return None;
+        }
+        let hash = hash_of(outgoing.topic);
+        let same_hash = line.replaceable.range((hash, 0)..=(hash, u64::MAX));
+        let mut places = same_hash.filter_map(|(_, slot)| {
+            let entry = self.entry(*slot)?;
+            (*entry.topic == *outgoing.topic).then(|| entry.place(*slot))
+        });
+        places.next()
     }
 
     fn replace(
@@ -188,7 +216,7 @@ impl Outbox {
         crowded: bool,
         mut dropped: impl FnMut(TicketKey),
     ) -> Result<Place, Full> {
-        let Some(old) = self.lines[place.qos as usize].entries.get(&place.number) else {
+        let Some(old) = self.entry(place.slot.into()) else {
             return Err(Full);
         };
         let (old, new) = (old.bytes(), bytes_of(message.outgoing));
@@ -199,8 +227,7 @@ impl Outbox {
         if let Some(key) = self.remove(place) {
             dropped(key);
         }
-        self.insert(place, message);
-        Ok(place)
+        Ok(self.insert(place.number, message))
     }
 
     /// Drops the oldest that may be dropped until there is room; none if that would not make enough.
@@ -232,7 +259,9 @@ impl Outbox {
             return Err(Full);
         }
         while !has_room(self) {
-            let Some(oldest) = self.droppable.first().copied() else {
+            let oldest = self.droppable.first();
+            let Some(oldest) = oldest.and_then(|(_, slot)| Some(self.entry(*slot)?.place(*slot)))
+            else {
                 return Err(Full);
             };
             if let Some(key) = self.remove(oldest) {
@@ -242,14 +271,38 @@ impl Outbox {
         Ok(())
     }
 
-    fn insert(&mut self, place: Place, message: Message<'_>) {
+    fn entry(&self, slot: u64) -> Option<&Entry> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    /// Where the message with this number waits.
+    fn numbered(&self, number: u64) -> Option<Place> {
+        self.lines.iter().find_map(|line| {
+            let (_, slot) = line
+                .entries
+                .range((number, 0)..=(number, u64::MAX))
+                .next()?;
+            Some(self.entry(*slot)?.place(*slot))
+        })
+    }
+
+    fn insert(&mut self, number: u64, message: Message<'_>) -> Place {
         let Message {
             outgoing,
             key,
             policy,
             expires,
         } = message;
+        // What comes after the last must not be overtaken by its successor.
+        let overtaken = self.replaceable(outgoing);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            u32::try_from(self.slots.len() - 1).expect("memory ends before 2^32 messages")
+        });
+        let at = u64::from(slot);
         let entry = Entry {
+            number,
+            qos: outgoing.qos,
             topic: outgoing.topic.into(),
             payload: outgoing.payload.into(),
             retain: outgoing.retain,
@@ -260,37 +313,49 @@ impl Outbox {
         self.len += 1;
         self.bytes += entry.bytes();
         if let Some(expires) = expires {
-            self.deadlines.insert((expires, place));
+            self.deadlines.insert((expires.0, number));
         }
         if policy == QueuePolicy::DropOldest {
-            self.droppable.insert(place);
+            self.droppable.insert((number, at));
             self.droppable_bytes += entry.bytes();
         }
-        let line = &mut self.lines[place.qos as usize];
-        if policy == QueuePolicy::KeepLast {
-            line.replaceable.insert(outgoing.topic.into(), place.number);
-        } else if !line.replaceable.is_empty() {
-            // What comes after the last must not be overtaken by its successor.
-            line.replaceable.remove(outgoing.topic);
+        let line = &mut self.lines[outgoing.qos as usize];
+        if let Some(overtaken) = overtaken {
+            let hash = hash_of(outgoing.topic);
+            line.replaceable.remove(&(hash, overtaken.slot.into()));
         }
-        line.entries.insert(place.number, entry);
+        if policy == QueuePolicy::KeepLast {
+            line.replaceable.insert((hash_of(outgoing.topic), at));
+        }
+        line.entries.insert((number, at));
+        let place = entry.place(at);
+        self.slots[slot as usize] = Some(entry);
+        place
     }
 
     /// Takes a message out, because it is sent or will not be; returns its key.
     pub(super) fn remove(&mut self, place: Place) -> Option<TicketKey> {
-        let line = &mut self.lines[place.qos as usize];
-        let entry = line.entries.remove(&place.number)?;
-        if line.replaceable.get(&entry.topic) == Some(&place.number) {
-            line.replaceable.remove(&entry.topic);
+        let slot = self.slots.get_mut(place.slot as usize)?;
+        let entry = slot.take_if(|entry| entry.number == place.number)?;
+        self.free.push(place.slot);
+        let at = u64::from(place.slot);
+        let line = &mut self.lines[entry.qos as usize];
+        line.entries.remove(&(entry.number, at));
+        if entry.policy == QueuePolicy::KeepLast {
+            let hash = hash_of(&entry.topic);
+            line.replaceable.remove(&(hash, at));
         }
         self.len -= 1;
         self.bytes -= entry.bytes();
         if let Some(expires) = entry.expires {
-            self.deadlines.remove(&(expires, place));
+            self.deadlines.remove(&(expires.0, entry.number));
         }
         if entry.policy == QueuePolicy::DropOldest {
-            self.droppable.remove(&place);
+            self.droppable.remove(&(entry.number, at));
             self.droppable_bytes -= entry.bytes();
+        }
+        if self.len == 0 && self.slots.len() > VACANT_SLOTS_MAX {
+            (self.slots, self.free) = (Vec::new(), Vec::new());
         }
         Some(entry.key)
     }
@@ -305,9 +370,9 @@ impl Outbox {
             .into_iter()
             .filter(|qos| admits(*qos))
             .filter_map(|qos| {
-                let (number, entry) = self.lines[qos as usize].entries.first_key_value()?;
-                let number = *number;
-                Some((Place { number, qos }, entry))
+                let (_, slot) = *self.lines[qos as usize].entries.first()?;
+                let entry = self.entry(slot)?;
+                Some((entry.place(slot), entry))
             });
         let (place, entry) = firsts.min_by_key(|(place, _)| place.number)?;
         let outgoing = Outgoing {
@@ -321,14 +386,16 @@ impl Outbox {
 
     /// Takes out one message that is too old by now; returns its key.
     pub(super) fn expire(&mut self, now: Time) -> Option<TicketKey> {
-        let (expires, place) = *self.deadlines.first()?;
-        (expires <= now).then(|| self.remove(place)).flatten()
+        let (expires, number) = *self.deadlines.first()?;
+        let is_due = expires <= now.0;
+        let place = is_due.then(|| self.numbered(number)).flatten()?;
+        self.remove(place)
     }
 
     /// When the next message is too old.
     #[inline]
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.first().map(|(expires, _)| *expires)
+        self.deadlines.first().map(|(expires, _)| Time(*expires))
     }
 
     #[inline]
@@ -364,6 +431,13 @@ impl Outbox {
     pub(super) fn clear(&mut self) {
         *self = Self::new(self.messages_max, self.bytes_max);
     }
+}
+
+/// What a topic comes to.
+fn hash_of(topic: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    topic.hash(&mut hasher);
+    hasher.finish()
 }
 
 const fn bytes_of(outgoing: Outgoing<'_>) -> usize {

@@ -1,10 +1,9 @@
 //! SUBSCRIBE and UNSUBSCRIBE that await their answer.
 
-use std::collections::BTreeMap;
-
 use super::subscription::SubscriptionId;
 use crate::packet::{QoS, SubscribeReason};
 use crate::session::TicketKey;
+use crate::sorted::SortedMap;
 
 /// What was asked for.
 #[derive(Debug)]
@@ -36,7 +35,7 @@ impl Request {
 /// Requests by the key of their ticket; bounded by [`crate::session::REQUESTS_MAX`] and by the
 /// filters that were granted.
 #[derive(Debug, Default)]
-pub(super) struct Requests(BTreeMap<TicketKey, Request>);
+pub(super) struct Requests(SortedMap<TicketKey, Request>);
 
 impl Requests {
     pub(super) fn insert(&mut self, key: TicketKey, request: Request) {

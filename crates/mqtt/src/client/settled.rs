@@ -4,16 +4,16 @@
 //! are then acknowledged, and not handled a second time: otherwise handlers that are slower than
 //! connections are short would handle the same messages for ever. Nothing here waits.
 
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use crate::packet::PacketId;
+use crate::sorted::SortedMap;
 
 /// The messages, by packet identifier: no more than there are of those.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     /// With what their content comes to.
-    messages: BTreeMap<PacketId, u64>,
+    messages: SortedMap<PacketId, u64>,
 }
 
 /// What is compared in place of a content that is not kept.
@@ -28,7 +28,7 @@ impl Settled {
     /// Whether there are none.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.messages.len() == 0
     }
 
     /// Remembers a message.

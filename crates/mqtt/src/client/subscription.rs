@@ -6,8 +6,6 @@
 mod alone;
 mod delivery;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use fiber::Unparker;
 
 use super::ack::{Ack, Manual};
@@ -18,6 +16,7 @@ use super::message::Message;
 use super::overrun::Backlog;
 use crate::packet::QoS;
 use crate::session::AckToken;
+use crate::sorted::sorted;
 use crate::topic::{RouteId, Router, TopicFilter};
 
 pub(super) use self::alone::Alone;
@@ -233,7 +232,8 @@ impl Subscriptions {
             .routes()
             .filter(|(_, route)| route.standing != Standing::Local);
         let asked = asked.map(|(filter, _)| filter.as_str());
-        let filters: BTreeSet<&str> = asked.chain(self.masters.filters()).collect();
+        let mut filters = sorted(asked.chain(self.masters.filters()).collect());
+        filters.dedup();
         filters.len()
     }
 
@@ -389,8 +389,8 @@ impl Subscriptions {
         asked: &[(String, QoS)],
         refused: &[String],
     ) -> Option<Removed> {
-        let asked: BTreeSet<&str> = asked.iter().map(|(filter, _)| filter.as_str()).collect();
-        let refused: BTreeSet<&str> = refused.iter().map(String::as_str).collect();
+        let asked = sorted(asked.iter().map(|(filter, _)| filter.as_str()).collect());
+        let refused = sorted(refused.iter().map(String::as_str).collect());
         let slot = self.slots.get_mut(id.slot);
         let entry = slot.filter(|slot| slot.generation == id.generation)?;
         let entry = entry.entry.as_mut()?;
@@ -400,10 +400,10 @@ impl Subscriptions {
             let Some(filter) = router.filter(route.id).map(TopicFilter::as_str) else {
                 return true;
             };
-            if route.standing != Standing::Asked || !asked.contains(filter) {
+            if route.standing != Standing::Asked || asked.binary_search(&filter).is_err() {
                 return true;
             }
-            if refused.contains(filter) {
+            if refused.binary_search(&filter).is_ok() {
                 router.remove(route.id);
                 return false;
             }
@@ -416,14 +416,18 @@ impl Subscriptions {
 
     /// Every filter that the broker has granted, once and with its highest quality of service, in
     /// their order.
-    pub(super) fn granted(&self) -> BTreeMap<String, QoS> {
-        let mut granted: BTreeMap<String, QoS> = BTreeMap::new();
+    pub(super) fn granted(&self) -> Vec<(String, QoS)> {
         let routes = self.routes();
         let own = routes.filter(|(_, route)| route.standing == Standing::Granted);
         let own = own.map(|(filter, route)| (filter, route.qos));
-        for (filter, wanted) in own.chain(self.masters.granted()) {
-            let qos = granted.entry(filter.as_str().to_owned()).or_default();
-            *qos = wanted.max(*qos);
+        let all = own.chain(self.masters.granted());
+        let mut granted: Vec<(String, QoS)> = Vec::new();
+        for (filter, qos) in sorted(all.map(|(filter, qos)| (filter.as_str(), qos)).collect()) {
+            match granted.last_mut() {
+                // The highest of one filter comes last.
+                Some((last, highest)) if last == filter => *highest = qos,
+                _ => granted.push((filter.to_owned(), qos)),
+            }
         }
         granted
     }

@@ -143,21 +143,21 @@ impl Session {
             && connection.clearing.len() < adopted.left
         {
             let (in_flight, clearing) = (&self.in_flight, &connection.clearing);
-            let is_free = |id| in_flight.is_free(id) && !clearing.contains(&id);
+            let is_free = |id| in_flight.is_free(id) && clearing.get(&id).is_none();
             let Some(packet_id) = adopted.next_stale(is_free) else {
                 return;
             };
             if !connection.push_pubrel_ahead(packet_id) {
                 return;
             }
-            connection.clearing.insert(packet_id);
+            connection.clearing.insert(packet_id, ());
         }
     }
 
     /// Notes that the server holds no other message under this identifier; `false` if that was
     /// known.
     pub(super) fn not_stale(&mut self, packet_id: PacketId) -> bool {
-        let is_for_later = self.connection.clearing.remove(&packet_id);
+        let is_for_later = self.connection.clearing.remove(&packet_id).is_some();
         let Some(adopted) = &mut self.adopted else {
             return false;
         };

@@ -16,7 +16,7 @@
 mod describe;
 mod paced;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::Rejected;
 use super::ahead::AHEAD_BYTES_MAX;
@@ -29,6 +29,7 @@ use crate::packet::{
     self, Connect, Disconnect, MAX_PACKET_LEN, PacketId, PingReq, PubAck, PubComp, PubRec, PubRel,
     Version,
 };
+use crate::sorted::SortedMap;
 use crate::time::Time;
 
 /// The least bound on bytes of acknowledgements that wait to be sent.
@@ -56,7 +57,7 @@ pub(super) struct Connection {
     /// Nothing between `allowed` and this goes ahead of messages that are held back.
     looked: LogOffset,
     /// Identifiers whose PUBREL went ahead of such messages, and lies in the log as well.
-    pub(super) released_ahead: BTreeSet<PacketId>,
+    pub(super) released_ahead: SortedMap<PacketId, ()>,
     /// The begin of a packet in the log, not behind `sent`.
     boundary: LogOffset,
     /// What the last chunk was, so that `advance` means the same bytes.
@@ -70,9 +71,9 @@ pub(super) struct Connection {
     pubcomps: VecDeque<PacketId>,
     /// Identifiers for which PUBREL came and PUBCOMP is held back until its caller has recorded that:
     /// at most all there are.
-    pub(super) releases: BTreeSet<PacketId>,
+    pub(super) releases: SortedMap<PacketId, ()>,
     /// Identifiers for which PUBREL was sent ahead of any message.
-    pub(super) clearing: BTreeSet<PacketId>,
+    pub(super) clearing: SortedMap<PacketId, ()>,
     number: u32,
 }
 
@@ -97,15 +98,15 @@ impl Connection {
             allowed: sent,
             passed: sent,
             looked: sent,
-            released_ahead: BTreeSet::new(),
+            released_ahead: SortedMap::new(),
             boundary: sent,
             chunk: Chunk::Control(0),
             ack_bytes_max: ACK_BYTES_MIN
                 .max(usize::from(inbound_window) * PubAck::new(PacketId::MIN).encoded_len(version)),
             left_out: VecDeque::new(),
             pubcomps: VecDeque::new(),
-            releases: BTreeSet::new(),
-            clearing: BTreeSet::new(),
+            releases: SortedMap::new(),
+            clearing: SortedMap::new(),
             number,
         }
     }

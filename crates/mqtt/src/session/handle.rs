@@ -258,7 +258,7 @@ impl Session {
 
     fn on_pubcomp(&mut self, packet_id: PacketId, now: Time, log: &mut OutboundLog) -> Effect {
         let sent = self.connection.sent();
-        if self.connection.released_ahead.remove(&packet_id) {
+        if self.connection.released_ahead.remove(&packet_id).is_some() {
             return self.on_pubcomp_ahead(packet_id, now, log);
         }
         match self.in_flight.complete_release(packet_id, sent) {

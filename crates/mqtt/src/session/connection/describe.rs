@@ -27,7 +27,7 @@ impl Connection {
             canon.place(*end);
         }
         canon.end();
-        let lists = [&self.releases, &self.clearing].map(|ids| ids.iter().copied().collect());
+        let lists = [&self.releases, &self.clearing].map(|ids| ids.keys().copied().collect());
         for ids in lists.iter().chain([&self.pubcomps]) {
             ids.iter()
                 .for_each(|id: &PacketId| canon.number(id.get().into()));

@@ -11,6 +11,7 @@ use super::{Entry, Exchange, InFlight, NOWHERE};
 use crate::outbound_log::LogOffset;
 use crate::packet::PacketId;
 use crate::session::{Fate, OnSessionLoss, TicketKey};
+use crate::sorted::sorted;
 
 /// What a PUBREC is about, for an identifier that is reserved or whose message awaits it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,22 +216,13 @@ impl InFlight {
         mut tell: impl FnMut(TicketKey, Fate),
     ) {
         self.drop_dead();
-        let mut entries = Vec::with_capacity(self.order.len());
+        let mut ended = Vec::with_capacity(self.order.len());
         for (start, packet_id) in std::mem::take(&mut self.order) {
             let slot = self.slot(packet_id);
             let Some(entry) = self.slots[slot].take() else {
                 continue;
             };
             self.dead.push((start, entry.end()));
-            entries.push(entry);
-        }
-        self.publishes = self.reserved;
-        self.publish_bytes = 0;
-        self.unreleased = 0;
-        self.recording = 0;
-        // Where a PUBREL lies says when PUBREC came, and not when the message was published.
-        entries.sort_unstable_by_key(|entry| entry.release);
-        for entry in entries {
             let maybe_sent = entry.arrived
                 || matches!(
                     entry.exchange,
@@ -239,12 +231,20 @@ impl InFlight {
             let is_given_up = maybe_sent
                 && entry.exchange != Exchange::AtLeastOnce
                 && policy == OnSessionLoss::Finish;
+            // Where a PUBREL lies says when PUBREC came, and not when the message was published.
+            ended.push((entry.release, entry.key, maybe_sent, is_given_up));
+        }
+        self.publishes = self.reserved;
+        self.publish_bytes = 0;
+        self.unreleased = 0;
+        self.recording = 0;
+        for (_, key, maybe_sent, is_given_up) in sorted(ended) {
             let fate = if is_given_up {
                 Fate::GivenUp
             } else {
                 Fate::HandedBack { maybe_sent }
             };
-            tell(entry.key, fate);
+            tell(key, fate);
         }
     }
 

@@ -19,6 +19,7 @@ use super::{Entry, Exchange, InFlight, RELEASE_LEN};
 use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::PacketId;
 use crate::session::{Fate, OnSessionLoss, TicketKey};
+use crate::sorted::sorted;
 
 /// The DUP flag in the first byte of PUBLISH.
 pub(super) const DUP: u8 = 1 << 3;
@@ -57,8 +58,8 @@ impl InFlight {
         }
         self.requests -= requests.len();
         self.compact(log, cut);
-        requests.sort_unstable();
-        requests.into_iter().map(|(_, _, key)| key).collect()
+        let requests = sorted(requests).into_iter();
+        requests.map(|(_, _, key)| key).collect()
     }
 
     /// Returns the ranges of the log from `head` on that a connection with the same session leaves
@@ -67,11 +68,10 @@ impl InFlight {
         let kept = self.slots.iter().flatten().filter(|entry| entry.is_kept());
         let kept = kept.map(|entry| (entry.start, entry.end()));
         let dead = self.dead.iter().copied();
-        let mut ranges: Vec<_> = kept
-            .chain(dead.filter(|(start, _)| *start >= head))
-            .collect();
-        ranges.sort_unstable();
-        ranges
+        sorted(
+            kept.chain(dead.filter(|(start, _)| *start >= head))
+                .collect(),
+        )
     }
 
     /// Returns the identifiers of messages that await PUBREC, in their order, with whether the

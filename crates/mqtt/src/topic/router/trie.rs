@@ -10,6 +10,7 @@
 //! fiber's stack by less.
 
 use super::{RouteId, TopicFilter};
+use crate::sorted::sorted;
 
 /// Place of a node in `Trie::nodes`.
 type NodeIndex = u32;
@@ -163,7 +164,7 @@ impl Trie {
                 stack.extend(node.plus.map(|child| (child, rest)));
             }
         }
-        found.sort_unstable();
+        *found = sorted(std::mem::take(found));
     }
 
     fn add_child(&mut self, parent: NodeIndex, level: &str) -> NodeIndex {
