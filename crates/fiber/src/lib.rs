@@ -91,7 +91,7 @@ pub use crate::inspect::{FiberId, FiberInfo, FiberList, FiberState, fibers};
 pub use crate::join::JoinHandle;
 pub use crate::local::LocalKey;
 pub use crate::no_park::no_park;
-pub use crate::park::{Link, Unparker, WaitReason, park, park_until, prepare};
+pub use crate::park::{Link, Unparker, WaitReason, give_way_until, park, park_until, prepare};
 pub use crate::remote::{REMOTE_QUEUE_MAX, Remote, RemoteError};
 pub use crate::runtime::{FIBERS_MAX_DEFAULT, GRACE_DEFAULT, Runtime, RuntimeBuilder, run};
 pub use crate::scheduler::{give_way, long_turn, yield_now};

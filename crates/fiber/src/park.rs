@@ -143,28 +143,48 @@ pub fn park_until(at: Instant) -> Result<bool, Stopped> {
     core::within(|core| core.park_until(at.as_nanos(), WaitReason::Unpark))
 }
 
+/// Waits for the wake that [`prepare`] began, until `at` at most, where that has no consequences: for calls
+/// that need not wait, and would rather let something happen first. Does nothing where
+/// [`give_way`](crate::give_way) does nothing; a scope that ends meanwhile ends the wait, and does not
+/// count one that failed.
+///
+/// # Examples
+///
+/// ```
+/// # fiber::run(|| {
+/// use std::time::Duration;
+/// let token = fiber::prepare().unwrap();
+/// let began = fiber::Instant::now();
+/// fiber::give_way_until(began + Duration::from_millis(1));
+/// assert!(began.elapsed() >= Duration::from_millis(1));
+/// assert!(!token.unpark(), "nobody waits any more");
+/// # }).unwrap();
+/// ```
+pub fn give_way_until(at: Instant) {
+    core::with(|core| {
+        if core.may_give_way()
+            && let Ok(Some(token)) = core.settle_down(WaitReason::Unpark)
+        {
+            let timer = core.add_timer(at.as_nanos(), Target::Fiber(token));
+            core.counters.parks.add(1);
+            coroutine::suspend();
+            core.cancel_timer(timer);
+            core.end_wait();
+        }
+    });
+}
+
 impl Core {
     /// As [`Core::park`], until `at` at most; returns whether that time came.
     #[inline]
     pub(crate) fn park_until(&self, at: u64, reason: WaitReason) -> Result<bool, Stopped> {
-        let timer = self.add_timer(at, Target::Fiber(self.token()?));
-        let parked = self.park(reason);
-        self.cancel_timer(timer);
-        parked.map(|()| self.clock.now() >= at)
-    }
-
-    /// The token of the wait that the running fiber began last.
-    #[inline]
-    fn token(&self) -> Result<Unparker, Stopped> {
-        let index = self.current.get();
-        let fibers = self.fibers.borrow();
-        let fiber = fibers.get(index).ok_or(Stopped::NoRuntime)?;
-        Ok(Unparker {
-            runtime: self.id,
-            index,
-            generation: fiber.generation,
-            epoch: fiber.epoch,
-        })
+        if let Some(token) = self.settle_down(reason)? {
+            let timer = self.add_timer(at, Target::Fiber(token));
+            let parked = self.leave_turn();
+            self.cancel_timer(timer);
+            parked?;
+        }
+        Ok(self.clock.now() >= at)
     }
 
     /// Begins a wait of the running fiber: tokens of earlier waits are stale from here on.
@@ -214,24 +234,40 @@ impl Core {
     /// Wakes may be early: callers look again at what they wait for.
     #[inline(always)]
     pub(crate) fn park(&self, reason: WaitReason) -> Result<(), Stopped> {
+        match self.settle_down(reason)? {
+            Some(_) => self.leave_turn(),
+            None => Ok(()),
+        }
+    }
+
+    /// Marks the running fiber as parked, and returns the token of its wait; none if it was woken
+    /// already, and goes on.
+    #[inline(always)]
+    fn settle_down(&self, reason: WaitReason) -> Result<Option<Unparker>, Stopped> {
         self.may_switch()?;
         let index = self.current.get();
-        let is_over = {
-            let mut fibers = self.fibers.borrow_mut();
-            let fiber = fibers.get_mut(index).ok_or(Stopped::NoRuntime)?;
-            let is_over = fiber.stopped && !reason.is_shielded();
-            if !is_over {
-                if mem::take(&mut fiber.notified) {
-                    return Ok(());
-                }
-                fiber.state = State::Parked;
-                fiber.reason = reason;
-            }
-            is_over
-        };
-        if is_over {
+        let mut fibers = self.fibers.borrow_mut();
+        let fiber = fibers.get_mut(index).ok_or(Stopped::NoRuntime)?;
+        if fiber.stopped && !reason.is_shielded() {
+            drop(fibers);
             return Err(self.fail());
         }
+        if mem::take(&mut fiber.notified) {
+            return Ok(None);
+        }
+        fiber.state = State::Parked;
+        fiber.reason = reason;
+        Ok(Some(Unparker {
+            runtime: self.id,
+            index,
+            generation: fiber.generation,
+            epoch: fiber.epoch,
+        }))
+    }
+
+    /// Gives up the turn of a fiber that was marked as parked; says how its wait ended.
+    #[inline(always)]
+    fn leave_turn(&self) -> Result<(), Stopped> {
         self.counters.parks.add(1);
         coroutine::suspend();
         match self.woken.get() {

@@ -251,6 +251,14 @@ impl Core {
         coroutine::suspend();
     }
 
+    /// Whether the running fiber may give up its turn, and no scope of it is over.
+    pub(crate) fn may_give_way(&self) -> bool {
+        let fibers = self.fibers.borrow();
+        let fiber = fibers.get(self.current.get());
+        let may_switch = !std::thread::panicking() && !self.no_park.is_on();
+        may_switch && fiber.is_some_and(|fiber| !fiber.stopped)
+    }
+
     /// Counts an operation that did not wait.
     #[inline(always)]
     pub(crate) fn spend(&self) {
@@ -339,16 +347,7 @@ pub fn yield_now() -> Result<(), Stopped> {
 /// ```
 pub fn give_way() {
     core::with(|core| {
-        if std::thread::panicking() || core.no_park.is_on() {
-            return;
-        }
-        let index = core.current.get();
-        let is_free = core
-            .fibers
-            .borrow()
-            .get(index)
-            .is_some_and(|fiber| !fiber.stopped);
-        if is_free {
+        if core.may_give_way() {
             core.give_up_turn();
         }
     });

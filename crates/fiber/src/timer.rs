@@ -91,6 +91,8 @@ pub(crate) struct Timers {
     /// The deadline of the last of each run, 0 of an empty one.
     lasts: [u64; RUNS],
     heap: BinaryHeap<Entry>,
+    /// The run to which a timer was added last.
+    latest: usize,
     /// How many of all were cancelled.
     dead: usize,
     /// None that is kept comes before.
@@ -109,6 +111,7 @@ impl Timers {
             runs: Default::default(),
             lasts: [0; RUNS],
             heap: BinaryHeap::new(),
+            latest: 0,
             dead: 0,
             bound: u64::MAX,
             fired: None,
@@ -155,6 +158,7 @@ impl Timers {
             Some(run) => {
                 self.runs[run].push_back(entry);
                 self.lasts[run] = deadline;
+                self.latest = run;
                 run
             }
             None => {
@@ -172,16 +176,28 @@ impl Timers {
     /// The run that an entry can be appended to, if there is one: of several the one that ends last.
     #[inline]
     fn run_for(&self, entry: &Entry) -> Option<usize> {
-        let (mut best, mut latest) = (RUNS, 0);
-        for (run, &last) in self.lasts.iter().enumerate() {
-            if last <= entry.deadline && (best == RUNS || last > latest) {
-                (best, latest) = (run, last);
-            }
-        }
+        // Those that are set in one turn for one length are due at one time.
+        let best = if self.lasts.get(self.latest) == Some(&entry.deadline) {
+            self.latest
+        } else {
+            self.latest_before(entry.deadline)
+        };
         // Of one deadline the rank decides, which is not always that of insertion.
         let last = self.runs.get(best)?.back();
         last.is_none_or(|last| last.deadline < entry.deadline || last.rank < entry.rank)
             .then_some(best)
+    }
+
+    /// Of the runs that end at this time or before the one that ends last; [`RUNS`] if there is none.
+    #[inline]
+    fn latest_before(&self, deadline: u64) -> usize {
+        let (mut best, mut latest) = (RUNS, 0);
+        for (run, &last) in self.lasts.iter().enumerate() {
+            if last <= deadline && (best == RUNS || last > latest) {
+                (best, latest) = (run, last);
+            }
+        }
+        best
     }
 
     /// Removes a timer, whose target means nothing any more or never will be looked at; nothing happens
