@@ -13,7 +13,7 @@ use super::room::Room;
 use super::shared::{Shared, State};
 use super::subscription::{Delivered, Routed, Special};
 use super::ticket::Outcome;
-use crate::packet::{PacketRef, Publish};
+use crate::packet::{self, PacketRef, Publish};
 use crate::session::{AckToken, Effect, Input};
 use crate::store::DoneCause;
 use crate::time::Time;
@@ -107,6 +107,37 @@ pub(super) fn handle_packet(
 }
 
 impl State {
+    /// Settles the messages that are answered at the start of what is `unread`, as [`handle_packet`] does
+    /// with one. Returns how many bytes the answers were.
+    #[inline]
+    pub(super) fn settle_run(&mut self, unread: &[u8], now: Time) -> usize {
+        if self.durable.is_some() || packet::split_answer(unread).is_none() {
+            return 0;
+        }
+        self.settle_all(unread, now)
+    }
+
+    // Never: with the registers of the driver's loop there are too few.
+    #[inline(never)]
+    fn settle_all(&mut self, unread: &[u8], now: Time) -> usize {
+        let Self {
+            session,
+            tickets,
+            log,
+            last_acked,
+            ..
+        } = self;
+        let len = session.handle_answers(unread, now, log, |key, maybe_twice| {
+            tickets.settle(key, Outcome::Acked { maybe_twice });
+            *last_acked = Some(Instant::from_nanos(now.0));
+        });
+        if len > 0 {
+            self.wake_for_room(Room::Log);
+            self.check_drained();
+        }
+        len
+    }
+
     /// Whether a QoS 1 message has come again that came on an earlier connection: it is acknowledged
     /// when it is handled, at once if it was.
     #[cold]

@@ -227,6 +227,30 @@ pub(crate) const fn is_acknowledged(first: u8) -> bool {
     first >> 4 == PacketType::Publish.first_byte() >> 4 && first & fixed_header::QOS_MASK != 0
 }
 
+/// Bytes of an answer of MQTT 3.1.1 to a PUBLISH or a PUBREL.
+pub(crate) const ANSWER_LEN: usize = 4;
+
+/// Takes the answer to a PUBLISH, or to a PUBREL, at the start of `buf` apart: its type, PUBACK, PUBREC or
+/// PUBCOMP, and its identifier. `None` for whatever else is there, a part of one too, and for what is wrong:
+/// [`decode`] tells.
+#[inline(always)]
+pub(crate) fn split_answer(buf: &[u8]) -> Option<(PacketType, PacketId)> {
+    const PUBACK: u8 = PacketType::PubAck.first_byte();
+    const PUBREC: u8 = PacketType::PubRec.first_byte();
+    const PUBCOMP: u8 = PacketType::PubComp.first_byte();
+    let &[first, len, high, low] = buf.first_chunk::<ANSWER_LEN>()?;
+    if usize::from(len) != size_of::<PacketId>() {
+        return None;
+    }
+    let packet_type = match first {
+        PUBACK => PacketType::PubAck,
+        PUBREC => PacketType::PubRec,
+        PUBCOMP => PacketType::PubComp,
+        _ => return None,
+    };
+    Some((packet_type, PacketId::new(u16::from_be_bytes([high, low]))?))
+}
+
 /// Tells whether a packet with this first byte is a PUBLISH that did not come before (MQTT3-3.3.1-1).
 #[cfg(feature = "client")]
 #[inline]

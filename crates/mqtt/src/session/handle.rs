@@ -226,7 +226,12 @@ impl Session {
         Effect::Nothing
     }
 
-    fn on_pubrec(&mut self, packet_id: PacketId, now: Time, log: &mut OutboundLog) -> Effect {
+    pub(super) fn on_pubrec(
+        &mut self,
+        packet_id: PacketId,
+        now: Time,
+        log: &mut OutboundLog,
+    ) -> Effect {
         let sent = self.connection.sent();
         if self.options.recorded && self.in_flight.is_to_be_recorded(packet_id) {
             return self.on_recorded_pubrec(packet_id, sent);
@@ -256,7 +261,12 @@ impl Session {
         Effect::Nothing
     }
 
-    fn on_pubcomp(&mut self, packet_id: PacketId, now: Time, log: &mut OutboundLog) -> Effect {
+    pub(super) fn on_pubcomp(
+        &mut self,
+        packet_id: PacketId,
+        now: Time,
+        log: &mut OutboundLog,
+    ) -> Effect {
         let sent = self.connection.sent();
         if self.connection.released_ahead.remove(&packet_id).is_some() {
             return self.on_pubcomp_ahead(packet_id, now, log);

@@ -22,6 +22,7 @@
 
 mod adopted;
 mod ahead;
+mod answers;
 mod command;
 mod connection;
 mod due;
@@ -333,7 +334,7 @@ impl Session {
 
     /// Tells whether the unsent bytes had better wait for acknowledgements that are on their way.
     ///
-    /// They are publishes alone, fewer than are sent and unacknowledged, and less than
+    /// They are publishes and PUBRELs alone, fewer than are sent and not answered, and less than
     /// [`HOLD_BYTES_MAX`]; a QoS 0 message, a request or a control packet ends the hold. How long
     /// they wait at most, and whether somebody waits for them to be sent, is the caller's business.
     #[must_use]

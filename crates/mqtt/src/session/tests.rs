@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod ahead;
+mod answers;
 #[cfg(test)]
 mod canon;
 #[cfg(test)]

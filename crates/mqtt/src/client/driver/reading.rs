@@ -128,6 +128,13 @@ impl Driver<'_> {
                     continue;
                 }
             }
+            if self.up.is_some() {
+                let settled = state.settle_run(&unread[at..], now);
+                if settled > 0 {
+                    at += settled;
+                    continue;
+                }
+            }
             let needs_room = unread
                 .get(at)
                 .is_some_and(|first| packet::is_acknowledged(*first));

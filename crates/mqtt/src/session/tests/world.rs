@@ -64,6 +64,8 @@ pub(super) struct World {
     /// The server had a session that the client does not know.
     pub(super) is_adopted: bool,
     pub(super) policy: OnSessionLoss,
+    /// Answers of the server are received together next time, not one by one.
+    pub(super) in_runs: bool,
 }
 
 impl World {
@@ -105,6 +107,7 @@ impl World {
             in_order: true,
             is_adopted: false,
             policy,
+            in_runs: false,
         }
     }
 
@@ -288,8 +291,11 @@ impl World {
         }
     }
 
-    /// The client receives the next packet, if there is one.
+    /// The client receives the next packet, if there is one, or several.
     pub(super) fn receive(&mut self) -> bool {
+        if self.phase() != Phase::Closed && self.receive_answers() {
+            return true;
+        }
         let Some(packet) = self.down.pop_front() else {
             return false;
         };
@@ -362,7 +368,7 @@ impl World {
         }
     }
 
-    fn settle(&mut self, key: TicketKey, outcome: Outcome) {
+    pub(super) fn settle(&mut self, key: TicketKey, outcome: Outcome) {
         let message = &mut self.messages[key.0 as usize];
         assert_eq!(message.outcome, None, "{key:?} ends twice");
         message.outcome = Some(match outcome {
