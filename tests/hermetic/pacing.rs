@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use fiber::Instant;
+use mqtt::packet::PacketRef;
 use mqtt::session::{ArgumentError, PublishRate};
-use mqtt::{Publish, PublishError, QoS, Remaining, Wait};
+use mqtt::{Publish, PublishError, QoS, QueuePolicy, Remaining, Wait};
 
 use crate::harness::{
-    expect_disconnect, expect_qos_1, note, options, play_connected, play_open, puback, qos_0,
+    expect_disconnect, expect_qos_1, note, options, play_connected, play_open, play_over, puback,
+    qos_0,
 };
 
 fn at_least_once(payload: &str) -> Publish<'_> {
@@ -266,4 +268,72 @@ fn whatever_else_is_to_be_sent_ends_the_hold() {
             "{number}: {wanted} of {reads:?}"
         );
     }
+}
+
+#[test]
+fn a_publisher_goes_at_the_pace_of_the_network() {
+    const PAYLOAD: [u8; 4_096] = [b'x'; 4_096];
+    const READ_AT: Duration = Duration::from_secs(1);
+    let message = || Publish::to("m", &PAYLOAD);
+    let timed = |publish: &dyn Fn()| {
+        let began = Instant::now();
+        publish();
+        began.elapsed()
+    };
+    let pace = Duration::from_millis(10);
+    play_over(
+        4_096,
+        options(),
+        move |broker| {
+            broker.accept(false, |_| ());
+            fiber::sleep(READ_AT).unwrap();
+            let mut last = false;
+            while !last {
+                last = broker.receive(|packet| match packet {
+                    PacketRef::Publish(publish) => {
+                        assert_eq!(publish.payload(), PAYLOAD);
+                        false
+                    }
+                    other => matches!(other, PacketRef::Disconnect(_)),
+                });
+            }
+            broker.expect_end();
+        },
+        move |client| {
+            client.connect().unwrap();
+            let began = Instant::now();
+            let publish = || drop(client.publish(message()).unwrap());
+            let mut len = 0;
+            while timed(&publish).is_zero() {
+                len += PAYLOAD.len();
+            }
+            assert!(
+                (64 * 1024..100 * 1024).contains(&len),
+                "{len} bytes at once"
+            );
+            // It goes on where nothing is sent, as long as there is room.
+            assert_eq!(timed(&publish), pace);
+            let at_once: [&dyn Fn(); 3] = [
+                &|| drop(client.try_publish(message()).unwrap()),
+                &|| {
+                    drop(
+                        client
+                            .publish(message().queue_policy(QueuePolicy::Reject))
+                            .unwrap(),
+                    )
+                },
+                &|| fiber::no_park(|| publish()),
+            ];
+            for publish in at_once {
+                assert_eq!(timed(publish), Duration::ZERO);
+            }
+            // The end of a scope ends the wait, and the message is accepted.
+            let limit = pace / 2;
+            let limited = || drop(fiber::timeout(limit, publish));
+            assert_eq!(timed(&limited), limit);
+            fiber::sleep(READ_AT - pace / 2 - began.elapsed()).unwrap();
+            assert_eq!(timed(&publish), pace / 2);
+            assert_eq!(timed(&publish), Duration::ZERO);
+        },
+    );
 }

@@ -11,13 +11,13 @@ use std::rc::Rc;
 use super::error::PublishError;
 use super::line::Line;
 use super::outbox::{self, Place, QueuePolicy};
-use super::publish::{Publish, check, refused};
+use super::publish::{Publish, check};
 use super::room::{Arrival, Room};
 use super::shared::{Shared, State, now};
 use super::ticket::{Outcome, Ticket};
 use crate::outbound_log::LogOffset;
 use crate::packet::QoS;
-use crate::session::{NoRoom, Rejected, TicketKey};
+use crate::session::{NoRoom, Outgoing, Rejected, TicketKey};
 use crate::store::{DoneCause, StorePos};
 use crate::time::Time;
 
@@ -39,47 +39,43 @@ pub(super) fn enter(
     }
     let qos = publish.outgoing().qos;
     if state.may_pass(qos, arrival)
-        && let Some(ticket) = send(shared, state, publish)?
+        && let Some(ticket) = pass(shared, state, publish.outgoing())
     {
         return Ok(Ok(ticket));
     }
+    // What is wrong with it is found there.
     queue(shared, state, publish, arrival, expires)
 }
 
-/// Encodes a message into the log; none where there is no room.
-#[inline]
-pub(super) fn send(
+/// Encodes a message into the log; none where there is no room, or something is wrong with it.
+// Each QoS for itself: what the others have is no question there.
+#[inline(always)]
+pub(super) fn pass(
     shared: &Rc<Shared>,
     state: &mut State,
-    publish: &Publish<'_>,
-) -> Result<Option<Ticket>, PublishError> {
-    let outgoing = publish.outgoing();
-    let qos = outgoing.qos;
-    if qos == QoS::ExactlyOnce && state.exactly_once_room() == 0 {
-        return Ok(None);
-    }
-    let acknowledged = qos != QoS::AtMostOnce;
-    let key = if acknowledged {
-        state.tickets.open(qos == QoS::ExactlyOnce)
-    } else {
-        TicketKey::default()
-    };
-    match state.session.publish(outgoing, key, &mut state.log) {
-        Ok(admitted) => {
+    outgoing: Outgoing<'_>,
+) -> Option<Ticket> {
+    match outgoing.qos {
+        QoS::AtMostOnce => {
+            let qos = QoS::AtMostOnce;
+            let outgoing = Outgoing { qos, ..outgoing };
+            let none = TicketKey::default();
+            let admitted = state.session.publish(outgoing, none, &mut state.log).ok()?;
             shared.wake.set();
-            Ok(Some(if acknowledged {
-                state.tickets.ticket(shared, key, admitted.end)
-            } else {
-                Ticket::of_sent(shared, admitted.end)
-            }))
+            Some(Ticket::of_sent(shared, admitted.end))
         }
-        Err(rejected) => {
-            if acknowledged {
-                state.tickets.cancel(key);
-            }
-            match rejected {
-                Rejected::NoRoom(_) => Ok(None),
-                rejected => Err(refused(rejected)),
+        QoS::ExactlyOnce if state.exactly_once_room() == 0 => None,
+        QoS::AtLeastOnce | QoS::ExactlyOnce => {
+            let key = state.tickets.open(outgoing.qos == QoS::ExactlyOnce);
+            match state.session.publish(outgoing, key, &mut state.log) {
+                Ok(admitted) => {
+                    shared.wake.set();
+                    Some(state.tickets.ticket(shared, key, admitted.end))
+                }
+                Err(_) => {
+                    state.tickets.cancel(key);
+                    None
+                }
             }
         }
     }

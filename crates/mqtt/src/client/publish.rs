@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{Elapsed, Instant};
+use fiber::{Elapsed, Instant, Unparker};
 
 use super::error::{PublishError, WaitCause, WaitError};
 use super::options::ClientOptions;
@@ -154,8 +154,12 @@ impl Client {
     /// ([`ClientOptions::queue_max`]) and are sent in order once they can be; for each topic and QoS
     /// that is the order of publishing. Yields while the queue has no room, unless
     /// [`Publish::queue_policy`] says otherwise, and until the level asked for with [`Publish::wait`] holds;
-    /// the ambient deadline limits that, else the client's operation timeout. Gives up its turn, without
-    /// waiting for anything, when 64 KiB are there that the connection has had no turn to send.
+    /// the ambient deadline limits that, else the client's operation timeout.
+    ///
+    /// When 64 KiB are there that the connection has not sent, it first gives up its turn, and, where the
+    /// policy is to wait, up to 10 ms for the kernel to take them: whoever publishes faster than the network
+    /// is goes at its pace, and does not fill a queue. That is no wait that can fail, and there is none where
+    /// nothing may wait.
     ///
     /// # Errors
     ///
@@ -170,21 +174,23 @@ impl Client {
             return self.publish_stored(&publish);
         }
         if self.shared.state().has_much_unsent() {
-            // The connection is given what there is meanwhile. Where no turn may be given up it has to
-            // wait until there is one.
-            fiber::give_way();
+            self.shared.let_send(&publish);
         }
-        let passed = pass(&self.shared, &publish)?;
-        let mut ticket = match passed {
-            Some(ticket) => ticket,
-            None => self.shared.publish_by_queue(&publish, true)?,
+        let level = publish.level();
+        let passed = pass(&self.shared, &publish, level == Wait::Ack);
+        let (mut ticket, begun) = match passed {
+            Some(passed) => passed,
+            None => (self.shared.publish_by_queue(&publish, true)?, None),
         };
-        if publish.level() > Wait::Stored
-            && let Err(cause) = ticket.wait(publish.level())
-        {
-            return Err(PublishError::Wait(WaitError { cause, ticket }));
+        let waited = match begun {
+            Some(begun) => ticket.wait_on(begun),
+            None if level > Wait::Stored => ticket.wait(level),
+            None => return Ok(ticket),
+        };
+        match waited {
+            Ok(_) => Ok(ticket),
+            Err(cause) => Err(PublishError::Wait(WaitError { cause, ticket })),
         }
-        Ok(ticket)
     }
 
     /// Publishes a message if there is room for it now, in the connection or among those that wait to
@@ -202,8 +208,8 @@ impl Client {
         if self.shared.stores() && publish.outgoing.qos != QoS::AtMostOnce {
             return self.enter_stored(&publish, false);
         }
-        match pass(&self.shared, &publish)? {
-            Some(ticket) => Ok(ticket),
+        match pass(&self.shared, &publish, false) {
+            Some((ticket, _)) => Ok(ticket),
             None => self.shared.publish_by_queue(&publish, false),
         }
     }
@@ -242,21 +248,33 @@ impl Client {
     }
 }
 
-/// Encodes a message into the log if there is room, and nothing comes before it.
+/// Encodes a message into the log if it may go and nothing comes before it; none where something is in its way,
+/// or wrong with it. Where that `waits` for the acknowledgement the wait is begun as well, as far as it can be.
 #[inline]
-fn pass(shared: &Rc<Shared>, publish: &Publish<'_>) -> Result<Option<Ticket>, PublishError> {
+fn pass(
+    shared: &Rc<Shared>,
+    publish: &Publish<'_>,
+    waits: bool,
+) -> Option<(Ticket, Option<Unparker>)> {
     let mut state = shared.state();
-    if let Some(cause) = state.refusal() {
-        return Err(PublishError::Full(cause));
+    let qos = publish.outgoing.qos;
+    if state.end.is_some() || state.closing || !state.may_pass(qos, Arrival::NEW) {
+        return None;
     }
-    if !state.may_pass(publish.outgoing.qos, Arrival::NEW) {
-        return Ok(None);
-    }
-    admission::send(shared, &mut state, publish)
+    let ticket = admission::pass(shared, &mut state, publish.outgoing)?;
+    let begun = if waits {
+        ticket.begin_wait(&mut state)
+    } else {
+        None
+    };
+    Some((ticket, begun))
 }
 
 /// Unsent bytes in the log with which a publishing fiber gives up its turn before it goes on.
 const UNSENT_BYTES_PER_TURN_MAX: usize = 64 * 1024;
+
+/// How long a publishing fiber waits for some of them to be sent.
+const PACE_TIMEOUT: Duration = Duration::from_millis(10);
 
 impl State {
     /// Whether the connection had better write what there is before more is added.
@@ -292,6 +310,29 @@ pub(super) fn refused(rejected: Rejected) -> PublishError {
 }
 
 impl Shared {
+    /// Lets the connection send before there is more for it: what it has piles up in memory, and the first
+    /// of it is no longer in the processor's cache when its turn comes.
+    #[cold]
+    fn let_send(&self, publish: &Publish<'_>) {
+        // Where no turn may be given up it has to wait until there is one.
+        fiber::give_way();
+        let token = {
+            let mut state = self.state();
+            let waits = publish.policy_with(&self.options) == QueuePolicy::Wait;
+            if !waits || !state.has_much_unsent() {
+                return;
+            }
+            let Ok(token) = fiber::prepare() else { return };
+            let unsent = state.log.tail().since(state.flushed);
+            let enough = unsent.saturating_sub(UNSENT_BYTES_PER_TURN_MAX / 2);
+            let end = state.flushed.plus(enough);
+            state.wait_for_sent(end, token);
+            token
+        };
+        fiber::give_way_until(Instant::recent() + PACE_TIMEOUT);
+        self.state().forget_sent_waiter(token);
+    }
+
     /// Publishes a message by way of the queue: waits for room there as its policy says, if it is one
     /// that `may_wait`.
     #[cold]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fiber::Stopped;
+use fiber::{Stopped, Unparker};
 
 pub(super) use self::table::Tickets;
 use super::error::{AlreadySent, WaitCause};
@@ -171,7 +171,7 @@ impl Ticket {
                 let shared = Rc::clone(&self.shared);
                 shared.limited(|| self.wait_stored())?;
             }
-            Wait::Ack if self.slot != NO_SLOT => return self.wait_settled(),
+            Wait::Ack if self.slot != NO_SLOT => return self.wait_settled(None),
             Wait::Sent | Wait::Ack => self.wait_sent()?,
         }
         Ok(self.poll())
@@ -309,10 +309,32 @@ impl Ticket {
         }
     }
 
-    /// Waits for the outcome of a message that has a slot.
-    fn wait_settled(&self) -> Result<Option<Outcome>, WaitCause> {
+    /// Begins the wait for the outcome of a message that has just been sent, where it has a slot and
+    /// the fiber may wait.
+    #[inline]
+    pub(super) fn begin_wait(&self, state: &mut State) -> Option<Unparker> {
+        if self.slot == NO_SLOT {
+            return None;
+        }
+        let token = fiber::prepare().ok()?;
+        state.tickets.wait(self.slot, token);
+        Some(token)
+    }
+
+    /// As [`Ticket::wait`] at [`Wait::Ack`], where the wait was begun.
+    #[inline]
+    pub(super) fn wait_on(&self, begun: Unparker) -> Result<Option<Outcome>, WaitCause> {
+        self.wait_settled(Some(begun))
+    }
+
+    /// Waits for the outcome of a message that has a slot. The wait may have begun.
+    fn wait_settled(&self, begun: Option<Unparker>) -> Result<Option<Outcome>, WaitCause> {
         let mut limit = None;
         let mut waited = None;
+        if let Some(token) = begun {
+            let until = *limit.insert(self.shared.limit());
+            waited = Some((token, park_within(until)));
+        }
         loop {
             let token = {
                 let mut state = self.shared.state();

@@ -36,7 +36,8 @@ impl<'a> Writer<'a> {
     /// # Panics
     ///
     /// When `out` is shorter than the packet.
-    #[inline]
+    // Always, as the rest of what is done for every message that is published.
+    #[inline(always)]
     pub(super) fn start(out: &'a mut [u8], first: u8, remaining_length: usize) -> Self {
         let room = out.len();
         let (header_len, behind) = match (remaining_length, out) {
@@ -90,7 +91,7 @@ impl<'a> Writer<'a> {
 
     /// Writes a string or binary data with its length in front; the packet's constructor saw to it
     /// that the length fits.
-    #[inline]
+    #[inline(always)]
     pub(super) fn field(&mut self, data: &[u8]) {
         debug_assert!(
             data.len() <= super::text::MAX_FIELD_LEN,

@@ -80,37 +80,60 @@ impl Session {
         key: TicketKey,
         log: &mut OutboundLog,
     ) -> Result<Admitted, Rejected> {
-        let Outgoing {
-            topic,
-            payload,
-            qos,
-            retain,
-        } = message;
+        match message.qos {
+            QoS::AtMostOnce => self.publish_at_most_once(message, log),
+            QoS::AtLeastOnce | QoS::ExactlyOnce => self.publish_acknowledged(message, key, log),
+        }
+    }
+
+    #[inline(always)]
+    fn publish_at_most_once(
+        &mut self,
+        message: Outgoing<'_>,
+        log: &mut OutboundLog,
+    ) -> Result<Admitted, Rejected> {
+        let version = self.options.version;
+        let (topic, payload) = (message.topic, message.payload);
+        let delivery = Delivery::AtMostOnce;
+        let packet = Publish::new(version, topic, payload, delivery, message.retain)?;
+        let len = packet.encoded_len(version);
+        self.check_admission(len, 0, log)?;
+        packet.encode(version, self.log_room(len, 0, log)?);
+        self.urgent = log.tail();
+        Ok(Admitted {
+            end: log.tail(),
+            packet_id: None,
+        })
+    }
+
+    #[inline(always)]
+    fn publish_acknowledged(
+        &mut self,
+        message: Outgoing<'_>,
+        key: TicketKey,
+        log: &mut OutboundLog,
+    ) -> Result<Admitted, Rejected> {
         let version = self.options.version;
         let has_window = self.in_flight.publishes() < self.options.window.into();
-        let packet_id = match qos {
-            QoS::AtMostOnce => None,
-            QoS::AtLeastOnce | QoS::ExactlyOnce if has_window => Some(self.in_flight.free_id()),
-            QoS::AtLeastOnce | QoS::ExactlyOnce => Some(PacketId::MIN),
+        let packet_id = if has_window {
+            self.in_flight.free_id()
+        } else {
+            PacketId::MIN
         };
         let dup = false;
-        let (delivery, exchange, spare) = match (packet_id, qos) {
-            (None, _) => (Delivery::AtMostOnce, Exchange::AtLeastOnce, 0),
-            (Some(packet_id), QoS::ExactlyOnce) => (
-                Delivery::ExactlyOnce { packet_id, dup },
-                Exchange::ExactlyOnce,
-                RELEASE_LEN,
-            ),
-            (Some(packet_id), _) => (
-                Delivery::AtLeastOnce { packet_id, dup },
-                Exchange::AtLeastOnce,
-                0,
-            ),
+        let is_exactly_once = message.qos == QoS::ExactlyOnce;
+        let (delivery, exchange, spare) = if is_exactly_once {
+            let delivery = Delivery::ExactlyOnce { packet_id, dup };
+            (delivery, Exchange::ExactlyOnce, RELEASE_LEN)
+        } else {
+            let delivery = Delivery::AtLeastOnce { packet_id, dup };
+            (delivery, Exchange::AtLeastOnce, 0)
         };
-        let packet = Publish::new(version, topic, payload, delivery, retain)?;
+        let (topic, payload) = (message.topic, message.payload);
+        let packet = Publish::new(version, topic, payload, delivery, message.retain)?;
         let len = packet.encoded_len(version);
         self.check_admission(len, spare, log)?;
-        if packet_id.is_some() && !has_window {
+        if !has_window {
             return Err(NoRoom::Window {
                 window: self.options.window,
             }
@@ -118,18 +141,13 @@ impl Session {
         }
         let start = log.tail();
         packet.encode(version, self.log_room(len, spare, log)?);
-        match packet_id {
-            Some(packet_id) => {
-                self.in_flight.insert(packet_id, exchange, start, len, key);
-                if exchange == Exchange::ExactlyOnce {
-                    self.before_exactly_once(packet_id);
-                }
-            }
-            None => self.urgent = log.tail(),
+        self.in_flight.insert(packet_id, exchange, start, len, key);
+        if is_exactly_once {
+            self.before_exactly_once(packet_id);
         }
         Ok(Admitted {
             end: log.tail(),
-            packet_id,
+            packet_id: Some(packet_id),
         })
     }
 
@@ -382,7 +400,7 @@ impl Session {
 
     /// Appends a packet to the log, so that there is room for its PUBREL, of `spare` bytes, and for
     /// those of all messages before it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn log_room<'l>(
         &mut self,
         len: usize,

@@ -184,7 +184,6 @@ impl Session {
         let start = log.tail();
         pubrel.encode(version, log.reserve_beyond(pubrel.encoded_len(version)));
         self.in_flight.release(packet_id, start, keep);
-        self.urgent = log.tail();
         self.release_log(now, log);
     }
 

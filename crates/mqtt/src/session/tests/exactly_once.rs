@@ -25,7 +25,7 @@ fn a_message_goes_through_all_four_packets() {
         assert_eq!(rig.session.counters().unknown_acks, 2);
         assert_eq!(rig.receive(b"\x50\x02\x00\x01"), Ok(Effect::Nothing));
         assert_eq!(rig.log.len(), kept, "{policy:?}");
-        assert!(!rig.session.may_hold(&rig.log), "PUBREL is not held back");
+        assert!(!rig.session.may_hold(&rig.log), "nothing outstanding");
         assert_eq!(
             rig.receive(b"\x70\x02\x00\x01"),
             Ok(Effect::Nothing),
@@ -39,6 +39,23 @@ fn a_message_goes_through_all_four_packets() {
         assert_eq!(rig.receive(b"\x70\x02\x00\x01"), Ok(Effect::Nothing));
         assert_eq!(rig.session.counters().unknown_acks, 4);
     }
+}
+
+#[test]
+fn pubrels_are_held_for_answers_that_are_on_their_way() {
+    let mut rig = Rig::up();
+    for key in 1..=4 {
+        rig.publish("a", QoS::ExactlyOnce, key).unwrap();
+    }
+    rig.write(usize::MAX);
+    for (number, is_held) in [(1, true), (2, false)] {
+        rig.receive(&[0x50, 2, 0, number]).unwrap();
+        assert_eq!(rig.session.may_hold(&rig.log), is_held, "{number}");
+    }
+    rig.write(usize::MAX);
+    rig.receive(b"\x50\x02\x00\x03").unwrap();
+    rig.publish("a", QoS::AtMostOnce, 0).unwrap();
+    assert!(!rig.session.may_hold(&rig.log), "a QoS 0 message");
 }
 
 #[test]
