@@ -2,7 +2,6 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 use fiber::Instant;
 
@@ -40,16 +39,18 @@ struct Entry {
 /// Names, and how their look-ups ended.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    entries: BTreeMap<Box<str>, Entry>,
+    /// Each name once, in no order: there are few, and a map would be five kilobytes of code.
+    entries: Vec<(Box<str>, Entry)>,
     uses: u64,
 }
 
 impl Cache {
     /// Returns what may be used at `now` of what is known of a name.
     pub(super) fn get(&mut self, name: &str, now: Instant) -> Option<Outcome> {
-        let entry = self.entries.get_mut(name)?;
+        let at = self.find(name)?;
+        let (_, entry) = &mut self.entries[at];
         if entry.until <= now {
-            self.entries.remove(name);
+            self.entries.swap_remove(at);
             return None;
         }
         self.uses += 1;
@@ -65,7 +66,8 @@ impl Cache {
             Err(error) if error.is_negative() => (Err(error.clone()), NEGATIVE_LIFETIME_MAX),
             Err(_) => return,
         };
-        if !self.entries.contains_key(name) && self.entries.len() >= NAMES_MAX {
+        self.forget(name);
+        if self.entries.len() >= NAMES_MAX {
             self.make_room(now);
         }
         self.uses += 1;
@@ -74,12 +76,18 @@ impl Cache {
             until: now + lifetime,
             used: self.uses,
         };
-        self.entries.insert(name.into(), entry);
+        self.entries.push((name.into(), entry));
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        self.entries.iter().position(|(other, _)| **other == *name)
     }
 
     /// Forgets a name: the next look-up asks anew.
     pub(super) fn forget(&mut self, name: &str) {
-        self.entries.remove(name);
+        if let Some(at) = self.find(name) {
+            self.entries.swap_remove(at);
+        }
     }
 
     /// Forgets a name of which each address is one of those that failed, whatever the ports; or of which
@@ -90,8 +98,10 @@ impl Cache {
             Ok(addresses) => addresses.iter().all(has_failed),
             Err(_) => true,
         };
-        if self.entries.get(name).is_some_and(leads_nowhere) {
-            self.entries.remove(name);
+        if let Some(at) = self.find(name)
+            && leads_nowhere(&self.entries[at].1)
+        {
+            self.entries.swap_remove(at);
         }
     }
 
@@ -102,13 +112,13 @@ impl Cache {
 
     /// Forgets what is over, and else the name that was not used for longest.
     fn make_room(&mut self, now: Instant) {
-        self.entries.retain(|_, entry| entry.until > now);
+        self.entries.retain(|(_, entry)| entry.until > now);
         if self.entries.len() < NAMES_MAX {
             return;
         }
-        let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used);
-        if let Some(name) = oldest.map(|(name, _)| name.clone()) {
-            self.entries.remove(&name);
+        let used = |at: &usize| self.entries[*at].1.used;
+        if let Some(oldest) = (0..self.entries.len()).min_by_key(used) {
+            self.entries.swap_remove(oldest);
         }
     }
 }

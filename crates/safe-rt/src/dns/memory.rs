@@ -2,7 +2,6 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 use fiber::Instant;
 
@@ -13,8 +12,10 @@ pub const LAST_GOOD_MAX: usize = 64;
 /// How long an address that failed is tried after those that did not.
 pub const FAILED_WINDOW: Duration = Duration::from_secs(600);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
+    host: Box<str>,
+    port: u16,
     good: Option<SocketAddr>,
     /// Addresses that failed, and when.
     failed: Vec<(SocketAddr, Instant)>,
@@ -22,31 +23,45 @@ struct Known {
     used: u64,
 }
 
-/// Endpoints by host and port, and what is known of their addresses.
+/// Endpoints, and what is known of their addresses.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    endpoints: BTreeMap<(Box<str>, u16), Known>,
+    /// Each once, in no order: there are few, and a map would be five kilobytes of code.
+    endpoints: Vec<Known>,
     dials: u64,
 }
 
 impl Memory {
     /// Returns the address that the last dial that succeeded used.
     pub(super) fn good(&self, host: &str, port: u16) -> Option<SocketAddr> {
-        self.endpoints.get(&(host.into(), port))?.good
+        self.endpoints[self.find(host, port)?].good
+    }
+
+    fn find(&self, host: &str, port: u16) -> Option<usize> {
+        let is_it = |known: &Known| *known.host == *host && known.port == port;
+        self.endpoints.iter().position(is_it)
     }
 
     /// Puts the addresses that failed lately behind the others, whose order stays; the one whose failure
     /// is oldest is the first of them, so that each has its turn though a dial has no time for all.
     pub(super) fn order(&self, host: &str, port: u16, found: &mut [SocketAddr], now: Instant) {
-        let Some(known) = self.endpoints.get(&(host.into(), port)) else {
+        let Some(at) = self.find(host, port) else {
             return;
         };
+        let known = &self.endpoints[at];
         let failed_at = |address: &SocketAddr| {
             let mut failed = known.failed.iter();
             let lately = failed.find(|&&(of, at)| of == *address && now < at + FAILED_WINDOW);
             lately.map(|&(_, at)| at)
         };
-        found.sort_by_key(failed_at);
+        // A handful: a sort of the standard library would be four kilobytes of code.
+        for end in 1..found.len() {
+            let mut at = end;
+            while at > 0 && failed_at(&found[at - 1]) > failed_at(&found[at]) {
+                found.swap(at - 1, at);
+                at -= 1;
+            }
+        }
     }
 
     /// Notes how a dial went: which addresses failed, and which one succeeded.
@@ -58,12 +73,22 @@ impl Memory {
         good: Option<SocketAddr>,
         now: Instant,
     ) {
-        let key = (host.into(), port);
-        if !self.endpoints.contains_key(&key) && self.endpoints.len() >= LAST_GOOD_MAX {
+        let at = self.find(host, port);
+        if at.is_none() && self.endpoints.len() >= LAST_GOOD_MAX {
             self.make_room();
         }
         self.dials += 1;
-        let known = self.endpoints.entry(key).or_default();
+        let at = at.unwrap_or_else(|| {
+            self.endpoints.push(Known {
+                host: host.into(),
+                port,
+                good: None,
+                failed: Vec::new(),
+                used: 0,
+            });
+            self.endpoints.len() - 1
+        });
+        let known = &mut self.endpoints[at];
         known.used = self.dials;
         known.good = good.or(known.good);
         known.failed.retain(|&(address, at)| {
@@ -78,9 +103,9 @@ impl Memory {
 
     /// Forgets the endpoint that was not dialled for longest.
     fn make_room(&mut self) {
-        let oldest = self.endpoints.iter().min_by_key(|(_, known)| known.used);
-        if let Some(key) = oldest.map(|(key, _)| key.clone()) {
-            self.endpoints.remove(&key);
+        let used = |at: &usize| self.endpoints[*at].used;
+        if let Some(oldest) = (0..self.endpoints.len()).min_by_key(used) {
+            self.endpoints.swap_remove(oldest);
         }
     }
 }
@@ -147,7 +172,7 @@ mod tests {
         for n in 0..100 {
             memory.note("broker", 1883, &[address(n)], None, now);
         }
-        let known = &memory.endpoints[&("broker".into(), 1883)];
+        let known = &memory.endpoints[memory.find("broker", 1883).unwrap()];
         assert_eq!(known.failed.len(), ADDRESSES_MAX);
         assert_eq!(known.failed.last(), Some(&(address(99), now)));
         memory.note("broker", 1883, &[], Some(address(1)), now);
