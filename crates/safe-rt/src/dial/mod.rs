@@ -278,7 +278,7 @@ impl<'a> Dialling<'a> {
 
     /// The phase [`Phase::Proxy`], where there is one.
     fn pass_proxy(&mut self, stream: TcpStream, address: SocketAddr) -> Result<TcpStream, Error> {
-        let Some(proxy) = self.proxy else {
+        let (Some(proxy), Some(pass)) = (self.proxy, self.options.pass_proxy()) else {
             return Ok(stream);
         };
         let endpoint = self.endpoint;
@@ -286,7 +286,7 @@ impl<'a> Dialling<'a> {
         self.phase(
             Phase::Proxy,
             || named(endpoint, Some(proxy), address),
-            || proxy::connect_on(&stream, proxy, &target).map(|()| stream),
+            || pass(&stream, proxy, &target).map(|()| stream),
         )
     }
 

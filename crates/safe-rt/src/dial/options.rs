@@ -2,8 +2,11 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::io;
 
-use super::proxy::{Proxy, ProxyEnvironment};
+use fiber::net::TcpStream;
+
+use super::proxy::{Proxy, ProxyEnvironment, connect_on};
 use super::refusal::DialRefusal;
 use super::transport::{TcpKeepAlive, TcpOptions};
 use crate::clock::ClockFloor;
@@ -33,7 +36,12 @@ pub struct DialOptions {
     resolver: Resolver,
     tcp: TcpOptions,
     proxy: ProxyChoice,
+    /// How a proxy is passed, where there can be one: a program without has nothing of it.
+    pass_proxy: Option<PassProxy>,
 }
+
+/// Has a proxy connect a stream to it to a target.
+pub(super) type PassProxy = fn(&TcpStream, &Proxy, &str) -> io::Result<()>;
 
 #[derive(Clone, Debug)]
 enum ProxyChoice {
@@ -59,6 +67,7 @@ impl DialOptions {
             resolver: Resolver::default(),
             tcp: TcpOptions::DEFAULT,
             proxy: ProxyChoice::None,
+            pass_proxy: None,
         }
     }
 
@@ -138,6 +147,7 @@ impl DialOptions {
     #[must_use]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
         self.proxy = ProxyChoice::This(proxy);
+        self.pass_proxy = Some(connect_on);
         self
     }
 
@@ -152,6 +162,7 @@ impl DialOptions {
     #[must_use]
     pub fn proxy_from(mut self, environment: ProxyEnvironment) -> Self {
         self.proxy = ProxyChoice::Environment(environment);
+        self.pass_proxy = Some(connect_on);
         self
     }
 
@@ -191,6 +202,10 @@ impl DialOptions {
             (false, Some(_)) => Err(DialRefusal::TlsForPlain(scheme)),
             (true, None) => Err(DialRefusal::TlsMissing(scheme)),
         }
+    }
+
+    pub(super) const fn pass_proxy(&self) -> Option<PassProxy> {
+        self.pass_proxy
     }
 
     /// Returns the proxy to use, if there is to be one.

@@ -10,12 +10,12 @@ use core::cell::Cell;
 use core::fmt;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
     CertRevocationListError, CertificateError, DigitallySignedStruct, DistinguishedName, Error,
     OtherError, RootCertStore, SignatureScheme,
@@ -59,21 +59,33 @@ impl fmt::Display for PinMismatch {
 
 impl std::error::Error for PinMismatch {}
 
+/// [`Demands::ask_all`], which only who gives pins or lists names.
+pub(super) type AskChain = fn(
+    &Demands,
+    &CertificateDer<'_>,
+    &[CertificateDer<'_>],
+    UnixTime,
+    KeyUsage,
+) -> Result<(), Error>;
+
 /// What is asked of a chain in addition to what rustls checks.
 #[derive(Debug)]
-struct Demands {
+pub(super) struct Demands {
     roots: Arc<RootCertStore>,
     pins: Vec<Pin>,
     crls: Crls,
+    /// Present where there are pins or lists.
+    ask: Option<AskChain>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Demands {
-    fn new(roots: Arc<RootCertStore>, pins: Vec<Pin>, crls: Crls) -> Self {
+    fn new(roots: Arc<RootCertStore>, pins: Vec<Pin>, crls: Crls, ask: Option<AskChain>) -> Self {
         Self {
             roots,
             pins,
             crls,
+            ask,
             algorithms: config::provider().signature_verification_algorithms,
         }
     }
@@ -99,6 +111,21 @@ impl Demands {
         if self.pins.is_empty() && self.crls.is_empty() {
             return Ok(());
         }
+        // What is demanded and cannot be asked is not given.
+        let ask = self
+            .ask
+            .ok_or(CertificateError::ApplicationVerificationFailure)?;
+        ask(self, end_entity, intermediates, now, usage)
+    }
+
+    /// Asks the chain for pins and lists, whatever each of them may be.
+    pub(super) fn ask_all(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        usage: KeyUsage,
+    ) -> Result<(), Error> {
         let mut questions = self.crls.questions().iter();
         questions.try_for_each(|&question| {
             self.ask_chain(end_entity, intermediates, now, usage, question)
@@ -250,8 +277,6 @@ fn refused(error: webpki::Error) -> Error {
 /// How a client checks a server.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
-    /// Absent where there are no authorities.
-    chain: Option<Arc<WebPkiServerVerifier>>,
     demands: Demands,
     danger: Option<Danger>,
 }
@@ -261,22 +286,13 @@ impl ServerVerifier {
         roots: Arc<RootCertStore>,
         pins: Vec<Pin>,
         crls: Crls,
+        ask: Option<AskChain>,
         danger: Option<Danger>,
-    ) -> Result<Self, TlsConfigError> {
-        let chain = match roots.is_empty() {
-            true => None,
-            false => {
-                let roots = Arc::clone(&roots);
-                let builder =
-                    WebPkiServerVerifier::builder_with_provider(roots, config::provider());
-                Some(builder.build().map_err(config::refused)?)
-            }
-        };
-        Ok(Self {
-            chain,
-            demands: Demands::new(roots, pins, crls),
+    ) -> Self {
+        Self {
+            demands: Demands::new(roots, pins, crls, ask),
             danger,
-        })
+        }
     }
 
     fn check(
@@ -286,17 +302,20 @@ impl ServerVerifier {
         server_name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<(), Error> {
-        let Some(chain) = &self.chain else {
+        let Demands {
+            roots, algorithms, ..
+        } = &self.demands;
+        if roots.is_empty() {
             return self.demands.check_pin(end_entity);
-        };
-        match chain.verify_server_cert(end_entity, intermediates, server_name, &[], now) {
-            // The name is what rustls comes to last, so all the rest was good.
+        }
+        let leaf = ParsedCertificate::try_from(end_entity)?;
+        let others = intermediates;
+        verify_server_cert_signed_by_trust_anchor(&leaf, roots, others, now, algorithms.all)?;
+        match verify_server_name(&leaf, server_name) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if self.danger == Some(Danger::AnyName) => {}
-            outcome => {
-                outcome?;
-            }
+            outcome => outcome?,
         }
         let usage = KeyUsage::server_auth();
         self.demands
@@ -355,6 +374,7 @@ impl ClientVerifier {
         roots: Arc<RootCertStore>,
         pins: Vec<Pin>,
         crls: Crls,
+        ask: Option<AskChain>,
     ) -> Result<Self, TlsConfigError> {
         let chain = match roots.is_empty() {
             true => None,
@@ -367,7 +387,7 @@ impl ClientVerifier {
         };
         Ok(Self {
             chain,
-            demands: Demands::new(roots, pins, crls),
+            demands: Demands::new(roots, pins, crls, ask),
         })
     }
 

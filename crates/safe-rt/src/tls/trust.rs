@@ -14,7 +14,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
 use self::system::{Places, SystemRoots};
-use super::check::{ClientVerifier, ServerVerifier};
+use super::check::{AskChain, ClientVerifier, Demands, ServerVerifier};
 use super::config::{TlsConfigError, read};
 use super::danger::Danger;
 use super::pem;
@@ -66,6 +66,8 @@ pub struct Trust {
     system: Option<SystemRoots>,
     pins: Vec<Pin>,
     crls: Crls,
+    /// How a chain is asked for them, where there are any: a program without has nothing of it.
+    ask: Option<AskChain>,
 }
 
 impl Trust {
@@ -77,6 +79,7 @@ impl Trust {
             system: None,
             pins: Vec::new(),
             crls: Crls::default(),
+            ask: None,
         }
     }
 
@@ -188,6 +191,7 @@ impl Trust {
         }
         Self::nobody().also(Self {
             pins,
+            ask: Some(Demands::ask_all),
             ..Self::nobody()
         })
     }
@@ -218,6 +222,7 @@ impl Trust {
             return Err(TrustError::TooManyPins.into());
         }
         self.crls.extend(other.crls)?;
+        self.ask = self.ask.or(other.ask);
         Ok(self)
     }
 
@@ -231,6 +236,7 @@ impl Trust {
     /// [`TrustError`], if a list is damaged or too much.
     pub fn crl_pem(mut self, text: &[u8]) -> Result<Self, TlsConfigError> {
         self.crls.read(text)?;
+        self.ask = Some(Demands::ask_all);
         Ok(self)
     }
 
@@ -317,7 +323,8 @@ impl Trust {
             roots: Arc::clone(&roots),
             ..self.clone()
         };
-        let verifier = ServerVerifier::new(roots, self.pins.clone(), self.crls.clone(), danger)?;
+        let (pins, crls) = (self.pins.clone(), self.crls.clone());
+        let verifier = ServerVerifier::new(roots, pins, crls, self.ask, danger);
         Ok(Noting::new(Arc::new(verifier), trust))
     }
 
@@ -328,7 +335,7 @@ impl Trust {
             return Err(TrustError::SystemRootsForClients.into());
         }
         let roots = Arc::clone(&self.roots);
-        let verifier = ClientVerifier::new(roots, self.pins.clone(), self.crls.clone())?;
+        let verifier = ClientVerifier::new(roots, self.pins.clone(), self.crls.clone(), self.ask)?;
         Ok(Noting::new(Arc::new(verifier), self.clone()))
     }
 

@@ -122,3 +122,18 @@ fn the_key_of_an_authority_is_pinned_as_a_certificate_has_it() {
         assert_eq!(Pin::of_anchor(&anchor), Pin::of_key(&whole), "{len}");
     }
 }
+
+#[test]
+fn what_is_demanded_and_cannot_be_asked_is_refused() {
+    let demands = |pins| {
+        let roots = Arc::new(RootCertStore::empty());
+        Demands::new(roots, pins, Crls::default(), None)
+    };
+    let check = |demands: Demands| {
+        let (leaf, now) = (CertificateDer::from(Vec::new()), UnixTime::now());
+        demands.check_chain(&leaf, &[], now, KeyUsage::server_auth())
+    };
+    assert_eq!(check(demands(Vec::new())), Ok(()));
+    let refused = CertificateError::ApplicationVerificationFailure.into();
+    assert_eq!(check(demands(vec![Pin::of_key(b"key")])), Err(refused));
+}

@@ -60,6 +60,8 @@ pub(super) struct SystemRoots(Arc<Shared>);
 struct Shared {
     /// Where to look, asked whenever they are read.
     places: fn() -> Places,
+    /// How they are had: a program that asks for none has nothing of it.
+    get: fn(&SystemRoots) -> Result<Arc<RootCertStore>, TlsConfigError>,
     state: Mutex<State>,
 }
 
@@ -92,6 +94,7 @@ impl SystemRoots {
     pub(super) fn new(places: fn() -> Places) -> Self {
         Self(Arc::new(Shared {
             places,
+            get: Self::known_or_read,
             state: Mutex::new(State {
                 roots: None,
                 reading: None,
@@ -107,6 +110,10 @@ impl SystemRoots {
 
     /// Returns the authorities; waits if they have to be read.
     pub(super) fn get(&self) -> Result<Arc<RootCertStore>, TlsConfigError> {
+        (self.0.get)(self)
+    }
+
+    fn known_or_read(&self) -> Result<Arc<RootCertStore>, TlsConfigError> {
         loop {
             let known = self.state().roots.clone();
             if let Some((known, at)) = known {
