@@ -329,7 +329,9 @@ fn a_publisher_goes_at_the_pace_of_the_network() {
             }
             // The end of a scope ends the wait, and the message is accepted.
             let limit = pace / 2;
-            let limited = || drop(fiber::timeout(limit, publish));
+            let limited = || {
+                let _ended = fiber::timeout(limit, publish);
+            };
             assert_eq!(timed(&limited), limit);
             fiber::sleep(READ_AT - pace / 2 - began.elapsed()).unwrap();
             assert_eq!(timed(&publish), pace / 2);
