@@ -46,6 +46,11 @@
 //! | `ws` | `ws://`, and `wss://` with `tls` |
 //! | `broker` | the embedded broker |
 //!
+//! For a device with little room: `default-features = false` with the features that it needs, and a profile
+//! with `opt-level = "z"`, `lto = "fat"`, `codegen-units = 1`, `panic = "abort"` and `strip = true`. The
+//! linker saves another sixth with `-z pack-relative-relocs` and a script that leaves out unwind tables
+//! (`bench/size/tables.ld`); a backtrace is empty then.
+//!
 //! Spoken is MQTT 3.1.1 with QoS 0, 1 and 2. [`Client::open`] makes its connections itself and stays
 //! connected; [`Client::over`] uses one that the program has.
 //!

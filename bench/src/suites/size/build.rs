@@ -38,14 +38,43 @@ impl Built {
     }
 }
 
+/// What else a device with little room may ask of the linker: relocations in a table of bits, which
+/// glibc 2.36 and musl 1.2.4 read, and no unwind tables.
+const LINKED: &str = concat!(
+    " -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,-T,",
+    env!("CARGO_MANIFEST_DIR"),
+    "/size/tables.ld"
+);
+
 /// Builds a package of the folder `bench/size`.
 pub(super) fn small(package: &str) -> Result<Built, Failure> {
-    let target = target();
-    let mut cargo = cargo("Cargo.toml", &target);
-    cargo.args(["--profile", "size", "--package", package]);
+    program(package, &target(), "", &[])
+}
+
+/// As [`small`], with the default features of the client.
+pub(super) fn whole(package: &str) -> Result<Built, Failure> {
+    program(
+        package,
+        &target().join("whole"),
+        "",
+        &["--features", "whole"],
+    )
+}
+
+/// As [`small`], linked without what a device can do without.
+pub(super) fn linked(package: &str) -> Result<Built, Failure> {
+    program(package, &target().join("linked"), LINKED, &[])
+}
+
+fn program(package: &str, target: &Path, linked: &str, more: &[&str]) -> Result<Built, Failure> {
+    let mut cargo = cargo("Cargo.toml", target);
+    cargo
+        .args(["--profile", "size", "--package", package])
+        .args(more);
     let mut flags = env::var_os("RUSTFLAGS").unwrap_or_default();
     flags.push(" ");
     flags.push(NAMES);
+    flags.push(linked);
     cargo.env("RUSTFLAGS", flags);
     finish(cargo, target.join("size").join(package))
 }

@@ -84,6 +84,7 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
     for kind in &kinds {
         kind.print_size(options)?;
     }
+    print_others(options)?;
     for kind in &kinds {
         kind.print_code(options)?;
     }
@@ -91,6 +92,35 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
         kind.print_live(options)?;
     }
     Ok(print_agent(options))
+}
+
+/// The same programs otherwise built: with more features, and with less of what is linked along.
+fn print_others(options: &Options) -> Result<(), Failure> {
+    let name = "default features: file";
+    if options.wants(name) {
+        let bytes = build::whole(TLS)?.bytes()?;
+        show(options, shown(name, "KB", bytes / 1e3));
+    }
+    for (of, ours, peer) in [
+        ("without TLS", PLAIN, PEER_PLAIN[0]),
+        ("TLS", TLS, PEERS_TLS[1]),
+    ] {
+        let figure = format!("{of}, no unwind tables: file");
+        if !options.wants(&figure) {
+            continue;
+        }
+        let ours = build::linked(ours)?.bytes()? / 1e3;
+        let value = build::linked(peer.1)?.bytes()? / 1e3;
+        let peers = vec![PeerValue {
+            name: peer.0,
+            value,
+            ratio: ours / value,
+            expected: None,
+        }];
+        let figure = shown(&figure, "KB", ours);
+        show(options, Figure { peers, ..figure });
+    }
+    Ok(())
 }
 
 fn peers(peers: &[(&'static str, &'static str)]) -> Result<Vec<(&'static str, Built)>, Failure> {
