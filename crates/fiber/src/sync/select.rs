@@ -157,6 +157,49 @@ impl Selector {
         })
     }
 
+    /// Waits until one of two sources may be ready, or `deadline` may have passed, for who looks at all of
+    /// them anyway: it is not told which, and now and then for nothing. Otherwise as
+    /// [`Selector::select`].
+    ///
+    /// # Errors
+    ///
+    /// As [`select`].
+    #[inline]
+    pub fn wait_for_either(
+        &mut self,
+        one: &impl Source,
+        other: &impl Source,
+        deadline: Option<Instant>,
+    ) -> io::Result<()> {
+        core::within(|core| {
+            begin(core, &[])?;
+            let is_past = deadline.is_some_and(|at| at.as_nanos() <= core.clock.now());
+            if one.is_ready() || other.is_ready() || is_past {
+                return Ok(());
+            }
+            let token = match &self.alarm {
+                Some(alarm) if alarm.serves(core, deadline) => alarm.token,
+                Some(_) | None => self.begin_wait(core, deadline)?,
+            };
+            match (one.stand(token)?, other.stand(token)) {
+                (None, Ok(None)) => Ok(core.park(WaitReason::Select)?),
+                (first, second) => {
+                    let woken = match &second {
+                        Ok(_) => core.park(WaitReason::Select).map_err(io::Error::from),
+                        Err(_) => Ok(()),
+                    };
+                    if let Some(link) = first {
+                        one.unlink(link);
+                    }
+                    if let Some(link) = second? {
+                        other.unlink(link);
+                    }
+                    woken
+                }
+            }
+        })
+    }
+
     /// Begins a wait, with a timer of its own.
     #[inline(never)]
     fn begin_wait(&mut self, core: &Core, deadline: Option<Instant>) -> io::Result<Unparker> {

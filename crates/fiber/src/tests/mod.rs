@@ -30,6 +30,7 @@ mod scale;
 mod scope;
 mod second_runtime;
 mod select;
+mod selector;
 mod shield;
 mod shutdown;
 mod signal;
