@@ -12,11 +12,12 @@
 mod leaving;
 mod reading;
 
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{Instant, Selected, Selector, Source};
+use fiber::{Instant, Selector, Source};
 use safe_rt::Socket;
 
 use super::error::EndCause;
@@ -89,6 +90,8 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
         overrun: None,
         hold_until: None,
         has_unwritten: true,
+        has_changed: true,
+        next: None,
         left: false,
         leave_at: None,
         unflushed: false,
@@ -171,6 +174,10 @@ struct Driver<'a> {
     /// The next turn writes, whatever it is for; else only one that was asked for by
     /// [`Shared::wake`].
     has_unwritten: bool,
+    /// Something may be due earlier than was found when that was looked at last.
+    has_changed: bool,
+    /// When something is due, as was found then.
+    next: Option<Time>,
     /// Nothing can be sent any more.
     is_mute: bool,
     /// DISCONNECT was asked for because no handle is left.
@@ -196,6 +203,7 @@ impl Driver<'_> {
             let mut written = Written::All;
             if self.shared.wake.is_set() || self.has_unwritten {
                 self.shared.wake.clear();
+                self.has_changed = true;
                 self.leave_if_asked();
                 written = match self.write() {
                     Ok(written) => written,
@@ -204,13 +212,15 @@ impl Driver<'_> {
                 self.has_unwritten =
                     written != Written::All || self.hold_until.is_some() || self.leave_at.is_some();
             }
-            let more = self.read()?;
+            let more = self.may_read() && self.read()?;
             let (more, starved, next) = match self.look_around() {
                 Look::Later(next) => (more, false, next),
                 Look::Now => {
                     let due = self.tick()?;
                     let starved = run_user_code(self.shared);
-                    (more || due, starved, self.next_due(&self.shared.state()))
+                    self.next = self.next_due(&self.shared.state());
+                    self.has_changed = false;
+                    (more || due, starved, self.next)
                 }
             };
             if more || written == Written::Enough {
@@ -330,11 +340,15 @@ impl Driver<'_> {
 
     /// Looks whether something is due, or to be done in each turn.
     #[inline]
-    fn look_around(&self) -> Look {
+    fn look_around(&mut self) -> Look {
         let mut state = self.shared.state();
         let now = now();
-        let next = self.next_due(&state);
-        if next.is_some_and(|at| at <= now)
+        // An acknowledgement makes nothing due but that a grown log is given back.
+        let has_changed = self.has_changed || state.log.has_grown();
+        if has_changed {
+            self.next = self.next_due(&state);
+        }
+        if self.next.is_some_and(|at| at <= now)
             || state.idle.is_watched()
             || self.overrun.is_some()
             || state.has_user_code()
@@ -342,10 +356,11 @@ impl Driver<'_> {
             return Look::Now;
         }
         state.turned = now;
-        if state.watch_acks(now) {
-            return Look::Later(Time::earlier(next, state.ack_deadline()));
+        if has_changed && state.watch_acks(now) {
+            self.next = Time::earlier(self.next, state.ack_deadline());
         }
-        Look::Later(next)
+        self.has_changed = false;
+        Look::Later(self.next)
     }
 
     /// When something is due, beside what only this driver waits for.
@@ -413,13 +428,25 @@ impl Driver<'_> {
         let deadline = next.map(|at| Instant::from_nanos(at.0));
         let readable = self.socket.readable();
         let writable = self.socket.writable();
+        if !blocked && self.overrun.is_none() {
+            let waited = self
+                .selector
+                .wait_for_either(&readable, &self.shared.wake, deadline);
+            return self.waited(waited);
+        }
         // What must be watched stands in the middle.
         let sources: [&dyn Source; 3] = [&readable, &self.shared.wake, &writable];
         let from = usize::from(self.overrun.is_some());
         let to = if blocked { 3 } else { 2 };
         let waited = self.selector.select(&sources[from..to], deadline);
+        self.waited(waited.map(drop))
+    }
+
+    /// What follows from how a wait ended.
+    #[inline]
+    fn waited(&mut self, waited: io::Result<()>) -> Result<(), EndCause> {
         match waited {
-            Ok(Selected::Ready(_) | Selected::Deadline) => Ok(()),
+            Ok(()) => Ok(()),
             Err(error) => match fiber::cause(&error) {
                 Some(stopped) => self.stopped(Err(stopped)),
                 None => Err(EndCause::Transport(error)),

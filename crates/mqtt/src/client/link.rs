@@ -215,8 +215,14 @@ fn connect(shared: &Rc<Shared>, dialler: &Dialler, endpoint: usize) -> Served {
 }
 
 /// Starts the fibers that user code waits for; returns whether some still does.
-#[cold]
+#[inline]
 pub(super) fn run_user_code(shared: &Rc<Shared>) -> bool {
+    let has_some = shared.state().has_user_code();
+    has_some && start_user_code(shared)
+}
+
+#[cold]
+fn start_user_code(shared: &Rc<Shared>) -> bool {
     let starved = handler::start_starved(shared);
     wake_threads(shared);
     let garbage = std::mem::take(&mut shared.state().garbage);

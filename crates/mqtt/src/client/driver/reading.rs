@@ -11,10 +11,17 @@ use crate::client::oversized::Oversized;
 use crate::client::poison::Malformed;
 use crate::client::receive::{Calls, handle_packet};
 use crate::client::run::{self, Unread};
-use crate::client::shared::now;
+use crate::client::shared::{Shared, State, now};
 use crate::packet::{self, PUBLISH_HEAD_BYTES_MAX, PacketRef, Version};
+use crate::time::Time;
 
 impl Driver<'_> {
+    /// Whether there may be something to read or to handle.
+    #[inline]
+    pub(super) fn may_read(&self) -> bool {
+        self.behind || self.overrun.is_some() || self.socket.readable().is_ready()
+    }
+
     /// Reads once, if there is something, and handles what is whole of it.
     ///
     /// Returns whether there may be more to read or to handle.
@@ -86,6 +93,35 @@ impl Driver<'_> {
     ///
     /// Returns whether there may be more.
     fn handle_packets(&mut self) -> Result<bool, EndCause> {
+        if self.settle_acked()? {
+            return Ok(false);
+        }
+        self.has_changed = true;
+        self.handle_each()
+    }
+
+    /// Settles what is acknowledged at the start of what was read. Returns whether that was all, as it
+    /// mostly is where nothing is subscribed to.
+    fn settle_acked(&mut self) -> Result<bool, EndCause> {
+        let Some((bytes, range)) = self.input.unconsumed() else {
+            return Ok(false);
+        };
+        if self.up.is_none() || self.oversized.is_some() {
+            return Ok(false);
+        }
+        let mut state = self.shared.state();
+        let unread = bytes.get(&range);
+        let now = now();
+        let at = state.settle_run(unread, now);
+        let is_all = at == unread.len();
+        if is_all {
+            self.shared.after_reading(&mut self.up, &mut state, now)?;
+        }
+        self.input.consume(at);
+        Ok(is_all)
+    }
+
+    fn handle_each(&mut self) -> Result<bool, EndCause> {
         if let Some(oversized) = &mut self.oversized {
             if !oversized.take(self.shared, &mut self.input) {
                 return Ok(false);
@@ -104,12 +140,8 @@ impl Driver<'_> {
         let max = self.shared.options.maximum_packet_size;
         let unread = bytes.get(&range);
         let mut at = 0;
-        loop {
-            if self.up.is_some()
-                && unread
-                    .get(at)
-                    .is_some_and(|first| packet::is_new_publish(*first))
-            {
+        while at < unread.len() {
+            if self.up.is_some() && packet::is_new_publish(unread[at]) {
                 let rest = Unread {
                     bytes,
                     range: range.start + at..range.end,
@@ -135,9 +167,7 @@ impl Driver<'_> {
                     continue;
                 }
             }
-            let needs_room = unread
-                .get(at)
-                .is_some_and(|first| packet::is_acknowledged(*first));
+            let needs_room = packet::is_acknowledged(unread[at]);
             if needs_room && state.session.inbound_room() == 0 {
                 state.session.flush_acks();
             }
@@ -203,8 +233,21 @@ impl Driver<'_> {
                 break;
             }
         }
-        let state = &mut *state;
-        outputs::act(self.shared, &mut self.up, state)?;
+        self.shared.after_reading(&mut self.up, &mut state, now)?;
+        self.input.consume(at);
+        Ok(behind)
+    }
+}
+
+impl Shared {
+    /// Acts on what the session has to say, and sees to it that what is to be sent is.
+    fn after_reading(
+        &self,
+        up: &mut Option<Instant>,
+        state: &mut State,
+        now: Time,
+    ) -> Result<(), EndCause> {
+        outputs::act(self, up, state)?;
         state.session.flush_acks();
         state.session.pace(now, &state.log);
         if !state.session.next_chunk(&state.log).is_empty()
@@ -212,9 +255,8 @@ impl Driver<'_> {
             || state.session.has_outputs()
         {
             // An answer, what waited for CONNACK, or what is to be told of.
-            self.shared.wake.set();
+            self.wake.set();
         }
-        self.input.consume(at);
-        Ok(behind)
+        Ok(())
     }
 }
