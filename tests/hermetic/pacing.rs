@@ -6,7 +6,7 @@ use std::time::Duration;
 use fiber::Instant;
 use mqtt::packet::PacketRef;
 use mqtt::session::{ArgumentError, PublishRate};
-use mqtt::{Publish, PublishError, QoS, QueuePolicy, Remaining, Wait};
+use mqtt::{Outcome, Publish, PublishError, QoS, QueuePolicy, Remaining, Wait};
 
 use crate::harness::{
     expect_disconnect, expect_qos_1, note, options, play_connected, play_open, play_over, puback,
@@ -327,6 +327,8 @@ fn a_publisher_goes_at_the_pace_of_the_network() {
             for publish in at_once {
                 assert_eq!(timed(publish), Duration::ZERO);
             }
+            let old = client.publish(message().expires_after(pace)).unwrap();
+            assert_eq!(old.poll(), Some(Outcome::Expired));
             // The end of a scope ends the wait, and the message is accepted.
             let limit = pace / 2;
             let limited = || {
@@ -336,6 +338,28 @@ fn a_publisher_goes_at_the_pace_of_the_network() {
             fiber::sleep(READ_AT - pace / 2 - began.elapsed()).unwrap();
             assert_eq!(timed(&publish), pace / 2);
             assert_eq!(timed(&publish), Duration::ZERO);
+        },
+    );
+}
+
+#[test]
+fn a_publisher_does_not_wait_for_what_a_rate_holds_back() {
+    const COUNT: usize = 40;
+    const PAYLOAD: [u8; 4_096] = [b'x'; 4_096];
+    play_connected(
+        options().publish_rate(PublishRate::per_second(100, 1)),
+        |broker| {
+            for _ in 0..COUNT {
+                broker.expect(&qos_0("m", &PAYLOAD));
+            }
+            expect_disconnect(broker);
+        },
+        |client| {
+            let began = Instant::now();
+            for _ in 0..COUNT {
+                client.publish(Publish::to("m", &PAYLOAD)).unwrap();
+            }
+            assert_eq!(began.elapsed(), Duration::ZERO);
         },
     );
 }

@@ -143,35 +143,50 @@ pub fn park_until(at: Instant) -> Result<bool, Stopped> {
     core::within(|core| core.park_until(at.as_nanos(), WaitReason::Unpark))
 }
 
-/// Waits for the wake that [`prepare`] began, until `at` at most, where that has no consequences: for calls
-/// that need not wait, and would rather let something happen first. Does nothing where
-/// [`give_way`](crate::give_way) does nothing; a scope that ends meanwhile ends the wait, and does not
-/// count one that failed.
+/// Begins a wait, gives its token to `hand_out`, and waits for the wake until `at` at most, where that has no
+/// consequences: for calls that need not wait, and would rather let something happen first. Does nothing, and
+/// does not begin a wait, where [`give_way`](crate::give_way) does nothing; a scope that ends meanwhile ends
+/// the wait, and does not count one that failed.
+///
+/// Returns whether the wake came before `at`, and the token is used up.
 ///
 /// # Examples
 ///
 /// ```
 /// # fiber::run(|| {
 /// use std::time::Duration;
-/// let token = fiber::prepare().unwrap();
 /// let began = fiber::Instant::now();
-/// fiber::give_way_until(began + Duration::from_millis(1));
-/// assert!(began.elapsed() >= Duration::from_millis(1));
-/// assert!(!token.unpark(), "nobody waits any more");
+/// let mut token = None;
+/// let is_woken =
+///     fiber::give_way_until(began + Duration::from_millis(1), |begun| token = Some(begun));
+/// assert!(!is_woken && began.elapsed() >= Duration::from_millis(1));
+/// assert!(!token.unwrap().unpark(), "nobody waits any more");
+/// assert!(!fiber::no_park(|| fiber::give_way_until(began, |_| panic!("no wait"))));
 /// # }).unwrap();
 /// ```
-pub fn give_way_until(at: Instant) {
-    core::with(|core| {
-        if core.may_give_way()
-            && let Ok(Some(token)) = core.settle_down(WaitReason::Unpark)
-        {
-            let timer = core.add_timer(at.as_nanos(), Target::Fiber(token));
-            core.counters.parks.add(1);
-            coroutine::suspend();
-            core.cancel_timer(timer);
-            core.end_wait();
+pub fn give_way_until(at: Instant, hand_out: impl FnOnce(Unparker)) -> bool {
+    let waited = core::with(|core| {
+        if !core.may_give_way() {
+            return false;
+        }
+        let Ok(token) = core.prepare() else {
+            return false;
+        };
+        hand_out(token);
+        match core.settle_down(WaitReason::Unpark) {
+            Ok(Some(token)) => {
+                let timer = core.add_timer(at.as_nanos(), Target::Fiber(token));
+                core.counters.parks.add(1);
+                coroutine::suspend();
+                core.cancel_timer(timer);
+                core.end_wait();
+                matches!(core.woken.get(), Wake::Ready) && core.clock.now() < at.as_nanos()
+            }
+            Ok(None) => true,
+            Err(_) => false,
         }
     });
+    waited.unwrap_or(false)
 }
 
 impl Core {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::{FiberBuilder, Instant, JoinError, JoinHandle, Source, Stopped};
-use safe_rt::{Connecting, DIAL_TIMEOUT_DEFAULT, Endpoint, Phase, Socket, begin_dial};
+use safe_rt::{Connecting, DIAL_TIMEOUT_DEFAULT, DialOptions, Endpoint, Phase, Socket, begin_dial};
 
 use super::clock::ClockWatch;
 use super::error::EndCause;
@@ -80,11 +80,12 @@ impl Dialler {
             return finish(shared, begun.map_err(EndCause::Dial)?);
         }
         let limit = shared.options.connect_timeout;
-        let (to, dialled_for) = (self.to.clone(), Rc::clone(shared));
+        // Not the client: what does not return must not keep its store.
+        let attempt = self.to.attempt(shared, number);
         let attempt = move || {
             let asked = ask.map(|ask| ask.credentials(limit)).transpose();
             let credentials = asked.map_err(EndCause::Credentials)?;
-            match catch_unwind(AssertUnwindSafe(|| to.dial(&dialled_for, number))) {
+            match catch_unwind(AssertUnwindSafe(|| attempt.dial())) {
                 Ok(dialled) => Ok((dialled.map_err(EndCause::Dial)?, credentials)),
                 Err(payload) => {
                     handler::drop_payload(payload);
@@ -119,11 +120,28 @@ impl Dialler {
 }
 
 impl To {
-    fn dial(&self, shared: &Shared, number: usize) -> Result<Socket, safe_rt::Error> {
+    /// What is to be dialled for this number.
+    fn attempt(&self, shared: &Shared, number: usize) -> Attempt {
         match self {
             Self::Endpoints(first) => {
-                safe_rt::dial(endpoint(first, shared, number), &shared.options.dial)
+                let endpoint = endpoint(first, shared, number).clone();
+                Attempt::Endpoint(endpoint, shared.options.dial.clone())
             }
+            Self::Function(place) => Attempt::Function(Rc::clone(place)),
+        }
+    }
+}
+
+/// One attempt, with all that it needs.
+enum Attempt {
+    Endpoint(Endpoint, DialOptions),
+    Function(Rc<Cell<Option<Connect>>>),
+}
+
+impl Attempt {
+    fn dial(&self) -> Result<Socket, safe_rt::Error> {
+        match self {
+            Self::Endpoint(endpoint, options) => safe_rt::dial(endpoint, options),
             Self::Function(place) => {
                 /// Puts the function back, also where it panics.
                 struct Away<'a>(&'a Cell<Option<Connect>>, Option<Connect>);
@@ -160,7 +178,10 @@ fn finish(shared: &Rc<Shared>, mut attempt: Connecting) -> Result<Socket, EndCau
         if let Some(stopped) = stopped {
             return Err(EndCause::Dial(attempt.give_up(stopped)));
         }
-        go_on(shared, &attempt.ended(), Some(until)).map_err(EndCause::Transport)?;
+        if let Err(error) = go_on(shared, &attempt.ended(), Some(until)) {
+            let _counted = attempt.give_up(Stopped::Cancelled);
+            return Err(EndCause::Transport(error));
+        }
         match attempt.finish().map_err(EndCause::Dial)? {
             Ok(socket) => return Ok(socket),
             Err(unfinished) => attempt = unfinished,

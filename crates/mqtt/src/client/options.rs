@@ -350,10 +350,10 @@ impl ClientOptions {
         self
     }
 
-    /// Whether small messages of QoS 1 and 2 wait for up to a millisecond for acknowledgements that
-    /// are on their way, so that many leave in one write; so it is unless set otherwise. Only while
-    /// more messages are unacknowledged than unsent; anything else to be sent ends the wait, and so
-    /// does a call that waits until its message is sent.
+    /// Whether small messages of QoS 1 and 2, and the PUBRELs of the latter, wait for up to a millisecond
+    /// for acknowledgements that are on their way, so that many leave in one write; so it is unless set
+    /// otherwise. Only while more messages are unacknowledged than unsent; anything else to be sent ends
+    /// the wait, and so does a call that waits until its message is sent.
     #[must_use]
     pub fn coalesce(mut self, coalesce: bool) -> Self {
         self.coalesce = coalesce;

@@ -34,6 +34,8 @@ pub struct Publish<'a> {
     /// What is done without room, if that was said.
     policy: Option<QueuePolicy>,
     expires_after: Option<Duration>,
+    /// It may wait for the connection to send what it has.
+    is_paced: bool,
 }
 
 impl<'a> Publish<'a> {
@@ -52,6 +54,7 @@ impl<'a> Publish<'a> {
             key: None,
             policy: None,
             expires_after: None,
+            is_paced: true,
         }
     }
 
@@ -110,6 +113,12 @@ impl<'a> Publish<'a> {
         self
     }
 
+    /// Has it not wait for the connection to send what it has: others stand behind it.
+    pub(super) const fn unpaced(mut self) -> Self {
+        self.is_paced = false;
+        self
+    }
+
     pub(super) const fn policy(&self) -> Option<QueuePolicy> {
         self.policy
     }
@@ -157,7 +166,7 @@ impl Client {
     /// the ambient deadline limits that, else the client's operation timeout.
     ///
     /// When 64 KiB are there that the connection has not sent, it first gives up its turn, and, where the
-    /// policy is to wait, up to 10 ms for the kernel to take them: whoever publishes faster than the network
+    /// policy is to wait, waits up to 10 ms for the kernel to take half of them: whoever publishes faster than the network
     /// is goes at its pace, and does not fill a queue. That is no wait that can fail, and there is none where
     /// nothing may wait.
     ///
@@ -173,14 +182,22 @@ impl Client {
         if self.shared.stores() && publish.outgoing.qos != QoS::AtMostOnce {
             return self.publish_stored(&publish);
         }
+        let mut since = None;
         if self.shared.state().has_much_unsent() {
-            self.shared.let_send(&publish);
+            let began = now();
+            if let Some(expired) = self.shared.let_send(&publish, began) {
+                return Ok(expired);
+            }
+            since = Some(began);
         }
         let level = publish.level();
         let passed = pass(&self.shared, &publish, level == Wait::Ack);
         let (mut ticket, begun) = match passed {
             Some(passed) => passed,
-            None => (self.shared.publish_by_queue(&publish, true)?, None),
+            None => {
+                let since = since.unwrap_or_else(now);
+                (self.shared.publish_by_queue(&publish, since, true)?, None)
+            }
         };
         let waited = match begun {
             Some(begun) => ticket.wait_on(begun),
@@ -210,7 +227,7 @@ impl Client {
         }
         match pass(&self.shared, &publish, false) {
             Some((ticket, _)) => Ok(ticket),
-            None => self.shared.publish_by_queue(&publish, false),
+            None => self.shared.publish_by_queue(&publish, now(), false),
         }
     }
 
@@ -273,14 +290,17 @@ fn pass(
 /// Unsent bytes in the log with which a publishing fiber gives up its turn before it goes on.
 const UNSENT_BYTES_PER_TURN_MAX: usize = 64 * 1024;
 
-/// How long a publishing fiber waits for some of them to be sent.
+/// How long it waits at most for half of them to be sent.
 const PACE_TIMEOUT: Duration = Duration::from_millis(10);
 
 impl State {
-    /// Whether the connection had better write what there is before more is added.
+    /// Whether there are so many bytes that the connection had better write before more is added: what a
+    /// rate holds back it may not.
     #[inline]
     fn has_much_unsent(&self) -> bool {
-        self.log.tail().since(self.session.sent()) >= UNSENT_BYTES_PER_TURN_MAX && self.is_up()
+        self.log.tail().since(self.session.sent()) >= UNSENT_BYTES_PER_TURN_MAX
+            && self.is_up()
+            && !self.session.is_throttled()
     }
 
     /// Refuses a message for which there is no room, and that is not to wait for any.
@@ -311,38 +331,43 @@ pub(super) fn refused(rejected: Rejected) -> PublishError {
 
 impl Shared {
     /// Lets the connection send before there is more for it: what it has piles up in memory, and the first
-    /// of it is no longer in the processor's cache when its turn comes.
+    /// of it is no longer in the processor's cache when its turn comes. Returns the ticket of a message that
+    /// was published `since` then, and got too old meanwhile.
     #[cold]
-    fn let_send(&self, publish: &Publish<'_>) {
+    fn let_send(self: &Rc<Self>, publish: &Publish<'_>, since: Time) -> Option<Ticket> {
         // Where no turn may be given up it has to wait until there is one.
         fiber::give_way();
-        let token = {
+        let waits = publish.is_paced && publish.policy_with(&self.options) == QueuePolicy::Wait;
+        if !waits || !self.state().has_much_unsent() {
+            return None;
+        }
+        let mut waiter = None;
+        let is_woken = fiber::give_way_until(Instant::recent() + PACE_TIMEOUT, |token| {
             let mut state = self.state();
-            let waits = publish.policy_with(&self.options) == QueuePolicy::Wait;
-            if !waits || !state.has_much_unsent() {
-                return;
-            }
-            let Ok(token) = fiber::prepare() else { return };
             let unsent = state.log.tail().since(state.flushed);
             let enough = unsent.saturating_sub(UNSENT_BYTES_PER_TURN_MAX / 2);
             let end = state.flushed.plus(enough);
             state.wait_for_sent(end, token);
-            token
-        };
-        fiber::give_way_until(Instant::recent() + PACE_TIMEOUT);
-        self.state().forget_sent_waiter(token);
+            waiter = Some(token);
+        });
+        if let Some(token) = waiter.filter(|_| !is_woken) {
+            self.state().forget_sent_waiter(token);
+        }
+        let age = publish.age_with(self.options.queue_age_max)?;
+        (since + age <= now()).then(|| self.expired())
     }
 
-    /// Publishes a message by way of the queue: waits for room there as its policy says, if it is one
-    /// that `may_wait`.
+    /// Publishes a message by way of the queue, which began then: waits for room there as its policy says,
+    /// if it is one that `may_wait`.
     #[cold]
     fn publish_by_queue(
         self: &Rc<Self>,
         publish: &Publish<'_>,
+        since: Time,
         may_wait: bool,
     ) -> Result<Ticket, PublishError> {
         let age = publish.age_with(self.options.queue_age_max);
-        let expires = age.map(|age| now() + age);
+        let expires = age.map(|age| since + age);
         let enter =
             |state: &mut State, arrival| admission::enter(self, state, publish, arrival, expires);
         let entered = enter(&mut self.state(), Arrival::NEW);

@@ -408,7 +408,8 @@ fn serve(shared: &Rc<Shared>, queue: &Queue) {
             publish = publish.expires_after(left);
         }
         // The next one must not wait for the disk behind it.
-        match client.publish(publish.retain(job.retain).wait(Wait::None)) {
+        let publish = publish.retain(job.retain).wait(Wait::None).unpaced();
+        match client.publish(publish) {
             Ok(ticket) => ticket.tell(job.fate),
             Err(error) => wake(job.fate.settle(Err(refused(error)))),
         }

@@ -306,6 +306,15 @@ impl Session {
         self.connection.keep_alive.blocked(now);
     }
 
+    /// Tells whether PINGREQ is under way: the next bytes that come answer it, and change
+    /// [`Session::next_deadline`].
+    #[inline]
+    #[must_use]
+    pub fn is_pinging(&self) -> bool {
+        let control_sent = self.connection.control_sent();
+        self.connection.keep_alive.is_pinging(control_sent)
+    }
+
     /// Notes that bytes were received, whatever they are.
     #[inline]
     pub fn received(&mut self, now: Time) {

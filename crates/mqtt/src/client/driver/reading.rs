@@ -81,6 +81,8 @@ impl Driver<'_> {
                 self.input.filled(n);
                 self.answered = self.up.is_some();
                 let mut state = self.shared.state();
+                // What answers a ping changes when the next one is due.
+                self.has_changed |= state.session.is_pinging();
                 state.session.received(now());
                 state.last_activity = Some(Instant::recent());
             }
