@@ -125,7 +125,8 @@ impl To {
         match self {
             Self::Endpoints(first) => {
                 let endpoint = endpoint(first, shared, number).clone();
-                Attempt::Endpoint(endpoint, shared.options.dial.clone())
+                let options = shared.options.dial.clone();
+                Attempt::Endpoint(Box::new((endpoint, options)))
             }
             Self::Function(place) => Attempt::Function(Rc::clone(place)),
         }
@@ -134,14 +135,14 @@ impl To {
 
 /// One attempt, with all that it needs.
 enum Attempt {
-    Endpoint(Endpoint, DialOptions),
+    Endpoint(Box<(Endpoint, DialOptions)>),
     Function(Rc<Cell<Option<Connect>>>),
 }
 
 impl Attempt {
     fn dial(&self) -> Result<Socket, safe_rt::Error> {
         match self {
-            Self::Endpoint(endpoint, options) => safe_rt::dial(endpoint, options),
+            Self::Endpoint(what) => safe_rt::dial(&what.0, &what.1),
             Self::Function(place) => {
                 /// Puts the function back, also where it panics.
                 struct Away<'a>(&'a Cell<Option<Connect>>, Option<Connect>);
