@@ -322,7 +322,7 @@ fn a_publisher_goes_at_the_pace_of_the_network() {
                             .unwrap(),
                     )
                 },
-                &|| fiber::no_park(|| publish()),
+                &|| fiber::no_park(publish),
             ];
             for publish in at_once {
                 assert_eq!(timed(publish), Duration::ZERO);
