@@ -10,7 +10,7 @@ use crate::time::Time;
 impl Session {
     /// Handles the PUBACK, PUBREC and PUBCOMP packets at the start of `bytes`, as [`Session::handle`] does with
     /// each. Calls `completed` with what it says of a message in
-    /// [`Effect::Completed`](super::Effect::Completed), in their order.
+    /// [`Effect::Completed`], in their order.
     ///
     /// Returns how many bytes they were. What is behind them is to be decoded and handled: another packet, or
     /// an answer that is none of such as come without anything special.
