@@ -198,13 +198,15 @@ fn the_cloud_asks_to_be_left_alone_and_a_restart_does_not_change_that() {
         };
         let asking = broker.clone();
         let answers = broker.subscribe(&format!("{TOPIC}/answer")).unwrap();
+        let noted = folder.path().join("state/throttle.json");
         run(described(endpoint), move |agent| {
             hears(agent, &asking, &answers);
             ask(
                 &asking,
                 r#"{"id":"1","command":"agent.block","args":{"seconds":3600}}"#,
             );
-            while agent.is_online() {
+            // It is obeyed at once, and written down meanwhile.
+            while agent.is_online() || !noted.exists() {
                 fiber::sleep(Duration::from_millis(10)).unwrap();
             }
             assert!(agent.throttle().spared().blocked_until.is_some());
