@@ -116,7 +116,11 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
         malformed,
         ..
     } = driver;
-    shared.state().idle.left();
+    {
+        let mut state = shared.state();
+        state.idle.left();
+        state.end_waits();
+    }
     if let EndCause::Idle = cause {
         // What is published while the transport is closed is for the next one, and who waits for a
         // connection is to say so.

@@ -352,6 +352,9 @@ impl State {
     #[must_use]
     pub(super) fn tick(&mut self, shared: &Rc<Shared>, now: Time) -> bool {
         self.turned = now;
+        if self.waits_end.is_some_and(|end| end <= now) {
+            self.end_waits();
+        }
         self.release_early(shared, now, false);
         self.expire_acks(shared, now);
         self.expire_queued(shared, now)
@@ -361,6 +364,7 @@ impl State {
     #[inline]
     pub(super) fn deadline(&self) -> Option<Time> {
         let deadline = Time::earlier(self.early.deadline(), self.ack_deadline());
+        let deadline = Time::earlier(deadline, self.waits_deadline());
         Time::earlier(deadline, self.next_expiry())
     }
 

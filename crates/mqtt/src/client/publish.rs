@@ -3,14 +3,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{Elapsed, Instant, Unparker};
+use fiber::{Elapsed, Instant};
 
 use super::error::{PublishError, WaitCause, WaitError};
 use super::options::ClientOptions;
 use super::outbox::QueuePolicy;
 use super::room::{Arrival, Room};
 use super::shared::{Shared, State, now};
-use super::ticket::{Outcome, Ticket, Wait};
+use super::ticket::{BegunWait, Outcome, Ticket, Wait};
 use super::{Client, admission, expiry, link};
 use crate::packet::QoS;
 use crate::session::{Outgoing, PublishByteRate, PublishRate, Rejected};
@@ -272,7 +272,7 @@ fn pass(
     shared: &Rc<Shared>,
     publish: &Publish<'_>,
     waits: bool,
-) -> Option<(Ticket, Option<Unparker>)> {
+) -> Option<(Ticket, Option<BegunWait>)> {
     let mut state = shared.state();
     let qos = publish.outgoing.qos;
     if state.end.is_some() || state.closing || !state.may_pass(qos, Arrival::NEW) {

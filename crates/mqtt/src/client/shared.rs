@@ -66,6 +66,8 @@ pub(super) struct State {
     pub(super) durable: Option<Durable>,
     pub(super) login: Login,
     pub(super) tickets: Tickets,
+    /// The first end of the waits for an acknowledgement that have no timer, while there may be such.
+    pub(super) waits_end: Option<Time>,
     /// QoS 2 messages that may be under way.
     pub(super) exactly_once_window: usize,
     pub(super) requests: Requests,
@@ -170,6 +172,7 @@ impl State {
             durable,
             login: options.login.clone(),
             tickets: Tickets::default(),
+            waits_end: None,
             exactly_once_window: options.exactly_once_window.into(),
             requests: Requests::default(),
             asks: Asks::default(),

@@ -6,7 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fiber::{Stopped, Unparker};
+use fiber::{Instant, Stopped, Unparker};
 
 pub(super) use self::table::Tickets;
 use super::error::{AlreadySent, WaitCause};
@@ -16,6 +16,7 @@ use super::shared::{Shared, State};
 use super::{link, remote};
 use crate::outbound_log::LogOffset;
 use crate::session::TicketKey;
+use crate::time::Time;
 
 const NO_SLOT: u32 = u32::MAX;
 /// The end of a packet that is not in the log.
@@ -309,31 +310,36 @@ impl Ticket {
         }
     }
 
-    /// Begins the wait for the outcome of a message that has just been sent, where it has a slot and
-    /// the fiber may wait.
+    /// Begins the wait for the outcome of a message that has just entered the log of a connection, where
+    /// it has a slot and the fiber may wait. The driver of the connection sees to its limit, so that
+    /// it needs no timer; the caller sees to it that the driver takes a turn.
     #[inline]
-    pub(super) fn begin_wait(&self, state: &mut State) -> Option<Unparker> {
+    pub(super) fn begin_wait(&self, state: &mut State) -> Option<BegunWait> {
         if self.slot == NO_SLOT {
             return None;
         }
         let token = fiber::prepare().ok()?;
         state.tickets.wait(self.slot, token);
-        Some(token)
+        let limit = self.shared.limit();
+        if let Some(limit) = limit {
+            state.watch_wait(limit);
+        }
+        Some(BegunWait { token, limit })
     }
 
     /// As [`Ticket::wait`] at [`Wait::Ack`], where the wait was begun.
     #[inline]
-    pub(super) fn wait_on(&self, begun: Unparker) -> Result<Option<Outcome>, WaitCause> {
+    pub(super) fn wait_on(&self, begun: BegunWait) -> Result<Option<Outcome>, WaitCause> {
         self.wait_settled(Some(begun))
     }
 
     /// Waits for the outcome of a message that has a slot. The wait may have begun.
-    fn wait_settled(&self, begun: Option<Unparker>) -> Result<Option<Outcome>, WaitCause> {
+    fn wait_settled(&self, begun: Option<BegunWait>) -> Result<Option<Outcome>, WaitCause> {
         let mut limit = None;
         let mut waited = None;
-        if let Some(token) = begun {
-            let until = *limit.insert(self.shared.limit());
-            waited = Some((token, park_within(until)));
+        if let Some(begun) = begun {
+            limit = Some(begun.limit);
+            waited = Some((begun.token, fiber::park().map(|()| false)));
         }
         loop {
             let token = {
@@ -374,7 +380,38 @@ impl Ticket {
     }
 }
 
+/// A wait for an acknowledgement that goes on without a timer.
+#[derive(Clone, Copy)]
+pub(super) struct BegunWait {
+    token: Unparker,
+    /// When it is to end: one that is woken for nothing goes on with a timer for that.
+    limit: Option<Instant>,
+}
+
 impl State {
+    /// Has the driver end the waits without a timer at `limit`.
+    #[inline]
+    fn watch_wait(&mut self, limit: Instant) {
+        let limit = Time(limit.as_nanos());
+        let is_only = self.session.unacknowledged() <= 1;
+        if is_only || self.waits_end.is_none_or(|end| limit < end) {
+            self.waits_end = Some(limit);
+        }
+    }
+
+    /// When the first wait without a timer is to end, while there is something to wait for.
+    #[inline]
+    pub(super) fn waits_deadline(&self) -> Option<Time> {
+        self.waits_end.filter(|_| self.session.unacknowledged() > 0)
+    }
+
+    /// Has all who wait without a timer go on with one.
+    pub(super) fn end_waits(&mut self) {
+        if self.waits_end.take().is_some() {
+            self.tickets.wake_all();
+        }
+    }
+
     /// Withdraws a message that is open, if it was never sent.
     fn withdraw_open(&mut self, key: TicketKey) -> bool {
         if let Some(place) = self.tickets.place(key) {
