@@ -60,6 +60,7 @@ mod remote_abandon;
 mod remote_subscribe;
 mod requests;
 mod restarts;
+mod resting;
 mod resubscribing;
 mod room;
 mod runs;

@@ -411,6 +411,14 @@ impl Readiness<'_> {
     }
 }
 
+impl Readiness<'_> {
+    /// Has the kernel tell nothing of this socket any more, until a call finds it not ready or somebody
+    /// waits for it; see [`fiber::net::Readiness::unwatch`]. Does not yield.
+    pub fn unwatch(&self) {
+        self.transport.unwatch();
+    }
+}
+
 impl<'a> From<fiber::net::Readiness<'a>> for Readiness<'a> {
     #[inline]
     fn from(transport: fiber::net::Readiness<'a>) -> Self {

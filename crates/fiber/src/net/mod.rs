@@ -41,6 +41,35 @@ enum Kind<'a> {
     Pipe(&'a PipeStream, Direction),
 }
 
+impl Readiness<'_> {
+    /// Has the kernel tell nothing of this socket any more, in either direction, until a call finds it not
+    /// ready or somebody waits for it: what comes meanwhile does not wake the event loop. For who knows
+    /// when to look at it next. The socket counts as ready from here on, as one that is new does: the next call
+    /// finds out. Whoever waits for it now looks again, and waits on. Nothing happens to a pipe in memory, which
+    /// the kernel knows nothing of. Does not yield.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn poll(stream: &fiber::net::TcpStream) -> std::io::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// // A meter that speaks up to ten thousand times a second is heard a thousand times.
+    /// let mut buffer = [0; 4096];
+    /// while stream.try_read(&mut buffer)? != Some(0) {
+    ///     stream.readable().unwatch();
+    ///     fiber::sleep(Duration::from_millis(1))?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn unwatch(&self) {
+        if let Kind::Kernel(watch, _) = self.0 {
+            watch.unwatch();
+        }
+    }
+}
+
 impl Source for Readiness<'_> {
     #[inline]
     fn is_ready(&self) -> bool {

@@ -45,6 +45,10 @@ impl Watch {
         self.bits.unlink(&self.core, direction, link);
     }
 
+    pub(super) fn unwatch(&self) {
+        self.bits.unwatch(&self.core);
+    }
+
     /// Waits until the kernel reported readiness; a descriptor that is not watched yet is watched
     /// from here on, so that its bit is no guess.
     fn wait_ready(&self, direction: Direction) -> io::Result<()> {

@@ -1,10 +1,11 @@
 //! Waiting for data without a buffer for it, and looking at data without taking it.
 
 use std::io::{Read, Write};
+use std::rc::Rc;
 
 use super::{MILLISECOND, patiently, paused, tcp_pair, turns};
 use crate::net::{Shutdown, UnixStream, pipe};
-use crate::{cause, sleep, spawn, timeout};
+use crate::{cause, sleep, spawn, stats, timeout, yield_now};
 
 /// A fresh stream knows nothing of its readiness; the wait finds out.
 macro_rules! waits_until_there_is_something {
@@ -75,10 +76,10 @@ fn a_wait_for_room_ends_when_the_peer_reads() {
 fn of_several_that_wait_for_data_one_gets_it_and_the_others_wait_on() {
     patiently(|| {
         let (near, far) = tcp_pair();
-        let far = std::rc::Rc::new(far);
+        let far = Rc::new(far);
         let mut waiters: Vec<_> = (0..3)
             .map(|_| {
-                let far = std::rc::Rc::clone(&far);
+                let far = Rc::clone(&far);
                 spawn(move || {
                     let mut looks = 0;
                     loop {
@@ -126,5 +127,53 @@ fn what_was_peeked_at_is_still_there() {
         near.write_all(b"hello").unwrap();
         drop(near);
         assert_eq!(looker.join().unwrap(), "hello");
+    });
+}
+
+#[test]
+fn a_socket_that_is_not_watched_wakes_no_loop_and_is_found_ready() {
+    patiently(|| {
+        let (mut near, far) = tcp_pair();
+        near.set_nodelay(true).unwrap();
+        assert_eq!(far.try_read(&mut [0; 8]).unwrap(), None);
+        assert!(far.bits().entry().is_some(), "the kernel tells of it");
+        far.readable().unwatch();
+        let before = stats().polls;
+        let mut peer = spawn(move || {
+            for _ in 0..20 {
+                near.write_all(b"x").unwrap();
+                yield_now().unwrap();
+            }
+            near
+        })
+        .unwrap();
+        let near = peer.join().unwrap();
+        sleep(5 * MILLISECOND).unwrap();
+        assert!(stats().polls - before <= 4, "nothing but the timers");
+        assert!(far.bits().entry().is_none(), "nobody looked");
+        let mut buffer = [0; 32];
+        assert_eq!(far.try_read(&mut buffer).unwrap(), Some(20));
+        assert_eq!(far.try_read(&mut buffer).unwrap(), None);
+        // Who waits from here on is told.
+        let mut waiter = spawn(move || far.wait_readable()).unwrap();
+        turns(2);
+        (&near).write_all(b"x").unwrap();
+        waiter.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn who_waits_for_a_socket_gets_what_comes_after_another_has_unwatched_it() {
+    patiently(|| {
+        let (mut near, far) = tcp_pair();
+        let far = Rc::new(far);
+        let reader = Rc::clone(&far);
+        let mut reading = spawn(move || (&*reader).read(&mut [0; 8])).unwrap();
+        turns(2);
+        far.readable().unwatch();
+        far.writable().unwatch();
+        turns(2);
+        near.write_all(b"hello").unwrap();
+        assert_eq!(reading.join().unwrap().unwrap(), 5);
     });
 }

@@ -242,6 +242,17 @@ impl Readiness {
         self.token.get()
     }
 
+    /// Forgets the descriptor until somebody waits for it, or a call finds it not ready. Until then the bits
+    /// are guesses.
+    pub(crate) fn unwatch(&self, core: &Core) {
+        self.close(core);
+        self.readable.set(true);
+        self.writable.set(true);
+        // Nobody else would wake them.
+        self.readers.wake_all(core);
+        self.writers.wake_all(core);
+    }
+
     /// Forgets the descriptor; it is about to be closed.
     pub(crate) fn close(&self, core: &Core) {
         if let Some(index) = self.token.take() {

@@ -9,17 +9,18 @@
 //! Whoever puts bytes into the log sets `wake`, which puts this fiber behind all that are ready;
 //! so what a pass of the run queue publishes leaves in one write.
 
+mod holding;
 mod leaving;
 mod reading;
 
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use fiber::{Instant, Selector, Source};
 use safe_rt::Socket;
 
+use self::holding::Hold;
 use super::error::EndCause;
 use super::inbox::QOS_0_QUEUE_MAX;
 use super::link::{self, STARVED_RETRY, run_user_code};
@@ -47,8 +48,6 @@ const UNFLUSHED_BYTES_MAX: u64 = 16 * 1024;
 const _: () = assert!(safe_rt::RECORD_PLAINTEXT_MAX as u64 <= UNFLUSHED_BYTES_MAX);
 #[cfg(feature = "ws")]
 const _: () = assert!(safe_rt::WS_FRAME_BYTES_MAX as u64 <= UNFLUSHED_BYTES_MAX);
-/// How long messages wait at most for acknowledgements, so that many leave in one write.
-const HOLD_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// What became of one connection.
 pub(super) struct Served {
@@ -88,7 +87,7 @@ pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
         behind: false,
         oversized: None,
         overrun: None,
-        hold_until: None,
+        hold: Hold::default(),
         has_unwritten: true,
         has_changed: true,
         next: None,
@@ -173,8 +172,8 @@ struct Driver<'a> {
     /// The next message finds no room: nothing is read until there is, and the connection ends at this
     /// time if there is none.
     overrun: Option<Time>,
-    /// What is unsent waits for acknowledgements, at most until then.
-    hold_until: Option<Time>,
+    /// What waits for acknowledgements.
+    hold: Hold,
     /// The next turn writes, whatever it is for; else only one that was asked for by
     /// [`Shared::wake`].
     has_unwritten: bool,
@@ -213,8 +212,9 @@ impl Driver<'_> {
                     Ok(written) => written,
                     Err(cause) => return Err(self.last_words(cause)),
                 };
-                self.has_unwritten =
-                    written != Written::All || self.hold_until.is_some() || self.leave_at.is_some();
+                self.has_unwritten = written != Written::All
+                    || self.hold.until().is_some()
+                    || self.leave_at.is_some();
             }
             let more = self.may_read() && self.read()?;
             let (more, starved, next) = match self.look_around() {
@@ -254,7 +254,7 @@ impl Driver<'_> {
             && state.introduced
             && self.socket.try_flush().map_err(EndCause::Transport)?
         {
-            self.hold_until = None;
+            self.hold.end();
             state.flushed_to(state.session.sent());
             state.check_drained();
             outputs::act(self.shared, &mut self.up, state)?;
@@ -321,25 +321,6 @@ impl Driver<'_> {
         state.check_drained();
         outputs::act(self.shared, &mut self.up, state)?;
         Ok(if flushed { end } else { Written::Blocked })
-    }
-
-    /// Whether what is unsent had better wait for acknowledgements that are on their way.
-    fn holds(&mut self, state: &State, now: Time) -> bool {
-        let may_hold = self.shared.options.coalesce
-            && state.session.may_hold(&state.log)
-            && state.asks.is_empty()
-            && !state.is_sent_awaited()
-            && !state.closing
-            && !self.left;
-        if !may_hold {
-            self.hold_until = None;
-            return false;
-        }
-        let until = *self.hold_until.get_or_insert(now + HOLD_TIMEOUT);
-        if until <= now {
-            self.hold_until = None;
-        }
-        now < until
     }
 
     /// Looks whether something is due, or to be done in each turn.
@@ -423,7 +404,7 @@ impl Driver<'_> {
     }
 
     fn wait(&mut self, blocked: bool, starved: bool, next: Option<Time>) -> Result<(), EndCause> {
-        let mut next = Time::earlier(next, self.hold_until);
+        let mut next = Time::earlier(next, self.hold.until());
         if self.overrun.is_some() || self.leave_at.is_some() || starved {
             next = Time::earlier(next, self.overrun);
             next = Time::earlier(next, self.leave_at.filter(|_| !self.left));
@@ -433,6 +414,11 @@ impl Driver<'_> {
         let readable = self.socket.readable();
         let writable = self.socket.writable();
         if !blocked && self.overrun.is_none() {
+            if let Some(until) = self.hold.rest_until() {
+                let deadline = Time::earlier(next, Some(until)).map(|at| Instant::from_nanos(at.0));
+                let waited = self.selector.select(&[&self.shared.wake], deadline);
+                return self.waited(waited.map(drop));
+            }
             let waited = self
                 .selector
                 .wait_for_either(&readable, &self.shared.wake, deadline);

@@ -353,7 +353,8 @@ impl ClientOptions {
     /// Whether small messages of QoS 1 and 2, and the PUBRELs of the latter, wait for up to a millisecond
     /// for acknowledgements that are on their way, so that many leave in one write; so it is unless set
     /// otherwise. Only while more messages are unacknowledged than unsent; anything else to be sent ends
-    /// the wait, and so does a call that waits until its message is sent.
+    /// the wait, and so does a call that waits until its message is sent. Meanwhile the connection is read
+    /// only now and then: what else the broker sends is seen up to that millisecond later.
     #[must_use]
     pub fn coalesce(mut self, coalesce: bool) -> Self {
         self.coalesce = coalesce;

@@ -28,6 +28,7 @@ mod connection;
 mod due;
 mod error;
 mod handle;
+mod hold;
 mod in_flight;
 mod inbound;
 mod keep_alive;
@@ -339,25 +340,6 @@ impl Session {
     #[must_use]
     pub fn has_outputs(&self) -> bool {
         !self.outputs.is_empty()
-    }
-
-    /// Tells whether the unsent bytes had better wait for acknowledgements that are on their way.
-    ///
-    /// They are publishes and PUBRELs alone, fewer than are sent and not answered, and less than
-    /// [`HOLD_BYTES_MAX`]; a QoS 0 message, a request or a control packet ends the hold. How long
-    /// they wait at most, and whether somebody waits for them to be sent, is the caller's business.
-    #[must_use]
-    pub fn may_hold(&self, log: &OutboundLog) -> bool {
-        let sent = self.connection.sent();
-        let unsent_bytes = log.tail().since(sent);
-        if unsent_bytes == 0 || unsent_bytes >= HOLD_BYTES_MAX || self.urgent > sent {
-            return false;
-        }
-        let unsent = self.in_flight.publishes_from(sent);
-        let awaited = self.in_flight.awaited();
-        matches!(self.connection.phase, Phase::Up { .. })
-            && self.connection.control_is_empty()
-            && awaited.saturating_sub(unsent) > unsent
     }
 
     /// Returns where the connection stands.

@@ -18,8 +18,10 @@ use crate::time::Time;
 impl Driver<'_> {
     /// Whether there may be something to read or to handle.
     #[inline]
-    pub(super) fn may_read(&self) -> bool {
-        self.behind || self.overrun.is_some() || self.socket.readable().is_ready()
+    pub(super) fn may_read(&mut self) -> bool {
+        self.behind
+            || self.overrun.is_some()
+            || (!self.hold.rests() && self.socket.readable().is_ready())
     }
 
     /// Reads once, if there is something, and handles what is whole of it.
@@ -36,7 +38,10 @@ impl Driver<'_> {
             self.fill()?;
         }
         let unread = self.input.len();
+        let due = self.answers_due();
         self.behind = self.handle_packets()?;
+        self.hold
+            .note_read(due - self.answers_due().min(due), now());
         if let (Some(_), Some(until)) = (self.overrun, paused)
             && self.input.len() == unread
         {
@@ -48,6 +53,15 @@ impl Driver<'_> {
         self.input.release();
         let more = self.behind || self.socket.readable().is_ready();
         Ok(more && self.overrun.is_none())
+    }
+
+    /// How many answers messages are held for, if they are.
+    #[inline]
+    fn answers_due(&self) -> usize {
+        match self.hold.until() {
+            Some(_) => self.shared.state().session.answers_due(),
+            None => 0,
+        }
     }
 
     /// Handles what the peer still said when writing fails: a peer that goes sends first why, and
