@@ -33,8 +33,12 @@
 
 use std::fmt;
 
-/// The first size of the buffer in bytes.
+/// The size in bytes up to which the buffer is kept in a quiet time.
 pub const LOG_BYTES_MIN: usize = 16 * 1024;
+
+/// The first size of the buffer in bytes: room for what a device has under way that now and then says
+/// something.
+const LOG_FIRST_BYTES: usize = 1024;
 
 /// The default bound of the buffer in bytes.
 pub const LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -64,12 +68,12 @@ impl LogOffset {
 
 /// Encoded packets that were not sent or not acknowledged yet.
 ///
-/// There is no buffer before the first packet; then it has [`LOG_BYTES_MIN`] and doubles up to the
-/// bound. It does not shrink by itself: its owner [trims](OutboundLog::trim) it in a quiet time.
+/// There is no buffer before the first packet; then it is small and doubles up to the bound. It does not
+/// shrink by itself: its owner [trims](OutboundLog::trim) it in a quiet time.
 /// Nothing here yields.
 #[cfg_attr(test, derive(Clone))]
 pub struct OutboundLog {
-    /// `minimum` times a power of two, or `bound` long; empty before the first packet.
+    /// [`LOG_FIRST_BYTES`] times a power of two, `minimum` where that is less,, or `bound` long; empty before the first packet.
     bytes: Box<[u8]>,
     /// The offset of `bytes[0]`.
     base: u64,
@@ -91,7 +95,7 @@ impl OutboundLog {
         Self::sized(LOG_BYTES_MIN, bound)
     }
 
-    /// Makes a log whose buffer first takes `minimum` and at most `bound` bytes.
+    /// Makes a log whose buffer is kept at up to `minimum` bytes, and takes at most `bound`.
     pub(crate) fn sized(minimum: usize, bound: usize) -> Self {
         let bound = bound.max(minimum);
         Self {
@@ -188,7 +192,7 @@ impl OutboundLog {
         to
     }
 
-    /// Gives the buffer back if it is larger than its first size and nothing is kept.
+    /// Gives the buffer back if it [has grown](OutboundLog::has_grown) and nothing is kept.
     pub fn trim(&mut self) {
         if self.is_empty() && self.has_grown() {
             self.bytes = Box::default();
@@ -290,7 +294,7 @@ impl OutboundLog {
         self.bound
     }
 
-    /// Tells whether the buffer is larger than its first size.
+    /// Tells whether the buffer is larger than what is kept in a quiet time.
     #[inline]
     #[must_use]
     pub const fn has_grown(&self) -> bool {
@@ -323,7 +327,7 @@ impl OutboundLog {
             self.move_down();
         } else if capacity < self.bound {
             let mut grown = if capacity == 0 {
-                self.minimum
+                self.minimum.min(LOG_FIRST_BYTES)
             } else {
                 capacity * 2
             };

@@ -394,6 +394,6 @@ fn identifiers_stay_unique_beyond_the_full_circle() {
         }
     }
     model.check();
-    assert!(model.stuck.len() >= 10 && model.rig.log.capacity() == LOG_BYTES_MIN);
+    assert!(model.stuck.len() >= 10 && model.rig.log.capacity() <= LOG_BYTES_MIN);
     model.finish();
 }

@@ -207,7 +207,7 @@ fn one_lost_ack_and_much_qos_0_do_not_make_the_log_grow() {
         rig.publish_sized("a", 200, QoS::AtMostOnce, 0).unwrap();
         rig.write(usize::MAX);
     }
-    assert_eq!(rig.log.capacity(), LOG_BYTES_MIN);
+    assert!(rig.log.capacity() <= LOG_BYTES_MIN);
     // The kept packet is the same and can still be acknowledged.
     let kept = rig.log.from(rig.log.head());
     let stuck = decode(kept, VERSION, MAX_PACKET_LEN).unwrap().unwrap().0;
