@@ -92,6 +92,28 @@ struct Link {
     sent: u64,
 }
 
+/// Bytes that came in, and how far the packets in them are handled.
+struct Packets<'a> {
+    bytes: &'a [u8],
+    done: usize,
+    /// What lies behind is as if it had never come.
+    end: usize,
+}
+
+impl<'a> Packets<'a> {
+    const fn of(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            done: 0,
+            end: bytes.len(),
+        }
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.done..self.end]
+    }
+}
+
 /// A connection runs until there is a reason to end.
 enum Never {}
 
@@ -196,61 +218,94 @@ impl Link {
         }
         let at = self.faults().cut_after_received;
         let wanted = allowed(at, self.received, BROKER_READ_BYTES);
-        let start = self.input.len();
-        self.input.resize(start + wanted, 0);
-        let read = self.socket.try_read(&mut self.input[start..]);
+        let mut space = self.entry.shared().space.take();
+        space.resize(BROKER_READ_BYTES, 0);
+        let read = self.socket.try_read(&mut space[..wanted]);
         let n = read.as_ref().map_or(0, |n| n.unwrap_or(0));
-        self.input.truncate(start + n);
+        let handled = self.take_in(&space[..n]);
+        self.entry.shared().space.set(space);
         if read?.is_none() {
             return Ok(false);
         }
         if n == 0 {
             return Err(End::Left);
         }
-        self.received += n as u64;
-        self.handle_input()?;
+        handled?;
         self.cut_if_received()?;
         Ok(n == wanted)
     }
 
-    /// Handles the whole packets of the input. Returns whether more may be read.
-    fn handle_input(&mut self) -> Result<bool, End> {
-        let mut input = mem::take(&mut self.input);
-        let mut done = 0;
-        let result = self.handle_packets(&mut input, &mut done);
-        input.drain(..done);
-        self.input = input;
-        if done > 0 {
-            let id = self.entry.id;
-            self.entry.shared().with(|core| core.handled(id, done));
-            // For the answers.
-            self.entry.wake.set();
+    /// Handles the whole packets of what is left over and what was read, and keeps the rest.
+    fn take_in(&mut self, read: &[u8]) -> Result<(), End> {
+        self.received += read.len() as u64;
+        if self.input.is_empty() {
+            let mut packets = Packets::of(read);
+            let handled = self.handle_packets(&mut packets);
+            self.input.extend_from_slice(packets.rest());
+            self.handled(packets.done);
+            return handled.map(drop);
         }
+        self.input.extend_from_slice(read);
+        self.handle_input().map(drop)
+    }
+
+    /// Handles the whole packets of what is left over. Returns whether more may be read.
+    fn handle_input(&mut self) -> Result<bool, End> {
+        if self.input.is_empty() {
+            return Ok(self.may_handle());
+        }
+        let mut input = mem::take(&mut self.input);
+        let mut packets = Packets::of(&input);
+        let result = self.handle_packets(&mut packets);
+        let Packets { done, end, .. } = packets;
+        input.truncate(end);
+        input.drain(..done);
+        // A connection that has nothing left over has no memory for it.
+        if !input.is_empty() {
+            self.input = input;
+        }
+        self.handled(done);
         result
     }
 
-    fn handle_packets(&mut self, input: &mut Vec<u8>, done: &mut usize) -> Result<bool, End> {
+    /// Notes how many bytes were handled.
+    fn handled(&self, bytes: usize) {
+        if bytes > 0 {
+            let id = self.entry.id;
+            self.entry.shared().with(|core| core.handled(id, bytes));
+            // For the answers.
+            self.entry.wake.set();
+        }
+    }
+
+    /// Whether packets may be handled now.
+    fn may_handle(&self) -> bool {
         let id = self.entry.id;
+        let answers = self.entry.shared().with(|core| core.answers(id));
+        answers < BROKER_ANSWERS_MAX && !self.faults().half_open
+    }
+
+    fn handle_packets(&mut self, packets: &mut Packets<'_>) -> Result<bool, End> {
+        let max = self
+            .entry
+            .shared()
+            .with(|core| core.limits.maximum_packet_size);
         loop {
-            let (answers, max) = self.entry.shared().with(|core| {
-                let max = core.limits.maximum_packet_size;
-                (core.answers(id), max)
-            });
-            if answers >= BROKER_ANSWERS_MAX || self.faults().half_open {
+            if !self.may_handle() {
                 return Ok(false);
             }
-            let decoded = packet::decode(&input[*done..], Version::V311, max);
+            let decoded = packet::decode(packets.rest(), Version::V311, max);
             let Some((packet, len)) = decoded.map_err(|error| self.malformed(error))? else {
                 return Ok(true);
             };
             match &packet {
                 PacketRef::Connect(connect) if self.client.is_none() => {
                     let kept = self.connect(connect, len)?;
-                    input.truncate(kept);
+                    packets.end = packets.end.min(kept);
                 }
                 _ => self.handle(&packet)?,
             }
-            *done += len;
+            packets.done += len;
         }
     }
 

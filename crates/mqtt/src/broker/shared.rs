@@ -32,6 +32,8 @@ pub(super) struct Shared {
     full_untold_until: Cell<Option<Instant>>,
     /// Counts the stops: what began before the last one is over.
     stops: Cell<u64>,
+    /// What connections read into, one after the other; empty while one does.
+    pub(super) space: Cell<Vec<u8>>,
 }
 
 impl Shared {
@@ -47,6 +49,7 @@ impl Shared {
             place_free: Event::new(),
             full_untold_until: Cell::new(None),
             stops: Cell::new(0),
+            space: Cell::default(),
         })
     }
 
