@@ -23,6 +23,7 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 use crate::core::Core;
 use crate::local::Locals;
 use crate::stack::{Bounds, CACHE_LINE, FiberStack, HEAD_BYTES};
+use crate::sys;
 
 /// What a panic leaves behind.
 pub(crate) type PanicPayload = Box<dyn Any + Send + 'static>;
@@ -346,6 +347,16 @@ pub(crate) fn on_stack<T>(stack: FiberStack, body: impl FnOnce() -> T) -> T {
         result
     });
     result.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+/// Gives back the memory of the running fiber's stack below what is in use of it, in whole pages. Does
+/// nothing where no fiber runs.
+pub(crate) fn trim() {
+    if let Some(usable) = with_running(|_, stack| stack.usable) {
+        // SAFETY: the stack that this very code runs on begins there, and nothing below this frame is
+        // in use: a fiber that runs on another stack meanwhile has noted that one as its own.
+        unsafe { sys::release_below_here(usable) };
+    }
 }
 
 /// Logs and drops a panic that nobody can be told of. One whose own drop panics is forgotten:

@@ -45,7 +45,8 @@
 //!    [`fiber_local!`] declares values that each fiber has one of.
 //! 8. A stack has a fixed size, 256 KiB where nothing else is asked for ([`FiberBuilder::stack_size`]),
 //!    and costs the pages that were touched. One that overflows ends the process, which names the
-//!    fiber; a rare deep call has room in [`on_big_stack`].
+//!    fiber; a rare deep call has room in [`on_big_stack`], and what it left behind goes back with
+//!    [`trim_stack`].
 
 #![deny(unsafe_code)]
 
@@ -82,7 +83,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-pub use crate::big_stack::on_big_stack;
+pub use crate::big_stack::{on_big_stack, trim_stack};
 pub use crate::cancel::{
     Cancelled, Canceller, Elapsed, ambient_deadline, cancellable, deadline, shield, timeout,
 };

@@ -137,6 +137,32 @@ impl Mapping {
     }
 }
 
+/// Bytes of a stack below the address of a local that are in use until a system call returns: the rest
+/// of the frame, and what is called for it.
+const CALL_BYTES: usize = 256;
+
+/// Gives back the memory of the whole pages from `low` on that the stack has below its frames.
+///
+/// Should the kernel refuse, the memory merely stays.
+///
+/// # Safety
+///
+/// `low` is where a page begins, and from there up to the frame of the caller lies the stack that it
+/// runs on.
+#[inline(never)]
+pub(crate) unsafe fn release_below_here(low: usize) {
+    let here = 0_u8;
+    let end = (&raw const here).addr() - CALL_BYTES;
+    let end = end & !(page_size() - 1);
+    if end > low {
+        let start = ptr::with_exposed_provenance_mut(low);
+        // SAFETY: the range lies below what is in use of the stack that this runs on, by the caller's
+        // promise and the bytes that are left out, and so nobody has anything there. The advice
+        // empties its pages; none is unmapped.
+        let _ = unsafe { libc::madvise(start, end - low, libc::MADV_DONTNEED) };
+    }
+}
+
 /// The address of the first page from `start` on that is in memory, both whole pages; `end` if there
 /// is none.
 pub(crate) fn first_resident(start: usize, end: usize) -> usize {

@@ -193,3 +193,36 @@ fn a_name_is_looked_up_on_a_threads_stack_and_not_on_the_fibers() {
     let mark = mark(|| drop(resolve("localhost", 1)));
     assert!(mark <= 16 * 1024, "{mark}");
 }
+
+#[test]
+fn what_a_deep_call_touched_goes_back_and_what_is_in_use_stays() {
+    for (_, guards) in guards() {
+        let touched = || {
+            let here = crate::coroutine::with_running(|_, stack| stack.touched());
+            here.expect("this runs on a fiber")
+        };
+        let runtime = Runtime::builder().stack_guards(guards);
+        runtime
+            .run(move || {
+                let kept = black_box([7_u8; 20_000]);
+                for _ in 0..3 {
+                    use_stack(100_000);
+                    assert!(touched() > 120_000);
+                    crate::trim_stack();
+                    assert!(touched() < 40_000, "{}", touched());
+                    assert_eq!(black_box(&kept), &[7; 20_000]);
+                }
+                // On a stack that is lent it is about that one.
+                use_stack(100_000);
+                let lent = on_big_stack(DEEP, || {
+                    use_stack(DEEP / 2);
+                    crate::trim_stack();
+                    touched()
+                });
+                assert!(lent.unwrap() < 20_000);
+                assert!(touched() > 120_000);
+            })
+            .unwrap();
+    }
+    crate::trim_stack();
+}
