@@ -1,6 +1,7 @@
 //! The side of the programs that are measured: what they are asked, what they print.
 
 use std::fs;
+use std::io;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,9 @@ use crate::work::Work;
 
 /// The environment variable with the number of the processor that a program is to stay on.
 pub const CPU_VARIABLE: &str = "BENCH_CPU";
+
+/// The environment variable with the folder that a peer keeps its messages in until they are acknowledged.
+pub const KEEP_VARIABLE: &str = "BENCH_KEEP";
 
 /// Bytes of an echo message.
 pub const MESSAGE: usize = 64;
@@ -180,6 +184,18 @@ impl Share {
         report("ns", wall as f64 / count as f64);
         report("cpu_ns", cpu as f64 / count as f64);
     }
+}
+
+/// Bytes that calls of `write` took so far: those to files, and eight for each wake-up. Sockets of ours are
+/// written to by another call.
+///
+/// # Errors
+/// Where the system does not count them.
+pub fn written() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/self/io")?;
+    let number = text.lines().find_map(|line| line.strip_prefix("wchar:"));
+    let number = number.and_then(|number| number.trim().parse().ok());
+    number.ok_or_else(|| io::Error::other("the system counts no writes"))
 }
 
 /// Prints `p50_us` and `p99_us` of what round trips took.

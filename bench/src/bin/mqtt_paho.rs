@@ -1,6 +1,7 @@
 //! The tasks of the mqtt suite, done by paho-mqtt, which wraps a library in C with threads of its own:
 //! `mqtt_paho ADDRESS TASK`. A message that is published gives a token, which is waited for where the window
-//! is full.
+//! is full. With a folder in the environment (`BENCH_KEEP`) it keeps each message in a file there until it is
+//! acknowledged.
 
 #![forbid(unsafe_code)]
 
@@ -46,6 +47,7 @@ fn perform(address: &Address, task: Task) -> Done {
     let payload = vec![b'x'; task.bytes];
     let qos = i32::from(task.qos);
     let share = Share::start();
+    let written = program::written()?;
     match task.kind {
         Kind::Trip => {
             for _ in 0..task.count {
@@ -88,6 +90,9 @@ fn perform(address: &Address, task: Task) -> Done {
         }
     }
     share.report(task.count);
+    // Packets among them, for it writes to its socket by the same call.
+    let own = program::written()? - written;
+    program::report("written", own as f64 / task.count as f64);
     client.disconnect(None).wait()?;
     Ok(())
 }
@@ -97,7 +102,10 @@ fn create(address: &Address, task: Task) -> Result<AsyncClient, Box<dyn std::err
         .server_uri(address.url("mqtt", "mqtts"))
         .client_id("peer")
         .max_buffered_messages(i32::try_from(task.window)?)
-        .persistence(PersistenceType::None);
+        .persistence(match std::env::var_os(program::KEEP_VARIABLE) {
+            Some(folder) => PersistenceType::FilePath(folder.into()),
+            None => PersistenceType::None,
+        });
     Ok(AsyncClient::new(options.finalize())?)
 }
 

@@ -82,7 +82,7 @@ fn perform(errand: &Errand) -> Done {
     } else {
         Wait::Stored
     };
-    let written = written()?;
+    let written = program::written()?;
     let left = Cell::new(*count);
     let one = || {
         while left.get() > 0 {
@@ -107,7 +107,7 @@ fn perform(errand: &Errand) -> Done {
         Ok(())
     })?;
     share.report(*count);
-    let own = self::written()? - written;
+    let own = program::written()? - written;
     program::report("written", own as f64 / *count as f64);
     if is_connected {
         program::report_trips(trips.take());
@@ -127,17 +127,6 @@ fn controls(client: &Client, left: &Cell<usize>) -> Result<Vec<Duration>, mqtt::
         fiber::sleep(Duration::from_millis(1))?;
     }
     Ok(trips)
-}
-
-/// Bytes that calls of `write` took so far: those to files, and eight for each wake-up. Sockets are written
-/// to by another call.
-fn written() -> Result<u64, Box<dyn Error>> {
-    let text = fs::read_to_string("/proc/self/io")?;
-    let number = text.lines().find_map(|line| line.strip_prefix("wchar:"));
-    Ok(number
-        .ok_or("the system counts no writes")?
-        .trim()
-        .parse()?)
 }
 
 fn append(folder: &Path, bytes: usize, count: usize) -> Done {

@@ -10,7 +10,8 @@ use crate::error::Failure;
 use crate::figure::{self, Figure, Goal, PeerValue};
 use crate::folder::{self, Folder};
 use crate::machine;
-use crate::program::CPU_VARIABLE;
+use crate::mqtt::task::{Kind, Task};
+use crate::program::{CPU_VARIABLE, KEEP_VARIABLE};
 use crate::rounds::{self, Samples};
 use crate::suites::Options;
 
@@ -22,6 +23,12 @@ const WINDOW: usize = 100;
 const MESSAGES: usize = 50_000;
 /// Messages of a run in which all are stored.
 const COUNTED: usize = 20_000;
+/// Messages of a run of paho's, which takes that much longer.
+const PAHO_MESSAGES: usize = 5_000;
+/// How paho is run: whether it keeps messages in files, one for each.
+const PAHO: [(&str, bool); 2] = [("paho", false), ("paho, files", true)];
+/// Bytes of a payload, of ours as well.
+const PAYLOAD_BYTES: usize = 256;
 /// Appends of the loop beside.
 const APPENDS: usize = 300;
 /// What is measured of a run without a server, in this order.
@@ -99,12 +106,35 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
         }
     }
     let acked = acked(options.rounds)?;
+    if !paho().exists() {
+        println!("{}", figure::line_without("paho", "not built: no cmake"));
+    }
     for (side, (_, word)) in KEEPS.iter().enumerate() {
         let of = |value| value_of(&acked, side, value);
         let name = format!("{word}, acknowledged");
-        show(shown(format!("{name}: messages"), 1e9 / of(0), "/s"));
-        show(shown(format!("{name}: CPU time"), of(1), "ns"));
-        show(shown(format!("{name}: written"), of(2), "bytes"));
+        let is_file = matches!(KEEPS[side].0, Keep::Flushed | Keep::Synced);
+        let peer = PAHO.iter().position(|(_, keeps)| *keeps == is_file);
+        let peer = peer.filter(|_| paho().exists());
+        let theirs = |value| peer.map(|peer| value_of(&acked, KEEPS.len() + peer, value));
+        let beside = |figure: Figure, value: Option<f64>| Figure {
+            peers: peer_value(peer, figure.ours, value),
+            ..figure
+        };
+        let messages = shown(format!("{name}: messages"), 1e9 / of(0), "/s");
+        show(Figure {
+            more_is_better: true,
+            ..beside(messages, theirs(0).map(|ns| 1e9 / ns))
+        });
+        show(beside(
+            shown(format!("{name}: CPU time"), of(1), "ns"),
+            theirs(1),
+        ));
+        // Of theirs what is written without files as well are packets.
+        let files = theirs(2).map(|bytes| bytes - value_of(&acked, KEEPS.len(), 2));
+        show(beside(
+            shown(format!("{name}: written"), of(2), "bytes"),
+            files.filter(|_| is_file),
+        ));
     }
     // Ours is the last side here, `Memory` the second.
     for (value, of_what, goal) in [
@@ -161,15 +191,23 @@ fn stored(rounds: usize, synced: Option<f64>) -> Result<Vec<Samples>, Failure> {
     })
 }
 
-/// All sides in turns with a server that acknowledges at once: what is done is not written any more.
+/// All sides in turns with a server that acknowledges at once: what is done is not written any more. The
+/// last ones are paho's, where it was built.
 fn acked(rounds: usize) -> Result<Vec<Samples>, Failure> {
-    rounds::measure(rounds, KEEPS.len() - 1, ACKED.len(), |side| {
-        let (keep, _) = KEEPS[side];
+    let others = if paho().exists() { PAHO.len() } else { 0 };
+    rounds::measure(rounds, KEEPS.len() - 1 + others, ACKED.len(), |side| {
         let mut server = Program::ours("mqtt_sink")
             .variable(CPU_VARIABLE, "1")
             .start()?;
         let port = server.wait_for("port")?;
-        let values = publish(keep, MESSAGES, port as u16, |program| program)?;
+        let Some((keep, _)) = KEEPS.get(side) else {
+            let (_, keeps) = PAHO[side - KEEPS.len()];
+            let values = publish_by_paho(port as u16, keeps)?;
+            let times = all(&values, &STORED)?;
+            // It is not asked for round trips beside.
+            return Ok([&times[..], &[f64::NAN, f64::NAN]].concat());
+        };
+        let values = publish(*keep, MESSAGES, port as u16, |program| program)?;
         all(&values, &ACKED)
     })
 }
@@ -193,6 +231,44 @@ fn publish(
         count,
     };
     wrap(Program::ours(OURS).with(&errand.words())).run()
+}
+
+/// The other client that keeps messages in files. It is built where there is a cmake.
+fn paho() -> Program {
+    Program::ours("mqtt_paho")
+}
+
+fn publish_by_paho(port: u16, keeps: bool) -> Result<Values, Failure> {
+    let folder = Folder::new()?;
+    let task = Task {
+        kind: Kind::Publish,
+        qos: 1,
+        bytes: PAYLOAD_BYTES,
+        window: WINDOW,
+        count: PAHO_MESSAGES,
+    };
+    let words: Vec<String> = format!("{port} {task}")
+        .split(' ')
+        .map(str::to_owned)
+        .collect();
+    let program = paho().with(&words);
+    let program = if keeps {
+        program.variable(KEEP_VARIABLE, &folder.path().display().to_string())
+    } else {
+        program
+    };
+    program.run()
+}
+
+/// Theirs beside ours, where it was measured.
+fn peer_value(peer: Option<usize>, ours: f64, theirs: Option<f64>) -> Vec<PeerValue> {
+    let peer = peer.zip(theirs).map(|(peer, value)| PeerValue {
+        name: PAHO[peer].0,
+        value,
+        ratio: ours / value,
+        expected: None,
+    });
+    peer.into_iter().collect()
 }
 
 /// Microseconds of one append with its sync.
