@@ -73,3 +73,4 @@ mod suspended;
 mod telling;
 mod turns;
 mod unsure;
+mod wait_limits;
