@@ -1,6 +1,7 @@
 //! What costs a system call or an allocation, counted.
 
 use std::cell::Cell;
+use std::io::{Read as _, Write as _};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -284,4 +285,41 @@ fn receive_qos_1(handled: Handled) {
             assert_eq!(info.count_total, 0, "{handled:?}: {info:?}");
         },
     );
+}
+
+#[test]
+fn an_idle_client_has_a_few_kilobytes() {
+    const CLIENTS: usize = 100;
+    const BYTES_MAX: usize = 5 * 1024;
+    fiber::run(|| {
+        let mut clients = Vec::with_capacity(CLIENTS + 1);
+        let mut servers = Vec::with_capacity(CLIENTS + 1);
+        let mut connect = |socket| {
+            let client = Client::over(socket, options());
+            client.connect().unwrap();
+            clients.push(client);
+        };
+        let mut sockets: Vec<_> = (0..=CLIENTS)
+            .map(|_| {
+                let (ours, theirs) = fiber::net::pipe(256);
+                let accept = move || {
+                    let mut buffer = [0; 256];
+                    assert!((&theirs).read(&mut buffer).unwrap() > 0);
+                    (&theirs).write_all(&[0x20, 2, 0, 0]).unwrap();
+                    theirs
+                };
+                servers.push(fiber::spawn(accept).unwrap());
+                ours
+            })
+            .collect();
+        // What all clients of a thread share is there from then on.
+        connect(sockets.pop().unwrap());
+        let counted = allocation_counter::measure(|| sockets.drain(..).for_each(&mut connect));
+        let each = counted.bytes_current / CLIENTS as i64;
+        assert!(each <= BYTES_MAX as i64, "{each}");
+        for client in clients {
+            client.close(Duration::ZERO).unwrap();
+        }
+    })
+    .unwrap();
 }

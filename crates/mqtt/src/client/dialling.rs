@@ -2,6 +2,7 @@
 //! fiber of its own, where a function of the program that does not return holds up nothing but that
 //! fiber. Only a dial that does nothing but connect needs none: there is one thing to wait for.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,12 +10,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::{FiberBuilder, Instant, JoinError, JoinHandle, Source, Stopped};
-use safe_rt::{Connecting, DIAL_TIMEOUT_DEFAULT, DialOptions, Endpoint, Phase, Socket, begin_dial};
+use safe_rt::{
+    BackoffOptions, Connecting, DIAL_TIMEOUT_DEFAULT, DialOptions, Endpoint, Phase, Socket,
+    begin_dial,
+};
 
 use super::clock::ClockWatch;
 use super::error::EndCause;
 use super::handler;
 use super::link::{STARVED_RETRY, run_user_code};
+use super::options::ClientOptions;
 use super::shared::{Shared, now};
 
 /// How long a dial that was cancelled may take to return when the client ends.
@@ -68,6 +73,7 @@ impl Dialler {
 
     /// Asks for credentials, if they are asked for, and dials the endpoint of this number. Yields
     /// until that is done, the client is left or a pause begins.
+    #[inline(never)]
     pub(super) fn dial(&self, shared: &Rc<Shared>, number: usize) -> Result<Socket, EndCause> {
         if let Some(event) = self.clock.look() {
             shared.state().events.push(event);
@@ -75,7 +81,7 @@ impl Dialler {
         let ask = shared.state().login.ask.clone();
         if ask.is_none()
             && let To::Endpoints(first) = &self.to
-            && let Some(begun) = begin_dial(endpoint(first, shared, number), &shared.options.dial)
+            && let Some(begun) = begin(endpoint(first, shared, number), shared)
         {
             return finish(shared, begun.map_err(EndCause::Dial)?);
         }
@@ -103,6 +109,7 @@ impl Dialler {
             Ok(dialled) => {
                 let (socket, credentials) = dialled?;
                 let login = &mut shared.state().login;
+                let login = Rc::make_mut(login);
                 // The program may have set others meanwhile.
                 if let Some(credentials) = credentials.filter(|_| login.ask.is_some()) {
                     login.set_credentials(credentials);
@@ -125,11 +132,23 @@ impl To {
         match self {
             Self::Endpoints(first) => {
                 let endpoint = endpoint(first, shared, number).clone();
-                let options = shared.options.dial.clone();
+                let options = shared.options.dial_options().into_owned();
                 Attempt::Endpoint(Box::new((endpoint, options)))
             }
             Self::Function(place) => Attempt::Function(Rc::clone(place)),
         }
+    }
+}
+
+impl ClientOptions {
+    /// How connections are made.
+    pub(crate) fn dial_options(&self) -> Cow<'_, DialOptions> {
+        let defaults = || Cow::Owned(DialOptions::new());
+        self.dial.as_deref().map_or_else(defaults, Cow::Borrowed)
+    }
+
+    pub(crate) fn backoff_options(&self) -> BackoffOptions {
+        self.backoff.as_deref().copied().unwrap_or_default()
     }
 }
 
@@ -164,6 +183,12 @@ fn endpoint<'a>(first: &'a Endpoint, shared: &'a Shared, number: usize) -> &'a E
         None => first,
         Some(fallback) => &shared.options.fallbacks[fallback],
     }
+}
+
+/// Begins an attempt that needs no fiber of its own, where it is such a one.
+#[inline(never)]
+fn begin(endpoint: &Endpoint, shared: &Shared) -> Option<Result<Connecting, safe_rt::Error>> {
+    begin_dial(endpoint, &shared.options.dial_options())
 }
 
 /// Waits for the end of an attempt that needs no fiber of its own.

@@ -48,6 +48,8 @@ const UNFLUSHED_BYTES_MAX: u64 = 16 * 1024;
 const _: () = assert!(safe_rt::RECORD_PLAINTEXT_MAX as u64 <= UNFLUSHED_BYTES_MAX);
 #[cfg(feature = "ws")]
 const _: () = assert!(safe_rt::WS_FRAME_BYTES_MAX as u64 <= UNFLUSHED_BYTES_MAX);
+/// Waits from CONNECT or PINGREQ to one that is likely long: that for the answer comes first.
+const WAITS_TO_TRIM: u8 = 2;
 
 /// What became of one connection.
 pub(super) struct Served {
@@ -77,69 +79,13 @@ impl Served {
 }
 
 /// Serves a connection for which CONNECT was entered until it ends, and closes it.
-pub(super) fn drive(shared: &Rc<Shared>, socket: Socket) -> Served {
-    // Of a connection that was reset the system does not know it any more.
-    let address = socket.peer();
-    let mut driver = Driver {
-        shared,
-        socket,
-        input: ReadBuffer::default(),
-        behind: false,
-        oversized: None,
-        overrun: None,
-        hold: Hold::default(),
-        has_unwritten: true,
-        has_changed: true,
-        next: None,
-        left: false,
-        leave_at: None,
-        unflushed: false,
-        up: None,
-        answered: false,
-        is_mute: false,
-        malformed: None,
-        selector: Selector::new(),
-    };
+#[inline(never)]
+pub(super) fn drive(mut driver: Box<Driver<'_>>) -> Box<Served> {
     let cause = match driver.run() {
         Ok(never) => match never {},
         Err(cause) => cause,
     };
-    log::debug!("{}: {cause}", shared.options.client_id.as_str());
-    if let Some(oversized) = &mut driver.oversized {
-        oversized.finish(shared);
-    }
-    let Driver {
-        socket,
-        up,
-        answered,
-        malformed,
-        ..
-    } = driver;
-    {
-        let mut state = shared.state();
-        state.idle.left();
-        state.end_waits();
-    }
-    if let EndCause::Idle = cause {
-        // What is published while the transport is closed is for the next one, and who waits for a
-        // connection is to say so.
-        link::between_connections(shared, None);
-        shared.state().standby.resting = shared.connects;
-    }
-    if let EndCause::Closed | EndCause::Idle = cause {
-        // The rest of DISCONNECT may still be on its way through TLS. There is nobody to tell of
-        // a failure. No scope is around a driver: the socket sets a limit.
-        let _ = socket.close();
-    } else {
-        drop(socket);
-    }
-    Served {
-        cause,
-        up,
-        answered,
-        malformed,
-        address,
-    }
+    driver.end(cause)
 }
 
 /// How far [`Driver::write`] came.
@@ -161,7 +107,8 @@ enum Look {
     Later(Option<Time>),
 }
 
-struct Driver<'a> {
+/// One connection of a client, for the fiber that serves it.
+pub(super) struct Driver<'a> {
     shared: &'a Rc<Shared>,
     socket: Socket,
     input: ReadBuffer,
@@ -194,13 +141,47 @@ struct Driver<'a> {
     /// Bytes came after that.
     answered: bool,
     malformed: Option<Malformed>,
+    /// Of the peer, when it was connected.
+    address: Option<SocketAddr>,
+    /// Waits until there is likely one that is long; zero where that was.
+    waits_to_trim: u8,
     selector: Selector,
 }
 
 /// A driver runs until there is a reason to end.
 enum Never {}
 
+impl<'a> Driver<'a> {
+    /// That of a connection. In a box: what lies beside it on the stack is to be one page.
+    pub(super) fn new(shared: &'a Rc<Shared>, socket: Socket) -> Box<Self> {
+        Box::new(Self {
+            shared,
+            // Of a connection that was reset the system does not know it any more.
+            address: socket.peer(),
+            socket,
+            input: ReadBuffer::default(),
+            behind: false,
+            oversized: None,
+            overrun: None,
+            hold: Hold::default(),
+            has_unwritten: true,
+            has_changed: true,
+            next: None,
+            left: false,
+            leave_at: None,
+            unflushed: false,
+            up: None,
+            answered: false,
+            is_mute: false,
+            malformed: None,
+            waits_to_trim: WAITS_TO_TRIM,
+            selector: Selector::new(),
+        })
+    }
+}
+
 impl Driver<'_> {
+    #[inline(never)]
     fn run(&mut self) -> Result<Never, EndCause> {
         loop {
             let mut written = Written::All;
@@ -235,9 +216,55 @@ impl Driver<'_> {
                 // Reading TLS may leave something to send.
                 let flushed = self.socket.try_flush().map_err(EndCause::Transport)?;
                 self.has_unwritten |= !flushed;
+                if self.waits_to_trim > 0 {
+                    self.trim_stack();
+                }
                 self.wait(written == Written::Blocked || !flushed, starved, next)?;
             }
         }
+    }
+
+    /// Closes the connection, which has ended for this.
+    #[inline(never)]
+    fn end(mut self: Box<Self>, cause: EndCause) -> Box<Served> {
+        log::debug!("{}: {cause}", self.shared.options.client_id.as_str());
+        if let Some(oversized) = &mut self.oversized {
+            oversized.finish(self.shared);
+        }
+        let Self {
+            shared,
+            socket,
+            up,
+            answered,
+            malformed,
+            address,
+            ..
+        } = *self;
+        {
+            let mut state = shared.state();
+            state.idle.left();
+            state.end_waits();
+        }
+        if let EndCause::Idle = cause {
+            // What is published while the transport is closed is for the next one, and who waits for a
+            // connection is to say so.
+            link::between_connections(shared, None);
+            shared.state().standby.resting = shared.connects;
+        }
+        if let EndCause::Closed | EndCause::Idle = cause {
+            // The rest of DISCONNECT may still be on its way through TLS. There is nobody to tell of
+            // a failure. No scope is around a driver: the socket sets a limit.
+            let _ = socket.close();
+        } else {
+            drop(socket);
+        }
+        Box::new(Served {
+            cause,
+            up,
+            answered,
+            malformed,
+            address,
+        })
     }
 
     /// Writes until nothing is left, the kernel takes no more, or the turn has written enough.
@@ -391,6 +418,9 @@ impl Driver<'_> {
                 .handle(Input::Timer, now, &mut state.log)
                 .map_err(EndCause::Peer)?;
             outputs::act(self.shared, &mut self.up, state)?;
+            if state.log.is_empty() {
+                self.waits_to_trim = WAITS_TO_TRIM;
+            }
             // What the timer asked for is written before the next wait.
             self.shared.wake.set();
         }
@@ -401,6 +431,16 @@ impl Driver<'_> {
     /// for that.
     fn may_rest(&self, state: &State) -> bool {
         self.up.is_some() && state.is_up()
+    }
+
+    /// Gives back what handling packets has touched of the stack, before the wait that comes after that
+    /// for an answer.
+    #[cold]
+    fn trim_stack(&mut self) {
+        self.waits_to_trim -= 1;
+        if self.waits_to_trim == 0 {
+            fiber::trim_stack();
+        }
     }
 
     fn wait(&mut self, blocked: bool, starved: bool, next: Option<Time>) -> Result<(), EndCause> {

@@ -15,11 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fiber::Instant;
-use safe_rt::{Backoff, Class, Socket};
+use safe_rt::{Class, Socket};
 
 use super::ack::StallWatch;
+use super::course::Course;
 use super::dialling::{self, Dialler};
-use super::driver::{self, Served};
+use super::driver::{self, Driver, Served};
 use super::error::EndCause;
 use super::event::{self, Event};
 use super::expiry;
@@ -27,11 +28,8 @@ use super::feeder::{self, StoreFibers};
 use super::handler;
 use super::lasting::is_lasting;
 use super::leave::finish;
-use super::overrun;
-use super::poison::{Malformed, Poison};
 use super::remote;
 use super::shared::{Shared, State};
-use super::standby;
 use super::ticket::Outcome;
 use crate::packet::ConnectReason;
 use crate::session::{CloseCause, Fate, Output};
@@ -49,7 +47,7 @@ pub(super) fn serve_one(shared: &Rc<Shared>, socket: Socket) {
 fn serve_connection(shared: &Rc<Shared>, socket: Socket) {
     let Served {
         cause, up, address, ..
-    } = driver::drive(shared, socket);
+    } = *driver::drive(Driver::new(shared, socket));
     let cause = Arc::new(cause);
     if up.is_some() || !matches!(*cause, EndCause::Closed) {
         tell_of_end(shared, (up.is_some(), address), &cause, None);
@@ -65,7 +63,11 @@ fn serve_connection(shared: &Rc<Shared>, socket: Socket) {
 }
 
 /// The body of the fiber of a client that makes its connections itself.
-pub(super) fn serve(shared: &Rc<Shared>, store: Option<StoreFibers>, dialler: &Dialler) {
+pub(super) fn serve(serving: &mut Serving) {
+    let store = serving.store.take();
+    let Serving {
+        shared, dialler, ..
+    } = &*serving;
     end_on_panic(shared, || {
         let serve = || stay_connected(shared, dialler);
         let (cause, mut time) = feeder::with_store(shared, store, serve);
@@ -75,143 +77,55 @@ pub(super) fn serve(shared: &Rc<Shared>, store: Option<StoreFibers>, dialler: &D
     });
 }
 
-/// Makes one connection after the other until there is a reason to end.
+/// What that fiber is given. In a box: what a fiber begins with lies several times on its stack.
+pub(super) struct Serving {
+    pub(super) shared: Rc<Shared>,
+    pub(super) store: Option<StoreFibers>,
+    pub(super) dialler: Dialler,
+}
+
+/// Makes one connection after the other until there is a reason to end. Below this lies the stack of each
+/// connection, which is to be one page: what is done between two of them is done elsewhere.
 fn stay_connected(shared: &Rc<Shared>, dialler: &Dialler) -> Arc<EndCause> {
-    let mut turn = Turn::of(dialler.endpoints(shared));
-    let mut poison = Poison::default();
-    let mut backoff = Backoff::new(shared.options.backoff);
-    let mut delay = if backoff.has_first_delay() {
-        backoff.first_delay(random())
-    } else {
-        Duration::ZERO
-    };
-    let mut earliest = Duration::ZERO;
+    let mut course = Course::of(shared, dialler);
     loop {
-        if let Err(cause) = standby::wait(shared, &mut backoff, delay, earliest) {
-            return Arc::new(cause);
+        if let Err(cause) = course.wait(shared) {
+            return cause;
         }
         let began = Instant::now();
-        shared.state().session.set_elsewhere(turn.is_elsewhere());
-        let served = connect(shared, dialler, turn.endpoint);
-        let cause = Arc::new(served.cause);
-        if is_final(shared, &cause) {
-            if served.up.is_some() && !matches!(*cause, EndCause::Idle) {
-                tell_of_end(shared, (true, served.address), &cause, None);
-                return cause;
-            }
-            // What became of the attempt does not matter, nor that there was nothing to do.
-            return Arc::new(EndCause::Closed);
+        let served = connect(shared, dialler, course.turn.endpoint);
+        if let Err(cause) = course.go_on(shared, served, began) {
+            return cause;
         }
-        let is_poison = poison.look(served.malformed, served.up.is_some());
-        if is_poison && let Some(Malformed { error, .. }) = served.malformed {
-            shared.state().events.push(Event::PoisonPacket { error });
-        }
-        if let Some(since) = served.up {
-            // That was for an attempt before it.
-            shared.state().standby.retry_now = false;
-            match *cause {
-                EndCause::Idle | EndCause::Overrun { .. } => {
-                    backoff.connection_left(since.elapsed(), served.answered);
-                }
-                // However long it lasted, the next one will end the same way.
-                _ => backoff.connection_ended(since.elapsed(), served.answered && !is_poison),
-            }
-            turn.accepted();
-        }
-        if let EndCause::Idle = *cause {
-            shared.state().events.push(Event::Idle);
-            if let Err(cause) = standby::rest(shared) {
-                return Arc::new(cause);
-            }
-            earliest = backoff.earliest(began.elapsed());
-            delay = earliest;
-            continue;
-        }
-        if let EndCause::Overrun { .. } = *cause {
-            // The broker did nothing wrong: it is come back to as soon as there is room.
-            earliest = backoff.earliest(began.elapsed());
-            delay = earliest;
-            tell_of_end(shared, (true, served.address), &cause, Some(delay));
-            between_connections(shared, None);
-            if let Err(cause) = overrun::recover(shared) {
-                return Arc::new(cause);
-            }
-            continue;
-        }
-        // Another endpoint has no other credentials.
-        let is_ours = matches!(*cause, EndCause::Paused | EndCause::Credentials(_));
-        let failed = served.up.is_none() && !is_ours;
-        if failed || backoff.is_flapping() {
-            turn.pass();
-        }
-        let class = if is_poison {
-            Class::Long
-        } else {
-            class(&cause)
-        };
-        delay = backoff.next_delay(class, began.elapsed(), random());
-        earliest = backoff.earliest(began.elapsed());
-        let pause = shared.state().standby.pause();
-        let retry_in = pause.map_or(delay, |until| delay.max(until - Instant::now()));
-        let connection = (served.up.is_some(), served.address);
-        tell_of_end(shared, connection, &cause, Some(retry_in));
-        between_connections(shared, None);
-    }
-}
-
-/// Which endpoint is the next one's turn, and which has the session.
-#[derive(Debug)]
-struct Turn {
-    endpoints: usize,
-    endpoint: usize,
-    /// The one that accepted the last connection that was.
-    session_at: Option<usize>,
-}
-
-impl Turn {
-    const fn of(endpoints: usize) -> Self {
-        Self {
-            endpoints,
-            endpoint: 0,
-            session_at: None,
-        }
-    }
-
-    /// Whether the endpoint knows nothing of the session as it is here, whatever it has kept.
-    fn is_elsewhere(&self) -> bool {
-        self.endpoints > 1 && self.session_at != Some(self.endpoint)
-    }
-
-    fn accepted(&mut self) {
-        self.session_at = Some(self.endpoint);
-    }
-
-    fn pass(&mut self) {
-        self.endpoint = (self.endpoint + 1) % self.endpoints;
     }
 }
 
 /// Makes one connection and serves it until it ends.
-fn connect(shared: &Rc<Shared>, dialler: &Dialler, endpoint: usize) -> Served {
-    let socket = match dialler.dial(shared, endpoint) {
-        Ok(socket) => socket,
-        Err(cause) => return Served::failed(cause),
-    };
+fn connect(shared: &Rc<Shared>, dialler: &Dialler, endpoint: usize) -> Box<Served> {
+    match begin(shared, dialler, endpoint) {
+        Ok(driver) => driver::drive(driver),
+        Err(cause) => Box::new(Served::failed(cause)),
+    }
+}
+
+/// Makes a connection, and enters CONNECT for it.
+#[inline(never)]
+fn begin<'a>(
+    shared: &'a Rc<Shared>,
+    dialler: &Dialler,
+    endpoint: usize,
+) -> Result<Box<Driver<'a>>, EndCause> {
+    let socket = dialler.dial(shared, endpoint)?;
     if shared.is_leaving() {
-        return Served::failed(EndCause::Closed);
+        return Err(EndCause::Closed);
     }
     if shared.state().standby.pause().is_some() {
-        return Served::failed(EndCause::Paused);
+        return Err(EndCause::Paused);
     }
-    let begun = shared.state().begin(&shared.options.client_id, false);
-    match begun {
-        Ok(()) => {
-            shared.state().events.push(Event::Attach);
-            dialling::set_options(&socket, shared.state().session.ping_timeout());
-            driver::drive(shared, socket)
-        }
-        Err(cause) => Served::failed(cause),
-    }
+    shared.state().begin(&shared.options.client_id, false)?;
+    shared.state().events.push(Event::Attach);
+    dialling::set_options(&socket, shared.state().session.ping_timeout());
+    Ok(Driver::new(shared, socket))
 }
 
 /// Starts the fibers that user code waits for; returns whether some still does.
@@ -260,7 +174,7 @@ pub(super) fn random() -> u64 {
 }
 
 /// Whether the end of this connection is the end of the client.
-fn is_final(shared: &Rc<Shared>, cause: &EndCause) -> bool {
+pub(super) fn is_final(shared: &Rc<Shared>, cause: &EndCause) -> bool {
     let stopped = match cause {
         // Only who lets go of the client or stops the runtime closes from this side.
         EndCause::Closed => true,
@@ -276,7 +190,7 @@ fn is_final(shared: &Rc<Shared>, cause: &EndCause) -> bool {
 }
 
 /// How the next attempt is paced: soon, unless nothing suggests that it would end otherwise.
-fn class(cause: &EndCause) -> Class {
+pub(super) fn class(cause: &EndCause) -> Class {
     match cause {
         EndCause::Refused(ConnectReason::ServerUnavailable) => Class::Short,
         EndCause::Refused(_) | EndCause::Argument(_) => Class::Long,
@@ -287,7 +201,7 @@ fn class(cause: &EndCause) -> Class {
     }
 }
 
-fn tell_of_end(
+pub(super) fn tell_of_end(
     shared: &Rc<Shared>,
     (was_up, address): (bool, Option<SocketAddr>),
     cause: &Arc<EndCause>,

@@ -4,6 +4,7 @@
 //! client is connected and count from the next connection on. Those that are asked for are set when
 //! the program has answered, before each CONNECT.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::Client;
@@ -114,6 +115,7 @@ impl Client {
         let credentials = Credentials::new(user_name, password);
         let earlier = {
             let login = &mut self.shared.state().login;
+            let login = Rc::make_mut(login);
             login.set_credentials(credentials);
             login.ask.take()
         };
@@ -131,17 +133,17 @@ impl Client {
         if let Some(will) = &will {
             check_will(&self.shared.options, will)?;
         }
-        self.shared.state().login.will = will;
+        Rc::make_mut(&mut self.shared.state().login).will = will;
         Ok(())
     }
 
     /// Sets how long the link may be silent; see [`super::ClientOptions::keep_alive`].
     pub fn set_keep_alive(&self, keep_alive: Duration) {
-        self.shared.state().login.keep_alive = keep_alive;
+        Rc::make_mut(&mut self.shared.state().login).keep_alive = keep_alive;
     }
 
     /// Sets whether the broker drops what it kept for this client identifier (MQTT3-3.1.2.4).
     pub fn set_clean_start(&self, clean_start: bool) {
-        self.shared.state().login.clean_start = Some(clean_start);
+        Rc::make_mut(&mut self.shared.state().login).clean_start = Some(clean_start);
     }
 }

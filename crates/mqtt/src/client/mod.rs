@@ -9,6 +9,7 @@ mod admission;
 mod answers;
 mod asks;
 mod clock;
+mod course;
 mod credentials;
 mod deadlines;
 mod dialling;
@@ -108,6 +109,7 @@ pub use self::subscription::{QUEUED_OVERHEAD, SubscriptionId};
 pub use self::ticket::{Outcome, Ticket, Wait};
 
 use self::feeder::StoreFibers;
+use self::link::Serving;
 use self::shared::{Shared, State, now};
 use crate::packet::ClientId;
 use crate::session::{ArgumentError, Phase};
@@ -200,7 +202,7 @@ impl Client {
     /// fiber and outside a runtime, [`Error::Store`] where the store is that of another client, or of
     /// another broker.
     pub fn open(endpoint: &Endpoint, options: ClientOptions) -> Result<Self, Error> {
-        let clock = ClockWatch::new(options.dial.clock_floor().cloned());
+        let clock = ClockWatch::new(options.dial_options().clock_floor().cloned());
         Self::open_with(Some(endpoint), Dialler::to(endpoint, clock), options)
     }
 
@@ -234,10 +236,14 @@ impl Client {
         restore::restore(&client.shared)?;
         let store = StoreFibers::start(&client.shared).map_err(Error::Spawn)?;
         client.shared.state().served = true;
-        let shared = Rc::clone(&client.shared);
+        let mut serving = Box::new(Serving {
+            shared: Rc::clone(&client.shared),
+            store,
+            dialler,
+        });
         let served = FiberBuilder::new()
             .name("mqtt-driver")
-            .spawn(move || link::serve(&shared, store, &dialler));
+            .spawn(move || link::serve(&mut serving));
         if let Err(error) = served {
             client.shared.state().served = false;
             return Err(Error::Spawn(error));
@@ -375,6 +381,7 @@ impl Client {
         let credentials = ask.credentials(self.shared.options.connect_timeout);
         let credentials = credentials.map_err(Error::Credentials)?;
         let login = &mut self.shared.state().login;
+        let login = Rc::make_mut(login);
         // The program may have set others meanwhile.
         if login.ask.is_some() {
             login.set_credentials(credentials);

@@ -59,7 +59,7 @@ pub enum Resubscribe {
 #[derive(Clone)]
 pub struct ClientOptions {
     pub(crate) client_id: ClientId,
-    pub(super) login: Login,
+    pub(super) login: Rc<Login>,
     pub(crate) operation_timeout: Option<Duration>,
     pub(crate) connect_timeout: Duration,
     pub(crate) window: u16,
@@ -84,9 +84,11 @@ pub struct ClientOptions {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) store: Option<Rc<dyn Store>>,
     pub(crate) on_store_failure: OnStoreFailure,
-    pub(crate) dial: DialOptions,
+    /// None for the defaults: most clients have those, and there may be many.
+    pub(super) dial: Option<Box<DialOptions>>,
     pub(crate) fallbacks: Vec<Endpoint>,
-    pub(crate) backoff: BackoffOptions,
+    /// Likewise.
+    pub(super) backoff: Option<Box<BackoffOptions>>,
     #[cfg(any(test, feature = "planted"))]
     pub(crate) planted: Option<crate::session::Planted>,
 }
@@ -109,7 +111,7 @@ impl ClientOptions {
     pub fn new(client_id: ClientId) -> Self {
         Self {
             client_id,
-            login: Login::default(),
+            login: Rc::default(),
             operation_timeout: Some(OPERATION_TIMEOUT_DEFAULT),
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
             window: WINDOW_DEFAULT,
@@ -134,9 +136,9 @@ impl ClientOptions {
             idle_timeout: None,
             store: None,
             on_store_failure: OnStoreFailure::default(),
-            dial: DialOptions::default(),
+            dial: None,
             fallbacks: Vec::new(),
-            backoff: BackoffOptions::new(),
+            backoff: None,
             #[cfg(any(test, feature = "planted"))]
             planted: None,
         }
@@ -149,7 +151,7 @@ impl ClientOptions {
     /// connections itself keeps its session.
     #[must_use]
     pub fn clean_start(mut self, clean_start: bool) -> Self {
-        self.login.clean_start = Some(clean_start);
+        Rc::make_mut(&mut self.login).clean_start = Some(clean_start);
         self
     }
 
@@ -157,7 +159,7 @@ impl ClientOptions {
     /// 65 535. Zero turns it off (MQTT3-3.1.2.10).
     #[must_use]
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
-        self.login.keep_alive = keep_alive;
+        Rc::make_mut(&mut self.login).keep_alive = keep_alive;
         self
     }
 
@@ -170,8 +172,9 @@ impl ClientOptions {
         password: Option<impl Into<Vec<u8>>>,
     ) -> Self {
         let credentials = Credentials::new(user_name, password);
-        self.login.set_credentials(credentials);
-        self.login.ask = None;
+        let login = Rc::make_mut(&mut self.login);
+        login.set_credentials(credentials);
+        login.ask = None;
         self
     }
 
@@ -201,14 +204,14 @@ impl ClientOptions {
         mut self,
         ask: impl Fn() -> Result<Credentials, CredentialsError> + 'static,
     ) -> Self {
-        self.login.ask = Some(Ask::new(ask));
+        Rc::make_mut(&mut self.login).ask = Some(Ask::new(ask));
         self
     }
 
     /// A message for the case that the connection breaks.
     #[must_use]
     pub fn will(mut self, will: Will) -> Self {
-        self.login.will = Some(will);
+        Rc::make_mut(&mut self.login).will = Some(will);
         self
     }
 
@@ -464,7 +467,7 @@ impl ClientOptions {
     /// How connections are made, TLS included; for [`super::Client::open`] alone.
     #[must_use]
     pub fn dial(mut self, dial: DialOptions) -> Self {
-        self.dial = dial;
+        self.dial = Some(Box::new(dial));
         self
     }
 
@@ -492,7 +495,7 @@ impl ClientOptions {
     /// How long to wait before the next attempt to connect; for [`super::Client::open`] alone.
     #[must_use]
     pub fn backoff(mut self, backoff: BackoffOptions) -> Self {
-        self.backoff = backoff;
+        self.backoff = Some(Box::new(backoff));
         self
     }
 }

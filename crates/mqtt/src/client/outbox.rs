@@ -91,15 +91,22 @@ pub(super) struct Outbox {
     bytes_max: usize,
     slots: Vec<Option<Entry>>,
     free: Vec<u32>,
-    lines: [Line; 3],
+    /// None before the first message.
+    orders: Option<Box<Orders>>,
     len: usize,
     bytes: usize,
     next: u64,
+    droppable_bytes: usize,
+}
+
+/// The messages in the orders that they are looked for in.
+#[derive(Debug, Default)]
+struct Orders {
+    lines: [Line; 3],
     /// By when they expire, and then by number, which is what is noted.
     deadlines: Order,
     /// Those that may be dropped to make room, by number.
     droppable: Order,
-    droppable_bytes: usize,
 }
 
 /// Messages in some order, mostly their slots. One type for all of them: each would be four kilobytes of
@@ -153,12 +160,10 @@ impl Outbox {
             bytes_max,
             slots: Vec::new(),
             free: Vec::new(),
-            lines: Default::default(),
+            orders: None,
             len: 0,
             bytes: 0,
             next: 0,
-            deadlines: Order::new(),
-            droppable: Order::new(),
             droppable_bytes: 0,
         }
     }
@@ -196,7 +201,7 @@ impl Outbox {
 
     /// The last message of a topic and QoS, if it may be replaced.
     fn replaceable(&self, outgoing: Outgoing<'_>) -> Option<Place> {
-        let line = &self.lines[outgoing.qos as usize];
+        let line = self.line(outgoing.qos)?;
         if line.replaceable.is_empty() {
             return None;
         }
@@ -248,19 +253,23 @@ impl Outbox {
             }
         };
         let left = before - self.droppable_bytes;
+        let droppable = |outbox: &Self| match &outbox.orders {
+            Some(orders) => (orders.droppable.len(), orders.droppable.first().copied()),
+            None => (0, None),
+        };
+        let (droppable_len, _) = droppable(self);
         let enough = if crowded {
             self.droppable_bytes >= bytes
         } else {
-            self.droppable.len() == len
-                || (left + bytes <= self.bytes_max
-                    && len - self.droppable.len() < self.messages_max)
+            droppable_len == len
+                || (left + bytes <= self.bytes_max && len - droppable_len < self.messages_max)
         };
         if !enough {
             return Err(Full);
         }
         while !has_room(self) {
-            let oldest = self.droppable.first();
-            let Some(oldest) = oldest.and_then(|(_, slot)| Some(self.entry(*slot)?.place(*slot)))
+            let (_, oldest) = droppable(self);
+            let Some(oldest) = oldest.and_then(|(_, slot)| Some(self.entry(slot)?.place(slot)))
             else {
                 return Err(Full);
             };
@@ -271,13 +280,18 @@ impl Outbox {
         Ok(())
     }
 
+    fn line(&self, qos: QoS) -> Option<&Line> {
+        Some(&self.orders.as_ref()?.lines[qos as usize])
+    }
+
     fn entry(&self, slot: u64) -> Option<&Entry> {
         self.slots.get(slot as usize)?.as_ref()
     }
 
     /// Where the message with this number waits.
     fn numbered(&self, number: u64) -> Option<Place> {
-        self.lines.iter().find_map(|line| {
+        let lines = &self.orders.as_ref()?.lines;
+        lines.iter().find_map(|line| {
             let (_, slot) = line
                 .entries
                 .range((number, 0)..=(number, u64::MAX))
@@ -312,14 +326,15 @@ impl Outbox {
         };
         self.len += 1;
         self.bytes += entry.bytes();
+        let orders = self.orders.get_or_insert_default();
         if let Some(expires) = expires {
-            self.deadlines.insert((expires.0, number));
+            orders.deadlines.insert((expires.0, number));
         }
         if policy == QueuePolicy::DropOldest {
-            self.droppable.insert((number, at));
+            orders.droppable.insert((number, at));
             self.droppable_bytes += entry.bytes();
         }
-        let line = &mut self.lines[outgoing.qos as usize];
+        let line = &mut orders.lines[outgoing.qos as usize];
         if let Some(overtaken) = overtaken {
             let hash = hash_of(outgoing.topic);
             line.replaceable.remove(&(hash, overtaken.slot.into()));
@@ -339,7 +354,8 @@ impl Outbox {
         let entry = slot.take_if(|entry| entry.number == place.number)?;
         self.free.push(place.slot);
         let at = u64::from(place.slot);
-        let line = &mut self.lines[entry.qos as usize];
+        let orders = self.orders.get_or_insert_default();
+        let line = &mut orders.lines[entry.qos as usize];
         line.entries.remove(&(entry.number, at));
         if entry.policy == QueuePolicy::KeepLast {
             let hash = hash_of(&entry.topic);
@@ -348,10 +364,10 @@ impl Outbox {
         self.len -= 1;
         self.bytes -= entry.bytes();
         if let Some(expires) = entry.expires {
-            self.deadlines.remove(&(expires.0, entry.number));
+            orders.deadlines.remove(&(expires.0, entry.number));
         }
         if entry.policy == QueuePolicy::DropOldest {
-            self.droppable.remove(&(entry.number, at));
+            orders.droppable.remove(&(entry.number, at));
             self.droppable_bytes -= entry.bytes();
         }
         if self.len == 0 && self.slots.len() > VACANT_SLOTS_MAX {
@@ -370,7 +386,7 @@ impl Outbox {
             .into_iter()
             .filter(|qos| admits(*qos))
             .filter_map(|qos| {
-                let (_, slot) = *self.lines[qos as usize].entries.first()?;
+                let (_, slot) = *self.line(qos)?.entries.first()?;
                 let entry = self.entry(slot)?;
                 Some((entry.place(slot), entry))
             });
@@ -386,7 +402,7 @@ impl Outbox {
 
     /// Takes out one message that is too old by now; returns its key.
     pub(super) fn expire(&mut self, now: Time) -> Option<TicketKey> {
-        let (expires, number) = *self.deadlines.first()?;
+        let (expires, number) = *self.orders.as_ref()?.deadlines.first()?;
         let is_due = expires <= now.0;
         let place = is_due.then(|| self.numbered(number)).flatten()?;
         self.remove(place)
@@ -395,7 +411,8 @@ impl Outbox {
     /// When the next message is too old.
     #[inline]
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.first().map(|(expires, _)| Time(*expires))
+        let (expires, _) = self.orders.as_ref()?.deadlines.first()?;
+        Some(Time(*expires))
     }
 
     #[inline]
@@ -405,7 +422,7 @@ impl Outbox {
 
     /// Whether no message of this QoS waits.
     pub(super) fn is_clear(&self, qos: QoS) -> bool {
-        self.lines[qos as usize].entries.is_empty()
+        self.line(qos).is_none_or(|line| line.entries.is_empty())
     }
 
     /// How many more messages there is room for, if they are not large.
@@ -419,7 +436,8 @@ impl Outbox {
 
     /// How many messages of QoS 1 and 2 wait.
     pub(super) fn acknowledged_len(&self) -> usize {
-        self.len - self.lines[QoS::AtMostOnce as usize].entries.len()
+        let others = self.line(QoS::AtMostOnce);
+        self.len - others.map_or(0, |line| line.entries.len())
     }
 
     /// Bytes of the topics and payloads that wait.

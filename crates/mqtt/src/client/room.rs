@@ -56,7 +56,8 @@ impl Arrival {
 /// The lines of those who wait, one for each [`Room`].
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    lines: [Line; 6],
+    /// None before somebody waits.
+    lines: Option<Box<[Line; 6]>>,
     arrivals: u64,
 }
 
@@ -93,7 +94,8 @@ impl Lines {
     /// Whether somebody comes before this call.
     #[inline]
     pub(super) fn comes_before(&self, room: Room, arrival: Arrival) -> bool {
-        self.lines[room as usize].comes_before(arrival)
+        let lines = self.lines.as_ref();
+        lines.is_some_and(|lines| lines[room as usize].comes_before(arrival))
     }
 
     /// Whether somebody comes before this call among those who wait for a place in the queue.
@@ -105,15 +107,20 @@ impl Lines {
     /// Whether somebody waits for a place in the queue.
     #[inline]
     pub(super) fn has_messages(&self) -> bool {
-        self.lines[..MESSAGES.len()]
-            .iter()
-            .any(|line| !line.waiting.is_empty())
+        let lines = self.lines.as_ref();
+        lines.is_some_and(|lines| {
+            let mut messages = lines[..MESSAGES.len()].iter();
+            messages.any(|line| !line.waiting.is_empty())
+        })
     }
 
     /// Wakes the first in line while fewer are on their way than there are `places`.
     #[inline]
     pub(super) fn wake(&mut self, room: Room, places: usize) {
-        let line = &mut self.lines[room as usize];
+        let Some(lines) = &mut self.lines else {
+            return;
+        };
+        let line = &mut lines[room as usize];
         while line.woken < places && !line.waiting.is_empty() {
             line.wake_first();
         }
@@ -122,11 +129,14 @@ impl Lines {
     /// Wakes those who wait for a place in the queue, where there are `places`, and for one `past_it`,
     /// of which each QoS has its own.
     pub(super) fn wake_messages(&mut self, places: usize, past_it: impl Fn(QoS) -> usize) {
-        let woken = MESSAGES.map(|qos| self.lines[Room::of(qos) as usize].woken);
+        let Some(lines) = &mut self.lines else {
+            return;
+        };
+        let woken = MESSAGES.map(|qos| lines[Room::of(qos) as usize].woken);
         let mut places = places.saturating_sub(woken.iter().sum());
         loop {
             let able = MESSAGES.into_iter().filter_map(|qos| {
-                let line = &self.lines[Room::of(qos) as usize];
+                let line = &lines[Room::of(qos) as usize];
                 let (arrival, _) = line.waiting.front()?;
                 (places > 0 || line.woken < past_it(qos)).then_some((*arrival, Room::of(qos)))
             });
@@ -134,13 +144,13 @@ impl Lines {
                 return;
             };
             places = places.saturating_sub(1);
-            self.lines[room as usize].wake_first();
+            lines[room as usize].wake_first();
         }
     }
 
     /// Wakes everyone, because there will be no room at all.
     pub(super) fn wake_all(&mut self) {
-        for line in &mut self.lines {
+        for line in self.lines.iter_mut().flat_map(|lines| lines.iter_mut()) {
             while !line.waiting.is_empty() {
                 line.wake_first();
             }
@@ -153,7 +163,8 @@ impl Lines {
     }
 
     fn insert(&mut self, room: Room, arrival: Arrival, waiter: Unparker) {
-        let waiting = &mut self.lines[room as usize].waiting;
+        let lines = self.lines.get_or_insert_default();
+        let waiting = &mut lines[room as usize].waiting;
         // Nearly always the last.
         let before = waiting.iter().rposition(|(other, _)| *other < arrival);
         waiting.insert(before.map_or(0, |at| at + 1), (arrival, waiter));
@@ -225,7 +236,8 @@ impl Shared {
         self.state().lines.insert(room, arrival, token);
         let parked = fiber::park();
         let mut state = self.state();
-        let line = &mut state.lines.lines[room as usize];
+        let lines = state.lines.lines.as_mut();
+        let line = &mut lines.expect("somebody waits")[room as usize];
         match parked {
             Ok(()) => line.woken -= 1,
             Err(stopped) => {
@@ -267,7 +279,7 @@ mod tests {
             };
             let mut waiting = Vec::from_iter((0..WAITING).map(waits));
             fiber::yield_now().unwrap();
-            let woken = || shared.state().lines.lines[0].woken;
+            let woken = || shared.state().lines.lines.as_ref().unwrap()[0].woken;
             small.abandon().unwrap();
             assert_eq!(woken(), 1);
             fiber::yield_now().unwrap();

@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use fiber::{Instant, Stopped, Unparker};
@@ -64,7 +65,7 @@ pub(super) struct State {
     pub(super) expiry_is_watched: bool,
     /// What the store and this client have to do with each other, if it has one.
     pub(super) durable: Option<Durable>,
-    pub(super) login: Login,
+    pub(super) login: Rc<Login>,
     pub(super) tickets: Tickets,
     /// The first end of the waits for an acknowledgement that have no timer, while there may be such.
     pub(super) waits_end: Option<Time>,
@@ -170,7 +171,7 @@ impl State {
             log_is_full: false,
             expiry_is_watched: false,
             durable,
-            login: options.login.clone(),
+            login: Rc::clone(&options.login),
             tickets: Tickets::default(),
             waits_end: None,
             exactly_once_window: options.exactly_once_window.into(),

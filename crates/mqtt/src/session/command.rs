@@ -291,14 +291,16 @@ impl Session {
     /// Sets how many messages may leave from now on; `None` for any number. What was held back is
     /// looked at by the next [`Session::pace`].
     pub fn set_publish_rate(&mut self, rate: Option<PublishRate>, log: &OutboundLog) {
-        self.pace = Pace::with_messages(self.pace.take(), rate);
+        let earlier = self.pace.take().map(|pace| *pace);
+        self.pace = Pace::with_messages(earlier, rate).map(Box::new);
         self.is_throttled = false;
         self.connection.set_paced(self.pace.is_some(), log);
     }
 
     /// The same of bytes.
     pub fn set_publish_byte_rate(&mut self, rate: Option<PublishByteRate>, log: &OutboundLog) {
-        self.pace = Pace::with_bytes(self.pace.take(), rate);
+        let earlier = self.pace.take().map(|pace| *pace);
+        self.pace = Pace::with_bytes(earlier, rate).map(Box::new);
         self.is_throttled = false;
         self.connection.set_paced(self.pace.is_some(), log);
     }

@@ -191,7 +191,7 @@ pub struct Session {
     outputs: VecDeque<Output>,
     counters: Counters,
     /// What the rate leaves to be sent; without a rate there is none.
-    pace: Option<Pace>,
+    pace: Option<Box<Pace>>,
     /// The rate holds messages back.
     is_throttled: bool,
     /// When to see whether the log can be given back; set when it is empty and had grown.
@@ -222,7 +222,7 @@ impl Session {
             connection: Connection::new(0, version, inbound_window, LogOffset::default()),
             outputs: VecDeque::new(),
             counters: Counters::default(),
-            pace: Pace::new(options.publish_rate, options.publish_byte_rate),
+            pace: Pace::new(options.publish_rate, options.publish_byte_rate).map(Box::new),
             is_throttled: false,
             trim_at: None,
             urgent: LogOffset::default(),
