@@ -18,7 +18,6 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 
@@ -56,8 +55,8 @@ pub(super) struct Arena {
 }
 
 struct State {
-    /// Kept for their memory; dropped, and so unmapped, with the arena. By their first address.
-    chunks: BTreeMap<NonZeroUsize, Mapping>,
+    /// Kept for their memory; dropped, and so unmapped, with the arena. In the order of their addresses.
+    chunks: Vec<Mapping>,
     /// Low ends of free slots with a guard in place, last freed last.
     free: Vec<NonZeroUsize>,
     /// The fewest that were free at once since the period began.
@@ -73,7 +72,6 @@ struct State {
 /// The slots of the newest chunk that were never used.
 #[derive(Clone, Copy)]
 struct Fresh {
-    chunk: NonZeroUsize,
     low: NonZeroUsize,
     left: usize,
 }
@@ -100,7 +98,7 @@ impl Arena {
             surplus,
             splits: Splits::default(),
             state: RefCell::new(State {
-                chunks: BTreeMap::new(),
+                chunks: Vec::new(),
                 free: Vec::new(),
                 least_free: 0,
                 trimmed: 0,
@@ -161,11 +159,8 @@ impl Arena {
             Some(fresh) => fresh,
             None => self.map_chunk(&mut state)?,
         };
-        let chunk = state
-            .chunks
-            .get(&fresh.chunk)
-            .expect("fresh slots lie in a chunk");
-        self.install_guard(chunk, fresh.low.get() - fresh.chunk.get())?;
+        let chunk = chunk_of(&state.chunks, fresh.low);
+        self.install_guard(chunk, fresh.low.get() - chunk.base().get())?;
         let next = fresh
             .low
             .checked_add(self.slot_bytes)
@@ -182,11 +177,11 @@ impl Arena {
         let bytes = state.next_chunk_bytes.max(self.slot_bytes);
         let chunk = Mapping::new(bytes).map_err(SpawnError::Stack)?;
         let fresh = Fresh {
-            chunk: chunk.base(),
             low: chunk.base(),
             left: chunk.len() / self.slot_bytes,
         };
-        state.chunks.insert(chunk.base(), chunk);
+        let at = first_above(&state.chunks, chunk.base());
+        state.chunks.insert(at, chunk);
         state.next_chunk_bytes = (bytes * 2).min(CHUNK_BYTES_MAX);
         state.fresh = Some(fresh);
         Ok(fresh)
@@ -243,16 +238,25 @@ impl Arena {
         let end = free.len().saturating_sub(self.hot_max).min(*cold);
         let batch = end.saturating_sub(*trimmed).min(most);
         for low in &free[*trimmed..*trimmed + batch] {
-            let (base, chunk) = chunks
-                .range(..=*low)
-                .next_back()
-                .expect("every slot lies in a chunk");
-            let offset = low.get() - base.get() + self.guard_bytes;
+            let chunk = chunk_of(chunks, *low);
+            let offset = low.get() - chunk.base().get() + self.guard_bytes;
             chunk.release(offset, self.slot_bytes - self.guard_bytes - self.kept_bytes);
         }
         *trimmed += batch;
         batch
     }
+}
+
+/// The chunk that holds a slot.
+fn chunk_of(chunks: &[Mapping], low: NonZeroUsize) -> &Mapping {
+    let at = first_above(chunks, low).checked_sub(1);
+    at.and_then(|at| chunks.get(at))
+        .expect("every slot lies in a chunk")
+}
+
+/// The place of the first chunk that begins above an address.
+fn first_above(chunks: &[Mapping], address: NonZeroUsize) -> usize {
+    chunks.partition_point(|chunk| chunk.base() <= address)
 }
 
 #[cfg(test)]

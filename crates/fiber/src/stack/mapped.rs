@@ -1,7 +1,6 @@
 //! Stacks that are a mapping each: corosensei's `DefaultStack`, pooled.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use corosensei::stack::{DefaultStack, Stack, StackPointer};
 
@@ -25,8 +24,8 @@ pub(super) struct Mapped {
 
 #[derive(Default)]
 struct State {
-    /// By their low ends.
-    in_use: BTreeMap<StackPointer, DefaultStack>,
+    /// The highest first: the system maps one below the other, so that a new one comes last.
+    in_use: Vec<DefaultStack>,
     spare: Vec<DefaultStack>,
 }
 
@@ -62,22 +61,29 @@ impl Mapped {
             }
         };
         let (low, high) = (stack.limit(), stack.base());
-        state.in_use.insert(low, stack);
+        let at = state.place_of(low);
+        state.in_use.insert(at, stack);
         Ok((low, high, fresh))
     }
 
     /// Takes back the stack whose low end that is.
     pub(super) fn give_back(&self, low: StackPointer) {
         let mut state = self.state.borrow_mut();
-        let stack = state
-            .in_use
-            .remove(&low)
-            .expect("a stack is given back once");
+        let at = state.place_of(low);
+        let stack = state.in_use.remove(at);
+        assert!(stack.limit() == low, "a stack is given back once");
         if state.spare.len() < self.spare_max {
             state.spare.push(stack);
         } else {
             drop(stack);
             self.splits.remove();
         }
+    }
+}
+
+impl State {
+    /// Where the stack with that low end is among those in use, or would be.
+    fn place_of(&self, low: StackPointer) -> usize {
+        self.in_use.partition_point(|stack| stack.limit() > low)
     }
 }
