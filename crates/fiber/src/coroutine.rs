@@ -248,14 +248,30 @@ impl FiberCoroutine {
                 discard(payload, "while the value of its fiber was dropped");
             }
         };
-        const {
-            assert!(size_of::<Head>() <= HEAD_BYTES && align_of::<Head>() <= CACHE_LINE);
-        };
         let head = stack.head().cast::<Head>();
         let bounds = stack.bounds();
         // SAFETY: the caller keeps the borrowed data valid; the stack is owned by the coroutine
         // and is freed only when that is done (see Drop).
         let coroutine = unsafe { Coroutine::with_stack_unchecked(stack, run) };
+        // SAFETY: that is what is above the stack that the coroutine owns.
+        unsafe { Self::with_head(head, coroutine, facts, bounds) }
+    }
+
+    /// Writes the head of a coroutine. Once for all bodies, since the program is smaller for it.
+    ///
+    /// # Safety
+    ///
+    /// `head` must be what is above the stack of `coroutine`.
+    #[inline]
+    unsafe fn with_head(
+        head: NonNull<Head>,
+        coroutine: Coroutine<(), (), (), FiberStack>,
+        facts: Facts,
+        bounds: Bounds,
+    ) -> Self {
+        const {
+            assert!(size_of::<Head>() <= HEAD_BYTES && align_of::<Head>() <= CACHE_LINE);
+        };
         // SAFETY: there is room for it above the stack, by size and alignment (asserted), which is
         // kept for it until the stack is dropped.
         unsafe {

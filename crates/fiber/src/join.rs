@@ -29,11 +29,7 @@ impl<T> JoinCell<T> {
     }
 
     pub(crate) fn complete(&self, result: Result<T, PanicPayload>) {
-        let core = core::current();
-        local::end();
-        if let Some(core) = &core {
-            core.counters.panics.add(u64::from(result.is_err()));
-        }
+        let core = note_end(result.is_err());
         self.result.set(Some(result));
         self.finished.set(true);
         if let Some(core) = &core {
@@ -44,6 +40,17 @@ impl<T> JoinCell<T> {
     pub(crate) fn take(&self) -> Option<Result<T, PanicPayload>> {
         self.result.take()
     }
+}
+
+/// Does what is due at the end of a fiber, whatever its value; returns its runtime.
+#[inline]
+fn note_end(panicked: bool) -> Option<Rc<Core>> {
+    let core = core::current();
+    local::end();
+    if let Some(core) = &core {
+        core.counters.panics.add(u64::from(panicked));
+    }
+    core
 }
 
 /// A fiber that was spawned. Dropping the handle lets the fiber run on by itself.

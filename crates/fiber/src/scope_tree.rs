@@ -72,12 +72,14 @@ struct Nodes(Vec<Node>);
 impl Index<u32> for Nodes {
     type Output = Node;
 
+    #[inline]
     fn index(&self, index: u32) -> &Node {
         &self.0[index as usize]
     }
 }
 
 impl IndexMut<u32> for Nodes {
+    #[inline]
     fn index_mut(&mut self, index: u32) -> &mut Node {
         &mut self.0[index as usize]
     }

@@ -97,9 +97,8 @@ impl FiberBuilder {
         F: FnOnce() -> T + 'static,
     {
         let location = Location::caller();
-        let core = core::current().ok_or(SpawnError::NoRuntime)?;
-        let class = self.class()?;
-        spawn_on(&core, self.name, class, location, body)
+        let (core, stack) = self.begin()?;
+        Ok(start(&core, stack, self.name, location, body))
     }
 
     /// Starts a child of a scope; see [`Scope::spawn`].
@@ -136,6 +135,14 @@ impl FiberBuilder {
         scope.spawn_as(self.name, class, location, body)
     }
 
+    /// What of a start does not depend on the body: that is in the program once.
+    #[inline]
+    fn begin(&self) -> Result<(Rc<Core>, FiberStack), SpawnError> {
+        let core = core::current().ok_or(SpawnError::NoRuntime)?;
+        let stack = core.stack_for_spawn(self.class()?)?;
+        Ok((core, stack))
+    }
+
     fn class(&self) -> Result<StackClass, SpawnError> {
         match self.stack_bytes {
             None => Ok(StackClass::DEFAULT),
@@ -157,6 +164,21 @@ where
     F: FnOnce() -> T + 'static,
 {
     let stack = core.stack_for_spawn(class)?;
+    Ok(start(core, stack, name, location, body))
+}
+
+/// Starts a fiber on a stack.
+fn start<T, F>(
+    core: &Rc<Core>,
+    stack: FiberStack,
+    name: Cow<'static, str>,
+    location: &'static Location<'static>,
+    body: F,
+) -> JoinHandle<T>
+where
+    T: 'static,
+    F: FnOnce() -> T + 'static,
+{
     let cell = Rc::new(JoinCell::new());
     let end = {
         let cell = Rc::clone(&cell);
@@ -165,7 +187,7 @@ where
     let facts = Facts::new(name, location, core.clock.now());
     let coroutine = FiberCoroutine::new(stack, facts, body, end);
     let index = core.add_fiber(coroutine, ScopeRef::ROOT);
-    Ok(JoinHandle::new(cell, core, index))
+    JoinHandle::new(cell, core, index)
 }
 
 /// Starts a fiber that runs `body`, after those that are ready now. Does not yield.
