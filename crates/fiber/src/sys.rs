@@ -9,7 +9,8 @@
 )]
 
 use std::ffi::CString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::mem::{self, MaybeUninit};
 use std::num::NonZeroUsize;
 #[cfg(test)]
@@ -49,8 +50,12 @@ pub(crate) fn mappings_max() -> Option<usize> {
         clippy::disallowed_methods,
         reason = "a file of the kernel's, in memory and read once"
     )]
-    let text = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
-    text.trim().parse().ok()
+    let mut file = File::open("/proc/sys/vm/max_map_count").ok()?;
+    // The digits of a number of 64 bits and the end of the line, or too many.
+    let mut text = [0; 24];
+    let len = file.read(&mut text).ok()?;
+    let digits = text.get(..len)?.trim_ascii();
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// A private anonymous mapping that belongs to nobody else and is unmapped on drop.

@@ -7,15 +7,16 @@
 //!                    └──► dropped by policy, expired, withdrawn
 //! ```
 //! Each QoS has a line of its own, since their windows differ; a number that only grows says what was
-//! published first. Every operation costs the logarithm of the number of messages. A value: it does
+//! published first. Every operation costs about the logarithm of the number of messages. A value: it does
 //! no I/O and reads no clock, and what becomes of a message's ticket is its caller's business.
 
+mod order;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use self::order::Order;
 use crate::packet::QoS;
 use crate::session::{Outgoing, TicketKey};
 use crate::time::Time;
@@ -108,10 +109,6 @@ struct Orders {
     /// Those that may be dropped to make room, by number.
     droppable: Order,
 }
-
-/// Messages in some order, mostly their slots. One type for all of them: each would be four kilobytes of
-/// code.
-type Order = BTreeSet<(u64, u64)>;
 
 /// How many slots are kept without a message.
 const VACANT_SLOTS_MAX: usize = 64;
@@ -206,12 +203,16 @@ impl Outbox {
             return None;
         }
         let hash = hash_of(outgoing.topic);
-        let same_hash = line.replaceable.range((hash, 0)..=(hash, u64::MAX));
-        let mut places = same_hash.filter_map(|(_, slot)| {
-            let entry = self.entry(*slot)?;
-            (*entry.topic == *outgoing.topic).then(|| entry.place(*slot))
-        });
-        places.next()
+        let mut from = (hash, 0);
+        loop {
+            let (_, slot) = line.replaceable.at_least(from).filter(|at| at.0 == hash)?;
+            let entry = self.entry(slot)?;
+            if *entry.topic == *outgoing.topic {
+                return Some(entry.place(slot));
+            }
+            // Another topic that comes to the same.
+            from = (hash, slot + 1);
+        }
     }
 
     fn replace(
@@ -254,7 +255,7 @@ impl Outbox {
         };
         let left = before - self.droppable_bytes;
         let droppable = |outbox: &Self| match &outbox.orders {
-            Some(orders) => (orders.droppable.len(), orders.droppable.first().copied()),
+            Some(orders) => (orders.droppable.len(), orders.droppable.first()),
             None => (0, None),
         };
         let (droppable_len, _) = droppable(self);
@@ -292,11 +293,9 @@ impl Outbox {
     fn numbered(&self, number: u64) -> Option<Place> {
         let lines = &self.orders.as_ref()?.lines;
         lines.iter().find_map(|line| {
-            let (_, slot) = line
-                .entries
-                .range((number, 0)..=(number, u64::MAX))
-                .next()?;
-            Some(self.entry(*slot)?.place(*slot))
+            let (_, slot) = line.entries.at_least((number, 0))?;
+            let entry = self.entry(slot)?;
+            (entry.number == number).then(|| entry.place(slot))
         })
     }
 
@@ -337,7 +336,7 @@ impl Outbox {
         let line = &mut orders.lines[outgoing.qos as usize];
         if let Some(overtaken) = overtaken {
             let hash = hash_of(outgoing.topic);
-            line.replaceable.remove(&(hash, overtaken.slot.into()));
+            line.replaceable.remove((hash, overtaken.slot.into()));
         }
         if policy == QueuePolicy::KeepLast {
             line.replaceable.insert((hash_of(outgoing.topic), at));
@@ -356,18 +355,18 @@ impl Outbox {
         let at = u64::from(place.slot);
         let orders = self.orders.get_or_insert_default();
         let line = &mut orders.lines[entry.qos as usize];
-        line.entries.remove(&(entry.number, at));
+        line.entries.remove((entry.number, at));
         if entry.policy == QueuePolicy::KeepLast {
             let hash = hash_of(&entry.topic);
-            line.replaceable.remove(&(hash, at));
+            line.replaceable.remove((hash, at));
         }
         self.len -= 1;
         self.bytes -= entry.bytes();
         if let Some(expires) = entry.expires {
-            orders.deadlines.remove(&(expires.0, entry.number));
+            orders.deadlines.remove((expires.0, entry.number));
         }
         if entry.policy == QueuePolicy::DropOldest {
-            orders.droppable.remove(&(entry.number, at));
+            orders.droppable.remove((entry.number, at));
             self.droppable_bytes -= entry.bytes();
         }
         if self.len == 0 && self.slots.len() > VACANT_SLOTS_MAX {
@@ -386,7 +385,7 @@ impl Outbox {
             .into_iter()
             .filter(|qos| admits(*qos))
             .filter_map(|qos| {
-                let (_, slot) = *self.line(qos)?.entries.first()?;
+                let (_, slot) = self.line(qos)?.entries.first()?;
                 let entry = self.entry(slot)?;
                 Some((entry.place(slot), entry))
             });
@@ -402,7 +401,7 @@ impl Outbox {
 
     /// Takes out one message that is too old by now; returns its key.
     pub(super) fn expire(&mut self, now: Time) -> Option<TicketKey> {
-        let (expires, number) = *self.orders.as_ref()?.deadlines.first()?;
+        let (expires, number) = self.orders.as_ref()?.deadlines.first()?;
         let is_due = expires <= now.0;
         let place = is_due.then(|| self.numbered(number)).flatten()?;
         self.remove(place)
@@ -412,7 +411,7 @@ impl Outbox {
     #[inline]
     pub(super) fn next_deadline(&self) -> Option<Time> {
         let (expires, _) = self.orders.as_ref()?.deadlines.first()?;
-        Some(Time(*expires))
+        Some(Time(expires))
     }
 
     #[inline]
