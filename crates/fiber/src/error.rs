@@ -77,7 +77,6 @@ pub fn cause(error: &(dyn Error + 'static)) -> Option<Stopped> {
 }
 
 /// Why a fiber could not be started.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum SpawnError {
     /// The call was made outside a fiber, or the runtime is over.
@@ -134,6 +133,13 @@ impl fmt::Display for SpawnError {
             ),
             Self::Stack(_) => f.write_str("no memory for another fiber's stack"),
         }
+    }
+}
+
+/// As its text: a program whose `main` returns it says what it means.
+impl fmt::Debug for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

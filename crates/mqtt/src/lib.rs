@@ -66,6 +66,7 @@ mod calls;
 #[cfg(feature = "client")]
 mod client;
 mod control_buffer;
+mod debug_is_text;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

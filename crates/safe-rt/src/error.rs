@@ -8,6 +8,8 @@
 use core::fmt;
 use std::io;
 
+use crate::debug_is_text::debug_is_text;
+
 /// The step of making a connection that failed.
 ///
 /// The order is the order of the steps: a later phase got further.
@@ -60,7 +62,6 @@ impl Phase {
 /// assert_eq!(error.phase(), Phase::Tls);
 /// assert!(error.source().is_some());
 /// ```
-#[derive(Debug)]
 pub struct Error {
     phase: Phase,
     address: String,
@@ -139,6 +140,8 @@ impl fmt::Display for Error {
         }
     }
 }
+
+debug_is_text!(Error);
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {

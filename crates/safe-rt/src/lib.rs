@@ -65,6 +65,7 @@ extern crate self as safe_rt;
 mod backoff;
 mod clock;
 mod contain;
+mod debug_is_text;
 mod dial;
 mod dns;
 mod endpoint;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use fiber::Stopped;
 
 use super::handler;
+use crate::debug_is_text::debug_is_text;
 
 /// A user name and a password (MQTT3-3.1.3.4, 3.1.3.5).
 ///
@@ -44,7 +45,6 @@ impl fmt::Debug for Credentials {
 }
 
 /// Why there are no credentials for an attempt to connect, which has failed by that.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum CredentialsError {
     /// There may be some soon: the next attempt is made as after a lost link.
@@ -86,6 +86,8 @@ impl fmt::Display for CredentialsError {
         }
     }
 }
+
+debug_is_text!(CredentialsError);
 
 impl StdError for CredentialsError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {

@@ -11,12 +11,12 @@ use super::Remaining;
 use super::credentials::CredentialsError;
 use super::store_failure::StoreFailure;
 use super::ticket::Ticket;
+use crate::debug_is_text::debug_is_text;
 use crate::packet::{ConnectReason, DecodeError, EncodeError};
 use crate::session::{ArgumentError, CloseCause, PeerError};
 use crate::store::ClaimError;
 
 /// Why a connection ended.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum EndCause {
     /// It was closed from this side.
@@ -80,6 +80,8 @@ impl fmt::Display for EndCause {
     }
 }
 
+debug_is_text!(EndCause, WaitCause, PublishError, Error);
+
 impl StdError for EndCause {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
@@ -102,7 +104,7 @@ impl StdError for EndCause {
 }
 
 /// Why a wait for a level of delivery ended without reaching it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum WaitCause {
     /// A deadline passed or the wait was cancelled.
@@ -170,7 +172,6 @@ impl fmt::Display for AlreadySent {
 impl StdError for AlreadySent {}
 
 /// Why a publish gave no ticket, or a ticket that is not where it should be.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum PublishError {
     /// The message could never be sent.
@@ -219,7 +220,6 @@ impl From<ArgumentError> for PublishError {
 }
 
 /// An error of the client. It crosses threads and fits `?` into a boxed error.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// An argument that no broker could accept.

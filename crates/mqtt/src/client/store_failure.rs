@@ -15,6 +15,7 @@ use super::event::Event;
 use super::feeder::after_commit;
 use super::handler;
 use super::shared::{Shared, State};
+use crate::debug_is_text::debug_is_text;
 use crate::store::Store;
 
 /// What becomes of messages of QoS 1 and 2 that are published while the store fails
@@ -39,7 +40,7 @@ pub enum OnStoreFailure {
 }
 
 /// Why a store takes nothing for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreFailure {
     /// What the disk answered last; [`io::ErrorKind::StorageFull`] also where the reserve still takes what
@@ -58,6 +59,8 @@ impl fmt::Display for StoreFailure {
         }
     }
 }
+
+debug_is_text!(StoreFailure);
 
 impl std::error::Error for StoreFailure {}
 

@@ -8,12 +8,13 @@ use super::connack::ConnectReason;
 use super::field::Field;
 use super::fixed_header::PacketType;
 use super::var_int;
+use crate::debug_is_text::debug_is_text;
 
 /// The peer sent bytes that are no packet; the connection must be closed (MQTT3-4.8.0-1).
 ///
 /// A broker that refuses a CONNECT asks [`DecodeError::connect_reason`] whether an answer is due
 /// before the connection is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// Packet type 0 or 15, which are reserved (MQTT3-2.2.1).
@@ -305,10 +306,12 @@ impl fmt::Display for DecodeError {
     }
 }
 
+debug_is_text!(DecodeError, EncodeError);
+
 impl Error for DecodeError {}
 
 /// What was to be sent is no packet; nothing of it was written and the connection is untouched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodeError {
     /// A string or binary field is longer than its two-byte length can say (MQTT3-1.5.3).

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::{FILTERS_MAX, Limited};
+use crate::debug_is_text::debug_is_text;
 use crate::outbound_log::LogFull;
 use crate::packet::{EncodeError, PacketId, PacketType, QoS};
 use crate::topic::TopicError;
@@ -67,7 +68,7 @@ impl From<EncodeError> for Rejected {
 }
 
 /// An argument of a command that can never be carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ArgumentError {
     /// It does not make a packet.
@@ -144,6 +145,8 @@ impl fmt::Display for ArgumentError {
         }
     }
 }
+
+debug_is_text!(ArgumentError, PeerError);
 
 impl Error for ArgumentError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
@@ -236,7 +239,7 @@ impl Error for NoRoom {
 }
 
 /// The server broke a rule of the protocol; the connection must be closed (MQTT3-4.8.0-1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerError {
     /// The server spoke before CONNECT was sent (MQTT3-3.1.0-1).

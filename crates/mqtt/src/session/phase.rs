@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::debug_is_text::debug_is_text;
 use crate::packet::ConnectReason;
 use crate::time::Time;
 
@@ -57,7 +58,7 @@ pub enum Phase {
 }
 
 /// Why the session gave up a connection that was not lost and on which the server broke no rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseCause {
     /// `disconnect` was called, and DISCONNECT has left.
@@ -100,5 +101,7 @@ impl fmt::Display for CloseCause {
         }
     }
 }
+
+debug_is_text!(CloseCause);
 
 impl std::error::Error for CloseCause {}

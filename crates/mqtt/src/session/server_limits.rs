@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::debug_is_text::debug_is_text;
 use crate::packet::QoS;
 
 /// What a server takes at most; anything that MQTT allows unless set.
@@ -293,7 +294,7 @@ impl Limit {
 }
 
 /// Something is beyond what the server takes; it was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Limited {
     /// What is limited.
     pub limit: Limit,
@@ -324,6 +325,8 @@ impl fmt::Display for Limited {
         )
     }
 }
+
+debug_is_text!(Limited);
 
 impl std::error::Error for Limited {}
 

@@ -7,6 +7,7 @@ use safe_rt::Endpoint;
 
 use super::pos::StorePos;
 use super::record::Identity;
+use crate::debug_is_text::debug_is_text;
 
 /// Why a record was not taken. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +66,7 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 /// Why a client was not given a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClaimError {
     /// A client has it that is not closed.
@@ -130,6 +131,8 @@ impl fmt::Display for ClaimError {
         }
     }
 }
+
+debug_is_text!(ClaimError);
 
 impl std::error::Error for ClaimError {}
 

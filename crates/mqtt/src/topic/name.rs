@@ -7,6 +7,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use super::TOPIC_BYTES_MAX;
+use crate::debug_is_text::debug_is_text;
 
 /// A checked topic name.
 ///
@@ -142,7 +143,7 @@ pub(super) fn check_size(text: &str) -> Result<(), TopicError> {
 }
 
 /// Why a text is no topic name or no topic filter. Positions are bytes from the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TopicError {
     /// There is no character (MQTT3-4.7.3-1).
@@ -209,6 +210,8 @@ impl fmt::Display for TopicError {
         }
     }
 }
+
+debug_is_text!(TopicError);
 
 impl std::error::Error for TopicError {}
 

@@ -5,6 +5,7 @@ use std::io;
 
 use super::options::INTERFACE_BYTES_MAX;
 use super::proxy::ProxyUrlError;
+use crate::debug_is_text::debug_is_text;
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::{Error, Phase};
 
@@ -12,7 +13,7 @@ use crate::error::{Error, Phase};
 /// or this build lacks what the endpoint asks for.
 ///
 /// It is the payload of the [`io::Error`] behind an [`Error`]; [`DialRefusal::of`] finds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DialRefusal {
     /// TLS options are given, and the scheme is plain text.
@@ -122,6 +123,8 @@ impl fmt::Display for DialRefusal {
         }
     }
 }
+
+debug_is_text!(DialRefusal);
 
 impl std::error::Error for DialRefusal {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {

@@ -5,11 +5,13 @@ use core::net::SocketAddr;
 use std::io;
 use std::sync::Arc;
 
+use crate::debug_is_text::debug_is_text;
+
 /// Why the look-up of a name gave no address. It is the payload of the [`io::Error`] of a look-up.
 ///
 /// The system's resolver tells no more than a text, [`DnsError::System`]; name servers that are asked
 /// directly (`Resolver::servers`) answer with the others.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum DnsError {
     /// There is no such name (`NXDOMAIN`, RFC 1035 section 4.1.1, RFC 2308 section 2.1).
@@ -75,6 +77,8 @@ impl fmt::Display for DnsError {
         }
     }
 }
+
+debug_is_text!(DnsError);
 
 impl std::error::Error for DnsError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {

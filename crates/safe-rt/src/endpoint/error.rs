@@ -3,9 +3,10 @@
 use core::fmt;
 
 use super::{HOST_LEN_MAX, LABEL_LEN_MAX, TARGET_LEN_MAX, UNIX_PATH_LEN_MAX};
+use crate::debug_is_text::debug_is_text;
 
 /// Why a text is not an [`Endpoint`](super::Endpoint).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndpointError {
     /// There is no `scheme://` in front.
@@ -133,5 +134,7 @@ impl fmt::Display for EndpointError {
         }
     }
 }
+
+debug_is_text!(EndpointError);
 
 impl std::error::Error for EndpointError {}

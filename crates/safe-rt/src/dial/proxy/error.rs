@@ -4,6 +4,7 @@ use core::fmt;
 use std::io;
 
 use super::{PROXY_CREDENTIAL_BYTES_MAX, PROXY_HEAD_BYTES_MAX, PROXY_HEADERS_MAX};
+use crate::debug_is_text::debug_is_text;
 use crate::endpoint::EndpointError;
 
 /// Longest reason phrase of a proxy that is kept, in bytes.
@@ -148,7 +149,7 @@ impl From<ProxyError> for io::Error {
 }
 
 /// Why a text is not a [`Proxy`](super::Proxy). No variant holds what may be a password.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyUrlError {
     /// The scheme is a known one of proxies, but none that is supported: only `http` is.
@@ -229,5 +230,7 @@ impl fmt::Display for ProxyUrlError {
         }
     }
 }
+
+debug_is_text!(ProxyUrlError);
 
 impl std::error::Error for ProxyUrlError {}
