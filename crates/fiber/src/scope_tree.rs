@@ -66,22 +66,35 @@ struct Node {
     timer: Option<TimerKey>,
 }
 
-/// The nodes, by their index. One place checks it for all who ask: that is less code.
+/// The nodes, by their index. One place checks it for all who ask, where `[index]` would tell of each:
+/// that is less code.
 struct Nodes(Vec<Node>);
+
+impl Nodes {
+    #[inline]
+    fn at(&self, index: u32) -> &Node {
+        &self.0[index as usize]
+    }
+
+    #[inline]
+    fn at_mut(&mut self, index: u32) -> &mut Node {
+        &mut self.0[index as usize]
+    }
+}
 
 impl Index<u32> for Nodes {
     type Output = Node;
 
     #[inline]
     fn index(&self, index: u32) -> &Node {
-        &self.0[index as usize]
+        self.at(index)
     }
 }
 
 impl IndexMut<u32> for Nodes {
     #[inline]
     fn index_mut(&mut self, index: u32) -> &mut Node {
-        &mut self.0[index as usize]
+        self.at_mut(index)
     }
 }
 

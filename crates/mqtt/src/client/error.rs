@@ -17,6 +17,7 @@ use crate::session::{ArgumentError, CloseCause, PeerError};
 use crate::store::ClaimError;
 
 /// Why a connection ended.
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum EndCause {
     /// It was closed from this side.
@@ -80,7 +81,7 @@ impl fmt::Display for EndCause {
     }
 }
 
-debug_is_text!(EndCause, WaitCause, PublishError, Error);
+debug_is_text!(WaitCause, PublishError, Error);
 
 impl StdError for EndCause {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {

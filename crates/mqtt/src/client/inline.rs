@@ -15,16 +15,37 @@ use std::cell::RefMut;
 
 use super::Client;
 use super::ack::{Ack, AckHandle};
-use super::handler::{self, Inline, OnError};
+use super::handler::{self, Handler, Inline, OnError};
 use super::inbox::Arrived;
 use super::message::{Message, Topic};
 use super::message_ref::MessageRef;
 use super::read_buffer::Shared as Bytes;
+use super::run::Run;
 use super::shared::State;
 use super::subscription::{Call, Policy, Removed, SubscriptionId};
 use crate::packet::Publish;
 use crate::session::AckToken;
 use crate::time::Time;
+
+/// Calls of handlers by the driver. Who subscribes with one brings them along: a program that never does
+/// is smaller for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Callers {
+    /// [`call_all`].
+    pub(super) one:
+        for<'a> fn(&'a Client, RefMut<'a, State>, &InPlace<'_>, Time) -> RefMut<'a, State>,
+    /// [`Run::call`].
+    pub(super) run: for<'a> fn(&mut Run<'_>, &'a Client, RefMut<'a, State>) -> RefMut<'a, State>,
+}
+
+/// A handler that the driver calls, and the calls with it.
+pub(super) fn linked(client: &Client, handler: Inline) -> Handler {
+    client.shared.state().callers = Some(Callers {
+        one: call_all,
+        run: |run, client, state| run.call(client, state),
+    });
+    Handler::Inline(handler)
+}
 
 /// A message in the buffer that it was read into.
 pub(super) struct InPlace<'a> {
@@ -45,7 +66,7 @@ impl InPlace<'_> {
 
 /// Calls the handlers that the delivery of `message` has left to the driver, with the state not
 /// borrowed; then that is borrowed again. Does not yield.
-pub(super) fn call_all<'a>(
+fn call_all<'a>(
     client: &'a Client,
     mut state: RefMut<'a, State>,
     message: &InPlace<'_>,

@@ -74,10 +74,9 @@ pub(super) fn handle<'a>(
         at_hand: None,
         fault: None,
     };
-    if may_call {
-        state = run.call(client, state);
-    } else {
-        run.queue(&mut state);
+    match state.callers.filter(|_| may_call) {
+        Some(callers) => state = (callers.run)(&mut run, client, state),
+        None => run.queue(&mut state),
     }
     match run.fault {
         Some(fault) => Err(EndCause::Peer(fault)),
@@ -86,7 +85,7 @@ pub(super) fn handle<'a>(
 }
 
 /// A run that is being handled.
-struct Run<'a> {
+pub(super) struct Run<'a> {
     shared: &'a Rc<Shared>,
     alone: &'a Alone,
     /// Those of the subscriptions when it began.
@@ -180,7 +179,11 @@ impl<'a> Run<'a> {
 
     /// Calls the handler with the messages, as [`inline::call_all`] does with one. It is lent for all of
     /// them.
-    fn call<'s>(&mut self, client: &'s Client, mut state: RefMut<'s, State>) -> RefMut<'s, State> {
+    pub(super) fn call<'s>(
+        &mut self,
+        client: &'s Client,
+        mut state: RefMut<'s, State>,
+    ) -> RefMut<'s, State> {
         let id = self.alone.id;
         let Some((mut handler, policy)) = state.subscriptions.take_inline(id) else {
             return state;

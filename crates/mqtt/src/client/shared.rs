@@ -18,6 +18,7 @@ use super::early::Early;
 use super::error::{EndCause, WaitCause};
 use super::event::{Event, Events};
 use super::idle::Idle;
+use super::inline::Callers;
 use super::leave::Remaining;
 use super::login::Login;
 use super::options::ClientOptions;
@@ -76,6 +77,8 @@ pub(super) struct State {
     /// Topic filters that the broker takes in one SUBSCRIBE.
     pub(super) ask_filters_max: usize,
     pub(super) subscriptions: Subscriptions,
+    /// Once a subscription has a handler that the driver calls.
+    pub(super) callers: Option<Callers>,
     pub(super) stall: StallWatch,
     pub(super) settled: Settled,
     /// The client waits for handlers to make room, before it connects again.
@@ -189,6 +192,7 @@ impl State {
             early: Early::default(),
             events: Events::default(),
             stats: ClientStats::default(),
+            callers: None,
             garbage: Vec::new(),
             remote: None,
             remote_unsent: VecDeque::new(),

@@ -217,7 +217,7 @@ impl Ticket {
             state.remote_unsent.push_back((end, fate));
         } else {
             fate.note_slot(self.slot);
-            state.tickets.slots[self.slot as usize].fates.push(fate);
+            state.tickets.slots[self.slot].fates.push(fate);
         }
     }
 
@@ -427,7 +427,7 @@ impl State {
         let Some(slot) = fate.slot() else {
             return false;
         };
-        let entry = self.tickets.slots.get(slot as usize);
+        let entry = self.tickets.slots.0.get(slot as usize);
         // The slot may have another message by now.
         let is_open = entry.is_some_and(|entry| {
             let mut fates = entry.fates.iter();

@@ -5,7 +5,7 @@ use fiber::{Instant, Source as _};
 use super::{DELIVERIES_PER_TURN_MAX, Driver, LAST_READS_MAX};
 use crate::client::Client;
 use crate::client::error::EndCause;
-use crate::client::inline::{self, InPlace};
+use crate::client::inline::InPlace;
 use crate::client::outputs;
 use crate::client::oversized::Oversized;
 use crate::client::poison::Malformed;
@@ -224,6 +224,7 @@ impl Driver<'_> {
             let calls = handle_packet(self.shared, &mut state, read, packet, may_call, now)?;
             if let Some(Calls { ack }) = calls
                 && let PacketRef::Publish(publish) = packet
+                && let Some(callers) = state.callers
             {
                 let message = InPlace {
                     bytes,
@@ -231,7 +232,7 @@ impl Driver<'_> {
                     publish,
                     ack,
                 };
-                state = inline::call_all(&client, state, &message, now);
+                state = (callers.one)(&client, state, &message, now);
             }
             if self.up.is_none() {
                 outputs::act(self.shared, &mut self.up, &mut state)?;

@@ -1,5 +1,6 @@
 //! The table of tickets: one slot for each message and request that is open or held.
 
+use std::ops::{Index, IndexMut};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -18,7 +19,7 @@ use crate::store::StorePos;
 /// The open ends of messages and requests: one slot each, used again.
 #[derive(Debug, Default)]
 pub(in crate::client) struct Tickets {
-    pub(super) slots: Vec<Slot>,
+    pub(super) slots: Slots,
     free: Option<u32>,
     /// Open slots of QoS 2 messages.
     exactly_once: usize,
@@ -54,6 +55,39 @@ pub(super) struct Slot {
     next_free: Option<u32>,
 }
 
+/// Slots by number. One place checks it for all who ask, where `[number]` would tell of each: that is less
+/// code.
+#[derive(Debug, Default)]
+pub(super) struct Slots(pub(super) Vec<Slot>);
+
+impl Slots {
+    #[inline]
+    fn at(&self, number: u32) -> &Slot {
+        &self.0[number as usize]
+    }
+
+    #[inline]
+    fn at_mut(&mut self, number: u32) -> &mut Slot {
+        &mut self.0[number as usize]
+    }
+}
+
+impl Index<u32> for Slots {
+    type Output = Slot;
+
+    #[inline]
+    fn index(&self, number: u32) -> &Slot {
+        self.at(number)
+    }
+}
+
+impl IndexMut<u32> for Slots {
+    #[inline]
+    fn index_mut(&mut self, number: u32) -> &mut Slot {
+        self.at_mut(number)
+    }
+}
+
 impl Slot {
     #[cold]
     fn wake_more(&mut self) {
@@ -78,7 +112,7 @@ impl Tickets {
         self.exactly_once += usize::from(exactly_once);
         let index = match self.free {
             Some(index) => {
-                let slot = &mut self.slots[index as usize];
+                let slot = &mut self.slots[index];
                 self.free = slot.next_free;
                 slot.generation = slot.generation.wrapping_add(1);
                 slot.holders = 1;
@@ -92,7 +126,7 @@ impl Tickets {
                 index
             }
             None => {
-                self.slots.push(Slot {
+                self.slots.0.push(Slot {
                     generation: 0,
                     holders: 1,
                     exactly_once,
@@ -108,7 +142,7 @@ impl Tickets {
                     fates: Vec::new(),
                     next_free: None,
                 });
-                u32::try_from(self.slots.len() - 1).expect("slots are counted in 32 bits")
+                u32::try_from(self.slots.0.len() - 1).expect("slots are counted in 32 bits")
             }
         };
         TicketKey(index)
@@ -117,14 +151,14 @@ impl Tickets {
     /// Opens a slot that nobody holds and that the session will settle.
     pub(in crate::client) fn open_unheard(&mut self) -> TicketKey {
         let key = self.open(false);
-        self.slots[key.0 as usize].holders = 0;
+        self.slots[key.0].holders = 0;
         key
     }
 
     /// Opens a slot that is held, of a message that waits to be sent.
     pub(in crate::client) fn open_unsent(&mut self, qos: QoS) -> TicketKey {
         let key = self.open(false);
-        let slot = &mut self.slots[key.0 as usize];
+        let slot = &mut self.slots[key.0];
         slot.at_most_once = qos == QoS::AtMostOnce;
         slot.end = NOWHERE;
         key
@@ -132,17 +166,17 @@ impl Tickets {
 
     /// Notes where the message of a slot waits to be sent.
     pub(in crate::client) fn queued(&mut self, key: TicketKey, place: Place) {
-        self.slots[key.0 as usize].queued = Some(place);
+        self.slots[key.0].queued = Some(place);
     }
 
     /// Where the message of a slot waits to be sent, if it does.
     pub(super) fn place(&self, key: TicketKey) -> Option<Place> {
-        self.slots[key.0 as usize].queued
+        self.slots[key.0].queued
     }
 
     /// Makes the ticket of a slot that is held.
     pub(in crate::client) fn held(&self, shared: &Rc<Shared>, key: TicketKey) -> Ticket {
-        let slot = &self.slots[key.0 as usize];
+        let slot = &self.slots[key.0];
         Ticket {
             shared: Rc::clone(shared),
             end: slot.end,
@@ -154,7 +188,7 @@ impl Tickets {
     /// Opens a slot that nobody holds, of a message in the store, which is not in the log yet.
     pub(in crate::client) fn open_stored(&mut self, pos: StorePos, maybe_sent: bool) -> TicketKey {
         let key = self.open_unheard();
-        let slot = &mut self.slots[key.0 as usize];
+        let slot = &mut self.slots[key.0];
         slot.stored = Some(pos);
         slot.maybe_sent = maybe_sent;
         slot.end = NOWHERE;
@@ -163,7 +197,7 @@ impl Tickets {
 
     /// Makes one more ticket of a slot that is open.
     pub(in crate::client) fn another(&mut self, shared: &Rc<Shared>, key: TicketKey) -> Ticket {
-        let slot = &mut self.slots[key.0 as usize];
+        let slot = &mut self.slots[key.0];
         slot.holders += 1;
         Ticket {
             shared: Rc::clone(shared),
@@ -184,19 +218,17 @@ impl Tickets {
     #[inline]
     pub(in crate::client) fn stored(&self, key: TicketKey) -> Option<StorePos> {
         // Without the feature none is, and what would be done with one is not in the program.
-        self.slots[key.0 as usize]
-            .stored
-            .filter(|_| cfg!(feature = "store"))
+        self.slots[key.0].stored.filter(|_| cfg!(feature = "store"))
     }
 
     /// Where the packet of a slot ends in the log.
     pub(super) fn end(&self, key: TicketKey) -> LogOffset {
-        self.slots[key.0 as usize].end
+        self.slots[key.0].end
     }
 
     /// Notes that the message of a slot has come into the log.
     pub(in crate::client) fn admitted(&mut self, key: TicketKey, end: LogOffset) {
-        let slot = &mut self.slots[key.0 as usize];
+        let slot = &mut self.slots[key.0];
         slot.end = end;
         slot.queued = None;
         self.wake(key.0);
@@ -210,7 +242,7 @@ impl Tickets {
         end: LogOffset,
     ) -> Option<Arc<Fate>> {
         self.admitted(key, end);
-        let slot = &mut self.slots[key.0 as usize];
+        let slot = &mut self.slots[key.0];
         slot.open = false;
         let fate = slot.fates.pop();
         if slot.holders == 0 {
@@ -221,26 +253,26 @@ impl Tickets {
 
     /// Where the packet of a slot ends whose outcome follows from what was sent.
     pub(super) fn unacknowledged_end(&self, slot: u32) -> Option<LogOffset> {
-        let slot = &self.slots[slot as usize];
+        let slot = &self.slots[slot];
         slot.at_most_once.then_some(slot.end)
     }
 
     /// Counts a message among the QoS 2 messages under way.
     pub(in crate::client) fn begin_exactly_once(&mut self, key: TicketKey) {
-        let slot = &mut self.slots[key.0 as usize];
+        let slot = &mut self.slots[key.0];
         self.exactly_once += usize::from(!slot.exactly_once);
         slot.exactly_once = true;
     }
 
     /// Whether a message is one of QoS 2 under way.
     pub(in crate::client) fn is_exactly_once(&self, key: TicketKey) -> bool {
-        self.slots[key.0 as usize].exactly_once
+        self.slots[key.0].exactly_once
     }
 
     /// Notes that the message of a slot is out of the session again; returns whether the broker may
     /// have it.
     pub(in crate::client) fn hand_back(&mut self, key: TicketKey, maybe_sent: bool) -> bool {
-        let slot = &mut self.slots[key.0 as usize];
+        let slot = &mut self.slots[key.0];
         self.exactly_once -= usize::from(slot.exactly_once);
         slot.exactly_once = false;
         slot.end = NOWHERE;
@@ -250,16 +282,16 @@ impl Tickets {
 
     /// Notes whether the broker may have the message of a slot.
     pub(in crate::client) fn mark(&mut self, key: TicketKey, maybe_sent: bool) {
-        self.slots[key.0 as usize].maybe_sent |= maybe_sent;
+        self.slots[key.0].maybe_sent |= maybe_sent;
     }
 
     /// Whether the broker may have the message of a slot from a session that is over.
     pub(in crate::client) fn is_maybe_sent(&self, key: TicketKey) -> bool {
-        self.slots[key.0 as usize].maybe_sent
+        self.slots[key.0].maybe_sent
     }
 
     pub(super) fn wait(&mut self, slot: u32, token: Unparker) {
-        let slot = &mut self.slots[slot as usize];
+        let slot = &mut self.slots[slot];
         if slot.waiter.is_none() {
             slot.waiter = Some(token);
         } else {
@@ -268,7 +300,7 @@ impl Tickets {
     }
 
     pub(super) fn unwait(&mut self, slot: u32, token: Unparker) {
-        let slot = &mut self.slots[slot as usize];
+        let slot = &mut self.slots[slot];
         if slot.waiter == Some(token) {
             slot.waiter = None;
         } else {
@@ -277,7 +309,7 @@ impl Tickets {
     }
 
     fn wake(&mut self, slot: u32) {
-        let slot = &mut self.slots[slot as usize];
+        let slot = &mut self.slots[slot];
         if let Some(waiter) = slot.waiter.take() {
             waiter.unpark();
         }
@@ -293,7 +325,7 @@ impl Tickets {
         key: TicketKey,
         end: LogOffset,
     ) -> Ticket {
-        let slot = &mut self.slots[key.0 as usize];
+        let slot = &mut self.slots[key.0];
         slot.end = end;
         Ticket {
             shared: Rc::clone(shared),
@@ -305,7 +337,7 @@ impl Tickets {
 
     /// Takes back a slot that was opened for a packet that was then not accepted.
     pub(in crate::client) fn cancel(&mut self, key: TicketKey) {
-        let slot = &mut self.slots[key.0 as usize];
+        let slot = &mut self.slots[key.0];
         slot.holders = 0;
         self.exactly_once -= usize::from(slot.exactly_once);
         self.free_slot(key.0);
@@ -320,7 +352,7 @@ impl Tickets {
     /// Settles a slot and wakes who waits for it.
     #[inline]
     pub(in crate::client) fn settle(&mut self, key: TicketKey, outcome: Outcome) {
-        let slot = &mut self.slots[key.0 as usize];
+        let slot = &mut self.slots[key.0];
         slot.open = false;
         slot.queued = None;
         slot.outcome = Some(outcome);
@@ -337,7 +369,7 @@ impl Tickets {
 
     /// Wakes everyone who waits for an outcome.
     pub(in crate::client) fn wake_all(&mut self) {
-        for slot in 0..self.slots.len() {
+        for slot in 0..self.slots.0.len() {
             self.wake(u32::try_from(slot).expect("slots are counted in 32 bits"));
         }
     }
@@ -349,8 +381,8 @@ impl Tickets {
         flushed: LogOffset,
         is_kept: impl Fn(StorePos) -> bool,
     ) {
-        for index in 0..self.slots.len() {
-            let slot = &self.slots[index];
+        for index in 0..self.slots.0.len() {
+            let slot = &self.slots.0[index];
             if slot.open {
                 let sent = slot.end <= flushed;
                 let kept = slot.stored.is_some_and(&is_kept);
@@ -371,17 +403,17 @@ impl Tickets {
 
     /// Whether a call or a ticket still asks for the outcome.
     pub(in crate::client) fn is_held(&self, key: TicketKey) -> bool {
-        self.slots[key.0 as usize].holders > 0
+        self.slots[key.0].holders > 0
     }
 
     pub(super) fn outcome(&self, slot: u32, generation: u32) -> Option<Outcome> {
-        let slot = &self.slots[slot as usize];
+        let slot = &self.slots[slot];
         debug_assert_eq!(slot.generation, generation, "a held slot is not used again");
         slot.outcome
     }
 
     pub(super) fn drop_handle(&mut self, index: u32, generation: u32) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         debug_assert_eq!(slot.generation, generation, "a held slot is not used again");
         slot.holders -= 1;
         if slot.holders == 0 && !slot.open {
@@ -390,7 +422,7 @@ impl Tickets {
     }
 
     fn free_slot(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         slot.open = false;
         slot.next_free = self.free;
         self.free = Some(index);

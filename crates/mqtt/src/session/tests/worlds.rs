@@ -219,7 +219,7 @@ fn every_planted_fault_is_found() {
         (Planted::CompleteBeforeRecord, "before its record"),
         (Planted::ResendWithoutDup, "leaves with DUP false"),
         (Planted::ForgottenPubrel, "no outcome"),
-        (Planted::IdentifierReusedEarly, "IdentifierInUse"),
+        (Planted::IdentifierReusedEarly, "expected a free identifier"),
     ] {
         let (states, violation) = find(planted);
         assert!(states < 100_000, "{planted:?}: {states}");
