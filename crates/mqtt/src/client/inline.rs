@@ -38,13 +38,15 @@ pub(super) struct Callers {
     pub(super) run: for<'a> fn(&mut Run<'_>, &'a Client, RefMut<'a, State>) -> RefMut<'a, State>,
 }
 
-/// A handler that the driver calls, and the calls with it.
-pub(super) fn linked(client: &Client, handler: Inline) -> Handler {
-    client.shared.state().callers = Some(Callers {
-        one: call_all,
-        run: |run, client, state| run.call(client, state),
-    });
-    Handler::Inline(handler)
+impl Handler {
+    /// One that the driver calls, and the calls with it.
+    pub(super) fn called(client: &Client, handler: Inline) -> Self {
+        client.shared.state().callers = Some(Callers {
+            one: call_all,
+            run: |run, client, state| run.call(client, state),
+        });
+        Self::Inline(handler)
+    }
 }
 
 /// A message in the buffer that it was read into.

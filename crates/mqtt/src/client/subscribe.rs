@@ -234,7 +234,7 @@ impl Client {
         subscribe: Subscribe<'_>,
         handler: impl FnMut(&Self, MessageRef<'_>) -> Result<(), HandlerError> + 'static,
     ) -> Result<SubscriptionId, Error> {
-        self.subscribe_with(subscribe, Some(super::inline::linked(self, Box::new(handler))))
+        self.subscribe_with(subscribe, Some(Handler::called(self, Box::new(handler))))
     }
 
     /// Subscribes to a topic filter and returns its messages one by one, for a `for` loop;

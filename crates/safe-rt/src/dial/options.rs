@@ -1,12 +1,14 @@
 //! How to dial: what a program chooses, and whether it fits the endpoint.
 
+use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
+use std::rc::Rc;
 
 use fiber::net::TcpStream;
 
-use super::proxy::{Proxy, ProxyEnvironment, connect_on};
+use super::proxy::{Proxy, ProxyEnvironment, ProxyUrlError, connect_on};
 use super::refusal::DialRefusal;
 use super::transport::{TcpKeepAlive, TcpOptions};
 use crate::clock::ClockFloor;
@@ -46,8 +48,20 @@ pub(super) type PassProxy = fn(&TcpStream, &Proxy, &str) -> io::Result<()>;
 #[derive(Clone, Debug)]
 enum ProxyChoice {
     None,
-    This(Proxy),
-    Environment(ProxyEnvironment),
+    This(Rc<Proxy>),
+    /// A program that names none has nothing of them.
+    Environment(Rc<dyn NamesProxy>),
+}
+
+/// An environment that names proxies.
+trait NamesProxy: fmt::Debug {
+    fn proxy_for(&self, endpoint: &Endpoint) -> Result<Option<&Proxy>, ProxyUrlError>;
+}
+
+impl NamesProxy for ProxyEnvironment {
+    fn proxy_for(&self, endpoint: &Endpoint) -> Result<Option<&Proxy>, ProxyUrlError> {
+        Self::proxy_for(self, endpoint)
+    }
 }
 
 impl Default for DialOptions {
@@ -146,7 +160,7 @@ impl DialOptions {
     /// Connects through this proxy. For a Unix socket that is an error.
     #[must_use]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
-        self.proxy = ProxyChoice::This(proxy);
+        self.proxy = ProxyChoice::This(Rc::new(proxy));
         self.pass_proxy = Some(connect_on);
         self
     }
@@ -161,7 +175,7 @@ impl DialOptions {
     /// Connects through the proxy that this environment names for the endpoint.
     #[must_use]
     pub fn proxy_from(mut self, environment: ProxyEnvironment) -> Self {
-        self.proxy = ProxyChoice::Environment(environment);
+        self.proxy = ProxyChoice::Environment(Rc::new(environment));
         self.pass_proxy = Some(connect_on);
         self
     }

@@ -21,6 +21,7 @@ use super::pem::PemError;
 use super::signer::SignatureScheme;
 use super::trust::TrustError;
 use crate::clock::ClockFloor;
+use crate::debug_is_text::debug_is_text;
 
 /// Most application protocols that can be offered.
 pub const ALPN_PROTOCOLS_MAX: usize = 16;
@@ -49,7 +50,6 @@ impl fmt::Display for TlsVersion {
 }
 
 /// Why a TLS configuration cannot be built.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum TlsConfigError {
     /// A file cannot be read.
@@ -145,6 +145,8 @@ impl fmt::Display for TlsConfigError {
         }
     }
 }
+
+debug_is_text!(TlsConfigError);
 
 impl std::error::Error for TlsConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {

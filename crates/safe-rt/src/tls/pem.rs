@@ -7,6 +7,7 @@
 
 use core::fmt;
 
+use crate::debug_is_text::debug_is_text;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls_pemfile::{Item, read_one_from_slice};
 use zeroize::Zeroizing;
@@ -45,7 +46,7 @@ impl fmt::Display for PemContents {
 }
 
 /// Why a text does not give the certificates or the key asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PemError {
     /// The text has more than [`PEM_BYTES_MAX`] bytes.
@@ -143,6 +144,8 @@ impl fmt::Display for PemError {
         }
     }
 }
+
+debug_is_text!(PemError);
 
 impl std::error::Error for PemError {}
 

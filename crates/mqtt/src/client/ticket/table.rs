@@ -451,7 +451,7 @@ mod tests {
         let mut tickets = Tickets::default();
         let keys: Vec<_> = (0..3).map(|_| tickets.open(false)).collect();
         for (key, end) in keys.iter().zip([10, 20, 30]) {
-            tickets.slots[key.0 as usize].end = LogOffset(end);
+            tickets.slots[key.0].end = LogOffset(end);
         }
         tickets.settle(keys[0], Outcome::Acked { maybe_twice: false });
         tickets.settle_all(LogOffset(20), |_| false);

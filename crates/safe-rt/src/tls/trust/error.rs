@@ -4,11 +4,12 @@ use core::fmt;
 use std::path::PathBuf;
 
 use super::{AUTHORITIES_MAX, CRLS_MAX, PINS_MAX, TRUST_FILES_MAX};
+use crate::debug_is_text::debug_is_text;
 use crate::tls::config::TlsConfigError;
 use crate::tls::pem::PemError;
 
 /// Why a [`Trust`](crate::Trust) cannot be built or used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrustError {
     /// Nobody is to be believed: no authority and no pin.
@@ -90,6 +91,8 @@ impl fmt::Display for TrustError {
         }
     }
 }
+
+debug_is_text!(TrustError);
 
 impl std::error::Error for TrustError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
