@@ -4,7 +4,7 @@
 //! a sort three. Here it is a few hundred bytes: on a device with little room that counts for more
 //! than how fast it is with many.
 
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// A map in a list in the order of its keys. To look something up takes the logarithm of how many there
 /// are; to enter or remove one moves those behind it.
@@ -75,6 +75,17 @@ pub(crate) fn sorted<T: Ord>(list: Vec<T>) -> Vec<T> {
     BinaryHeap::from(list).into_sorted_vec()
 }
 
+/// Enters an item behind the last one that `is_before` it, which is mostly the last of all: those behind
+/// are passed one by one.
+pub(crate) fn insert_behind<T>(queue: &mut VecDeque<T>, item: T, is_before: impl Fn(&T) -> bool) {
+    let mut at = queue.len();
+    queue.push_back(item);
+    while at > 0 && queue.get(at - 1).is_some_and(|other| !is_before(other)) {
+        queue.swap(at - 1, at);
+        at -= 1;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +117,14 @@ mod tests {
             expected.sort_unstable();
             assert_eq!(sorted(list), expected);
         }
+    }
+
+    #[test]
+    fn an_item_is_entered_behind_all_that_are_before_it() {
+        let mut queue = VecDeque::new();
+        for (item, number) in [(3, 0), (5, 0), (5, 1), (1, 0), (4, 0), (5, 2)] {
+            insert_behind(&mut queue, (item, number), |(other, _)| *other <= item);
+        }
+        assert_eq!(queue, [(1, 0), (3, 0), (4, 0), (5, 0), (5, 1), (5, 2)]);
     }
 }

@@ -12,6 +12,7 @@ use fiber::Unparker;
 use super::error::WaitCause;
 use super::shared::{Shared, State};
 use crate::packet::QoS;
+use crate::sorted::insert_behind;
 
 /// What a call waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,9 +166,7 @@ impl Lines {
     fn insert(&mut self, room: Room, arrival: Arrival, waiter: Unparker) {
         let lines = self.lines.get_or_insert_default();
         let waiting = &mut lines[room as usize].waiting;
-        // Nearly always the last.
-        let before = waiting.iter().rposition(|(other, _)| *other < arrival);
-        waiting.insert(before.map_or(0, |at| at + 1), (arrival, waiter));
+        insert_behind(waiting, (arrival, waiter), |(other, _)| *other < arrival);
     }
 }
 

@@ -35,6 +35,7 @@ use super::ticket::{Outcome, Tickets};
 use crate::outbound_log::{LOG_BYTES_MAX, LogOffset, OutboundLog};
 use crate::packet::{SubscribeReason, Version};
 use crate::session::{Phase, Session, SessionOptions, TicketKey};
+use crate::sorted::insert_behind;
 use crate::time::Time;
 
 /// One client.
@@ -356,13 +357,9 @@ impl State {
     }
 
     pub(super) fn wait_for_sent(&mut self, end: LogOffset, waiter: Unparker) {
-        // Nearly always the last: positions only grow.
-        let at = self
-            .sent_waiters
-            .iter()
-            .rposition(|(other, _)| *other <= end);
-        self.sent_waiters
-            .insert(at.map_or(0, |at| at + 1), (end, waiter));
+        // Positions only grow.
+        let is_before = |(other, _): &(LogOffset, _)| *other <= end;
+        insert_behind(&mut self.sent_waiters, (end, waiter), is_before);
     }
 
     pub(super) fn forget_sent_waiter(&mut self, waiter: Unparker) {

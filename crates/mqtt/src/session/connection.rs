@@ -30,6 +30,7 @@ use crate::packet::{
     Version,
 };
 use crate::sorted::SortedMap;
+use crate::sorted::insert_behind;
 use crate::time::Time;
 
 /// The least bound on bytes of acknowledgements that wait to be sent.
@@ -147,8 +148,8 @@ impl Connection {
     /// Sends the packet that begins and ends there no more, unless it is half sent.
     pub(super) fn leave_out(&mut self, start: LogOffset, end: LogOffset, log: &OutboundLog) {
         if self.is_up() && self.sent <= start {
-            let at = self.left_out.partition_point(|(other, _)| *other < start);
-            self.left_out.insert(at, (start, end));
+            let is_before = |(other, _): &(LogOffset, _)| *other < start;
+            insert_behind(&mut self.left_out, (start, end), is_before);
             self.jump(log);
         }
     }
