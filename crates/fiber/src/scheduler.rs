@@ -103,17 +103,6 @@ impl Fibers {
         self.records.get_mut(index as usize)
     }
 
-    // What `[index]` is: each place that says so would be told of, were the check in it.
-    #[inline(always)]
-    fn at(&self, index: u32) -> &Fiber {
-        &self.records[index as usize]
-    }
-
-    #[inline(always)]
-    fn at_mut(&mut self, index: u32) -> &mut Fiber {
-        &mut self.records[index as usize]
-    }
-
     /// Whether a fiber is in the wait that the token names, or was woken from it and has begun no other.
     pub(crate) fn is_in_wait(&self, token: Unparker) -> bool {
         self.get(token.index).is_some_and(|fiber| {
@@ -197,14 +186,14 @@ impl Index<u32> for Fibers {
 
     #[inline(always)]
     fn index(&self, index: u32) -> &Fiber {
-        self.at(index)
+        &self.records[index as usize]
     }
 }
 
 impl IndexMut<u32> for Fibers {
     #[inline(always)]
     fn index_mut(&mut self, index: u32) -> &mut Fiber {
-        self.at_mut(index)
+        &mut self.records[index as usize]
     }
 }
 

@@ -7,7 +7,6 @@
 //! exception: it and what is below it is over by its own deadline alone.
 
 use std::mem;
-use std::ops::{Index, IndexMut};
 
 use crate::core::Core;
 use crate::error::Stopped;
@@ -66,41 +65,9 @@ struct Node {
     timer: Option<TimerKey>,
 }
 
-/// The nodes, by their index. One place checks it for all who ask, where `[index]` would tell of each:
-/// that is less code.
-struct Nodes(Vec<Node>);
-
-impl Nodes {
-    #[inline]
-    fn at(&self, index: u32) -> &Node {
-        &self.0[index as usize]
-    }
-
-    #[inline]
-    fn at_mut(&mut self, index: u32) -> &mut Node {
-        &mut self.0[index as usize]
-    }
-}
-
-impl Index<u32> for Nodes {
-    type Output = Node;
-
-    #[inline]
-    fn index(&self, index: u32) -> &Node {
-        self.at(index)
-    }
-}
-
-impl IndexMut<u32> for Nodes {
-    #[inline]
-    fn index_mut(&mut self, index: u32) -> &mut Node {
-        self.at_mut(index)
-    }
-}
-
 /// All scopes of one runtime.
 pub(crate) struct Scopes {
-    nodes: Nodes,
+    nodes: Vec<Node>,
     free: u32,
     /// Scopes that have a deadline.
     with_deadline: u32,
@@ -110,7 +77,7 @@ impl Scopes {
     /// The tree with its root, index 0.
     pub(crate) fn new() -> Self {
         let mut scopes = Self {
-            nodes: Nodes(Vec::with_capacity(NODES_AT_FIRST)),
+            nodes: Vec::with_capacity(NODES_AT_FIRST),
             free: NONE,
             with_deadline: 0,
         };
@@ -120,22 +87,22 @@ impl Scopes {
 
     /// Adds a scope below `parent`; it is over if the parent is.
     pub(crate) fn add(&mut self, parent: u32) -> ScopeRef {
-        let (over, next) = match self.nodes.0.get(parent as usize) {
+        let (over, next) = match self.nodes.get(parent as usize) {
             Some(parent) => (parent.over, parent.first_child),
             None => (None, NONE),
         };
         let index = match self.free {
             NONE => {
-                self.nodes.0.push(Node::new());
-                u32::try_from(self.nodes.0.len() - 1).expect("fewer than 2^32 scopes")
+                self.nodes.push(Node::new());
+                u32::try_from(self.nodes.len() - 1).expect("fewer than 2^32 scopes")
             }
             index => {
-                self.free = self.nodes[index].next;
+                self.free = self.nodes[index as usize].next;
                 index
             }
         };
-        let generation = self.nodes[index].generation;
-        self.nodes[index] = Node {
+        let generation = self.nodes[index as usize].generation;
+        self.nodes[index as usize] = Node {
             generation,
             parent,
             next,
@@ -143,17 +110,17 @@ impl Scopes {
             ..Node::new()
         };
         if next != NONE {
-            self.nodes[next].previous = index;
+            self.nodes[next as usize].previous = index;
         }
         if parent != NONE {
-            self.nodes[parent].first_child = index;
+            self.nodes[parent as usize].first_child = index;
         }
         ScopeRef { index, generation }
     }
 
     /// Removes a scope that has neither children nor fibers left. Returns its timer.
     pub(crate) fn remove(&mut self, scope: ScopeRef) -> Option<TimerKey> {
-        let node = &mut self.nodes[scope.index];
+        let node = &mut self.nodes[scope.index as usize];
         debug_assert!(
             node.first_child == NONE && node.first_fiber == NONE,
             "an empty scope"
@@ -165,22 +132,22 @@ impl Scopes {
         node.next = self.free;
         self.free = scope.index;
         match previous {
-            NONE => self.nodes[parent].first_child = next,
-            previous => self.nodes[previous].next = next,
+            NONE => self.nodes[parent as usize].first_child = next,
+            previous => self.nodes[previous as usize].next = next,
         }
         if next != NONE {
-            self.nodes[next].previous = previous;
+            self.nodes[next as usize].previous = previous;
         }
         timer
     }
 
     /// Makes `scope` the innermost scope of a fiber that has none.
     pub(crate) fn enter(&mut self, fibers: &mut Fibers, fiber: u32, scope: u32) {
-        let first = mem::replace(&mut self.nodes[scope].first_fiber, fiber);
+        let first = mem::replace(&mut self.nodes[scope as usize].first_fiber, fiber);
         if first != NONE {
             fibers[first].scope_previous = fiber;
         }
-        let over = self.nodes[scope].over;
+        let over = self.nodes[scope as usize].over;
         let record = &mut fibers[fiber];
         record.scope = scope;
         record.scope_previous = NONE;
@@ -206,18 +173,18 @@ impl Scopes {
     /// The scope right below the root over `scope`, or `scope` itself.
     fn outermost(&self, scope: u32) -> ScopeRef {
         let mut index = scope;
-        while self.nodes[index].parent != ScopeRef::ROOT.index {
-            index = self.nodes[index].parent;
+        while self.nodes[index as usize].parent != ScopeRef::ROOT.index {
+            index = self.nodes[index as usize].parent;
         }
         ScopeRef {
             index,
-            generation: self.nodes[index].generation,
+            generation: self.nodes[index as usize].generation,
         }
     }
 
     /// Why a scope that is over is.
     fn over(&self, scope: u32) -> Over {
-        self.nodes[scope]
+        self.nodes[scope as usize]
             .over
             .expect("a fiber is stopped by a scope that is over")
     }
@@ -227,7 +194,7 @@ impl Scopes {
         let record = &fibers[fiber];
         let (scope, previous, next) = (record.scope, record.scope_previous, record.scope_next);
         match previous {
-            NONE => self.nodes[scope].first_fiber = next,
+            NONE => self.nodes[scope as usize].first_fiber = next,
             previous => fibers[previous].scope_next = next,
         }
         if next != NONE {
@@ -244,7 +211,7 @@ impl Scopes {
     /// The nearest deadline over `scope`, up to the first shield.
     pub(crate) fn nearest_deadline(&self, mut scope: u32) -> Option<u64> {
         let mut nearest: Option<u64> = None;
-        while let Some(node) = self.nodes.0.get(scope as usize) {
+        while let Some(node) = self.nodes.get(scope as usize) {
             nearest = match (nearest, node.deadline) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
@@ -259,7 +226,6 @@ impl Scopes {
 
     fn get(&self, scope: ScopeRef) -> Option<&Node> {
         self.nodes
-            .0
             .get(scope.index as usize)
             .filter(|node| node.generation == scope.generation)
     }
@@ -277,12 +243,12 @@ impl Scopes {
     /// The next node of the tree below `top` after `at`, in pre-order; `skip` leaves out what
     /// is below `at`.
     fn following(&self, top: u32, at: u32, skip: bool) -> u32 {
-        if !skip && self.nodes[at].first_child != NONE {
-            return self.nodes[at].first_child;
+        if !skip && self.nodes[at as usize].first_child != NONE {
+            return self.nodes[at as usize].first_child;
         }
         let mut at = at;
         while at != top {
-            let node = &self.nodes[at];
+            let node = &self.nodes[at as usize];
             if node.next != NONE {
                 return node.next;
             }
@@ -325,7 +291,7 @@ impl Core {
         let mut fibers = self.fibers.borrow_mut();
         let mut at = scope.index;
         while at != NONE {
-            let node = &mut scopes.nodes[at];
+            let node = &mut scopes.nodes[at as usize];
             let spared = node.over.is_some() || (node.shield.is_some() && at != scope.index);
             if !spared {
                 node.over = Some(over);
@@ -355,7 +321,7 @@ impl Core {
         let mut scopes = self.scopes.borrow_mut();
         let over = scopes.over(fiber.scope);
         if scopes.get(over.origin).is_some() {
-            scopes.nodes[over.origin.index].observed = true;
+            scopes.nodes[over.origin.index as usize].observed = true;
         }
         over.cause
     }
@@ -433,7 +399,7 @@ impl Core {
         let mut fibers = self.fibers.borrow_mut();
         let fiber = &mut fibers[self.current.get()];
         fiber.stopped = false;
-        let node = &mut self.scopes.borrow_mut().nodes[scope.index];
+        let node = &mut self.scopes.borrow_mut().nodes[scope.index as usize];
         node.over = None;
         node.shield = Some(mem::take(&mut fiber.failures));
         Ok(scope)
@@ -446,7 +412,7 @@ impl Core {
         let index = self.current.get();
         let mut fibers = self.fibers.borrow_mut();
         let mut scopes = self.scopes.borrow_mut();
-        let node = &scopes.nodes[scope.index];
+        let node = &scopes.nodes[scope.index as usize];
         let own = node.over.filter(|over| over.origin == scope);
         let (observed, parent) = (node.observed, node.parent);
         match node.shield {
@@ -465,7 +431,7 @@ impl Core {
     pub(crate) fn set_deadline(&self, scope: ScopeRef, at: Instant) {
         let timer = self.add_timer(at.as_nanos(), Target::Scope(scope));
         let mut scopes = self.scopes.borrow_mut();
-        let node = &mut scopes.nodes[scope.index];
+        let node = &mut scopes.nodes[scope.index as usize];
         node.timer = Some(timer);
         node.deadline = Some(at.as_nanos());
         scopes.with_deadline += 1;

@@ -168,7 +168,6 @@ impl Arena {
         state.fresh = (fresh.left > 1).then_some(Fresh {
             low: next,
             left: fresh.left - 1,
-            ..fresh
         });
         Ok(fresh.low)
     }

@@ -61,12 +61,12 @@ pub(super) struct Slot {
 pub(super) struct Slots(pub(super) Vec<Slot>);
 
 impl Slots {
-    #[inline]
+    #[inline(always)]
     fn at(&self, number: u32) -> &Slot {
         &self.0[number as usize]
     }
 
-    #[inline]
+    #[inline(always)]
     fn at_mut(&mut self, number: u32) -> &mut Slot {
         &mut self.0[number as usize]
     }
@@ -75,14 +75,14 @@ impl Slots {
 impl Index<u32> for Slots {
     type Output = Slot;
 
-    #[inline]
+    #[inline(always)]
     fn index(&self, number: u32) -> &Slot {
         self.at(number)
     }
 }
 
 impl IndexMut<u32> for Slots {
-    #[inline]
+    #[inline(always)]
     fn index_mut(&mut self, number: u32) -> &mut Slot {
         self.at_mut(number)
     }
