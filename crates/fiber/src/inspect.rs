@@ -107,8 +107,8 @@ impl fmt::Display for FiberInfo {
             // Escaped: a name may hold a line end.
             write!(f, " {shown:?}{cut}")?;
         }
-        let (state, place, age) = (self.state, self.spawned_at, Age(self.age));
-        write!(f, " {state}, spawned at {place}, {age} old, ")?;
+        let (state, place, age) = (self.state, self.spawned_at, self.age);
+        write!(f, " {state}, spawned at {place}, {age:.1?} old, ")?;
         match self.resumes {
             1 => f.write_str("1 turn")?,
             turns => write!(f, "{turns} turns")?,
@@ -117,24 +117,6 @@ impl fmt::Display for FiberInfo {
             Some(bytes) => write!(f, ", {bytes} bytes of stack"),
             None => Ok(()),
         }
-    }
-}
-
-/// A time as `{:.1?}` shows it, without the two kilobytes that are for every number of digits.
-struct Age(Duration);
-
-impl fmt::Display for Age {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = self.0.as_nanos();
-        let (one, unit) = match nanos {
-            0..1_000 => (1, "ns"),
-            1_000..1_000_000 => (1_000, "µs"),
-            1_000_000..1_000_000_000 => (1_000_000, "ms"),
-            _ => (1_000_000_000, "s"),
-        };
-        // Saturating: a runtime lives for less than 2^64 tenths of anything.
-        let tenths = u64::try_from((nanos * 10 + one / 2) / one).unwrap_or(u64::MAX);
-        write!(f, "{}.{}{unit}", tenths / 10, tenths % 10)
     }
 }
 

@@ -286,8 +286,7 @@ impl Inbox {
             let room = core.fibers_max.saturating_sub(core.fibers.borrow().live);
             let count = state.jobs.len().min(room);
             self.held_back.set(count < state.jobs.len());
-            let rest = state.jobs.split_off(count);
-            let jobs = mem::replace(&mut state.jobs, rest);
+            let jobs: Vec<_> = state.jobs.drain(..count).collect();
             (mem::take(&mut state.wakes), jobs)
         };
         for (index, generation, epoch) in wakes {

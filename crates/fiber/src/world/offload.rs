@@ -194,11 +194,7 @@ impl Offload {
         let withdrawn = {
             let mut state = lock(&self.lanes[lane as usize].state);
             let at = state.jobs.iter().position(|&(of, _)| of == number);
-            at.and_then(|at| {
-                // To the front, past those before it.
-                (0..at).rev().for_each(|at| state.jobs.swap(at, at + 1));
-                state.jobs.pop_front()
-            })
+            at.and_then(|at| state.jobs.remove(at))
         };
         if let Some((_, job)) = withdrawn {
             self.pending.set(self.pending.get() - 1);
