@@ -368,10 +368,10 @@ pub(crate) fn on_stack<T>(stack: FiberStack, body: impl FnOnce() -> T) -> T {
 /// Gives back the memory of the running fiber's stack below what is in use of it, in whole pages. Does
 /// nothing where no fiber runs.
 pub(crate) fn trim() {
-    if let Some(usable) = with_running(|_, stack| stack.usable) {
-        // SAFETY: the stack that this very code runs on begins there, and nothing below this frame is
-        // in use: a fiber that runs on another stack meanwhile has noted that one as its own.
-        unsafe { sys::release_below_here(usable) };
+    if let Some(stack) = with_running(|_, stack| stack) {
+        // SAFETY: that is a stack of this fiber, and where this code runs on it nothing below is in use; one
+        // that runs elsewhere, on a stack of somebody else, is left alone.
+        unsafe { sys::release_below_here(stack.usable, stack.end) };
     }
 }
 

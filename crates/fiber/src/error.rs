@@ -139,7 +139,11 @@ impl fmt::Display for SpawnError {
 /// As its text: a program whose `main` returns it says what it means.
 impl fmt::Debug for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        fmt::Display::fmt(self, f)?;
+        match self {
+            Self::Stack(error) => write!(f, ": {error}"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -99,7 +99,8 @@ pub fn stats() -> Stats {
 ///
 /// Asks the system which pages are in memory, so what was swapped out does not count, and what an
 /// earlier fiber touched of the same stack does: exact for a stack that was never used before, of
-/// which [`Stats::stacks_made`] tells. For choosing the size of a stack, not for every day.
+/// which [`Stats::stacks_made`] tells; [`crate::trim_stack`] makes it less, as the client of crate `mqtt` does once it is
+/// connected. For choosing the size of a stack, not for every day.
 #[must_use]
 pub fn stack_high_water() -> Option<usize> {
     coroutine::with_running(|_, stack| stack.touched())

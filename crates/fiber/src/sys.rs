@@ -146,19 +146,24 @@ impl Mapping {
 /// of the frame, and what is called for it.
 const CALL_BYTES: usize = 256;
 
-/// Gives back the memory of the whole pages from `low` on that the stack has below its frames.
+/// Gives back the memory of the whole pages that the stack from `low` to `high` has below its frames. Does
+/// nothing where the caller runs on another one, as a handler of a signal does, or a library that has stacks of
+/// its own.
 ///
 /// Should the kernel refuse, the memory merely stays.
 ///
 /// # Safety
 ///
-/// `low` is where a page begins, and from there up to the frame of the caller lies the stack that it
-/// runs on.
+/// `low` is where a page begins, and all from there to `high` is one stack. Whoever runs on it has nothing below
+/// his frame.
 #[inline(never)]
-pub(crate) unsafe fn release_below_here(low: usize) {
-    let here = 0_u8;
-    let end = (&raw const here).addr() - CALL_BYTES;
-    let end = end & !(page_size() - 1);
+pub(crate) unsafe fn release_below_here(low: usize, high: usize) {
+    let mark = 0_u8;
+    let here = (&raw const mark).addr();
+    if !(low..high).contains(&here) {
+        return;
+    }
+    let end = here.saturating_sub(CALL_BYTES) & !(page_size() - 1);
     if end > low {
         let start = ptr::with_exposed_provenance_mut(low);
         // SAFETY: the range lies below what is in use of the stack that this runs on, by the caller's

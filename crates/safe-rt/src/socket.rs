@@ -417,6 +417,15 @@ impl Readiness<'_> {
     pub fn unwatch(&self) {
         self.transport.unwatch();
     }
+
+    /// Has the kernel tell of this socket, if it does not yet; see [`fiber::net::Readiness::watch`]. Does not
+    /// yield.
+    ///
+    /// # Errors
+    /// What the system answered when it could not watch the descriptor.
+    pub fn watch(&self) -> io::Result<()> {
+        self.transport.watch()
+    }
 }
 
 impl<'a> From<fiber::net::Readiness<'a>> for Readiness<'a> {

@@ -251,12 +251,12 @@ fn publish_by_paho(port: u16, keeps: bool) -> Result<Values, Failure> {
         .split(' ')
         .map(str::to_owned)
         .collect();
-    let program = paho().with(&words);
-    let program = if keeps {
-        program.variable(KEEP_VARIABLE, &folder.path().display().to_string())
+    let keep = if keeps {
+        folder.path().display().to_string()
     } else {
-        program
+        String::new()
     };
+    let program = paho().with(&words).variable(KEEP_VARIABLE, &keep);
     program.run()
 }
 

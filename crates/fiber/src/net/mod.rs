@@ -45,8 +45,9 @@ impl Readiness<'_> {
     /// Has the kernel tell nothing of this socket any more, in either direction, until a call finds it not
     /// ready or somebody waits for it: what comes meanwhile does not wake the event loop. For who knows
     /// when to look at it next. The socket counts as ready from here on, as one that is new does: the next call
-    /// finds out. Whoever waits for it now looks again, and waits on. Nothing happens to a pipe in memory, which
-    /// the kernel knows nothing of. Does not yield.
+    /// finds out. A fiber that reads or writes it now looks again, waits on, and so has it watched again; one that
+    /// selects on it is told that it is ready. Where the kernel then has no memory to watch it, that call fails. Nothing
+    /// happens to a pipe in memory, which the kernel knows nothing of. Does not yield.
     ///
     /// # Examples
     ///
@@ -66,6 +67,19 @@ impl Readiness<'_> {
     pub fn unwatch(&self) {
         if let Kind::Kernel(watch, _) = self.0 {
             watch.unwatch();
+        }
+    }
+
+    /// Has the kernel tell of this socket, if it does not yet: from here on it counts as ready only once
+    /// the kernel has said so. For who looks whether it is ready, and does not try. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// What the system answered when it could not watch the descriptor.
+    pub fn watch(&self) -> io::Result<()> {
+        match self.0 {
+            Kind::Kernel(watch, _) => watch.watch(),
+            Kind::Pipe(..) => Ok(()),
         }
     }
 }

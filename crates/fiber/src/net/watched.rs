@@ -45,6 +45,10 @@ impl Watch {
         self.bits.unlink(&self.core, direction, link);
     }
 
+    pub(super) fn watch(&self) -> io::Result<()> {
+        self.bits.ask(&self.core)
+    }
+
     pub(super) fn unwatch(&self) {
         self.bits.unwatch(&self.core);
     }
@@ -54,11 +58,14 @@ impl Watch {
     fn wait_ready(&self, direction: Direction) -> io::Result<()> {
         self.begin()?;
         self.core.spend();
-        self.bits.ask(&self.core)?;
-        while !self.is_ready(direction) {
+        loop {
+            // In each round: another fiber may have unwatched it meanwhile.
+            self.bits.ask(&self.core)?;
+            if self.is_ready(direction) {
+                return Ok(());
+            }
             self.wait(direction)?;
         }
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Stacks that are a mapping each: corosensei's `DefaultStack`, pooled.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use corosensei::stack::{DefaultStack, Stack, StackPointer};
 
@@ -24,8 +25,8 @@ pub(super) struct Mapped {
 
 #[derive(Default)]
 struct State {
-    /// The highest first: the system maps one below the other, so that a new one comes last.
-    in_use: Vec<DefaultStack>,
+    /// By their low ends.
+    in_use: BTreeMap<StackPointer, DefaultStack>,
     spare: Vec<DefaultStack>,
 }
 
@@ -61,29 +62,22 @@ impl Mapped {
             }
         };
         let (low, high) = (stack.limit(), stack.base());
-        let at = state.place_of(low);
-        state.in_use.insert(at, stack);
+        state.in_use.insert(low, stack);
         Ok((low, high, fresh))
     }
 
     /// Takes back the stack whose low end that is.
     pub(super) fn give_back(&self, low: StackPointer) {
         let mut state = self.state.borrow_mut();
-        let at = state.place_of(low);
-        let stack = state.in_use.remove(at);
-        assert!(stack.limit() == low, "a stack is given back once");
+        let stack = state
+            .in_use
+            .remove(&low)
+            .expect("a stack is given back once");
         if state.spare.len() < self.spare_max {
             state.spare.push(stack);
         } else {
             drop(stack);
             self.splits.remove();
         }
-    }
-}
-
-impl State {
-    /// Where the stack with that low end is among those in use, or would be.
-    fn place_of(&self, low: StackPointer) -> usize {
-        self.in_use.partition_point(|stack| stack.limit() > low)
     }
 }

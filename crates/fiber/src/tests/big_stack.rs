@@ -226,3 +226,16 @@ fn what_a_deep_call_touched_goes_back_and_what_is_in_use_stays() {
     }
     crate::trim_stack();
 }
+
+#[test]
+fn trimming_on_a_stack_of_somebody_else_empties_nothing() {
+    // Mapped before those of the runtime, so that it mostly lies above them.
+    let mut other =
+        corosensei::Coroutine::new(|_: &corosensei::Yielder<(), ()>, ()| crate::trim_stack());
+    real(move || {
+        let locals = black_box([7_u8; 8 * 1024]);
+        let _ended = other.resume(());
+        assert!(locals.iter().all(|byte| *byte == 7));
+        turns(2);
+    });
+}

@@ -444,6 +444,10 @@ impl Driver<'_> {
     }
 
     fn wait(&mut self, blocked: bool, starved: bool, next: Option<Time>) -> Result<(), EndCause> {
+        if blocked {
+            // What is known of the socket then is what the kernel tells.
+            self.hold.end_rest();
+        }
         let mut next = Time::earlier(next, self.hold.until());
         if self.overrun.is_some() || self.leave_at.is_some() || starved {
             next = Time::earlier(next, self.overrun);
@@ -453,6 +457,10 @@ impl Driver<'_> {
         let deadline = next.map(|at| Instant::from_nanos(at.0));
         let readable = self.socket.readable();
         let writable = self.socket.writable();
+        if self.overrun.is_some() {
+            // Nothing is read: whether something came is to be known, not guessed.
+            readable.watch().map_err(EndCause::Transport)?;
+        }
         if !blocked && self.overrun.is_none() {
             if let Some(until) = self.hold.rest_until() {
                 let deadline = Time::earlier(next, Some(until)).map(|at| Instant::from_nanos(at.0));

@@ -278,7 +278,9 @@ impl fmt::Display for Error {
             Self::AlreadyConnected => f.write_str("the client already had its connection"),
             Self::TooManyRequests => f.write_str("too many requests await their answers"),
             Self::QueueFull => f.write_str(QUEUE_FULL),
-            Self::Spawn(_) => f.write_str("no fiber could be started for the connection"),
+            Self::Spawn(error) => {
+                write!(f, "no fiber could be started for the connection: {error}")
+            }
             Self::Store(error) => error.fmt(f),
             Self::StoreFailed(failure) => failure.fmt(f),
             Self::Credentials(error) => write!(f, "no credentials: {error}"),

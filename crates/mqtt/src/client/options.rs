@@ -353,11 +353,10 @@ impl ClientOptions {
         self
     }
 
-    /// Whether small messages of QoS 1 and 2, and the PUBRELs of the latter, wait for up to a millisecond
-    /// for acknowledgements that are on their way, so that many leave in one write; so it is unless set
-    /// otherwise. Only while more messages are unacknowledged than unsent; anything else to be sent ends
-    /// the wait, and so does a call that waits until its message is sent. Meanwhile the connection is read
-    /// only now and then: what else the broker sends is seen up to that millisecond later.
+    /// Whether small messages of QoS 1 and 2, and PUBRELs, wait up to a millisecond for acknowledgements that are on
+    /// their way, so that many leave in one write; so it is unless set otherwise. Only while more messages are
+    /// unacknowledged than unsent, until anything else is to be sent, or a call waits until its message is.
+    /// Meanwhile the broker is heard now and then only, up to that millisecond later.
     #[must_use]
     pub fn coalesce(mut self, coalesce: bool) -> Self {
         self.coalesce = coalesce;

@@ -70,6 +70,12 @@ impl Hold {
         self.rest_until = None;
     }
 
+    /// The socket is looked at again.
+    #[inline]
+    pub(super) const fn end_rest(&mut self) {
+        self.rest_until = None;
+    }
+
     /// How long a rest for so many answers is to be, from now on.
     fn rest_for(&self, answers: usize, until: Time, now: Time) -> Option<Time> {
         if !self.has_answers || answers < REST_ANSWERS_MIN {
@@ -137,7 +143,7 @@ impl Driver<'_> {
     /// Leaves the socket alone until so many answers may have come, if that is worth it.
     fn rest(&mut self, answers: usize, until: Time, now: Time) {
         let readable = self.socket.readable();
-        if self.behind || self.overrun.is_some() || readable.is_ready() {
+        if self.behind || self.overrun.is_some() || self.unflushed || readable.is_ready() {
             return;
         }
         if let Some(at) = self.hold.rest_for(answers, until, now) {
