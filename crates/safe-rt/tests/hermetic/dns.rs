@@ -67,13 +67,12 @@ fn a_name_server_that_answers_at_all_is_heard_through_slowness_and_lies() {
 
 #[test]
 fn each_answer_that_is_none_is_told_apart() {
-    let failing = "Other ServerFailed";
     let table = [
-        (Manner::NoSuchName, "NotFound NoSuchName"),
-        (Manner::NoAddress, "NotFound NoAddress"),
-        (Manner::Failing(SERVER_FAILURE), failing),
-        (Manner::Circle, "InvalidData TooManyAliases"),
-        (Manner::TruncatedForNothing, "InvalidData System"),
+        (Manner::NoSuchName, "NotFound there is no such name"),
+        (Manner::NoAddress, "NotFound the name has no address"),
+        (Manner::Failing(SERVER_FAILURE), "Other the name server"),
+        (Manner::Circle, "InvalidData the name is an alias"),
+        (Manner::TruncatedForNothing, "InvalidData the name server"),
     ];
     for (manner, expected) in table {
         let shown = format!("{manner:?}");

@@ -32,14 +32,14 @@ fn one_family_is_enough_and_there_is_nothing_only_when_both_say_so() {
         (some(1, SECOND), none(NoSuchName), "1"),
         (some(1, SECOND), None, "1"),
         (None, some(2, SECOND), "2"),
-        (none(NoSuchName), none(NoAddress), "NoSuchName"),
-        (none(failed()), none(NoSuchName), "NoSuchName"),
-        (none(NoAddress), none(NoAddress), "NoAddress"),
-        (none(NoAddress), none(NoAnswer), "NoAnswer"),
-        (none(NoAnswer), none(NoAddress), "NoAnswer"),
-        (none(failed()), none(NoAddress), "ServerFailed"),
-        (None, none(failed()), "ServerFailed"),
-        (None, None, "NoAnswer"),
+        (none(NoSuchName), none(NoAddress), "there is no such name"),
+        (none(failed()), none(NoSuchName), "there is no such name"),
+        (none(NoAddress), none(NoAddress), "the name has no address"),
+        (none(NoAddress), none(NoAnswer), "no name server answered"),
+        (none(NoAnswer), none(NoAddress), "no name server answered"),
+        (none(failed()), none(NoAddress), "the name server"),
+        (None, none(failed()), "the name server"),
+        (None, None, "no name server answered"),
     ];
     for (v4, v6, expected) in table {
         let asked = format!("{v4:?} {v6:?}");
