@@ -343,6 +343,38 @@ fn a_publisher_goes_at_the_pace_of_the_network() {
 }
 
 #[test]
+fn four_large_messages_go_before_the_network_sets_the_pace() {
+    const PIPE: usize = 4_096;
+    // Payload, and what is published at once of such.
+    for (payload, least) in [(1, 64), (16, 64), (32, 128), (64, 256), (300, 256)] {
+        let (payload, least) = (payload * 1_024, least * 1_024);
+        play_over(
+            PIPE,
+            options(),
+            move |broker| {
+                broker.accept(false, |_| ());
+                fiber::sleep(Duration::from_secs(1)).unwrap();
+                while !broker.receive(|packet| matches!(packet, PacketRef::Disconnect(_))) {}
+                broker.expect_end();
+            },
+            move |client| {
+                client.connect().unwrap();
+                let payload = vec![b'x'; payload];
+                let began = Instant::now();
+                let mut len = 0;
+                while began.elapsed().is_zero() {
+                    client.publish(Publish::to("m", &payload)).unwrap();
+                    len += payload.len();
+                }
+                // The last one waited, and was added then.
+                let most = least + 2 * payload.len() + 2 * PIPE;
+                assert!((least..most).contains(&len), "{len} bytes of {least}");
+            },
+        );
+    }
+}
+
+#[test]
 fn a_publisher_does_not_wait_for_what_a_rate_holds_back() {
     const COUNT: usize = 40;
     const PAYLOAD: [u8; 4_096] = [b'x'; 4_096];

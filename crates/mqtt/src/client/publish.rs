@@ -165,9 +165,9 @@ impl Client {
     /// [`Publish::queue_policy`] says otherwise, and until the level asked for with [`Publish::wait`] holds;
     /// the ambient deadline limits that, else the client's operation timeout.
     ///
-    /// When 64 KiB are there that the connection has not sent, it first gives up its turn, and, where the
-    /// policy is to wait, waits up to 10 ms for the kernel to take half of them: whoever publishes faster than the network
-    /// is goes at its pace, and does not fill a queue. That is no wait that can fail, and there is none where
+    /// When 64 KiB are there that the connection has not sent (four messages of this size where these are more, up to
+    /// 256 KiB), it first gives up its turn, and, where the policy is to wait, waits up to 10 ms for the kernel to take
+    /// half of them: whoever publishes faster than the network is goes at its pace, and does not fill a queue. That is no wait that can fail, and there is none where
     /// nothing may wait.
     ///
     /// # Errors
@@ -290,6 +290,12 @@ fn pass(
 /// Unsent bytes in the log with which a publishing fiber gives up its turn before it goes on.
 const UNSENT_BYTES_PER_TURN_MAX: usize = 64 * 1024;
 
+/// As many of its own size may be unsent, where these are more bytes: large messages are to share a write as well.
+const UNSENT_MESSAGES_PER_TURN: usize = 4;
+
+/// But no more bytes than these, which the connection writes in one turn.
+const UNSENT_BYTES_OF_LARGE_MAX: usize = 256 * 1024;
+
 /// How long it waits at most for half of them to be sent.
 const PACE_TIMEOUT: Duration = Duration::from_millis(10);
 
@@ -298,9 +304,12 @@ impl State {
     /// rate holds back it may not.
     #[inline]
     fn has_much_unsent(&self) -> bool {
-        self.log.tail().since(self.session.sent()) >= UNSENT_BYTES_PER_TURN_MAX
-            && self.is_up()
-            && !self.session.is_throttled()
+        self.unsent() >= UNSENT_BYTES_PER_TURN_MAX && self.is_up() && !self.session.is_throttled()
+    }
+
+    #[inline]
+    fn unsent(&self) -> usize {
+        self.log.tail().since(self.session.sent())
     }
 
     /// Refuses a message for which there is no room, and that is not to wait for any.
@@ -335,17 +344,23 @@ impl Shared {
     /// was published `since` then, and got too old meanwhile.
     #[cold]
     fn let_send(self: &Rc<Self>, publish: &Publish<'_>, since: Time) -> Option<Ticket> {
+        let payload = publish.outgoing.payload;
+        let some = payload.len().saturating_mul(UNSENT_MESSAGES_PER_TURN);
+        let allowed = some.clamp(UNSENT_BYTES_PER_TURN_MAX, UNSENT_BYTES_OF_LARGE_MAX);
+        if self.state().unsent() < allowed {
+            return None;
+        }
         // Where no turn may be given up it has to wait until there is one.
         fiber::give_way();
         let waits = publish.is_paced && publish.policy_with(&self.options) == QueuePolicy::Wait;
-        if !waits || !self.state().has_much_unsent() {
+        if !waits || self.state().unsent() < allowed || !self.state().has_much_unsent() {
             return None;
         }
         let mut waiter = None;
         let is_woken = fiber::give_way_until(Instant::recent() + PACE_TIMEOUT, |token| {
             let mut state = self.state();
             let unsent = state.log.tail().since(state.flushed);
-            let enough = unsent.saturating_sub(UNSENT_BYTES_PER_TURN_MAX / 2);
+            let enough = unsent.saturating_sub(allowed / 2);
             let end = state.flushed.plus(enough);
             state.wait_for_sent(end, token);
             waiter = Some(token);
