@@ -31,6 +31,9 @@ pub(super) use self::crl::{Crls, Signatory};
 pub const AUTHORITIES_MAX: usize = 1024;
 /// Most files of certificates that are read of one folder.
 pub const TRUST_FILES_MAX: usize = 1024;
+/// A file of so many bytes is taken apart where it was read: that takes about as long as handing it to another
+/// thread does.
+const PARSED_IN_PLACE_MAX: usize = 16 * 1024;
 
 /// Whose certificates are believed: authorities, pinned keys, and what was revoked of either.
 ///
@@ -111,7 +114,7 @@ impl Trust {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, TlsConfigError> {
         let path = path.as_ref();
         let pem = read(path)?;
-        off_thread(path, move || Self::from_pem(&pem))
+        parse_aside(path, pem.len(), move || Self::from_pem(&pem))
     }
 
     /// Reads several PEM files, each of which must hold an authority; waits, without stopping other
@@ -248,7 +251,7 @@ impl Trust {
     pub fn crl_file(self, path: impl AsRef<Path>) -> Result<Self, TlsConfigError> {
         let path = path.as_ref();
         let text = read(path)?;
-        off_thread(path, move || self.crl_pem(&text))
+        parse_aside(path, text.len(), move || self.crl_pem(&text))
     }
 
     /// Chooses which certificates must be covered by a revocation list, if there are any.
@@ -389,11 +392,15 @@ impl fmt::Debug for Trust {
     }
 }
 
-/// Takes apart what a file holds: some of a megabyte, during which other fibers run.
-fn off_thread<T: Send + 'static>(
+/// Takes apart what a file of so many bytes holds: some have a megabyte, during which other fibers run.
+fn parse_aside<T: Send + 'static>(
     path: &Path,
+    len: usize,
     parse: impl FnOnce() -> Result<T, TlsConfigError> + Send + 'static,
 ) -> Result<T, TlsConfigError> {
+    if len <= PARSED_IN_PLACE_MAX {
+        return parse();
+    }
     fiber::offload(parse).map_err(|error| TlsConfigError::File {
         path: path.to_owned(),
         source: error.into(),

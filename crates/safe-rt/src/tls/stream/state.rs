@@ -1,7 +1,7 @@
 //! The moving part of a TLS stream: bytes between rustls and the transport, without waiting.
 
 use core::mem;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
 
 use rustls::{Connection, ProtocolVersion, SupportedCipherSuite};
@@ -310,10 +310,13 @@ impl Read for Inlet<'_> {
     }
 }
 
+/// Most bytes of records that are put together for one write.
+pub(super) const JOINED_BYTES_MAX: usize = 1024;
+
 /// What rustls writes records to; `full` as `nothing` above.
-struct Outlet<'a> {
-    transport: &'a Socket,
-    full: bool,
+pub(super) struct Outlet<'a> {
+    pub(super) transport: &'a Socket,
+    pub(super) full: bool,
 }
 
 impl Write for Outlet<'_> {
@@ -324,6 +327,23 @@ impl Write for Outlet<'_> {
                 self.full = true;
                 Err(io::ErrorKind::WouldBlock.into())
             }
+        }
+    }
+
+    /// Short records leave together, so that the end of a handshake is one packet.
+    fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut joined = [0; JOINED_BYTES_MAX];
+        let mut len = 0;
+        for record in records {
+            let Some(room) = joined[len..].get_mut(..record.len()) else {
+                break;
+            };
+            room.copy_from_slice(record);
+            len += record.len();
+        }
+        match records {
+            [first, ..] if len <= first.len() => self.write(first),
+            _ => self.write(&joined[..len]),
         }
     }
 

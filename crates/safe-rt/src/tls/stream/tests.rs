@@ -1,8 +1,8 @@
 //! What only shows inside: the count of records that the keys of TLS 1.2 may protect.
 
-use std::io::Write as _;
+use std::io::{IoSlice, Write as _};
 
-use super::state::{RECORDS_RESERVED, RecordBudget};
+use super::state::{JOINED_BYTES_MAX, Outlet, RECORDS_RESERVED, RecordBudget};
 use super::*;
 use crate::tls::error::TlsError;
 use crate::{ClientTlsOptions, ServerTlsOptions};
@@ -73,6 +73,45 @@ fn used_up_keys_are_an_error_before_anything_is_lost() {
         // There is still room for an orderly end.
         client.close().expect("room");
         assert_eq!((&server).read(&mut received).expect("an end"), 0);
+    })
+    .expect("the runtime ran");
+}
+
+#[test]
+fn short_records_leave_together_and_long_ones_alone() {
+    const ROOM: usize = 2 * JOINED_BYTES_MAX;
+    fiber::run(|| {
+        let (ours, theirs) = fiber::net::pipe(ROOM);
+        let transport = Socket::from(ours);
+        let mut outlet = Outlet {
+            transport: &transport,
+            full: false,
+        };
+        let mut took = |lens: &[usize]| {
+            let records: Vec<_> = (1..).zip(lens).map(|(n, len)| vec![n; *len]).collect();
+            let slices: Vec<_> = records.iter().map(|record| IoSlice::new(record)).collect();
+            let taken = outlet.write_vectored(&slices).expect("room");
+            let mut arrived = vec![0; taken];
+            (&theirs).read_exact(&mut arrived).expect("what was taken");
+            assert!(arrived == records.concat()[..taken], "{lens:?}");
+            taken
+        };
+        assert_eq!(took(&[6, 74]), 80);
+        assert_eq!(took(&[6, 74, JOINED_BYTES_MAX - 80, 1]), JOINED_BYTES_MAX);
+        assert_eq!(took(&[6, JOINED_BYTES_MAX, 6]), 6);
+        assert_eq!(took(&[JOINED_BYTES_MAX + 1, 6]), JOINED_BYTES_MAX + 1);
+        // As much as there is room for.
+        assert_eq!(took(&[3 * JOINED_BYTES_MAX, 6]), ROOM);
+        assert_eq!(took(&[0, 5]), 5);
+
+        let filled = transport.try_write(&[0; ROOM - 10]).expect("room");
+        assert_eq!(filled, Some(ROOM - 10));
+        let pair = [[1; 6], [2; 6]];
+        let slices = pair.each_ref().map(|record| IoSlice::new(record));
+        assert_eq!(outlet.write_vectored(&slices).expect("some room"), 10);
+        let error = outlet.write_vectored(&slices).expect_err("no room");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(outlet.full);
     })
     .expect("the runtime ran");
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fiber::{Elapsed, FiberBuilder, Instant};
 use rustls::RootCertStore;
 
-use super::{Trust, TrustError, merge, off_thread, parse};
+use super::{Trust, TrustError, merge, parse, parse_aside};
 use crate::tls::config::{TlsConfigError, read};
 
 /// How old the system's authorities may be before a handshake has them read again: a device runs
@@ -310,7 +310,7 @@ fn find_in(places: Places) -> Result<RootCertStore, TlsConfigError> {
 fn from_file(path: &Path) -> Result<Arc<RootCertStore>, TlsConfigError> {
     let text = read(path)?;
     // Whatever of a system's own file cannot be read is the system's business.
-    let (roots, _) = off_thread(path, move || parse(&text))?;
+    let (roots, _) = parse_aside(path, text.len(), move || parse(&text))?;
     Ok(Arc::new(roots))
 }
 
