@@ -22,13 +22,20 @@ pub const CONTROL_BYTES_MAX: usize = 512 * 1024;
 /// Encoded control packets that were not sent yet.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
-pub struct ControlBuffer(OutboundLog);
+pub struct ControlBuffer {
+    packets: OutboundLog,
+    /// The end of the packets at the start of those unsent that may wait for messages.
+    companions: LogOffset,
+}
 
 impl ControlBuffer {
     /// Makes an empty buffer; it takes no memory before the first packet.
     #[must_use]
     pub fn new() -> Self {
-        Self(OutboundLog::sized(CONTROL_BYTES_MIN, CONTROL_BYTES_MAX))
+        Self {
+            packets: OutboundLog::sized(CONTROL_BYTES_MIN, CONTROL_BYTES_MAX),
+            companions: LogOffset::default(),
+        }
     }
 
     /// Appends a packet of exactly `len` bytes and returns them for the caller to fill.
@@ -37,14 +44,36 @@ impl ControlBuffer {
     /// [`LogFull`] when [`CONTROL_BYTES_MAX`] does not suffice.
     #[inline]
     pub fn reserve(&mut self, len: usize) -> Result<&mut [u8], LogFull> {
-        self.0.reserve(len)
+        self.packets.reserve(len)
+    }
+
+    /// As [`ControlBuffer::reserve`], of a packet that may wait for the message in the log that it goes
+    /// before.
+    ///
+    /// # Errors
+    /// As of [`ControlBuffer::reserve`].
+    pub fn reserve_companion(&mut self, len: usize) -> Result<&mut [u8], LogFull> {
+        let are_companions = self.may_wait();
+        let end = self.packets.tail().plus(len);
+        let packet = self.packets.reserve(len)?;
+        if are_companions {
+            self.companions = end;
+        }
+        Ok(packet)
+    }
+
+    /// Tells whether nothing is unsent but packets that may wait for the messages that they go before.
+    #[inline]
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        self.packets.is_empty() || self.companions == self.packets.tail()
     }
 
     /// Returns the bytes to be sent.
     #[inline]
     #[must_use]
     pub fn unsent(&self) -> &[u8] {
-        self.0.from(self.0.head())
+        self.packets.from(self.packets.head())
     }
 
     /// Gives up the first `n` unsent bytes, because they were sent. A buffer that is larger than it
@@ -54,9 +83,9 @@ impl ControlBuffer {
     /// If there are fewer.
     #[inline]
     pub fn advance(&mut self, n: usize) {
-        self.0.release(self.0.head().plus(n));
-        if self.0.capacity() > CONTROL_BYTES_KEPT {
-            self.0.trim();
+        self.packets.release(self.packets.head().plus(n));
+        if self.packets.capacity() > CONTROL_BYTES_KEPT {
+            self.packets.trim();
         }
     }
 
@@ -64,28 +93,28 @@ impl ControlBuffer {
     #[inline]
     #[must_use]
     pub const fn sent(&self) -> LogOffset {
-        self.0.head()
+        self.packets.head()
     }
 
     /// Returns the position behind the last packet.
     #[inline]
     #[must_use]
     pub const fn end(&self) -> LogOffset {
-        self.0.tail()
+        self.packets.tail()
     }
 
     /// Returns how many bytes are not sent yet.
     #[inline]
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.0.len()
+        self.packets.len()
     }
 
     /// Tells whether everything was sent.
     #[inline]
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.packets.is_empty()
     }
 }
 
@@ -126,14 +155,40 @@ mod tests {
     fn a_large_buffer_is_given_back_once_it_is_empty() {
         let mut control = ControlBuffer::new();
         push(&mut control, &[1; 100]);
-        assert_eq!(control.0.capacity(), CONTROL_BYTES_MIN);
+        assert_eq!(control.packets.capacity(), CONTROL_BYTES_MIN);
         push(&mut control, &[2; CONTROL_BYTES_KEPT]);
         control.advance(CONTROL_BYTES_KEPT + 99);
-        assert_eq!(control.0.capacity(), 2 * CONTROL_BYTES_KEPT);
+        assert_eq!(control.packets.capacity(), 2 * CONTROL_BYTES_KEPT);
         control.advance(1);
-        assert_eq!(control.0.capacity(), 0);
+        assert_eq!(control.packets.capacity(), 0);
         push(&mut control, b"x");
         assert_eq!(control.unsent(), b"x");
+    }
+
+    #[test]
+    fn what_may_wait_is_over_with_the_first_packet_that_may_not() {
+        let mut control = ControlBuffer::new();
+        assert!(control.may_wait());
+        for _ in 0..2 {
+            control.reserve_companion(4).unwrap().fill(1);
+            assert!(control.may_wait());
+        }
+        push(&mut control, b"x");
+        control.reserve_companion(4).unwrap().fill(1);
+        assert!(!control.may_wait());
+        // Half of a packet of the first kind, then up to the last.
+        for sent in [2, 6, 1, 3] {
+            control.advance(sent);
+            assert!(!control.may_wait());
+        }
+        control.advance(1);
+        control.reserve_companion(4).unwrap().fill(1);
+        assert!(control.may_wait());
+        push(&mut control, b"x");
+        control.advance(4);
+        assert!(!control.may_wait(), "what may not is left alone");
+        control.advance(1);
+        assert!(control.may_wait());
     }
 
     #[test]
@@ -141,7 +196,7 @@ mod tests {
         let mut control = ControlBuffer::new();
         push(&mut control, &[1; 4 * 1024]);
         control.advance(4 * 1024);
-        assert_eq!(control.0.capacity(), 4 * 1024);
+        assert_eq!(control.packets.capacity(), 4 * 1024);
     }
 
     #[test]

@@ -15,6 +15,7 @@
 #[cfg(test)]
 mod describe;
 mod paced;
+mod pubrels;
 
 use std::collections::VecDeque;
 
@@ -364,19 +365,6 @@ impl Connection {
         {
             pubrel.encode(self.version, out);
         }
-    }
-
-    /// Sends PUBREL ahead of the unsent PUBLISH with the same identifier.
-    ///
-    /// There is room for a whole window of them beside the acknowledgements, unless the server has
-    /// answered a very long CONNECT that it has not read; such a server gets none, and `false` says so.
-    pub(super) fn push_pubrel_ahead(&mut self, packet_id: PacketId) -> bool {
-        let pubrel = PubRel::new(packet_id);
-        let Ok(out) = self.control.reserve(pubrel.encoded_len(self.version)) else {
-            return false;
-        };
-        pubrel.encode(self.version, out);
-        true
     }
 
     /// Marks a message as handled and lets the acknowledgements go whose turn it is; `false` if the

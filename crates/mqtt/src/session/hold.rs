@@ -15,8 +15,8 @@ impl Session {
     /// Tells whether the unsent bytes had better wait for acknowledgements that are on their way.
     ///
     /// They are publishes and PUBRELs alone, fewer than are sent and not answered, and less than
-    /// [`HOLD_BYTES_MAX`]; a QoS 0 message, a request or a control packet ends the hold. How long
-    /// they wait at most, and whether somebody waits for them to be sent, is the caller's business.
+    /// [`HOLD_BYTES_MAX`]; a QoS 0 message, a request or a control packet ends the hold, but for a PUBREL
+    /// that clears the identifier of a message that waits as well. How long they wait at most, and whether somebody waits for them to be sent, is the caller's business.
     #[must_use]
     pub fn may_hold(&self, log: &OutboundLog) -> bool {
         self.answers_to_hold_for(log) > 0
@@ -32,7 +32,7 @@ impl Session {
             || unsent_bytes >= HOLD_BYTES_MAX
             || self.urgent > sent
             || !matches!(self.connection.phase, Phase::Up { .. })
-            || !self.connection.control_is_empty();
+            || !self.connection.control_may_wait();
         if is_free {
             return 0;
         }

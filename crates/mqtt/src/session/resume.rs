@@ -175,7 +175,7 @@ impl Session {
             && adopted.contains(packet_id)
             && matches!(self.connection.phase, Phase::Up { .. })
         {
-            self.connection.push_pubrel_ahead(packet_id);
+            self.connection.push_pubrel_before(packet_id);
         }
     }
 

@@ -59,6 +59,37 @@ fn pubrels_are_held_for_answers_that_are_on_their_way() {
 }
 
 #[test]
+fn pubrels_for_a_session_of_before_are_held_with_the_messages_they_go_before() {
+    let mut rig = Rig::idle(SessionOptions::default());
+    let connect = connect_packet(false, 60);
+    rig.session.connect(&connect, rig.now).unwrap();
+    rig.write(usize::MAX);
+    rig.receive(&[0x20, 2, 1, 0]).unwrap();
+    while rig.session.next_output().is_some() {}
+    for key in 1..=3 {
+        rig.publish("a", QoS::ExactlyOnce, key).unwrap();
+    }
+    assert!(!rig.session.may_hold(&rig.log), "nothing outstanding");
+    let written = rig.write(usize::MAX);
+    assert_eq!(
+        written[..12],
+        *b"\x62\x02\x00\x01\x62\x02\x00\x02\x62\x02\x00\x03"
+    );
+    assert_eq!(written.len(), 12 + 3 * 7);
+    rig.publish("a", QoS::ExactlyOnce, 4).unwrap();
+    assert!(rig.session.may_hold(&rig.log), "3 outstanding, 1 to send");
+    // Where it is not for a message alone, it goes at once.
+    rig.receive(b"\x50\x02\x12\x34").unwrap();
+    assert!(
+        !rig.session.may_hold(&rig.log),
+        "PUBREL for an unknown PUBREC"
+    );
+    assert_eq!(rig.write(usize::MAX).len(), 4 + 4 + 7);
+    rig.publish("a", QoS::ExactlyOnce, 5).unwrap();
+    assert!(rig.session.may_hold(&rig.log), "4 outstanding, 1 to send");
+}
+
+#[test]
 fn pubrels_leave_in_the_order_of_the_pubrecs() {
     let mut rig = Rig::up();
     for key in 1..=3 {
