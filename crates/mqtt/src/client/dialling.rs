@@ -143,8 +143,26 @@ impl To {
 impl ClientOptions {
     /// How connections are made.
     pub(crate) fn dial_options(&self) -> Cow<'_, DialOptions> {
-        let defaults = || Cow::Owned(DialOptions::new());
+        let defaults = || Cow::Owned(self.probed_by_pings(DialOptions::new()));
         self.dial.as_deref().map_or_else(defaults, Cow::Borrowed)
+    }
+
+    /// Sees to it that an idle link is not tried twice: by PINGREQ, and by the kernel, which would wake a
+    /// radio for it as well. The program may have chosen that.
+    pub(super) fn settle_probes(&mut self) {
+        if let Some(mut dial) = self.dial.take() {
+            *dial = self.probed_by_pings(std::mem::take(&mut *dial));
+            self.dial = Some(dial);
+        }
+    }
+
+    fn probed_by_pings(&self, dial: DialOptions) -> DialOptions {
+        let pings = self.ping_after.is_some() || !self.login.keep_alive.is_zero();
+        if pings {
+            dial.keep_alive_unless_chosen(None)
+        } else {
+            dial
+        }
     }
 
     pub(crate) fn backoff_options(&self) -> BackoffOptions {
@@ -271,4 +289,43 @@ fn panicked() -> EndCause {
 
 fn failed(error: io::Error) -> EndCause {
     EndCause::Dial(safe_rt::Error::new(Phase::Connect, "the broker", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use safe_rt::{Listener, Scheme, TcpKeepAlive};
+
+    use super::*;
+    use crate::packet::ClientId;
+
+    #[test]
+    fn the_kernel_probes_what_pingreq_does_not_try() {
+        let chosen = || DialOptions::new().keep_alive(Some(TcpKeepAlive::default()));
+        let own = || DialOptions::new().nodelay(false);
+        let fresh = || ClientOptions::new(ClientId::new("a").expect("a name"));
+        let without = || fresh().keep_alive(Duration::ZERO);
+        let pinged = || without().ping_after(Duration::from_secs(60));
+        let cases = [
+            (fresh(), false),
+            (fresh().dial(own()), false),
+            (fresh().dial(chosen()), true),
+            (without(), true),
+            (without().dial(own()), true),
+            (without().dial(own().keep_alive(None)), false),
+            (pinged(), false),
+            (pinged().dial(own()), false),
+        ];
+        fiber::run(|| {
+            let listener = Listener::bind(([127, 0, 0, 1], 0).into()).expect("a port");
+            let address = listener.local_addr().expect("an address");
+            let endpoint = Endpoint::new(Scheme::Mqtt, &address.to_string()).expect("right");
+            for (number, (mut options, probes)) in cases.into_iter().enumerate() {
+                options.settle_probes();
+                let socket = safe_rt::dial(&endpoint, &options.dial_options());
+                let found = socket.expect("a connection").keep_alive();
+                assert_eq!(found.expect("Linux").is_some(), probes, "{number}");
+            }
+        })
+        .expect("the runtime ran");
+    }
 }

@@ -201,7 +201,8 @@ impl Client {
     /// [`Error::Argument`] for settings that make no CONNECT, [`Error::Spawn`] without room for a
     /// fiber and outside a runtime, [`Error::Store`] where the store is that of another client, or of
     /// another broker.
-    pub fn open(endpoint: &Endpoint, options: ClientOptions) -> Result<Self, Error> {
+    pub fn open(endpoint: &Endpoint, mut options: ClientOptions) -> Result<Self, Error> {
+        options.settle_probes();
         let clock = ClockWatch::new(options.dial_options().clock_floor().cloned());
         Self::open_with(Some(endpoint), Dialler::to(endpoint, clock), options)
     }

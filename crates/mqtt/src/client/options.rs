@@ -354,9 +354,8 @@ impl ClientOptions {
     }
 
     /// Whether small messages of QoS 1 and 2, and PUBRELs, wait up to a millisecond for acknowledgements that are on
-    /// their way, so that many leave in one write; so it is unless set otherwise. Only while more messages are
-    /// unacknowledged than unsent, until anything else is to be sent, or a call waits until its message is.
-    /// Meanwhile the broker is heard now and then only, up to that millisecond later.
+    /// their way, so that many leave in one write; unless set, they do. Only while more messages are unacknowledged than
+    /// unsent, until anything else is to be sent, or a call waits for that. The broker is heard up to that much later.
     #[must_use]
     pub fn coalesce(mut self, coalesce: bool) -> Self {
         self.coalesce = coalesce;
@@ -463,7 +462,8 @@ impl ClientOptions {
         self
     }
 
-    /// How connections are made, TLS included; for [`super::Client::open`] alone.
+    /// How connections are made, TLS included; for [`super::Client::open`] alone. Where PINGREQ tries an idle link
+    /// the kernel does not, unless [`DialOptions::keep_alive`] was called: that would wake a radio as well.
     #[must_use]
     pub fn dial(mut self, dial: DialOptions) -> Self {
         self.dial = Some(Box::new(dial));

@@ -116,6 +116,17 @@ impl DialOptions {
     #[must_use]
     pub const fn keep_alive(mut self, keep_alive: Option<TcpKeepAlive>) -> Self {
         self.tcp.keep_alive = keep_alive;
+        self.tcp.keep_alive_is_chosen = true;
+        self
+    }
+
+    /// As [`DialOptions::keep_alive`], but only where that was not called: for a protocol that asks a silent
+    /// peer itself, and is given the options of a program.
+    #[must_use]
+    pub const fn keep_alive_unless_chosen(mut self, keep_alive: Option<TcpKeepAlive>) -> Self {
+        if !self.tcp.keep_alive_is_chosen {
+            self.tcp.keep_alive = keep_alive;
+        }
         self
     }
 

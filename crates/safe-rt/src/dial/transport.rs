@@ -44,6 +44,7 @@ impl Default for TcpKeepAlive {
 pub(super) struct TcpOptions {
     pub(super) nodelay: bool,
     pub(super) keep_alive: Option<TcpKeepAlive>,
+    pub(super) keep_alive_is_chosen: bool,
     pub(super) user_timeout: Option<Duration>,
     pub(super) not_sent_low_water: Option<u32>,
     pub(super) local: Option<SocketAddr>,
@@ -58,6 +59,7 @@ impl TcpOptions {
             interval: TCP_KEEP_ALIVE_INTERVAL_DEFAULT,
             probes: TCP_KEEP_ALIVE_PROBES_DEFAULT,
         }),
+        keep_alive_is_chosen: false,
         user_timeout: None,
         not_sent_low_water: None,
         local: None,

@@ -53,6 +53,11 @@ fn each_option_reaches_the_kernel() {
         assert_eq!(socket.not_sent_low_water().expect("Linux"), Some(9_000));
         let off = dialled(DialOptions::new().keep_alive(None));
         assert_eq!(off.keep_alive().expect("Linux"), None);
+        let chosen = DialOptions::new().keep_alive(Some(keep_alive));
+        for (options, found) in [(DialOptions::new(), None), (chosen, Some(keep_alive))] {
+            let socket = dialled(options.keep_alive_unless_chosen(None));
+            assert_eq!(socket.keep_alive().expect("Linux"), found);
+        }
     })
     .expect("the runtime ran");
 }
