@@ -1,7 +1,8 @@
 //! Where a server is, as a value and as a word of a command line.
 
-use std::fmt;
 use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::{fmt, fs, io};
 
 /// A server on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,24 @@ impl Address {
             port: port.parse().ok()?,
             authority,
         })
+    }
+
+    /// The authority's certificate, with TLS. It is read once, for all connections of a process.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn authority(&self) -> io::Result<Option<&'static [u8]>> {
+        static PEM: OnceLock<Vec<u8>> = OnceLock::new();
+        let Some(file) = &self.authority else {
+            return Ok(None);
+        };
+        match PEM.get() {
+            Some(pem) => Ok(Some(pem)),
+            None => {
+                let pem = fs::read(file)?;
+                Ok(Some(PEM.get_or_init(|| pem)))
+            }
+        }
     }
 
     /// As a URL, with the scheme of either kind.

@@ -74,8 +74,8 @@ fn connect(address: &Address, task: Task) -> Result<Client, Box<dyn Error>> {
         // full all the time.
         options = options.queue_max(1, 1 << 20);
     }
-    if let Some(authority) = &address.authority {
-        let tls = ClientTlsOptions::new(Trust::from_file(authority)?).build()?;
+    if let Some(authority) = address.authority()? {
+        let tls = ClientTlsOptions::new(Trust::from_pem(authority)?).build()?;
         options = options.dial(DialOptions::new().tls(tls));
     }
     let client = Client::open(&address.url("mqtt", "mqtts").parse()?, options)?;

@@ -73,9 +73,10 @@ async fn run(address: &Address, task: Task) -> Done {
 async fn connect(address: &Address) -> Result<MqttClient, mqtt5::MqttError> {
     let options = ConnectOptions::new("peer").with_protocol_version(ProtocolVersion::V311);
     let client = MqttClient::with_options(options);
-    if let Some(authority) = &address.authority {
-        let authority = std::fs::read(authority)?;
-        client.set_tls_config(None, None, Some(authority)).await;
+    if let Some(authority) = address.authority()? {
+        client
+            .set_tls_config(None, None, Some(authority.to_vec()))
+            .await;
     }
     client.connect(&address.url("mqtt", "mqtts")).await?;
     Ok(client)

@@ -71,9 +71,9 @@ macro_rules! side {
                 task: Task,
             ) -> Result<(AsyncClient, EventLoop), Box<dyn std::error::Error>> {
                 let mut options: MqttOptions = $options(address.port);
-                if let Some(authority) = &address.authority {
+                if let Some(authority) = address.authority()? {
                     let tls = TlsConfiguration::Simple {
-                        ca: std::fs::read(authority)?,
+                        ca: authority.to_vec(),
                         alpn: None,
                         client_auth: None,
                     };
