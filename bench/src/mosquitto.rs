@@ -4,13 +4,13 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{self, Command};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::child::{Program, Running};
 use crate::error::Failure;
+use crate::folder::Folder;
 use crate::mqtt::address::Address;
 
 /// The program that makes certificates.
@@ -49,8 +49,8 @@ impl Mosquitto {
         loop {
             tries += 1;
             let port = free_port().map_err(|error| folder.failure(&error))?;
-            let file = folder.path.join("mosquitto.conf");
-            let text = configuration(&folder.path, port, window, tls, &user());
+            let file = folder.path().join("mosquitto.conf");
+            let text = configuration(folder.path(), port, window, tls, &user());
             fs::write(&file, text).map_err(|error| folder.failure(&error))?;
             let words = ["-c".to_owned(), file.display().to_string()];
             let mut running = Program::at(&program).with(&words).start()?;
@@ -92,8 +92,8 @@ fn make_certificates(folder: &Folder) -> Result<PathBuf, Failure> {
     if !program.exists() {
         return Err(Failure::Lacking(format!("{CERTIFICATES} was not built")));
     }
-    program.with(&[folder.path.display().to_string()]).run()?;
-    Ok(folder.path.join("authority.pem"))
+    program.with(&[folder.path().display().to_string()]).run()?;
+    Ok(folder.path().join("authority.pem"))
 }
 
 fn find() -> Result<PathBuf, Failure> {
@@ -148,51 +148,11 @@ fn configuration(folder: &Path, port: u16, window: usize, tls: bool, user: &str)
     text
 }
 
-/// A folder that is removed with the value.
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-}
-
-impl Folder {
-    fn new() -> Result<Self, Failure> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("bench-mosquitto-{}-{number}", process::id());
-        let folder = Self {
-            path: std::env::temp_dir().join(name),
-        };
-        match fs::create_dir(&folder.path) {
-            Ok(()) => Ok(folder),
-            Err(error) => {
-                let failure = folder.failure(&error);
-                // It is not ours to remove.
-                std::mem::forget(folder);
-                Err(failure)
-            }
-        }
-    }
-
-    fn failure(&self, error: &io::Error) -> Failure {
-        Failure::File {
-            path: self.path.display().to_string(),
-            what: error.to_string(),
-        }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left behind disturbs nobody.
-        drop(fs::remove_dir_all(&self.path));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::{Folder, configuration};
+    use super::configuration;
 
     #[test]
     fn the_configuration_has_one_listener_of_its_kind() {
@@ -205,14 +165,5 @@ mod tests {
             assert_eq!(text.contains("certfile /f/server.pem\n"), tls);
             assert_eq!(text.contains("keyfile /f/server.key\n"), tls);
         }
-    }
-
-    #[test]
-    fn a_folder_is_gone_with_its_value() {
-        let folder = Folder::new().unwrap();
-        let path = folder.path.clone();
-        std::fs::write(path.join("file"), "text").unwrap();
-        drop(folder);
-        assert!(!path.exists());
     }
 }

@@ -29,6 +29,8 @@ const WIDTH: f64 = 320.0;
 const HEIGHT: f64 = 230.0;
 /// Room beside the axes: on the left, on the right, above and below.
 const MARGINS: [f64; 4] = [58.0, 16.0, 50.0, 30.0];
+/// From the name of one line to the next.
+const NAME_HEIGHT: f64 = 14.0;
 /// What the left axis is divided in, at least.
 const STEPS: f64 = 4.0;
 const STYLE: &str = "\
@@ -66,6 +68,8 @@ pub fn draw(panels: &[Panel]) -> String {
 impl Panel {
     fn draw(&self, out: &mut String) {
         let [left, right, top, bottom] = MARGINS;
+        // A third name takes a row of its own.
+        let top = top + NAME_HEIGHT * self.lines.len().saturating_sub(2) as f64;
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let decades = points().map(|(n, _)| n.log10()).fold(1.0, f64::max).ceil();
         let step = step(points().map(|(_, cost)| *cost).fold(0.0, f64::max));
@@ -103,8 +107,8 @@ impl Panel {
                 );
             }
             if self.lines.len() > 1 {
-                // One name under the other, on the right above the lines.
-                let y = 16.0 + 14.0 * index as f64;
+                // One name under the other, on the right above the lines and below the title.
+                let y = 32.0 + NAME_HEIGHT * index as f64;
                 let _ = writeln!(
                     out,
                     "<circle class=\"s{index}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"4\"/>",
