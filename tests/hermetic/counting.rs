@@ -290,7 +290,7 @@ fn receive_qos_1(handled: Handled) {
 #[test]
 fn an_idle_client_has_a_few_kilobytes() {
     const CLIENTS: usize = 100;
-    const BYTES_MAX: usize = 5 * 1024;
+    const BYTES_MAX: usize = 2_560;
     fiber::run(|| {
         let mut clients = Vec::with_capacity(CLIENTS + 1);
         let mut servers = Vec::with_capacity(CLIENTS + 1);

@@ -89,6 +89,11 @@ impl ControlBuffer {
         }
     }
 
+    /// Gives the buffer back while it is empty, whatever its size.
+    pub(crate) fn give_back(&mut self) {
+        self.packets.give_back();
+    }
+
     /// Returns the position behind the last byte sent.
     #[inline]
     #[must_use]
@@ -197,6 +202,22 @@ mod tests {
         push(&mut control, &[1; 4 * 1024]);
         control.advance(4 * 1024);
         assert_eq!(control.packets.capacity(), 4 * 1024);
+    }
+
+    #[test]
+    fn an_empty_buffer_is_given_back_on_demand() {
+        let mut control = ControlBuffer::new();
+        push(&mut control, b"abc");
+        control.give_back();
+        assert_eq!(control.unsent(), b"abc");
+        control.advance(3);
+        control.give_back();
+        assert_eq!(
+            (control.packets.capacity(), control.sent(), control.end()),
+            (0, LogOffset(3), LogOffset(3))
+        );
+        push(&mut control, b"d");
+        assert_eq!(control.unsent(), b"d");
     }
 
     #[test]

@@ -74,6 +74,7 @@ mod outbound_log;
 #[cfg(feature = "client")]
 mod packed_map;
 pub mod packet;
+mod seldom;
 pub mod session;
 mod sorted;
 #[cfg(feature = "client")]

@@ -194,7 +194,14 @@ impl OutboundLog {
 
     /// Gives the buffer back if it [has grown](OutboundLog::has_grown) and nothing is kept.
     pub fn trim(&mut self) {
-        if self.is_empty() && self.has_grown() {
+        if self.has_grown() {
+            self.give_back();
+        }
+    }
+
+    /// Gives the buffer back if nothing is kept, whatever its size.
+    pub(crate) fn give_back(&mut self) {
+        if self.is_empty() {
             self.bytes = Box::default();
             self.limit = 0;
             self.base = self.tail;

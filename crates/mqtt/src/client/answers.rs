@@ -25,6 +25,7 @@ use super::link::random;
 use super::message::Message;
 use super::outbox::QueuePolicy;
 use super::publish::Publish;
+use super::shared::State;
 use super::subscribe::Subscribe;
 use super::subscription::SubscriptionId;
 use crate::packet::QoS;
@@ -122,11 +123,6 @@ impl Line {
 }
 
 impl Answers {
-    /// How many requests await their answers.
-    pub(super) const fn open_count(&self) -> usize {
-        self.open
-    }
-
     /// Wakes every request: there may be no connection any more.
     pub(super) fn wake_all(&self) {
         for place in &self.places {
@@ -134,6 +130,13 @@ impl Answers {
                 waiting.wake();
             }
         }
+    }
+}
+
+impl State {
+    /// Whether requests await their answers.
+    pub(super) fn has_open_answers(&self) -> bool {
+        self.answers.get().is_some_and(|answers| answers.open > 0)
     }
 }
 
@@ -293,7 +296,7 @@ impl Client {
     /// Takes a place among the open requests.
     fn open_request(&self, filter: &str) -> Result<Open<'_>, RequestError> {
         let (place, idle) = {
-            let answers = &mut self.shared.state().answers;
+            let answers = &mut *self.shared.state().answers;
             if answers.open == OPEN_REQUESTS_MAX {
                 return Err(RequestError::TooMany);
             }

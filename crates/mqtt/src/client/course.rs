@@ -21,33 +21,43 @@ use super::standby;
 /// What is known of the connections so far, and when the next one is due.
 pub(super) struct Course {
     pub(super) turn: Turn,
-    poison: Poison,
-    backoff: Backoff,
     delay: Duration,
     earliest: Duration,
+    /// Once a connection has ended, or was not to be made.
+    past: Option<Box<Past>>,
+}
+
+/// What those that ended say of the next one.
+struct Past {
+    poison: Poison,
+    backoff: Backoff,
 }
 
 impl Course {
-    pub(super) fn of(shared: &Shared, dialler: &Dialler) -> Box<Self> {
+    pub(super) fn of(shared: &Shared, dialler: &Dialler) -> Self {
         let backoff = Backoff::new(shared.options.backoff_options());
         let delay = if backoff.has_first_delay() {
             backoff.first_delay(random())
         } else {
             Duration::ZERO
         };
-        Box::new(Self {
+        Self {
             turn: Turn::of(dialler.endpoints(shared)),
-            poison: Poison::default(),
-            backoff,
             delay,
             earliest: Duration::ZERO,
-        })
+            past: None,
+        }
     }
 
     /// Waits until the next connection is due.
     #[inline(never)]
     pub(super) fn wait(&mut self, shared: &Rc<Shared>) -> Result<(), Arc<EndCause>> {
-        standby::wait(shared, &mut self.backoff, self.delay, self.earliest).map_err(Arc::new)?;
+        let past = &mut self.past;
+        let spread = || {
+            let backoff = &mut Past::get(past, shared).backoff;
+            backoff.next_delay(Class::Long, Duration::MAX, random())
+        };
+        standby::wait(shared, spread, self.delay, self.earliest).map_err(Arc::new)?;
         let is_elsewhere = self.turn.is_elsewhere();
         shared.state().session.set_elsewhere(is_elsewhere);
         Ok(())
@@ -75,9 +85,10 @@ impl Course {
             // What became of the attempt does not matter, nor that there was nothing to do.
             return Err(Arc::new(EndCause::Closed));
         }
-        let backoff = &mut self.backoff;
-        let is_poison = self.poison.look(served.malformed, served.up.is_some());
-        if is_poison && let Some(Malformed { error, .. }) = served.malformed {
+        let Past { poison, backoff } = Past::get(&mut self.past, shared);
+        let malformed = served.malformed.map(|malformed| *malformed);
+        let is_poison = poison.look(malformed, served.up.is_some());
+        if is_poison && let Some(Malformed { error, .. }) = malformed {
             shared.state().events.push(Event::PoisonPacket { error });
         }
         if let Some(since) = served.up {
@@ -126,6 +137,17 @@ impl Course {
         tell_of_end(shared, connection, &cause, Some(retry_in));
         between_connections(shared, None);
         Ok(())
+    }
+}
+
+impl Past {
+    fn get<'a>(place: &'a mut Option<Box<Self>>, shared: &Shared) -> &'a mut Self {
+        place.get_or_insert_with(|| {
+            Box::new(Self {
+                poison: Poison::default(),
+                backoff: Backoff::new(shared.options.backoff_options()),
+            })
+        })
     }
 }
 

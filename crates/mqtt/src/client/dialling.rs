@@ -20,6 +20,7 @@ use super::error::EndCause;
 use super::handler;
 use super::link::{STARVED_RETRY, run_user_code};
 use super::options::ClientOptions;
+use super::settings::Settings;
 use super::shared::{Shared, now};
 
 /// How long a dial that was cancelled may take to return when the client ends.
@@ -141,31 +142,38 @@ impl To {
 }
 
 impl ClientOptions {
+    /// Sees to it that an idle link is not tried twice: by PINGREQ, and by the kernel, which would wake a
+    /// radio for it as well. The program may have chosen that.
+    pub(super) fn settle_probes(&mut self) {
+        let is_pinged = self.settings.ping_after.is_some() || !self.login.keep_alive.is_zero();
+        if is_pinged == self.settings.is_pinged && self.settings.dial.is_none() {
+            return;
+        }
+        let settings = Rc::make_mut(&mut self.settings);
+        settings.is_pinged = is_pinged;
+        if let Some(mut dial) = settings.dial.take() {
+            *dial = settings.probed_by_pings(std::mem::take(&mut *dial));
+            settings.dial = Some(dial);
+        }
+    }
+}
+
+impl Settings {
     /// How connections are made.
-    pub(crate) fn dial_options(&self) -> Cow<'_, DialOptions> {
+    pub(super) fn dial_options(&self) -> Cow<'_, DialOptions> {
         let defaults = || Cow::Owned(self.probed_by_pings(DialOptions::new()));
         self.dial.as_deref().map_or_else(defaults, Cow::Borrowed)
     }
 
-    /// Sees to it that an idle link is not tried twice: by PINGREQ, and by the kernel, which would wake a
-    /// radio for it as well. The program may have chosen that.
-    pub(super) fn settle_probes(&mut self) {
-        if let Some(mut dial) = self.dial.take() {
-            *dial = self.probed_by_pings(std::mem::take(&mut *dial));
-            self.dial = Some(dial);
-        }
-    }
-
     fn probed_by_pings(&self, dial: DialOptions) -> DialOptions {
-        let pings = self.ping_after.is_some() || !self.login.keep_alive.is_zero();
-        if pings {
+        if self.is_pinged {
             dial.keep_alive_unless_chosen(None)
         } else {
             dial
         }
     }
 
-    pub(crate) fn backoff_options(&self) -> BackoffOptions {
+    pub(super) fn backoff_options(&self) -> BackoffOptions {
         self.backoff.as_deref().copied().unwrap_or_default()
     }
 }
@@ -321,7 +329,7 @@ mod tests {
             let endpoint = Endpoint::new(Scheme::Mqtt, &address.to_string()).expect("right");
             for (number, (mut options, probes)) in cases.into_iter().enumerate() {
                 options.settle_probes();
-                let socket = safe_rt::dial(&endpoint, &options.dial_options());
+                let socket = safe_rt::dial(&endpoint, &options.settings.dial_options());
                 let found = socket.expect("a connection").keep_alive();
                 assert_eq!(found.expect("Linux").is_some(), probes, "{number}");
             }

@@ -60,7 +60,7 @@ pub(super) struct Served {
     /// The broker said something after it had accepted it.
     pub(super) answered: bool,
     /// What it sent that is no packet, if that ended it.
-    pub(super) malformed: Option<Malformed>,
+    pub(super) malformed: Option<Box<Malformed>>,
     /// Where the other end is.
     pub(super) address: Option<SocketAddr>,
 }
@@ -140,7 +140,7 @@ pub(super) struct Driver<'a> {
     up: Option<Instant>,
     /// Bytes came after that.
     answered: bool,
-    malformed: Option<Malformed>,
+    malformed: Option<Box<Malformed>>,
     /// Of the peer, when it was connected.
     address: Option<SocketAddr>,
     /// Waits until there is likely one that is long; zero where that was.
@@ -217,7 +217,7 @@ impl Driver<'_> {
                 let flushed = self.socket.try_flush().map_err(EndCause::Transport)?;
                 self.has_unwritten |= !flushed;
                 if self.waits_to_trim > 0 {
-                    self.trim_stack();
+                    self.trim();
                 }
                 self.wait(written == Written::Blocked || !flushed, starved, next)?;
             }
@@ -227,7 +227,7 @@ impl Driver<'_> {
     /// Closes the connection, which has ended for this.
     #[inline(never)]
     fn end(mut self: Box<Self>, cause: EndCause) -> Box<Served> {
-        log::debug!("{}: {cause}", self.shared.options.client_id.as_str());
+        log::debug!("{}: {cause}", self.shared.client_id.as_str());
         if let Some(oversized) = &mut self.oversized {
             oversized.finish(self.shared);
         }
@@ -242,7 +242,7 @@ impl Driver<'_> {
         } = *self;
         {
             let mut state = shared.state();
-            state.idle.left();
+            state.left();
             state.end_waits();
         }
         if let EndCause::Idle = cause {
@@ -361,7 +361,7 @@ impl Driver<'_> {
             self.next = self.next_due(&state);
         }
         if self.next.is_some_and(|at| at <= now)
-            || state.idle.is_watched()
+            || state.may_get_idle()
             || self.overrun.is_some()
             || state.has_user_code()
         {
@@ -379,7 +379,7 @@ impl Driver<'_> {
     #[inline]
     fn next_due(&self, state: &State) -> Option<Time> {
         let next = Time::earlier(state.session.next_deadline(), state.deadline());
-        if state.idle.is_watched() && self.may_rest(state) {
+        if state.may_get_idle() && self.may_rest(state) {
             return Time::earlier(next, state.idle.deadline());
         }
         next
@@ -399,13 +399,13 @@ impl Driver<'_> {
         let _looked_at_again = state.watch_acks(now);
         if self.may_rest(state) && state.is_idle(now) {
             if state.session.rest(now, &state.log) {
-                state.idle.left();
+                state.left();
                 self.shared.wake.set();
             } else if state.idle.is_overdue(now) {
                 return Err(EndCause::Idle);
             } else {
                 // Something is still on its way out: it is looked at again after the same time.
-                state.idle.touch(now);
+                state.touch(now);
             }
         }
         if state
@@ -433,12 +433,13 @@ impl Driver<'_> {
         self.up.is_some() && state.is_up()
     }
 
-    /// Gives back what handling packets has touched of the stack, before the wait that comes after that
-    /// for an answer.
+    /// Gives back what handling packets has touched of the stack and taken of memory, before the wait
+    /// that comes after that for an answer.
     #[cold]
-    fn trim_stack(&mut self) {
+    fn trim(&mut self) {
         self.waits_to_trim -= 1;
         if self.waits_to_trim == 0 {
+            self.shared.state().session.give_back();
             fiber::trim_stack();
         }
     }

@@ -19,9 +19,9 @@ use std::rc::Rc;
 
 use super::gates::{Content, Gate, Gated, Reserved};
 use super::line::{Line, Queued};
-use super::options::ClientOptions;
 use super::restore::Restored;
 use super::room::Room;
+use super::settings::Settings;
 use super::shared::State;
 use super::store_failure::StoreFailure;
 use super::ticket::Outcome;
@@ -86,7 +86,7 @@ pub(super) enum Turn {
 #[cfg(feature = "store")]
 impl Durable {
     /// That of a client with these options, if they name a store.
-    pub(super) fn of(options: &ClientOptions) -> Option<Self> {
+    pub(super) fn of(options: &Settings) -> Option<Self> {
         let store = options.store.clone()?;
         Some(Self(Box::new(Kept {
             store,
@@ -111,7 +111,7 @@ impl Durable {
 
 #[cfg(not(feature = "store"))]
 impl Durable {
-    pub(super) const fn of(_: &ClientOptions) -> Option<Self> {
+    pub(super) const fn of(_: &Settings) -> Option<Self> {
         None
     }
 }

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::inbox::Arrived;
+use crate::seldom::Seldom;
 use crate::session::AckToken;
 use crate::time::Time;
 
@@ -24,7 +25,7 @@ pub const EARLY_BYTES_MAX: usize = 1024 * 1024;
 pub(super) struct Early {
     /// Messages are held until then.
     until: Option<Time>,
-    held: VecDeque<Arrived>,
+    held: Seldom<VecDeque<Arrived>>,
     bytes: usize,
 }
 
@@ -42,11 +43,7 @@ impl Early {
     /// When those that are held are to be let go.
     #[inline]
     pub(super) fn deadline(&self) -> Option<Time> {
-        if self.held.is_empty() {
-            None
-        } else {
-            self.until
-        }
+        self.until.filter(|_| self.len() > 0)
     }
 
     /// Holds a message; returns an older one that has to go for it, if one has to.
@@ -57,7 +54,7 @@ impl Early {
             self.bytes += arrived.message.len();
             self.held.push_back(arrived);
         }
-        if self.held.len() > EARLY_MESSAGES_MAX || self.bytes > EARLY_BYTES_MAX {
+        if self.len() > EARLY_MESSAGES_MAX || self.bytes > EARLY_BYTES_MAX {
             self.pop()
         } else {
             None
@@ -66,7 +63,7 @@ impl Early {
 
     /// Takes the oldest one.
     pub(super) fn pop(&mut self) -> Option<Arrived> {
-        let arrived = self.held.pop_front()?;
+        let arrived = self.held.get_mut()?.pop_front()?;
         self.bytes -= arrived.message.len();
         Some(arrived)
     }
@@ -74,13 +71,13 @@ impl Early {
     /// Gives a message of an earlier connection that has come again its new acknowledgement; returns
     /// whether there is one.
     pub(super) fn renew(&mut self, topic: &str, payload: &[u8], ack: AckToken) -> bool {
-        let mut held = self.held.iter_mut();
+        let mut held = self.held.get_mut().into_iter().flatten();
         let found = held.find(|arrived| arrived.is_repeated_by(topic, payload, ack));
         found.is_some_and(|arrived| arrived.ack.replace(ack).is_some())
     }
 
     /// How many are held.
     pub(super) fn len(&self) -> usize {
-        self.held.len()
+        self.held.get().map_or(0, VecDeque::len)
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn watch(shared: &Rc<Shared>) {
             return;
         }
         if state.expiry_is_watched {
-            shared.expiry.set();
+            look_again(shared);
             return;
         }
         state.expiry_is_watched = true;
@@ -32,6 +32,13 @@ pub(super) fn watch(shared: &Rc<Shared>) {
         shared.state().expiry_is_watched = false;
         // They expire when there is a connection.
         log::warn!("no fiber watches for messages that get too old: {error}");
+    }
+}
+
+/// Has the fiber that watches look again, if there is one.
+pub(super) fn look_again(shared: &Shared) {
+    if let Some(expiry) = shared.expiry.get() {
+        expiry.set();
     }
 }
 
@@ -74,7 +81,7 @@ fn next(shared: &Rc<Shared>) -> Option<Next> {
 }
 
 fn wait(shared: &Shared, at: Instant) -> Result<(), Stopped> {
-    match fiber::select(&[&shared.expiry], Some(at)) {
+    match fiber::select(&[&*shared.expiry], Some(at)) {
         Ok(_) => Ok(()),
         Err(error) => Err(fiber::cause(&error).unwrap_or(Stopped::Cancelled)),
     }

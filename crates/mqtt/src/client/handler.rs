@@ -350,7 +350,7 @@ pub(super) fn bury(shared: &Rc<Shared>, arrived: Arrived) {
     let start = |id| start(shared, id);
     let subscriptions = &mut state.subscriptions;
     match subscriptions.deliver_special(Special::DeadLetters, arrived, start) {
-        Ok(dropped) => state.stats.dropped += dropped,
+        Ok(dropped) => state.count_dropped(dropped),
         Err(arrived) => {
             drop(state);
             done(shared, arrived.ack, &arrived.message);

@@ -11,11 +11,12 @@ use fiber::Instant;
 use super::Client;
 use super::shared::{State, now};
 use crate::outbound_log::LogOffset;
+use crate::seldom::Seldom;
 use crate::session::Phase;
 use crate::time::Time;
 
 /// Since when nothing happens.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Idle {
     /// How long that may last.
     timeout: Option<Duration>,
@@ -43,18 +44,16 @@ const LEAVE_PAUSE: Duration = Duration::from_millis(10);
 pub const REST_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Idle {
-    pub(super) const fn new(timeout: Option<Duration>) -> Self {
-        Self {
-            timeout,
-            since: Time::ZERO,
-            seen: (LogOffset(0), 0),
-            was_busy: false,
-            leave: None,
+    /// That of a client that leaves after this time, if it does.
+    pub(super) fn new(timeout: Option<Duration>) -> Seldom<Self> {
+        let mut idle = Seldom::<Self>::new();
+        if timeout.is_some() {
+            idle.timeout = timeout;
         }
+        idle
     }
 
-    /// Notes a sign that the connection is wanted.
-    pub(super) fn touch(&mut self, now: Time) {
+    fn touch(&mut self, now: Time) {
         self.since = now;
         if let Some(leave) = &mut self.leave {
             leave.again = now + LEAVE_PAUSE;
@@ -69,7 +68,7 @@ impl Idle {
 
     /// Whether the connection may be left at all for having nothing to do.
     #[inline]
-    pub(super) const fn is_watched(&self) -> bool {
+    const fn is_watched(&self) -> bool {
         self.timeout.is_some() || self.leave.is_some()
     }
 
@@ -77,30 +76,48 @@ impl Idle {
     pub(super) fn is_overdue(&self, now: Time) -> bool {
         self.leave.is_some_and(|leave| leave.by <= now)
     }
-
-    /// Notes that the connection is over.
-    pub(super) const fn left(&mut self) {
-        self.leave = None;
-    }
 }
 
 impl State {
     /// Whether nothing has happened for so long that the connection is to be left.
     pub(super) fn is_idle(&mut self, now: Time) -> bool {
-        if self.idle.leave.is_some_and(|leave| leave.again <= now) {
-            return true;
-        }
-        let Some(timeout) = self.idle.timeout else {
+        let is_busy = self.is_busy();
+        let Some(idle) = self.idle.get_mut() else {
             return false;
         };
-        let seen = (self.log.tail(), self.stats.received);
-        let is_busy = self.is_busy();
-        let was_busy = std::mem::replace(&mut self.idle.was_busy, is_busy);
-        if seen != self.idle.seen || is_busy || was_busy {
-            self.idle.seen = seen;
-            self.idle.since = now;
+        if idle.leave.is_some_and(|leave| leave.again <= now) {
+            return true;
         }
-        self.idle.since + timeout <= now
+        let Some(timeout) = idle.timeout else {
+            return false;
+        };
+        let seen = (self.log.tail(), self.received);
+        let was_busy = std::mem::replace(&mut idle.was_busy, is_busy);
+        if seen != idle.seen || is_busy || was_busy {
+            idle.seen = seen;
+            idle.since = now;
+        }
+        idle.since + timeout <= now
+    }
+
+    /// Whether somebody looks whether the connection may be left.
+    #[inline]
+    pub(super) fn may_get_idle(&self) -> bool {
+        self.idle.get().is_some_and(Idle::is_watched)
+    }
+
+    /// Notes a sign that the connection is wanted.
+    pub(super) fn touch(&mut self, now: Time) {
+        if let Some(idle) = self.idle.get_mut() {
+            idle.touch(now);
+        }
+    }
+
+    /// Notes that the connection is over.
+    pub(super) fn left(&mut self) {
+        if let Some(idle) = self.idle.get_mut() {
+            idle.leave = None;
+        }
     }
 
     /// Whether something is under way in either direction.
@@ -111,7 +128,7 @@ impl State {
             || !self.asks.is_empty()
             || self.session.inbound_held() > 0
             || self.session.inbound_remembered() > 0
-            || self.answers.open_count() > 0
+            || self.has_open_answers()
             || self.closing
     }
 

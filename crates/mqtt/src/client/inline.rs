@@ -143,7 +143,7 @@ fn uncalled(
     let start = |id| handler::start(shared, id);
     let hold = || message.hold();
     match state.subscriptions.queue_uncalled(id, hold, ack, start) {
-        Ok(dropped) => state.stats.dropped += dropped,
+        Ok(dropped) => state.count_dropped(dropped),
         Err(Some(ack)) => state.acknowledge_last(shared, ack),
         Err(None) => {}
     }

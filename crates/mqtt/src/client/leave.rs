@@ -8,6 +8,7 @@ use fiber::{FiberBuilder, Stopped};
 
 use super::durable::Durable;
 use super::error::EndCause;
+use super::expiry;
 use super::feeder::each_queued;
 use super::link::wake_threads;
 use super::shared::{Shared, State, now};
@@ -130,11 +131,11 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
         let is_kept = |pos| durable.as_ref().is_some_and(|it| it.is_kept(pos));
         tickets.settle_all(flushed, is_kept);
         state.outbox.clear();
-        shared.expiry.set();
+        expiry::look_again(shared);
         if let Some(durable) = &state.durable {
             durable.store.release();
         }
-        for (_, fate) in std::mem::take(&mut state.remote_unsent) {
+        for (_, fate) in std::mem::take(&mut state.remote_unsent).into_value() {
             let waker = fate.settle(Ok(Outcome::Withdrawn));
             state.tickets.wakers.extend(waker);
         }

@@ -64,12 +64,16 @@ fn serve_connection(shared: &Rc<Shared>, socket: Socket) {
 
 /// The body of the fiber of a client that makes its connections itself.
 pub(super) fn serve(serving: &mut Serving) {
-    let store = serving.store.take();
+    let store = serving.store.take().map(|store| *store);
     let Serving {
-        shared, dialler, ..
-    } = &*serving;
+        shared,
+        dialler,
+        course,
+        ..
+    } = serving;
+    let shared = &*shared;
     end_on_panic(shared, || {
-        let serve = || stay_connected(shared, dialler);
+        let serve = || stay_connected(shared, dialler, course);
         let (cause, mut time) = feeder::with_store(shared, store, serve);
         finish(shared, cause);
         handle_the_rest(shared);
@@ -80,14 +84,14 @@ pub(super) fn serve(serving: &mut Serving) {
 /// What that fiber is given. In a box: what a fiber begins with lies several times on its stack.
 pub(super) struct Serving {
     pub(super) shared: Rc<Shared>,
-    pub(super) store: Option<StoreFibers>,
+    pub(super) store: Option<Box<StoreFibers>>,
     pub(super) dialler: Dialler,
+    pub(super) course: Course,
 }
 
 /// Makes one connection after the other until there is a reason to end. Below this lies the stack of each
 /// connection, which is to be one page: what is done between two of them is done elsewhere.
-fn stay_connected(shared: &Rc<Shared>, dialler: &Dialler) -> Arc<EndCause> {
-    let mut course = Course::of(shared, dialler);
+fn stay_connected(shared: &Rc<Shared>, dialler: &Dialler, course: &mut Course) -> Arc<EndCause> {
     loop {
         if let Err(cause) = course.wait(shared) {
             return cause;
@@ -122,7 +126,7 @@ fn begin<'a>(
     if shared.state().standby.pause().is_some() {
         return Err(EndCause::Paused);
     }
-    shared.state().begin(&shared.options.client_id, false)?;
+    shared.state().begin(&shared.client_id, false)?;
     shared.state().events.push(Event::Attach);
     dialling::set_options(&socket, shared.state().session.ping_timeout());
     Ok(Driver::new(shared, socket))

@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::Client;
 use super::credentials::{Ask, Credentials};
 use super::error::Error;
-use super::options::{ClientOptions, KEEP_ALIVE_DEFAULT, Will};
+use super::options::{KEEP_ALIVE_DEFAULT, Will};
+use super::settings::Settings;
 use crate::packet::{self, ClientId, Connect, ConnectFields, EncodeError, Properties, Version};
 use crate::session::ArgumentError;
 
@@ -76,8 +77,12 @@ impl Login {
 
     /// Checks that it makes a CONNECT, and one that is within what the broker is known to take: it
     /// would be refused each time, mostly without a word.
-    pub(super) fn check(&self, options: &ClientOptions, clean_start: bool) -> Result<(), Error> {
-        let client_id = &options.client_id;
+    pub(super) fn check(
+        &self,
+        client_id: &ClientId,
+        options: &Settings,
+        clean_start: bool,
+    ) -> Result<(), Error> {
         self.connect(client_id, clean_start)?;
         if let Some(limits) = &options.server_limits {
             let checked = limits.check_client_id(client_id.as_str());
@@ -95,7 +100,7 @@ impl Login {
     }
 }
 
-fn check_will(options: &ClientOptions, will: &Will) -> Result<(), ArgumentError> {
+fn check_will(options: &Settings, will: &Will) -> Result<(), ArgumentError> {
     let Some(limits) = &options.server_limits else {
         return Ok(());
     };

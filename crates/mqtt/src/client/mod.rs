@@ -51,6 +51,7 @@ mod request;
 mod restore;
 mod room;
 mod run;
+mod settings;
 mod settled;
 mod shared;
 mod signs;
@@ -72,6 +73,7 @@ use fiber::{FiberBuilder, Stopped};
 use safe_rt::{Endpoint, Socket};
 
 use self::clock::ClockWatch;
+use self::course::Course;
 use self::dialling::Dialler;
 
 pub use self::ack::{ACK_STALL_TIMEOUT, Ack, AckHandle};
@@ -136,7 +138,7 @@ pub struct Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("client_id", &self.shared.options.client_id)
+            .field("client_id", &self.shared.client_id)
             .field("connected", &self.is_connected())
             .finish_non_exhaustive()
     }
@@ -203,7 +205,7 @@ impl Client {
     /// another broker.
     pub fn open(endpoint: &Endpoint, mut options: ClientOptions) -> Result<Self, Error> {
         options.settle_probes();
-        let clock = ClockWatch::new(options.dial_options().clock_floor().cloned());
+        let clock = ClockWatch::new(options.settings.dial_options().clock_floor().cloned());
         Self::open_with(Some(endpoint), Dialler::to(endpoint, clock), options)
     }
 
@@ -228,8 +230,10 @@ impl Client {
         dialler: Dialler,
         options: ClientOptions,
     ) -> Result<Self, Error> {
-        options.login.check(&options, false)?;
-        if let Some(store) = &options.store {
+        options
+            .login
+            .check(&options.client_id, &options.settings, false)?;
+        if let Some(store) = &options.settings.store {
             let claimed = store.claim(options.client_id.as_str(), endpoint);
             claimed.map_err(Error::Store)?;
         }
@@ -239,7 +243,8 @@ impl Client {
         client.shared.state().served = true;
         let mut serving = Box::new(Serving {
             shared: Rc::clone(&client.shared),
-            store,
+            store: store.map(Box::new),
+            course: Course::of(&client.shared, &dialler),
             dialler,
         });
         let served = FiberBuilder::new()
@@ -261,7 +266,7 @@ impl Client {
     #[must_use]
     pub fn over(socket: impl Into<Socket>, options: ClientOptions) -> Self {
         let client = Self::new(options, false);
-        client.shared.state().socket = Some(socket.into());
+        client.shared.state().socket = Some(Box::new(socket.into()));
         client
     }
 
@@ -300,7 +305,7 @@ impl Client {
             return Err(Error::AlreadyConnected);
         }
         state.end = None;
-        state.socket = Some(socket);
+        state.socket = Some(Box::new(socket));
         Ok(())
     }
 
@@ -355,9 +360,12 @@ impl Client {
             if state.over || state.closing {
                 return Err(Error::Wait(WaitCause::Closed));
             }
-            state.login.check(&self.shared.options, true)?;
+            let Shared {
+                client_id, options, ..
+            } = &*self.shared;
+            state.login.check(client_id, options, true)?;
             let socket = state.socket.take().ok_or(Error::AlreadyConnected)?;
-            if state.begin(&self.shared.options.client_id, true).is_err() {
+            if state.begin(&self.shared.client_id, true).is_err() {
                 return Err(Error::AlreadyConnected);
             }
             state.served = true;
@@ -367,7 +375,7 @@ impl Client {
         let shared = Rc::clone(&self.shared);
         let driver = FiberBuilder::new()
             .name("mqtt-driver")
-            .spawn(move || link::serve_one(&shared, socket));
+            .spawn(move || link::serve_one(&shared, *socket));
         if let Err(error) = driver {
             leave::finish(&self.shared, Arc::new(EndCause::Closed));
             return Err(Error::Spawn(error));
@@ -476,12 +484,6 @@ impl Client {
     #[must_use]
     pub fn unacknowledged(&self) -> usize {
         self.shared.state().unacknowledged()
-    }
-
-    /// What the client did so far. Does not yield.
-    #[must_use]
-    pub fn stats(&self) -> ClientStats {
-        self.shared.state().stats
     }
 }
 

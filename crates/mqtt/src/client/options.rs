@@ -8,10 +8,10 @@ use safe_rt::{BackoffOptions, DialOptions, Endpoint};
 
 use super::credentials::{Ask, Credentials, CredentialsError};
 use super::login::Login;
-use super::outbox::{QUEUE_BYTES_DEFAULT, QUEUE_MESSAGES_DEFAULT, QueuePolicy};
-use super::overrun::{INBOUND_BYTES_DEFAULT, INBOUND_WINDOW_DEFAULT, OVERRUN_GRACE_DEFAULT};
+use super::outbox::QueuePolicy;
+use super::settings::{LOGIN, SETTINGS, Settings, shared_default};
 use super::store_failure::OnStoreFailure;
-use crate::packet::{ClientId, MAX_PACKET_LEN, QoS};
+use crate::packet::{ClientId, QoS};
 use crate::session::{OnSessionLoss, PublishByteRate, PublishRate, ServerLimits};
 use crate::store::Store;
 
@@ -60,37 +60,7 @@ pub enum Resubscribe {
 pub struct ClientOptions {
     pub(crate) client_id: ClientId,
     pub(super) login: Rc<Login>,
-    pub(crate) operation_timeout: Option<Duration>,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) window: u16,
-    pub(crate) exactly_once_window: u16,
-    pub(crate) inbound_window: u16,
-    pub(crate) inbound_bytes: usize,
-    pub(crate) overrun_grace: Duration,
-    pub(crate) maximum_packet_size: usize,
-    pub(crate) server_maximum_packet_size: usize,
-    pub(crate) server_limits: Option<Rc<ServerLimits>>,
-    pub(crate) publish_rate: Option<PublishRate>,
-    pub(crate) publish_byte_rate: Option<PublishByteRate>,
-    pub(crate) ping_after: Option<Duration>,
-    pub(crate) coalesce: bool,
-    pub(crate) queue_messages_max: usize,
-    pub(crate) queue_bytes_max: usize,
-    pub(crate) queue_age_max: Option<Duration>,
-    pub(crate) queue_policy: QueuePolicy,
-    pub(crate) on_session_loss: OnSessionLoss,
-    pub(crate) resubscribe: Resubscribe,
-    pub(crate) manual_ack_timeout: Duration,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) store: Option<Rc<dyn Store>>,
-    pub(crate) on_store_failure: OnStoreFailure,
-    /// None for the defaults: most clients have those, and there may be many.
-    pub(super) dial: Option<Box<DialOptions>>,
-    pub(crate) fallbacks: Vec<Endpoint>,
-    /// Likewise.
-    pub(super) backoff: Option<Box<BackoffOptions>>,
-    #[cfg(any(test, feature = "planted"))]
-    pub(crate) planted: Option<crate::session::Planted>,
+    pub(super) settings: Rc<Settings>,
 }
 
 impl fmt::Debug for ClientOptions {
@@ -111,37 +81,13 @@ impl ClientOptions {
     pub fn new(client_id: ClientId) -> Self {
         Self {
             client_id,
-            login: Rc::default(),
-            operation_timeout: Some(OPERATION_TIMEOUT_DEFAULT),
-            connect_timeout: CONNECT_TIMEOUT_DEFAULT,
-            window: WINDOW_DEFAULT,
-            exactly_once_window: EXACTLY_ONCE_WINDOW_DEFAULT,
-            inbound_window: INBOUND_WINDOW_DEFAULT,
-            inbound_bytes: INBOUND_BYTES_DEFAULT,
-            overrun_grace: OVERRUN_GRACE_DEFAULT,
-            maximum_packet_size: MAXIMUM_PACKET_SIZE_DEFAULT,
-            server_maximum_packet_size: MAX_PACKET_LEN,
-            server_limits: None,
-            publish_rate: None,
-            publish_byte_rate: None,
-            ping_after: None,
-            coalesce: true,
-            queue_messages_max: QUEUE_MESSAGES_DEFAULT,
-            queue_bytes_max: QUEUE_BYTES_DEFAULT,
-            queue_age_max: None,
-            queue_policy: QueuePolicy::default(),
-            on_session_loss: OnSessionLoss::default(),
-            resubscribe: Resubscribe::default(),
-            manual_ack_timeout: MANUAL_ACK_TIMEOUT_DEFAULT,
-            idle_timeout: None,
-            store: None,
-            on_store_failure: OnStoreFailure::default(),
-            dial: None,
-            fallbacks: Vec::new(),
-            backoff: None,
-            #[cfg(any(test, feature = "planted"))]
-            planted: None,
+            login: shared_default(&LOGIN),
+            settings: shared_default(&SETTINGS),
         }
+    }
+
+    fn settings(&mut self) -> &mut Settings {
+        Rc::make_mut(&mut self.settings)
     }
 
     /// Whether the broker drops what it kept for this client identifier, at each connection
@@ -218,14 +164,14 @@ impl ClientOptions {
     /// Time for calls that wait where no scope sets a limit; `None` waits for ever.
     #[must_use]
     pub fn operation_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.operation_timeout = timeout;
+        self.settings().operation_timeout = timeout;
         self
     }
 
     /// Time for CONNECT to be answered, whatever limit a scope sets beside it.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.settings().connect_timeout = timeout;
         self
     }
 
@@ -234,7 +180,7 @@ impl ClientOptions {
     #[doc(hidden)]
     #[must_use]
     pub fn planted(mut self, fault: Option<crate::session::Planted>) -> Self {
-        self.planted = fault;
+        self.settings().planted = fault;
         self
     }
 
@@ -242,7 +188,7 @@ impl ClientOptions {
     /// queue.
     #[must_use]
     pub fn window(mut self, window: u16) -> Self {
-        self.window = window.max(1);
+        self.settings().window = window.max(1);
         self
     }
 
@@ -253,7 +199,7 @@ impl ClientOptions {
     /// it acknowledges what is beyond, and loses it.
     #[must_use]
     pub fn exactly_once_window(mut self, window: u16) -> Self {
-        self.exactly_once_window = window.max(1);
+        self.settings().exactly_once_window = window.max(1);
         self
     }
 
@@ -266,7 +212,7 @@ impl ClientOptions {
     /// whatever the broker answers.
     #[must_use]
     pub fn inbound_window(mut self, window: u16) -> Self {
-        self.inbound_window = window.max(1);
+        self.settings().inbound_window = window.max(1);
         self
     }
 
@@ -277,7 +223,7 @@ impl ClientOptions {
     /// room counts once for that.
     #[must_use]
     pub fn inbound_bytes(mut self, bytes: usize) -> Self {
-        self.inbound_bytes = bytes;
+        self.settings().inbound_bytes = bytes;
         self
     }
 
@@ -288,7 +234,7 @@ impl ClientOptions {
     /// ([`Event::Overrun`](super::Event::Overrun)).
     #[must_use]
     pub fn overrun_grace(mut self, grace: Duration) -> Self {
-        self.overrun_grace = grace;
+        self.settings().overrun_grace = grace;
         self
     }
 
@@ -299,7 +245,7 @@ impl ClientOptions {
     /// connection.
     #[must_use]
     pub fn maximum_packet_size(mut self, bytes: usize) -> Self {
-        self.maximum_packet_size = bytes;
+        self.settings().maximum_packet_size = bytes;
         self
     }
 
@@ -309,7 +255,7 @@ impl ClientOptions {
     /// many brokers close the connection for one.
     #[must_use]
     pub fn server_maximum_packet_size(mut self, bytes: usize) -> Self {
-        self.server_maximum_packet_size = bytes;
+        self.settings().server_maximum_packet_size = bytes;
         self
     }
 
@@ -321,7 +267,7 @@ impl ClientOptions {
     /// again count like others. When the client leaves it waits for them no longer than for others.
     #[must_use]
     pub fn publish_rate(mut self, rate: PublishRate) -> Self {
-        self.publish_rate = Some(rate);
+        self.settings().publish_rate = Some(rate);
         self
     }
 
@@ -330,7 +276,7 @@ impl ClientOptions {
     /// than the burst leaves when as much could, and those behind it wait for the rest.
     #[must_use]
     pub fn publish_byte_rate(mut self, rate: PublishByteRate) -> Self {
-        self.publish_byte_rate = Some(rate);
+        self.settings().publish_byte_rate = Some(rate);
         self
     }
 
@@ -341,7 +287,7 @@ impl ClientOptions {
     /// they ask for. Such a message of an earlier store is given up: [`super::Event::Unsendable`].
     #[must_use]
     pub fn server_limits(mut self, limits: ServerLimits) -> Self {
-        self.server_limits = Some(Rc::new(limits));
+        self.settings().server_limits = Some(Rc::new(limits));
         self
     }
 
@@ -349,7 +295,7 @@ impl ClientOptions {
     /// least a second. The keep-alive unless set; works also where that is off.
     #[must_use]
     pub fn ping_after(mut self, silence: Duration) -> Self {
-        self.ping_after = Some(silence);
+        self.settings().ping_after = Some(silence);
         self
     }
 
@@ -358,7 +304,7 @@ impl ClientOptions {
     /// unsent, until anything else is to be sent, or a call waits for that. The broker is heard up to that much later.
     #[must_use]
     pub fn coalesce(mut self, coalesce: bool) -> Self {
-        self.coalesce = coalesce;
+        self.settings().coalesce = coalesce;
         self
     }
 
@@ -368,8 +314,8 @@ impl ClientOptions {
     /// may be larger. With a [store](Self::store) that is for QoS 0 alone.
     #[must_use]
     pub fn queue_max(mut self, messages: usize, bytes: usize) -> Self {
-        self.queue_messages_max = messages;
-        self.queue_bytes_max = bytes;
+        self.settings().queue_messages_max = messages;
+        self.settings().queue_bytes_max = bytes;
         self
     }
 
@@ -377,7 +323,7 @@ impl ClientOptions {
     /// For ever, unless set. What was sent does not expire: it is sent again until it is acknowledged.
     #[must_use]
     pub fn queue_age_max(mut self, age: Option<Duration>) -> Self {
-        self.queue_age_max = age;
+        self.settings().queue_age_max = age;
         self
     }
 
@@ -386,21 +332,21 @@ impl ClientOptions {
     /// set.
     #[must_use]
     pub fn queue_policy(mut self, policy: QueuePolicy) -> Self {
-        self.queue_policy = policy;
+        self.settings().queue_policy = policy;
         self
     }
 
     /// What becomes of QoS 2 messages that were under way when the broker lost the session.
     #[must_use]
     pub fn on_session_loss(mut self, on_session_loss: OnSessionLoss) -> Self {
-        self.on_session_loss = on_session_loss;
+        self.settings().on_session_loss = on_session_loss;
         self
     }
 
     /// When subscriptions are asked for again.
     #[must_use]
     pub fn resubscribe(mut self, resubscribe: Resubscribe) -> Self {
-        self.resubscribe = resubscribe;
+        self.settings().resubscribe = resubscribe;
         self
     }
 
@@ -408,7 +354,7 @@ impl ClientOptions {
     /// [`Ack::Manual`](super::Ack::Manual), from when the handler is called with it.
     #[must_use]
     pub fn manual_ack_timeout(mut self, timeout: Duration) -> Self {
-        self.manual_ack_timeout = timeout;
+        self.settings().manual_ack_timeout = timeout;
         self
     }
 
@@ -431,7 +377,7 @@ impl ClientOptions {
     /// at any time stays connected.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = Some(timeout);
+        self.settings().idle_timeout = Some(timeout);
         self
     }
 
@@ -448,7 +394,7 @@ impl ClientOptions {
     #[cfg(feature = "store")]
     #[must_use]
     pub fn store(mut self, store: impl Store + 'static) -> Self {
-        self.store = Some(Rc::new(store));
+        self.settings().store = Some(Rc::new(store));
         self
     }
 
@@ -458,7 +404,7 @@ impl ClientOptions {
     #[cfg(feature = "store")]
     #[must_use]
     pub fn on_store_failure(mut self, on_store_failure: OnStoreFailure) -> Self {
-        self.on_store_failure = on_store_failure;
+        self.settings().on_store_failure = on_store_failure;
         self
     }
 
@@ -466,7 +412,7 @@ impl ClientOptions {
     /// the kernel does not, unless [`DialOptions::keep_alive`] was called: that would wake a radio as well.
     #[must_use]
     pub fn dial(mut self, dial: DialOptions) -> Self {
-        self.dial = Some(Box::new(dial));
+        self.settings().dial = Some(Box::new(dial));
         self
     }
 
@@ -487,14 +433,14 @@ impl ClientOptions {
     /// which there is one and the same broker had better be one name with several addresses.
     #[must_use]
     pub fn fallback(mut self, endpoint: Endpoint) -> Self {
-        self.fallbacks.push(endpoint);
+        self.settings().fallbacks.push(endpoint);
         self
     }
 
     /// How long to wait before the next attempt to connect; for [`super::Client::open`] alone.
     #[must_use]
     pub fn backoff(mut self, backoff: BackoffOptions) -> Self {
-        self.backoff = Some(Box::new(backoff));
+        self.settings().backoff = Some(Box::new(backoff));
         self
     }
 }

@@ -4,6 +4,7 @@ use fiber::Instant;
 
 use super::error::EndCause;
 use super::event::Event;
+use super::expiry;
 use super::options::Resubscribe;
 use super::shared::{Shared, State, now};
 use crate::session::Output;
@@ -34,7 +35,7 @@ fn act_on_all(
         match output {
             Output::Connected { session_present } => {
                 *up = Some(Instant::recent());
-                state.idle.touch(now());
+                state.touch(now());
                 state.standby.wanted = false;
                 if session_present {
                     // It sends what it kept before the program may be ready.
@@ -52,7 +53,7 @@ fn act_on_all(
                     state.ask_for_all();
                 }
                 state.admit_queued();
-                shared.expiry.set();
+                expiry::look_again(shared);
                 state.events.push(Event::Connected { session_present });
                 state.onlookers.wake_all();
             }

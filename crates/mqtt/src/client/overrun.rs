@@ -82,7 +82,7 @@ impl State {
 
     /// Whether somebody may wait for what only a connection brings.
     fn awaits_broker(&self) -> bool {
-        self.wants_connection() || self.answers.open_count() > 0
+        self.wants_connection() || self.has_open_answers()
     }
 }
 

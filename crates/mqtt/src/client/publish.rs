@@ -6,9 +6,9 @@ use std::time::Duration;
 use fiber::{Elapsed, Instant};
 
 use super::error::{PublishError, WaitCause, WaitError};
-use super::options::ClientOptions;
 use super::outbox::QueuePolicy;
 use super::room::{Arrival, Room};
+use super::settings::Settings;
 use super::shared::{Shared, State, now};
 use super::ticket::{BegunWait, Outcome, Ticket, Wait};
 use super::{Client, admission, expiry, link};
@@ -123,7 +123,7 @@ impl<'a> Publish<'a> {
         self.policy
     }
 
-    pub(super) fn policy_with(&self, options: &ClientOptions) -> QueuePolicy {
+    pub(super) fn policy_with(&self, options: &Settings) -> QueuePolicy {
         self.policy.unwrap_or(options.queue_policy)
     }
 

@@ -55,7 +55,7 @@ pub(super) fn handle_packet(
             state.check_drained();
         }
         (Effect::Deliver { ack }, PacketRef::Publish(publish)) => {
-            state.stats.received += 1;
+            state.received += 1;
             if let Some(ack) = ack
                 && (publish.dup() || !state.settled.is_empty())
                 && state.is_repeated(shared, &publish, ack)
@@ -178,7 +178,7 @@ impl State {
         let start = |id| handler::start(shared, id);
         let subscriptions = &mut self.subscriptions;
         match subscriptions.deliver_special(Special::Unwanted, arrived, start) {
-            Ok(dropped) => self.stats.dropped += dropped,
+            Ok(dropped) => self.count_dropped(dropped),
             Err(arrived) => {
                 self.stats.unrouted += 1;
                 if let Some(ack) = arrived.ack {
@@ -198,7 +198,7 @@ impl State {
     /// Notes what came of a message that somebody wants.
     #[inline]
     fn delivered(&mut self, shared: &Shared, delivered: Delivered) {
-        self.stats.dropped += delivered.dropped;
+        self.count_dropped(delivered.dropped);
         if let Some(ack) = delivered.ack {
             self.acknowledge(shared, ack);
         }

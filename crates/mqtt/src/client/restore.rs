@@ -18,7 +18,7 @@ use super::event::Event;
 use super::feeder::{each_queued, store_of};
 use super::gates::{Gate, Gated};
 use super::line::Queued;
-use super::options::ClientOptions;
+use super::settings::Settings;
 use super::shared::{Shared, State, now};
 use crate::packet::{PacketId, QoS};
 use crate::session::{ArgumentError, Limited, NoRoom, Outgoing, Rejected, TicketKey};
@@ -131,7 +131,7 @@ pub(super) fn restore(shared: &Rc<Shared>) -> Result<(), Error> {
 }
 
 /// What the broker is known not to take of a message.
-pub(super) fn beyond(options: &ClientOptions, outgoing: Outgoing<'_>) -> Option<Limited> {
+pub(super) fn beyond(options: &Settings, outgoing: Outgoing<'_>) -> Option<Limited> {
     let limits = options.server_limits.as_ref()?;
     let (topic, payload) = (outgoing.topic, outgoing.payload);
     limits

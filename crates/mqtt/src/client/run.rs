@@ -120,7 +120,7 @@ impl<'a> Run<'a> {
                 Some(publish) => publish,
                 None => self.other(rest)?,
             };
-            if state.stats.received >= self.unread.enough
+            if state.received >= self.unread.enough
                 || (publish.packet_id().is_some() && !state.has_place_for(&publish))
             {
                 return None;
@@ -129,7 +129,7 @@ impl<'a> Run<'a> {
             let input = Input::Packet(PacketRef::Publish(publish));
             match state.session.handle(input, self.unread.now, &mut state.log) {
                 Ok(Effect::Deliver { ack }) => {
-                    state.stats.received += 1;
+                    state.received += 1;
                     return Some((publish, AtHand { len, ack }));
                 }
                 Ok(_) => self.at += len,
@@ -166,8 +166,8 @@ impl<'a> Run<'a> {
             let end = self.end(len);
             let message = || Message::hold(bytes, end, &publish, topic.clone());
             let subscriptions = &mut state.subscriptions;
-            state.stats.dropped +=
-                subscriptions.queue_alone(*id, publish.qos(), content_len, ack, message);
+            let dropped = subscriptions.queue_alone(*id, publish.qos(), content_len, ack, message);
+            state.count_dropped(dropped);
             is_queued = true;
             self.at += len;
         }

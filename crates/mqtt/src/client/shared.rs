@@ -27,13 +27,15 @@ use super::remote::Queue;
 use super::remote_ticket::Fate;
 use super::request::{Requests, Wanted};
 use super::room::Lines;
+use super::settings::Settings;
 use super::settled::Settled;
 use super::standby::Standby;
 use super::stats::ClientStats;
 use super::subscription::{Removed, Subscriptions};
 use super::ticket::{Outcome, Tickets};
 use crate::outbound_log::{LOG_BYTES_MAX, LogOffset, OutboundLog};
-use crate::packet::{SubscribeReason, Version};
+use crate::packet::{ClientId, SubscribeReason, Version};
+use crate::seldom::Seldom;
 use crate::session::{Phase, Session, SessionOptions, TicketKey};
 use crate::sorted::insert_behind;
 use crate::time::Time;
@@ -41,7 +43,8 @@ use crate::time::Time;
 /// One client.
 pub(super) struct Shared {
     state: RefCell<State>,
-    pub(super) options: ClientOptions,
+    pub(super) client_id: ClientId,
+    pub(super) options: Rc<Settings>,
     /// Set when the driver has something to do that no socket or timer tells it.
     pub(super) wake: fiber::Event,
     /// [`super::Client`]s that the program holds.
@@ -51,7 +54,7 @@ pub(super) struct Shared {
     /// Messages of QoS 1 and 2 are kept in a store.
     stores: bool,
     /// Set when the fiber that watches for old messages is to look again.
-    pub(super) expiry: fiber::Event,
+    pub(super) expiry: Seldom<fiber::Event>,
 }
 
 pub(super) struct State {
@@ -84,25 +87,28 @@ pub(super) struct State {
     pub(super) settled: Settled,
     /// The client waits for handlers to make room, before it connects again.
     pub(super) recovering: bool,
-    pub(super) answers: Answers,
+    pub(super) answers: Seldom<Answers>,
     pub(super) early: Early,
     pub(super) events: Events,
-    pub(super) stats: ClientStats,
+    /// Messages that arrived.
+    pub(super) received: u64,
+    /// What else is counted.
+    pub(super) stats: Seldom<ClientStats>,
     /// Removed subscriptions: code of the user that must not be dropped while this is borrowed.
     pub(super) garbage: Vec<Removed>,
     /// The queue of other threads, while there is one.
     pub(super) remote: Option<Arc<Queue>>,
     /// QoS 0 messages of other threads that are not sent, by position.
-    pub(super) remote_unsent: VecDeque<(LogOffset, Arc<Fate>)>,
+    pub(super) remote_unsent: Seldom<VecDeque<(LogOffset, Arc<Fate>)>>,
     /// Everything before this was accepted by the kernel once, on this connection or an earlier one.
     pub(super) flushed: LogOffset,
 
     // Where the client stands.
     /// A connection that was given and is not used yet.
-    pub(super) socket: Option<Socket>,
+    pub(super) socket: Option<Box<Socket>>,
     /// A fiber serves the client: there is a connection, or it is working on one.
     pub(super) served: bool,
-    pub(super) idle: Idle,
+    pub(super) idle: Seldom<Idle>,
     /// What is asked for the time between two connections.
     pub(super) standby: Standby,
     /// When bytes last went in either direction.
@@ -143,7 +149,8 @@ pub(super) struct Waiters(Vec<Unparker>);
 
 impl Waiters {
     pub(super) fn wake_all(&mut self) {
-        for waiter in self.0.drain(..) {
+        // The list goes as well: most clients are waited for once, when they connect.
+        for waiter in std::mem::take(&mut self.0) {
             waiter.unpark();
         }
     }
@@ -151,7 +158,7 @@ impl Waiters {
 
 impl State {
     /// The state of a client that was just made; `stores` says that it uses the store of its options.
-    fn new(options: &ClientOptions, stores: bool) -> Self {
+    fn new(options: &Settings, login: Rc<Login>, stores: bool) -> Self {
         let durable = Durable::of(options).filter(|_| stores);
         let session = Session::new(SessionOptions {
             version: Version::V311,
@@ -175,7 +182,7 @@ impl State {
             log_is_full: false,
             expiry_is_watched: false,
             durable,
-            login: Rc::clone(&options.login),
+            login,
             tickets: Tickets::default(),
             waits_end: None,
             exactly_once_window: options.exactly_once_window.into(),
@@ -189,14 +196,15 @@ impl State {
             stall: StallWatch::default(),
             settled: Settled::default(),
             recovering: false,
-            answers: Answers::default(),
+            answers: Seldom::new(),
             early: Early::default(),
             events: Events::default(),
-            stats: ClientStats::default(),
+            received: 0,
+            stats: Seldom::new(),
             callers: None,
             garbage: Vec::new(),
             remote: None,
-            remote_unsent: VecDeque::new(),
+            remote_unsent: Seldom::new(),
             flushed: LogOffset::default(),
             socket: None,
             served: false,
@@ -224,15 +232,21 @@ impl State {
 impl Shared {
     /// `connects` says that the client makes its connections itself; then it uses its store.
     pub(super) fn new(options: ClientOptions, connects: bool) -> Self {
+        let ClientOptions {
+            client_id,
+            login,
+            settings: options,
+        } = options;
         let stores = connects && options.store.is_some();
         Self {
-            state: RefCell::new(State::new(&options, stores)),
+            state: RefCell::new(State::new(&options, login, stores)),
+            client_id,
             options,
             wake: fiber::Event::new(),
             handles: Cell::new(0),
             connects,
             stores,
-            expiry: fiber::Event::new(),
+            expiry: Seldom::new(),
         }
     }
 
@@ -329,12 +343,15 @@ impl State {
             waiter.unpark();
             self.sent_waiters.pop_front();
         }
-        while let Some((end, fate)) = self.remote_unsent.front() {
+        let Some(remote_unsent) = self.remote_unsent.get_mut() else {
+            return;
+        };
+        while let Some((end, fate)) = remote_unsent.front() {
             if *end > position {
                 break;
             }
             self.tickets.wakers.extend(fate.settle(Ok(Outcome::Sent)));
-            self.remote_unsent.pop_front();
+            remote_unsent.pop_front();
         }
     }
 
@@ -346,7 +363,9 @@ impl State {
         self.tickets.wake_all();
         self.lines.wake_all();
         self.subscriptions.wake_all();
-        self.answers.wake_all();
+        if let Some(answers) = self.answers.get() {
+            answers.wake_all();
+        }
         self.onlookers.wake_all();
     }
 

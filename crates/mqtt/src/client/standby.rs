@@ -11,12 +11,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fiber::{Instant, Selected, Stopped};
-use safe_rt::{Backoff, Class};
 
 use super::Client;
 use super::error::EndCause;
 use super::event::Event;
-use super::link::{STARVED_RETRY, random, run_user_code};
+use super::link::{STARVED_RETRY, run_user_code};
 use super::shared::{Shared, State, now};
 use crate::time::Time;
 
@@ -159,11 +158,11 @@ pub(super) fn serve_until(
     }
 }
 
-/// Waits until the next connection is due, which is in `delay`, or asked for and not too early; the
-/// cause if there will be none.
+/// Waits until the next connection is due, which is in `delay`, or asked for and not too early, or after
+/// a pause, which is followed by what `after_pause` gives; the cause if there will be none.
 pub(super) fn wait(
     shared: &Rc<Shared>,
-    backoff: &mut Backoff,
+    mut after_pause: impl FnMut() -> Duration,
     delay: Duration,
     earliest: Duration,
 ) -> Result<(), EndCause> {
@@ -186,10 +185,7 @@ pub(super) fn wait(
         let retry_now = {
             let standby = &mut shared.state().standby;
             let pause = standby.pause();
-            let mut delay = || {
-                *spread
-                    .get_or_insert_with(|| backoff.next_delay(Class::Long, Duration::MAX, random()))
-            };
+            let mut delay = || *spread.get_or_insert_with(&mut after_pause);
             match (paused, pause) {
                 (_, Some(end)) if paused != pause => due = end + delay(),
                 (Some(end), None) if end > Instant::now() => due = Instant::now() + delay(),

@@ -1,5 +1,8 @@
 //! What a client counts.
 
+use super::Client;
+use super::shared::State;
+
 /// Counts of what a client did, and of what it had to let go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -52,4 +55,26 @@ pub struct ClientStats {
     pub unsendable: u64,
     /// Messages that the program withdrew ([`Ticket::abandon`](super::Ticket::abandon)).
     pub withdrawn: u64,
+}
+
+impl State {
+    /// Counts messages that were dropped for later ones, if any were.
+    #[inline]
+    pub(super) fn count_dropped(&mut self, dropped: u64) {
+        if dropped > 0 {
+            self.stats.dropped += dropped;
+        }
+    }
+}
+
+impl Client {
+    /// What the client did so far. Does not yield.
+    #[must_use]
+    pub fn stats(&self) -> ClientStats {
+        let state = self.shared.state();
+        ClientStats {
+            received: state.received,
+            ..state.stats.get().copied().unwrap_or_default()
+        }
+    }
 }

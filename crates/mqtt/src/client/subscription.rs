@@ -15,6 +15,7 @@ use super::master::Masters;
 use super::message::Message;
 use super::overrun::Backlog;
 use crate::packet::QoS;
+use crate::seldom::Seldom;
 use crate::session::AckToken;
 use crate::sorted::sorted;
 use crate::topic::{RouteId, Router, TopicFilter};
@@ -131,10 +132,6 @@ impl Removed {
 pub(super) struct Subscriptions {
     router: Router<SubscriptionId>,
     slots: Vec<Slot>,
-    /// Those that match the message at hand; kept for its memory.
-    matches: Vec<SubscriptionId>,
-    /// The handlers that the driver is to call for the message at hand.
-    calls: Vec<Call>,
     /// Counts messages that were queued.
     queued: u64,
     /// How many takers are not done yet with a message that several subscriptions share.
@@ -143,13 +140,23 @@ pub(super) struct Subscriptions {
     held: Backlog,
     /// The bound on the bytes of those.
     bytes_max: usize,
+    pub(super) masters: Masters,
+    rest: Seldom<Rest>,
+}
+
+/// What a client has no need of before its first subscription.
+#[derive(Default)]
+struct Rest {
+    /// Those that match the message at hand; kept for its memory.
+    matches: Vec<SubscriptionId>,
+    /// The handlers that the driver is to call for the message at hand.
+    calls: Vec<Call>,
     /// Subscriptions with messages for which no fiber could be started.
     starved: Vec<SubscriptionId>,
     /// Messages that wait to be acknowledged by the program.
     manual: Manual,
     /// One place for each [`Special`].
     special: [Option<SubscriptionId>; 2],
-    pub(super) masters: Masters,
 }
 
 impl Subscriptions {
@@ -319,7 +326,7 @@ impl Subscriptions {
     /// Removes all handlers that have nothing to handle: nothing more will come. That of dead letters
     /// stays until the others are done, which may fail.
     pub(super) fn remove_idle(&mut self, removed: &mut Vec<Removed>) {
-        let letters = self.special[Special::DeadLetters as usize];
+        let letters = self.special(Special::DeadLetters);
         let mut busy = false;
         for slot in 0..self.slots.len() {
             let Slot { generation, entry } = &self.slots[slot];

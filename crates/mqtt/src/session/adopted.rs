@@ -139,10 +139,10 @@ impl Session {
             return;
         }
         let connection = &mut self.connection;
-        while adopted.cleared.len() + connection.clearing.len() < CLEARED_AHEAD_MAX
-            && connection.clearing.len() < adopted.left
+        while adopted.cleared.len() + connection.rare.clearing.len() < CLEARED_AHEAD_MAX
+            && connection.rare.clearing.len() < adopted.left
         {
-            let (in_flight, clearing) = (&self.in_flight, &connection.clearing);
+            let (in_flight, clearing) = (&self.in_flight, &connection.rare.clearing);
             let is_free = |id| in_flight.is_free(id) && clearing.get(&id).is_none();
             let Some(packet_id) = adopted.next_stale(is_free) else {
                 return;
@@ -150,14 +150,19 @@ impl Session {
             if !connection.push_pubrel_ahead(packet_id) {
                 return;
             }
-            connection.clearing.insert(packet_id, ());
+            connection.rare.clearing.insert(packet_id, ());
         }
     }
 
     /// Notes that the server holds no other message under this identifier; `false` if that was
     /// known.
     pub(super) fn not_stale(&mut self, packet_id: PacketId) -> bool {
-        let is_for_later = self.connection.clearing.remove(&packet_id).is_some();
+        let clearing = self
+            .connection
+            .rare
+            .get_mut()
+            .map(|rare| &mut rare.clearing);
+        let is_for_later = clearing.is_some_and(|ids| ids.remove(&packet_id).is_some());
         let Some(adopted) = &mut self.adopted else {
             return false;
         };

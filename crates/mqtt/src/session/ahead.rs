@@ -80,7 +80,7 @@ impl Session {
                 self.in_flight.request_ahead(packet_id, nowhere);
                 self.in_flight.leave_out(start, end);
             } else {
-                self.connection.released_ahead.insert(packet_id, ());
+                self.connection.rare.released_ahead.insert(packet_id, ());
             }
         }
     }

@@ -16,6 +16,7 @@
 mod describe;
 mod paced;
 mod pubrels;
+mod rare;
 
 use std::collections::VecDeque;
 
@@ -30,9 +31,9 @@ use crate::packet::{
     self, Connect, Disconnect, MAX_PACKET_LEN, PacketId, PingReq, PubAck, PubComp, PubRec, PubRel,
     Version,
 };
-use crate::sorted::SortedMap;
-use crate::sorted::insert_behind;
+use crate::seldom::Seldom;
 use crate::time::Time;
+use rare::Rare;
 
 /// The least bound on bytes of acknowledgements that wait to be sent.
 const ACK_BYTES_MIN: usize = 4 * 1024;
@@ -58,8 +59,6 @@ pub(super) struct Connection {
     passed: LogOffset,
     /// Nothing between `allowed` and this goes ahead of messages that are held back.
     looked: LogOffset,
-    /// Identifiers whose PUBREL went ahead of such messages, and lies in the log as well.
-    pub(super) released_ahead: SortedMap<PacketId, ()>,
     /// The begin of a packet in the log, not behind `sent`.
     boundary: LogOffset,
     /// What the last chunk was, so that `advance` means the same bytes.
@@ -67,15 +66,9 @@ pub(super) struct Connection {
     /// No acknowledgement is encoded that would lengthen the control buffer beyond this; far enough
     /// below its bound for PINGREQ and DISCONNECT.
     ack_bytes_max: usize,
-    /// Begin and end of what is not sent of the log; `sent` is before the first begin.
-    left_out: VecDeque<(LogOffset, LogOffset)>,
     /// PUBCOMPs that wait for room.
     pubcomps: VecDeque<PacketId>,
-    /// Identifiers for which PUBREL came and PUBCOMP is held back until its caller has recorded that:
-    /// at most all there are.
-    pub(super) releases: SortedMap<PacketId, ()>,
-    /// Identifiers for which PUBREL was sent ahead of any message.
-    pub(super) clearing: SortedMap<PacketId, ()>,
+    pub(super) rare: Seldom<Rare>,
     number: u32,
 }
 
@@ -100,15 +93,12 @@ impl Connection {
             allowed: sent,
             passed: sent,
             looked: sent,
-            released_ahead: SortedMap::new(),
             boundary: sent,
             chunk: Chunk::Control(0),
             ack_bytes_max: ACK_BYTES_MIN
                 .max(usize::from(inbound_window) * PubAck::new(PacketId::MIN).encoded_len(version)),
-            left_out: VecDeque::new(),
             pubcomps: VecDeque::new(),
-            releases: SortedMap::new(),
-            clearing: SortedMap::new(),
+            rare: Seldom::new(),
             number,
         }
     }
@@ -133,7 +123,9 @@ impl Connection {
         self.looked = from;
         self.sent = from;
         self.boundary = from;
-        self.left_out = left_out.into();
+        if !left_out.is_empty() {
+            self.rare.left_out = left_out.into();
+        }
         self.jump(log);
     }
 
@@ -146,15 +138,6 @@ impl Connection {
         }
     }
 
-    /// Sends the packet that begins and ends there no more, unless it is half sent.
-    pub(super) fn leave_out(&mut self, start: LogOffset, end: LogOffset, log: &OutboundLog) {
-        if self.is_up() && self.sent <= start {
-            let is_before = |(other, _): &(LogOffset, _)| *other < start;
-            insert_behind(&mut self.left_out, (start, end), is_before);
-            self.jump(log);
-        }
-    }
-
     /// Tells whether no packet is sent in part.
     pub(super) fn is_between_packets(&mut self, log: &OutboundLog) -> bool {
         self.half_sent(log).is_none()
@@ -163,23 +146,6 @@ impl Connection {
     /// Tells whether it is the first of the session.
     pub(super) const fn is_first(&self) -> bool {
         self.number == 0
-    }
-
-    /// Goes on behind what is not sent.
-    #[cold]
-    fn jump(&mut self, log: &OutboundLog) {
-        while let Some(&(start, end)) = self.left_out.front()
-            && start == self.sent
-        {
-            self.left_out.pop_front();
-            self.sent = end;
-            if self.boundary == start {
-                self.boundary = end;
-            }
-        }
-        if self.sent == log.tail() {
-            self.boundary = self.sent;
-        }
     }
 
     /// Tells that neither buffer holds anything that was not sent, so that the next chunk is empty.
@@ -219,8 +185,7 @@ impl Connection {
         if !self.is_up() {
             None
         } else if self.control.is_empty() {
-            let next_gap = self.left_out.front();
-            let end = next_gap.map_or_else(|| log.tail(), |(start, _)| *start);
+            let end = self.next_left_out().unwrap_or_else(|| log.tail());
             // What is sent already is not taken back.
             Some(end.min(self.allowed).max(self.sent))
         } else {
@@ -239,7 +204,7 @@ impl Connection {
                 assert!(n <= *len, "more bytes taken than given");
                 *len -= n;
                 self.sent = self.sent.plus(n);
-                if !self.left_out.is_empty() {
+                if self.next_left_out().is_some() {
                     self.jump(log);
                 }
                 if self.sent == log.tail() {
@@ -294,6 +259,11 @@ impl Connection {
     #[inline]
     pub(super) const fn control_sent(&self) -> LogOffset {
         self.control.sent()
+    }
+
+    /// Gives the control buffer back while nothing is in it.
+    pub(super) fn give_back(&mut self) {
+        self.control.give_back();
     }
 
     /// Tells whether no control packet waits to be sent.

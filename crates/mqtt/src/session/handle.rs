@@ -268,7 +268,7 @@ impl Session {
         log: &mut OutboundLog,
     ) -> Effect {
         let sent = self.connection.sent();
-        if self.connection.released_ahead.remove(&packet_id).is_some() {
+        if self.connection.take_released_ahead(packet_id) {
             return self.on_pubcomp_ahead(packet_id, now, log);
         }
         match self.in_flight.complete_release(packet_id, sent) {

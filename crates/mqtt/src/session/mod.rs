@@ -186,7 +186,7 @@ pub struct Session {
     /// Identifiers of QoS 2 messages of an earlier process, until a server has accepted a connection.
     restored: Vec<PacketId>,
     /// Only where the server kept a session that was not known here.
-    adopted: Option<AdoptedIds>,
+    adopted: Option<Box<AdoptedIds>>,
     connection: Connection,
     outputs: VecDeque<Output>,
     counters: Counters,
@@ -320,6 +320,14 @@ impl Session {
     #[inline]
     pub fn received(&mut self, now: Time) {
         self.connection.keep_alive.received(now);
+    }
+
+    /// Gives back memory that only what is over has needed, for a caller that is about to wait for long.
+    pub fn give_back(&mut self) {
+        self.connection.give_back();
+        if self.outputs.is_empty() {
+            self.outputs = VecDeque::new();
+        }
     }
 
     /// Notes that the transport has ended or failed. There is no output for it: the caller knows

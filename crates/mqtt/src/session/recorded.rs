@@ -166,7 +166,7 @@ impl Session {
         if received.is_some_and(|received| received.released) {
             self.received.remove(packet_id);
         }
-        if self.connection.releases.remove(&packet_id).is_some() {
+        if self.connection.rare.releases.remove(&packet_id).is_some() {
             self.connection.push_pubcomp(packet_id);
         }
     }
@@ -206,7 +206,12 @@ impl Session {
 
     /// Asks for the record of a PUBREL, once for a message.
     pub(super) fn on_recorded_pubrel(&mut self, packet_id: PacketId) -> Effect {
-        let is_new = self.connection.releases.insert(packet_id, ()).is_none();
+        let is_new = self
+            .connection
+            .rare
+            .releases
+            .insert(packet_id, ())
+            .is_none();
         let Some(received) = self.received.get_mut(packet_id) else {
             if !is_new {
                 return Effect::Nothing;

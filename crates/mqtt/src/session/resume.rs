@@ -116,7 +116,7 @@ impl Session {
     ) {
         if !session_present {
             let first = self.in_flight.opposite_id();
-            self.adopted = is_kept.then(|| AdoptedIds::all(first));
+            self.adopted = is_kept.then(|| Box::new(AdoptedIds::all(first)));
             self.received.clear();
             let (outputs, policy) = (&mut self.outputs, self.options.on_session_loss);
             let tell = |key, fate| outputs.push_back(Output::SessionLost { key, fate });
@@ -131,7 +131,7 @@ impl Session {
             for packet_id in &self.restored {
                 adopted.remove(*packet_id);
             }
-            self.adopted = Some(adopted);
+            self.adopted = Some(Box::new(adopted));
         }
         self.is_fresh = false;
         self.restored = Vec::new();

@@ -18,6 +18,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::TopicFilter;
+use crate::seldom::Seldom;
 use cache::MatchCache;
 use trie::Trie;
 
@@ -37,6 +38,13 @@ pub struct RouteId {
 /// most 64 routes. A topic or match beyond that is found by walking the trie each time. Nothing is
 /// allocated before the first insertion or the first message.
 pub struct Router<T> {
+    /// Counts insertions and removals.
+    changes: u64,
+    made: Seldom<Routes<T>>,
+}
+
+/// The routes, from the first one on.
+struct Routes<T> {
     trie: Trie,
     cache: MatchCache,
     slots: Vec<Option<Route<T>>>,
@@ -55,11 +63,8 @@ impl<T> Router<T> {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            trie: Trie::new(),
-            cache: MatchCache::new(),
-            slots: Vec::new(),
-            free: Vec::new(),
-            next_sequence: 0,
+            changes: 0,
+            made: Seldom::new(),
         }
     }
 
@@ -68,28 +73,32 @@ impl<T> Router<T> {
     /// # Panics
     /// With more than 2^32 routes.
     pub fn insert(&mut self, filter: TopicFilter, value: T) -> RouteId {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            u32::try_from(self.slots.len() - 1).expect("memory ends before 2^32 routes")
+        self.changes += 1;
+        let made = &mut *self.made;
+        let slot = made.free.pop().unwrap_or_else(|| {
+            made.slots.push(None);
+            u32::try_from(made.slots.len() - 1).expect("memory ends before 2^32 routes")
         });
         let id = RouteId {
-            sequence: self.next_sequence,
+            sequence: made.next_sequence,
             slot,
         };
-        self.next_sequence += 1;
-        self.trie.insert(&filter, id);
-        self.cache.forget_all();
-        self.slots[slot as usize] = Some(Route { id, filter, value });
+        made.next_sequence += 1;
+        made.trie.insert(&filter, id);
+        made.cache.forget_all();
+        made.slots[slot as usize] = Some(Route { id, filter, value });
         id
     }
 
     /// Takes out this one route and returns its value; `None` if it was taken out before.
     pub fn remove(&mut self, id: RouteId) -> Option<T> {
-        let slot = self.slots.get_mut(id.slot as usize)?;
+        let made = self.made.get_mut()?;
+        let slot = made.slots.get_mut(id.slot as usize)?;
         let route = slot.take_if(|route| route.id == id)?;
-        self.free.push(id.slot);
-        self.trie.remove(&route.filter, id);
-        self.cache.forget_all();
+        self.changes += 1;
+        made.free.push(id.slot);
+        made.trie.remove(&route.filter, id);
+        made.cache.forget_all();
         Some(route.value)
     }
 
@@ -98,9 +107,12 @@ impl<T> Router<T> {
     /// Allocates nothing while the match is in the cache.
     #[inline]
     pub fn route(&mut self, topic: &str, visit: &mut dyn FnMut(RouteId, &T)) {
-        let Self {
+        let Some(made) = self.made.get_mut() else {
+            return;
+        };
+        let Routes {
             trie, cache, slots, ..
-        } = self;
+        } = made;
         for id in cache.find(topic, trie) {
             if let Some(route) = &slots[id.slot as usize] {
                 visit(*id, &route.value);
@@ -114,7 +126,10 @@ impl<T> Router<T> {
     /// Allocates nothing while the match is in the cache.
     #[inline]
     pub fn find(&mut self, topic: &str) -> &[RouteId] {
-        self.cache.find(topic, &mut self.trie)
+        match self.made.get_mut() {
+            Some(made) => made.cache.find(topic, &mut made.trie),
+            None => &[],
+        }
     }
 
     /// Returns the text and the routes of a topic that was routed not long ago, with no change of the
@@ -122,20 +137,21 @@ impl<T> Router<T> {
     #[cfg(feature = "client")]
     #[inline]
     pub(crate) fn known(&mut self, topic: &[u8]) -> Option<(&Rc<String>, &[RouteId])> {
-        self.cache.known(topic)
+        self.made.get_mut()?.cache.known(topic)
     }
 
     /// Counts insertions and removals.
     #[cfg(feature = "client")]
     #[inline]
     pub(crate) const fn generation(&self) -> u64 {
-        self.cache.generation()
+        self.changes
     }
 
     /// Returns the value of a route; `None` once it was removed.
     #[inline]
     pub fn get_mut(&mut self, id: RouteId) -> Option<&mut T> {
-        let route = self.slots.get_mut(id.slot as usize)?.as_mut()?;
+        let made = self.made.get_mut()?;
+        let route = made.slots.get_mut(id.slot as usize)?.as_mut()?;
         (route.id == id).then_some(&mut route.value)
     }
 
@@ -143,14 +159,16 @@ impl<T> Router<T> {
     #[inline]
     #[must_use]
     pub fn get(&self, id: RouteId) -> Option<&T> {
-        let route = self.slots.get(id.slot as usize)?.as_ref()?;
+        let made = self.made.get()?;
+        let route = made.slots.get(id.slot as usize)?.as_ref()?;
         (route.id == id).then_some(&route.value)
     }
 
     /// Returns the filter of a route; `None` once it was removed.
     #[must_use]
     pub fn filter(&self, id: RouteId) -> Option<&TopicFilter> {
-        let route = self.slots.get(id.slot as usize)?.as_ref()?;
+        let made = self.made.get()?;
+        let route = made.slots.get(id.slot as usize)?.as_ref()?;
         (route.id == id).then_some(&route.filter)
     }
 
@@ -158,19 +176,32 @@ impl<T> Router<T> {
     /// go.
     #[must_use]
     pub fn count(&self, filter: &TopicFilter) -> usize {
-        self.trie.count(filter)
+        self.made.get().map_or(0, |made| made.trie.count(filter))
     }
 
     /// Returns how many routes there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        let made = self.made.get();
+        made.map_or(0, |made| made.slots.len() - made.free.len())
     }
 
     /// Tells whether there is no route.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl<T> Default for Routes<T> {
+    fn default() -> Self {
+        Self {
+            trie: Trie::new(),
+            cache: MatchCache::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            next_sequence: 0,
+        }
     }
 }
 
@@ -182,7 +213,10 @@ impl<T> Default for Router<T> {
 
 impl<T: fmt::Debug> fmt::Debug for Router<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let routes = self.slots.iter().flatten();
+        let made = self.made.get();
+        let routes = made
+            .into_iter()
+            .flat_map(|made| made.slots.iter().flatten());
         f.debug_map()
             .entries(routes.map(|route| (route.filter.as_str(), &route.value)))
             .finish()

@@ -151,7 +151,7 @@ impl Driver<'_> {
         let Some((bytes, range)) = self.input.unconsumed() else {
             return Ok(false);
         };
-        let enough = state.stats.received + DELIVERIES_PER_TURN_MAX;
+        let enough = state.received + DELIVERIES_PER_TURN_MAX;
         let mut behind = false;
         let max = self.shared.options.maximum_packet_size;
         let unread = bytes.get(&range);
@@ -168,7 +168,7 @@ impl Driver<'_> {
                 let (free, handled) = run::handle(&client, state, rest)?;
                 state = free;
                 at += handled;
-                if state.stats.received >= enough {
+                if state.received >= enough {
                     behind = at < unread.len();
                     break;
                 }
@@ -201,7 +201,7 @@ impl Driver<'_> {
                         None => Err(EndCause::Malformed(error)),
                     };
                     if let Err(EndCause::Malformed(error)) = &begun {
-                        self.malformed = Some(Malformed::new(&unread[at..], *error));
+                        self.malformed = Some(Box::new(Malformed::new(&unread[at..], *error)));
                     }
                     if let Some((oversized, taken)) = begun? {
                         self.oversized = Some(oversized);
@@ -245,7 +245,7 @@ impl Driver<'_> {
                 }
             }
             at += len;
-            if state.stats.received >= enough {
+            if state.received >= enough {
                 behind = at < unread.len();
                 break;
             }

@@ -81,7 +81,7 @@ impl Subscriptions {
         {
             entry.starting = true;
             if !start(id) {
-                self.starved.push(id);
+                self.rest.starved.push(id);
             }
         }
     }

@@ -48,7 +48,12 @@ impl Subscriptions {
         special: Special,
         id: SubscriptionId,
     ) -> Option<SubscriptionId> {
-        self.special[special as usize].replace(id)
+        self.rest.special[special as usize].replace(id)
+    }
+
+    /// Such a handler, if it was set.
+    pub(super) fn special(&self, special: Special) -> Option<SubscriptionId> {
+        self.rest.get()?.special[special as usize]
     }
 
     /// Queues a message for such a handler, if there is one and room.
@@ -58,7 +63,7 @@ impl Subscriptions {
         arrived: Arrived,
         mut start: impl FnMut(SubscriptionId) -> bool,
     ) -> Result<u64, Arrived> {
-        let id = self.special[special as usize];
+        let id = self.special(special);
         let Some(id) = id.filter(|id| self.contains(*id)) else {
             return Err(arrived);
         };
@@ -104,7 +109,8 @@ impl Subscriptions {
     ) -> bool {
         let is_same = |arrived: &Arrived| arrived.is_same(packet_id, topic, payload);
         let mut entries = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
-        self.manual.iter().any(is_same)
+        let manual = self.rest.get().map(|rest| &rest.manual);
+        manual.is_some_and(|manual| manual.iter().any(is_same))
             || entries.any(|entry| entry.inbox.iter().chain(entry.inbox.taken()).any(is_same))
     }
 
@@ -120,8 +126,8 @@ impl Subscriptions {
         may_call: bool,
         mut start: impl FnMut(SubscriptionId) -> bool,
     ) -> Routed {
-        let mut matches = std::mem::take(&mut self.matches);
-        let mut calls = std::mem::take(&mut self.calls);
+        let mut matches = std::mem::take(&mut self.rest.matches);
+        let mut calls = std::mem::take(&mut self.rest.calls);
         matches.clear();
         calls.clear();
         let slots = &self.slots;
@@ -171,8 +177,8 @@ impl Subscriptions {
             delivered.ack = ack.filter(|_| holders == 0);
             Routed::Taken(delivered)
         };
-        self.matches = matches;
-        self.calls = calls;
+        self.rest.matches = matches;
+        self.rest.calls = calls;
         routed
     }
 
@@ -180,13 +186,13 @@ impl Subscriptions {
     /// [`Subscriptions::keep_calls`].
     #[inline]
     pub(in super::super) fn take_calls(&mut self) -> Vec<Call> {
-        std::mem::take(&mut self.calls)
+        std::mem::take(&mut self.rest.calls)
     }
 
     /// Keeps the memory of a list for later use.
     #[inline]
     pub(in super::super) fn keep_calls(&mut self, calls: Vec<Call>) {
-        self.calls = calls;
+        self.rest.calls = calls;
     }
 
     /// Queues a message for a handler that the driver was to call and cannot, behind what came before
@@ -279,10 +285,12 @@ impl Subscriptions {
     pub(in super::super) fn renew(&mut self, topic: &str, payload: &[u8], ack: AckToken) -> bool {
         let mut takers = 0;
         let mut earlier = None;
-        self.manual.renew(topic, payload, ack, |other| {
-            earlier = Some(other);
-            takers += 1;
-        });
+        if let Some(rest) = self.rest.get_mut() {
+            rest.manual.renew(topic, payload, ack, |other| {
+                earlier = Some(other);
+                takers += 1;
+            });
+        }
         let entries = self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut());
         for entry in entries {
             if let Some(other) = entry.inbox.renew(topic, payload, ack) {
@@ -306,19 +314,19 @@ impl Subscriptions {
         until: Time,
     ) -> u64 {
         self.held.add(&arrived.message, 1);
-        self.manual.hold(id, arrived, until)
+        self.rest.manual.hold(id, arrived, until)
     }
 
     /// Takes a message that the program acknowledges; `None` if that was done.
     pub(in super::super) fn release(&mut self, number: u64) -> Option<Arrived> {
-        let arrived = self.manual.release(number)?;
+        let arrived = self.rest.get_mut()?.manual.release(number)?;
         self.held.remove(&arrived.message);
         Some(arrived)
     }
 
     /// Takes a message that the program has not acknowledged in time.
     pub(in super::super) fn expire(&mut self, now: Time) -> Option<Arrived> {
-        let arrived = self.manual.expire(now)?;
+        let arrived = self.rest.get_mut()?.manual.expire(now)?;
         self.held.remove(&arrived.message);
         Some(arrived)
     }
@@ -326,7 +334,7 @@ impl Subscriptions {
     /// When the next one is to be acknowledged by the program at the latest.
     #[inline]
     pub(in super::super) fn ack_deadline(&self) -> Option<Time> {
-        self.manual.deadline()
+        self.rest.get()?.manual.deadline()
     }
 
     /// The first filter of the subscription that has a message.
@@ -338,7 +346,8 @@ impl Subscriptions {
                 .filter_map(|slot| slot.entry.as_ref())
                 .find(has)
         };
-        let held = self.manual.find(ack).and_then(|id| {
+        let manual = self.rest.get().map(|rest| &rest.manual);
+        let held = manual.and_then(|manual| manual.find(ack)).and_then(|id| {
             let slot = self.slots.get(id.slot)?;
             slot.entry
                 .as_ref()
@@ -446,7 +455,7 @@ impl Subscriptions {
         if !entry.inbox.is_empty() && !entry.starting {
             entry.starting = true;
             if !start(id) {
-                self.starved.push(id);
+                self.rest.starved.push(id);
             }
         }
         None
@@ -454,16 +463,16 @@ impl Subscriptions {
 
     /// Subscriptions with messages that still need a fiber; the caller starts them.
     pub(in super::super) fn take_starved(&mut self) -> Vec<SubscriptionId> {
-        std::mem::take(&mut self.starved)
+        std::mem::take(&mut self.rest.starved)
     }
 
     pub(in super::super) fn add_starved(&mut self, id: SubscriptionId) {
-        self.starved.push(id);
+        self.rest.starved.push(id);
     }
 
     #[inline]
     pub(in super::super) fn has_starved(&self) -> bool {
-        !self.starved.is_empty()
+        self.rest.get().is_some_and(|rest| !rest.starved.is_empty())
     }
 
     /// Wakes all iterators: no further message will come.

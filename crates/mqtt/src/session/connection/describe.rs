@@ -22,12 +22,13 @@ impl Connection {
         canon.number(self.is_first().into());
         canon.bytes(self.control.unsent());
         canon.place(self.sent);
-        for (start, end) in &self.left_out {
+        let rare = self.rare.get().cloned().unwrap_or_default();
+        for (start, end) in &rare.left_out {
             canon.place(*start);
             canon.place(*end);
         }
         canon.end();
-        let lists = [&self.releases, &self.clearing].map(|ids| ids.keys().copied().collect());
+        let lists = [&rare.releases, &rare.clearing].map(|ids| ids.keys().copied().collect());
         for ids in lists.iter().chain([&self.pubcomps]) {
             ids.iter()
                 .for_each(|id: &PacketId| canon.number(id.get().into()));

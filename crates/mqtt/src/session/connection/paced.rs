@@ -26,9 +26,8 @@ impl Connection {
             if at >= log.tail() {
                 break false;
             }
-            let left_out = self.left_out.binary_search_by_key(&at, |(start, _)| *start);
-            if let Ok(index) = left_out {
-                at = self.left_out[index].1;
+            if let Some(end) = self.end_of_left_out(at) {
+                at = end;
                 continue;
             }
             let is_publish = log
@@ -58,9 +57,8 @@ impl Connection {
         }
         let mut at = self.looked.max(self.allowed);
         while at < log.tail() {
-            let left_out = self.left_out.binary_search_by_key(&at, |(start, _)| *start);
-            if let Ok(index) = left_out {
-                at = self.left_out[index].1;
+            if let Some(end) = self.end_of_left_out(at) {
+                at = end;
                 continue;
             }
             let end = packet_end(log, at);

@@ -89,13 +89,6 @@ impl MatchCache {
         Some((&entry.topic, &entry.routes))
     }
 
-    /// Counts what has changed in the trie.
-    #[cfg(feature = "client")]
-    #[inline]
-    pub(super) const fn generation(&self) -> u64 {
-        self.generation
-    }
-
     /// Returns how many routes are in the cached matches.
     #[cfg(test)]
     pub(super) fn cached_routes(&self) -> usize {

@@ -117,17 +117,17 @@ fn removing_a_route_removes_this_one_alone() {
 fn removal_leaves_no_node_behind() {
     let mut router = Router::new();
     let kept = router.insert(filter("a/b"), ());
-    let nodes = router.trie.nodes();
+    let nodes = router.made.trie.nodes();
     for _ in 0..100 {
         let routes = ["a/b/c/d", "a/+/x", "#", "a/#", "+/+/+/#", "a"]
             .map(|text| router.insert(filter(text), ()));
         for id in routes {
             assert!(router.remove(id).is_some());
         }
-        assert_eq!(router.trie.nodes(), nodes);
+        assert_eq!(router.made.trie.nodes(), nodes);
     }
     assert!(router.remove(kept).is_some());
-    assert_eq!(router.trie.nodes(), 1);
+    assert_eq!(router.made.trie.nodes(), 1);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_filter_of_the_greatest_depth_is_found_and_removed() {
     let id = router.insert(filter(&deep), "deep");
     assert_eq!(matches(&mut router, &deep), ["deep"]);
     assert_eq!(router.remove(id), Some("deep"));
-    assert_eq!(router.trie.nodes(), 1);
+    assert_eq!(router.made.trie.nodes(), 1);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn topics_and_matches_too_large_for_the_cache_are_found_all_the_same() {
         assert_eq!(matches(&mut router, "many").len(), CACHED_ROUTES_MAX + 2);
     }
     // What is cached is the match of "one".
-    assert_eq!(router.cache.cached_routes(), 1);
+    assert_eq!(router.made.cache.cached_routes(), 1);
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_topic_seen_before_is_found_without_the_trie() {
     for topic in ["a/b", "c"] {
         matches(&mut router, topic);
     }
-    router.trie = Trie::new();
+    router.made.trie = Trie::new();
     for _ in 0..2 {
         assert_eq!(matches(&mut router, "a/b"), ["a/+", "#"]);
         assert_eq!(matches(&mut router, "c"), ["#"]);
@@ -279,6 +279,6 @@ fn the_router_agrees_with_the_definition_of_matching() {
             assert!(router.count(&filter) > 0);
             router.remove(id);
         }
-        assert_eq!(router.trie.nodes(), 1, "seed {seed}");
+        assert_eq!(router.made.trie.nodes(), 1, "seed {seed}");
     }
 }
