@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use fiber::sim::{Host, SimBuilder, World};
 use fiber::{sleep, timeout, wall_time};
 use mqtt::{Client, Event, Publish, QoS, Wait};
-use safe_rt::{TlsError, TlsErrorKind};
+use safe_rt::{TlsError, TlsErrorKind, TlsVersion};
 
 use crate::scene::{KEEP_ALIVE, TOPIC, Transport};
 use crate::server::Server;
@@ -58,7 +58,7 @@ fn wait_connected(events: &Events, times: usize) {
 fn a_device_of_1970_connects_and_its_program_is_told_once_for_each_time() {
     let pki = Pki::valid(2000, 2100);
     let run = SimBuilder::new(1).run(move |world| {
-        let transport = pki.transport();
+        let transport = pki.transport(TlsVersion::Tls13);
         let _server = Server::start(world, &transport);
         start_in_1970(&world.host("device"));
         let (device, events) = open(world, &transport);
@@ -103,7 +103,7 @@ fn a_device_of_1970_connects_and_its_program_is_told_once_for_each_time() {
 fn pauses(seed: u64, (from, until): (i32, i32), is_1970: bool) -> (Vec<Duration>, String) {
     let pki = Pki::valid(from, until);
     let run = SimBuilder::new(seed).run(move |world| {
-        let transport = pki.transport();
+        let transport = pki.transport(TlsVersion::Tls13);
         let _server = Server::start(world, &transport);
         if is_1970 {
             start_in_1970(&world.host("device"));

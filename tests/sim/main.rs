@@ -13,6 +13,7 @@ mod faults;
 mod forgetful;
 mod many;
 mod planted;
+mod promises;
 mod scene;
 mod server;
 mod store;

@@ -7,7 +7,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     PKCS_ED25519, date_time_ymd,
 };
-use safe_rt::{ClientTlsOptions, DialOptions, Identity, ServerTlsOptions, TlsVersion, Trust};
+use safe_rt::{
+    ClientTls, ClientTlsOptions, DialOptions, Identity, ServerTlsOptions, TlsVersion, Trust,
+};
 
 use crate::coverage::{Coverage, Expected};
 use crate::delivery::{counted, delivered};
@@ -56,16 +58,21 @@ impl Pki {
         }
     }
 
-    /// Made anew for each run: a session of an earlier one would make the next one differ.
-    pub(crate) fn transport(&self) -> Transport {
+    /// What a client believes and speaks.
+    pub(crate) fn client(&self, version: TlsVersion) -> ClientTls {
         let trust = Trust::from_pem(self.authority.as_bytes()).expect("a certificate");
-        let client = ClientTlsOptions::new(trust).version(TlsVersion::Tls13);
+        let options = ClientTlsOptions::new(trust).version(version);
+        options.build().expect("options")
+    }
+
+    /// Made anew for each run: a session of an earlier one would make the next one differ.
+    pub(crate) fn transport(&self, version: TlsVersion) -> Transport {
         let identity = Identity::from_pem(self.certificate.as_bytes(), self.key.as_bytes());
-        let server = ServerTlsOptions::new(identity.expect("a certificate with its key"))
-            .version(TlsVersion::Tls13);
+        let server =
+            ServerTlsOptions::new(identity.expect("a certificate with its key")).version(version);
         Transport {
             endpoint: "mqtts://broker",
-            dial: DialOptions::new().tls(client.build().expect("options")),
+            dial: DialOptions::new().tls(self.client(version)),
             server: Some(server.build().expect("options")),
             connections: Rc::default(),
             coverage: Coverage::default(),
@@ -84,7 +91,7 @@ fn what_was_taken_arrives_over_tls_too() {
     let test = "tls::what_was_taken_arrives_over_tls_too";
     many::check(test, 200, &expected, |sim| {
         let pki = pki.clone();
-        counted(sim, move || pki.transport())
+        counted(sim, move || pki.transport(TlsVersion::Tls13))
     });
 }
 
@@ -94,7 +101,10 @@ fn equal_seeds_give_equal_runs_over_tls() {
     for seed in 0..5 {
         let run = || {
             let pki = pki.clone();
-            delivered(SimBuilder::new(seed), move || pki.transport()).expect("a run")
+            delivered(SimBuilder::new(seed), move || {
+                pki.transport(TlsVersion::Tls13)
+            })
+            .expect("a run")
         };
         assert_eq!(run(), run());
     }
