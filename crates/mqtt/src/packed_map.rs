@@ -49,6 +49,11 @@ impl<K: Copy + Ord, V: Copy> PackedMap<K, V> {
     }
 
     fn leaf(&self, key: &K) -> Option<&Leaf<K, V>> {
+        // Most are looked for soon after they were inserted.
+        let (bound, last) = self.leaves.last_key_value()?;
+        if bound <= key {
+            return Some(last);
+        }
         self.leaves.range(..=key).next_back().map(|(_, leaf)| leaf)
     }
 
@@ -64,7 +69,7 @@ impl<K: Copy + Ord, V: Copy> PackedMap<K, V> {
     }
 
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let (_, leaf) = self.leaves.range_mut(..=key).next_back()?;
+        let (_, leaf) = leaf_mut(&mut self.leaves, key)?;
         let at = leaf.keys.binary_search(key).ok()?;
         leaf.values.get_mut(at)
     }
@@ -72,7 +77,7 @@ impl<K: Copy + Ord, V: Copy> PackedMap<K, V> {
     /// Returns the value that was there before.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         let first = (key, value);
-        let Some((_, leaf)) = self.leaves.range_mut(..=key).next_back() else {
+        let Some((_, leaf)) = leaf_mut(&mut self.leaves, &key) else {
             self.insert_first(first);
             return None;
         };
@@ -115,7 +120,7 @@ impl<K: Copy + Ord, V: Copy> PackedMap<K, V> {
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        let (bound, leaf) = self.leaves.range_mut(..=key).next_back()?;
+        let (bound, leaf) = leaf_mut(&mut self.leaves, key)?;
         let at = leaf.keys.binary_search(key).ok()?;
         let (bound, value) = (*bound, leaf.remove(at));
         self.len -= 1;
@@ -170,6 +175,19 @@ impl<K: Copy + Ord, V: Copy> PackedMap<K, V> {
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         self.leaves.values().map(|leaf| leaf.keys.capacity()).sum()
+    }
+}
+
+/// The leaf of a key, as [`PackedMap::leaf`], with its bound.
+fn leaf_mut<'a, K: Ord, V>(
+    leaves: &'a mut BTreeMap<K, Leaf<K, V>>,
+    key: &K,
+) -> Option<(&'a K, &'a mut Leaf<K, V>)> {
+    let (bound, _) = leaves.last_key_value()?;
+    if bound <= key {
+        leaves.iter_mut().next_back()
+    } else {
+        leaves.range_mut(..=key).next_back()
     }
 }
 

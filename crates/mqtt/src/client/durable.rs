@@ -13,7 +13,7 @@
 //! was handled (4.3.3-2), that its identifier is free again. What needs no such care, QoS 1 and
 //! acknowledgements that came, is recorded without being waited for. Nothing here waits.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
@@ -25,6 +25,7 @@ use super::settings::Settings;
 use super::shared::State;
 use super::store_failure::StoreFailure;
 use super::ticket::Outcome;
+use crate::packed_map::PackedMap;
 use crate::packet::{PacketId, QoS};
 use crate::session::{Outgoing, TicketKey};
 use crate::store::{DoneCause, Record, Report, Store, StorePos};
@@ -69,7 +70,7 @@ pub(super) struct Kept {
     /// Why the store fails, as far as the program was told.
     pub(super) failure: Option<StoreFailure>,
     /// The slots of stored messages that have one.
-    slots: BTreeMap<StorePos, TicketKey>,
+    slots: PackedMap<StorePos, TicketKey>,
     /// What is here or before was in the store when the client began.
     pub(super) found: StorePos,
 }
@@ -103,7 +104,7 @@ impl Durable {
             reports: Vec::new(),
             panicked: false,
             failure: None,
-            slots: BTreeMap::new(),
+            slots: PackedMap::default(),
             found: StorePos::default(),
         })))
     }
@@ -230,7 +231,7 @@ impl State {
             .durable
             .as_ref()
             .and_then(|durable| durable.slots.get(&pos));
-        if let Some(&key) = known {
+        if let Some(key) = known {
             self.tickets.mark(key, maybe_sent);
             return key;
         }
@@ -403,7 +404,8 @@ impl State {
         let Some(durable) = &mut self.durable else {
             return;
         };
-        for message in std::mem::take(&mut durable.slots).into_keys() {
+        let slots = std::mem::take(&mut durable.slots);
+        for (message, _) in slots.iter() {
             if !durable.is_kept(message) {
                 let (cause, key) = (DoneCause::Withdrawn, None);
                 durable.append(&Record::Done {

@@ -29,7 +29,7 @@ pub(super) struct Waiting {
 
 impl Waiting {
     fn new(at: StorePos, record: &Record<'_>, is_in_file: bool) -> Self {
-        let mut frame = Vec::new();
+        let mut frame = Vec::with_capacity(record.frame_len());
         record.encode(at, &mut frame);
         let part = Part {
             at,
@@ -100,7 +100,10 @@ impl Pending {
     /// Takes the records that are written next. What is about a message that is done meanwhile is
     /// left out.
     pub(super) fn take(&mut self, index: &mut Index) -> Batch {
-        let mut batch = Batch::default();
+        let mut batch = Batch {
+            bytes: Vec::with_capacity(self.bytes.min(BATCH_BYTES_MAX)),
+            ..Batch::default()
+        };
         while let Some(next) = self.queue.front() {
             if !batch.is_empty() && batch.bytes.len() + next.frame.len() > BATCH_BYTES_MAX {
                 batch.upto = StorePos(next.at.0 - 1);

@@ -289,6 +289,16 @@ impl<'a> Record<'a> {
         out[start..start + 4].copy_from_slice(&len.to_be_bytes());
     }
 
+    /// Returns how long its frame may be: as long as it is, where that matters.
+    pub(super) fn frame_len(&self) -> usize {
+        /// The longest fields of those that neither have a content nor are seldom.
+        const FIELDS_MAX: usize = 8 + 2 + 1 + KEY_BYTES_MAX;
+        match self {
+            Self::Publish(message) => message.frame_len(),
+            _ => FRAME_HEAD + BODY_HEAD + FIELDS_MAX,
+        }
+    }
+
     /// Returns the message that this record is about, if it means nothing without it.
     pub(super) const fn subject(&self, at: StorePos) -> Option<StorePos> {
         match self {
