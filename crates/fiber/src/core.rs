@@ -1,10 +1,11 @@
 //! What one runtime consists of, and how a call finds the runtime it runs in.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::cell::RefCell;
 use crate::coroutine::Here;
 use crate::error::Stopped;
 use crate::no_park::NoPark;

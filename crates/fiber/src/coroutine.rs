@@ -12,7 +12,7 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
@@ -20,6 +20,7 @@ use std::rc::Rc;
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
+use crate::cell::RefCell;
 use crate::core::Core;
 use crate::local::Locals;
 use crate::stack::{Bounds, CACHE_LINE, FiberStack, HEAD_BYTES};

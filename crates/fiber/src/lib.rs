@@ -52,6 +52,7 @@
 
 mod big_stack;
 mod cancel;
+mod cell;
 mod core;
 mod coroutine;
 mod error;
@@ -75,6 +76,7 @@ mod stack;
 mod stats;
 pub mod sync;
 mod sys;
+mod table;
 mod target;
 mod timer;
 mod wait_list;

@@ -11,7 +11,6 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::{BTreeSet, VecDeque};
 use std::error::Error;
 use std::fmt;
 use std::mem;
@@ -76,9 +75,9 @@ struct Job {
 struct State {
     phase: Phase,
     handles: usize,
-    jobs: VecDeque<Job>,
-    /// Index, generation and epoch of waits to be ended. A set: one that is there already is one.
-    wakes: BTreeSet<(u32, u32, u32)>,
+    jobs: Vec<Job>,
+    /// Index, generation and epoch of waits to be ended, in order and each once.
+    wakes: Vec<(u32, u32, u32)>,
     /// The reactor was woken and has not looked yet.
     woken: bool,
 }
@@ -171,7 +170,7 @@ impl Remote {
         if state.jobs.len() >= REMOTE_QUEUE_MAX {
             return Err(RemoteError::Full);
         }
-        state.jobs.push_back(job);
+        state.jobs.push(job);
         self.0.wake(state);
         Ok(())
     }
@@ -193,13 +192,13 @@ impl Remote {
         if state.phase == Phase::Ended {
             return Err(RemoteError::Ended);
         }
-        if state.wakes.contains(&wait) {
+        let Err(at) = state.wakes.binary_search(&wait) else {
             return Ok(());
-        }
+        };
         if state.wakes.len() >= REMOTE_QUEUE_MAX {
             return Err(RemoteError::Full);
         }
-        state.wakes.insert(wait);
+        state.wakes.insert(at, wait);
         self.0.wake(state);
         Ok(())
     }
@@ -246,8 +245,8 @@ impl Inbox {
         let state = State {
             phase: Phase::Open,
             handles: 0,
-            jobs: VecDeque::new(),
-            wakes: BTreeSet::new(),
+            jobs: Vec::new(),
+            wakes: Vec::new(),
             woken: false,
         };
         Self {

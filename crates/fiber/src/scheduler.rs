@@ -8,6 +8,7 @@ use crate::coroutine::{self, Facts, FiberCoroutine, Switch};
 use crate::error::Stopped;
 use crate::park::{Unparker, WaitReason};
 use crate::stack::Bounds;
+use crate::table::Table;
 
 const NONE: u32 = NO_FIBER;
 
@@ -79,7 +80,7 @@ impl Fiber {
 
 /// All fibers by index. A record is used again, under the next generation.
 pub(crate) struct Fibers {
-    pub(crate) records: Vec<Fiber>,
+    pub(crate) records: Table<Fiber>,
     free: u32,
     pub(crate) live: usize,
 }
@@ -87,7 +88,7 @@ pub(crate) struct Fibers {
 impl Fibers {
     pub(crate) fn new() -> Self {
         Self {
-            records: Vec::new(),
+            records: Table::new(),
             free: NONE,
             live: 0,
         }
@@ -95,12 +96,12 @@ impl Fibers {
 
     #[inline(always)]
     pub(crate) fn get(&self, index: u32) -> Option<&Fiber> {
-        self.records.get(index as usize)
+        self.records.get(index)
     }
 
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Fiber> {
-        self.records.get_mut(index as usize)
+        self.records.get_mut(index)
     }
 
     /// Whether a fiber is in the wait that the token names, or was woken from it and has begun no other.
@@ -120,7 +121,7 @@ impl Fibers {
 
     /// How many slots there are, used and free.
     pub(crate) fn slots(&self) -> u32 {
-        u32::try_from(self.records.len()).expect("fewer than 2^32 fibers")
+        self.records.len()
     }
 
     /// Shows what is known of a fiber whose record is in use.
@@ -157,11 +158,10 @@ impl Fibers {
             host: 0,
         };
         if self.free == NONE {
-            self.records.push(record);
-            return self.slots() - 1;
+            return self.records.push(record);
         }
         let index = self.free;
-        let old = &mut self.records[index as usize];
+        let old = &mut self.records[index];
         self.free = old.next_ready;
         *old = Fiber {
             generation: old.generation.wrapping_add(1),
@@ -173,7 +173,7 @@ impl Fibers {
     /// Removes a fiber that has ended, and gives back its stack.
     pub(crate) fn remove(&mut self, index: u32) {
         self.live -= 1;
-        let fiber = &mut self.records[index as usize];
+        let fiber = &mut self.records[index];
         fiber.state = State::Free;
         fiber.next_ready = self.free;
         fiber.coroutine = None;
@@ -185,15 +185,17 @@ impl Index<u32> for Fibers {
     type Output = Fiber;
 
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     fn index(&self, index: u32) -> &Fiber {
-        &self.records[index as usize]
+        &self.records[index]
     }
 }
 
 impl IndexMut<u32> for Fibers {
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     fn index_mut(&mut self, index: u32) -> &mut Fiber {
-        &mut self.records[index as usize]
+        &mut self.records[index]
     }
 }
 

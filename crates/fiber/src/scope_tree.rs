@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::error::Stopped;
 use crate::park::WaitReason;
 use crate::scheduler::{Fibers, State, Wake};
+use crate::table::Table;
 use crate::timer::{Target, TimerKey};
 use crate::world::clock::Instant;
 
@@ -67,7 +68,7 @@ struct Node {
 
 /// All scopes of one runtime.
 pub(crate) struct Scopes {
-    nodes: Vec<Node>,
+    nodes: Table<Node>,
     free: u32,
     /// Scopes that have a deadline.
     with_deadline: u32,
@@ -77,7 +78,7 @@ impl Scopes {
     /// The tree with its root, index 0.
     pub(crate) fn new() -> Self {
         let mut scopes = Self {
-            nodes: Vec::with_capacity(NODES_AT_FIRST),
+            nodes: Table::with_capacity(NODES_AT_FIRST),
             free: NONE,
             with_deadline: 0,
         };
@@ -87,22 +88,19 @@ impl Scopes {
 
     /// Adds a scope below `parent`; it is over if the parent is.
     pub(crate) fn add(&mut self, parent: u32) -> ScopeRef {
-        let (over, next) = match self.nodes.get(parent as usize) {
+        let (over, next) = match self.nodes.get(parent) {
             Some(parent) => (parent.over, parent.first_child),
             None => (None, NONE),
         };
         let index = match self.free {
-            NONE => {
-                self.nodes.push(Node::new());
-                u32::try_from(self.nodes.len() - 1).expect("fewer than 2^32 scopes")
-            }
+            NONE => self.nodes.push(Node::new()),
             index => {
-                self.free = self.nodes[index as usize].next;
+                self.free = self.nodes[index].next;
                 index
             }
         };
-        let generation = self.nodes[index as usize].generation;
-        self.nodes[index as usize] = Node {
+        let generation = self.nodes[index].generation;
+        self.nodes[index] = Node {
             generation,
             parent,
             next,
@@ -110,17 +108,17 @@ impl Scopes {
             ..Node::new()
         };
         if next != NONE {
-            self.nodes[next as usize].previous = index;
+            self.nodes[next].previous = index;
         }
         if parent != NONE {
-            self.nodes[parent as usize].first_child = index;
+            self.nodes[parent].first_child = index;
         }
         ScopeRef { index, generation }
     }
 
     /// Removes a scope that has neither children nor fibers left. Returns its timer.
     pub(crate) fn remove(&mut self, scope: ScopeRef) -> Option<TimerKey> {
-        let node = &mut self.nodes[scope.index as usize];
+        let node = &mut self.nodes[scope.index];
         debug_assert!(
             node.first_child == NONE && node.first_fiber == NONE,
             "an empty scope"
@@ -132,22 +130,22 @@ impl Scopes {
         node.next = self.free;
         self.free = scope.index;
         match previous {
-            NONE => self.nodes[parent as usize].first_child = next,
-            previous => self.nodes[previous as usize].next = next,
+            NONE => self.nodes[parent].first_child = next,
+            previous => self.nodes[previous].next = next,
         }
         if next != NONE {
-            self.nodes[next as usize].previous = previous;
+            self.nodes[next].previous = previous;
         }
         timer
     }
 
     /// Makes `scope` the innermost scope of a fiber that has none.
     pub(crate) fn enter(&mut self, fibers: &mut Fibers, fiber: u32, scope: u32) {
-        let first = mem::replace(&mut self.nodes[scope as usize].first_fiber, fiber);
+        let first = mem::replace(&mut self.nodes[scope].first_fiber, fiber);
         if first != NONE {
             fibers[first].scope_previous = fiber;
         }
-        let over = self.nodes[scope as usize].over;
+        let over = self.nodes[scope].over;
         let record = &mut fibers[fiber];
         record.scope = scope;
         record.scope_previous = NONE;
@@ -173,18 +171,18 @@ impl Scopes {
     /// The scope right below the root over `scope`, or `scope` itself.
     fn outermost(&self, scope: u32) -> ScopeRef {
         let mut index = scope;
-        while self.nodes[index as usize].parent != ScopeRef::ROOT.index {
-            index = self.nodes[index as usize].parent;
+        while self.nodes[index].parent != ScopeRef::ROOT.index {
+            index = self.nodes[index].parent;
         }
         ScopeRef {
             index,
-            generation: self.nodes[index as usize].generation,
+            generation: self.nodes[index].generation,
         }
     }
 
     /// Why a scope that is over is.
     fn over(&self, scope: u32) -> Over {
-        self.nodes[scope as usize]
+        self.nodes[scope]
             .over
             .expect("a fiber is stopped by a scope that is over")
     }
@@ -194,7 +192,7 @@ impl Scopes {
         let record = &fibers[fiber];
         let (scope, previous, next) = (record.scope, record.scope_previous, record.scope_next);
         match previous {
-            NONE => self.nodes[scope as usize].first_fiber = next,
+            NONE => self.nodes[scope].first_fiber = next,
             previous => fibers[previous].scope_next = next,
         }
         if next != NONE {
@@ -211,7 +209,7 @@ impl Scopes {
     /// The nearest deadline over `scope`, up to the first shield.
     pub(crate) fn nearest_deadline(&self, mut scope: u32) -> Option<u64> {
         let mut nearest: Option<u64> = None;
-        while let Some(node) = self.nodes.get(scope as usize) {
+        while let Some(node) = self.nodes.get(scope) {
             nearest = match (nearest, node.deadline) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
@@ -226,7 +224,7 @@ impl Scopes {
 
     fn get(&self, scope: ScopeRef) -> Option<&Node> {
         self.nodes
-            .get(scope.index as usize)
+            .get(scope.index)
             .filter(|node| node.generation == scope.generation)
     }
 
@@ -243,12 +241,12 @@ impl Scopes {
     /// The next node of the tree below `top` after `at`, in pre-order; `skip` leaves out what
     /// is below `at`.
     fn following(&self, top: u32, at: u32, skip: bool) -> u32 {
-        if !skip && self.nodes[at as usize].first_child != NONE {
-            return self.nodes[at as usize].first_child;
+        if !skip && self.nodes[at].first_child != NONE {
+            return self.nodes[at].first_child;
         }
         let mut at = at;
         while at != top {
-            let node = &self.nodes[at as usize];
+            let node = &self.nodes[at];
             if node.next != NONE {
                 return node.next;
             }
@@ -291,7 +289,7 @@ impl Core {
         let mut fibers = self.fibers.borrow_mut();
         let mut at = scope.index;
         while at != NONE {
-            let node = &mut scopes.nodes[at as usize];
+            let node = &mut scopes.nodes[at];
             let spared = node.over.is_some() || (node.shield.is_some() && at != scope.index);
             if !spared {
                 node.over = Some(over);
@@ -321,7 +319,7 @@ impl Core {
         let mut scopes = self.scopes.borrow_mut();
         let over = scopes.over(fiber.scope);
         if scopes.get(over.origin).is_some() {
-            scopes.nodes[over.origin.index as usize].observed = true;
+            scopes.nodes[over.origin.index].observed = true;
         }
         over.cause
     }
@@ -399,7 +397,7 @@ impl Core {
         let mut fibers = self.fibers.borrow_mut();
         let fiber = &mut fibers[self.current.get()];
         fiber.stopped = false;
-        let node = &mut self.scopes.borrow_mut().nodes[scope.index as usize];
+        let node = &mut self.scopes.borrow_mut().nodes[scope.index];
         node.over = None;
         node.shield = Some(mem::take(&mut fiber.failures));
         Ok(scope)
@@ -412,7 +410,7 @@ impl Core {
         let index = self.current.get();
         let mut fibers = self.fibers.borrow_mut();
         let mut scopes = self.scopes.borrow_mut();
-        let node = &scopes.nodes[scope.index as usize];
+        let node = &scopes.nodes[scope.index];
         let own = node.over.filter(|over| over.origin == scope);
         let (observed, parent) = (node.observed, node.parent);
         match node.shield {
@@ -431,7 +429,7 @@ impl Core {
     pub(crate) fn set_deadline(&self, scope: ScopeRef, at: Instant) {
         let timer = self.add_timer(at.as_nanos(), Target::Scope(scope));
         let mut scopes = self.scopes.borrow_mut();
-        let node = &mut scopes.nodes[scope.index as usize];
+        let node = &mut scopes.nodes[scope.index];
         node.timer = Some(timer);
         node.deadline = Some(at.as_nanos());
         scopes.with_deadline += 1;

@@ -10,6 +10,7 @@ use std::mem;
 use crate::core::{self, Core};
 use crate::error::Stopped;
 use crate::park::{Link, Unparker, WaitReason};
+use crate::table::Table;
 
 const NONE: u32 = u32::MAX;
 const UNLINKED: u32 = u32::MAX - 1;
@@ -43,7 +44,7 @@ impl Waiter {
 
 /// The waiters of every list of one runtime.
 pub(crate) struct Waiters {
-    entries: Vec<Waiter>,
+    entries: Table<Waiter>,
     free: u32,
     /// Links of waiters that stood first.
     #[cfg(test)]
@@ -53,7 +54,7 @@ pub(crate) struct Waiters {
 impl Waiters {
     pub(crate) fn new() -> Self {
         Self {
-            entries: Vec::new(),
+            entries: Table::new(),
             free: NONE,
             #[cfg(test)]
             first_links: Cell::new(0),
@@ -67,9 +68,9 @@ impl Waiters {
         let mut next = self.free;
         while next != NONE {
             free += 1;
-            next = self.entries[next as usize].next;
+            next = self.entries[next].next;
         }
-        self.entries.len() - free + self.first_links.get()
+        self.entries.len() as usize - free + self.first_links.get()
     }
 
     #[inline(always)]
@@ -86,8 +87,8 @@ impl Waiters {
             return self.grow(waiter);
         }
         let index = self.free;
-        self.free = self.entries[index as usize].next;
-        self.entries[index as usize] = waiter;
+        self.free = self.entries[index].next;
+        self.entries[index] = waiter;
         index
     }
 }
@@ -102,12 +103,7 @@ impl Waiters {
 
     #[cold]
     fn grow(&mut self, waiter: Waiter) -> u32 {
-        let index = u32::try_from(self.entries.len())
-            .ok()
-            .filter(|&index| index < FIRST)
-            .expect("fewer than 2^32 - 2 waiters");
-        self.entries.push(waiter);
-        index
+        self.entries.push(waiter)
     }
 }
 
@@ -149,7 +145,7 @@ impl WaitList {
         let index = waiters.add(token, wants, tail);
         match tail {
             NONE => self.head.set(index),
-            tail => waiters.entries[tail as usize].next = index,
+            tail => waiters.entries[tail].next = index,
         }
         self.tail.set(index);
         Link {
@@ -164,11 +160,11 @@ impl WaitList {
     #[inline]
     pub(crate) fn leave(&self, core: &Core, link: Link) -> u32 {
         let mut waiters = core.waiters.borrow_mut();
-        if waiters.entries[link.slot as usize].previous != UNLINKED {
+        if waiters.entries[link.slot].previous != UNLINKED {
             self.cut(&mut waiters, link.slot);
         }
         let free = mem::replace(&mut waiters.free, link.slot);
-        let waiter = &mut waiters.entries[link.slot as usize];
+        let waiter = &mut waiters.entries[link.slot];
         waiter.next = free;
         waiter.wants
     }
@@ -186,7 +182,7 @@ impl WaitList {
             let head = self.head.get();
             let (token, wants) = {
                 let mut waiters = core.waiters.borrow_mut();
-                let waiter = &waiters.entries[head as usize];
+                let waiter = &waiters.entries[head];
                 let (token, wants) = (waiter.token(core), waiter.wants);
                 if wants > available.get() {
                     return;
@@ -196,7 +192,7 @@ impl WaitList {
             };
             if core.unpark(token) {
                 available.set(available.get() - wants);
-                core.waiters.borrow_mut().entries[head as usize].wants = 0;
+                core.waiters.borrow_mut().entries[head].wants = 0;
             }
         }
     }
@@ -217,21 +213,21 @@ impl WaitList {
         }
         let mut waiters = core.waiters.borrow_mut();
         self.cut(&mut waiters, head);
-        Some(waiters.entries[head as usize].token(core))
+        Some(waiters.entries[head].token(core))
     }
 
     #[inline]
     fn cut(&self, waiters: &mut Waiters, index: u32) {
-        let waiter = &mut waiters.entries[index as usize];
+        let waiter = &mut waiters.entries[index];
         let previous = mem::replace(&mut waiter.previous, UNLINKED);
         let next = waiter.next;
         match previous {
             NONE => self.head.set(next),
-            previous => waiters.entries[previous as usize].next = next,
+            previous => waiters.entries[previous].next = next,
         }
         match next {
             NONE => self.tail.set(previous),
-            next => waiters.entries[next as usize].previous = previous,
+            next => waiters.entries[next].previous = previous,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The network door's second side: a connection in memory, for tests and for peers in the same
 //! process. It behaves as a TCP connection between two ends of one runtime.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read};
 use std::net::Shutdown;
 use std::rc::Rc;
 
+use crate::cell::RefCell;
 use crate::core;
 use crate::net::stream::read_and_write;
 use crate::net::{Kind, Readiness, Waits, begin_call, reason};

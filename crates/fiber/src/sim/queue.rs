@@ -62,7 +62,7 @@ impl Core {
             }
         }
         let mut ended = 0;
-        for fiber in &mut fibers.records {
+        for fiber in fibers.records.iter_mut() {
             if fiber.state != State::Free && is_doomed(fiber) {
                 fiber.state = State::Free;
                 // Its tokens are stale from here on, and its record is not used again.

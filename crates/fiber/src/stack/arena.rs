@@ -17,11 +17,12 @@
 //!          ^0                  ^trimmed                          ^cold             len^
 //! ```
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use super::guard::{Splits, StackGuards};
+use crate::cell::RefCell;
 use crate::error::SpawnError;
 use crate::sys::{self, Guard, Mapping};
 use crate::target::GUARD_BYTES;

@@ -1,12 +1,10 @@
 //! Stacks that are a mapping each: corosensei's `DefaultStack`, pooled.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-
 use corosensei::stack::{DefaultStack, Stack, StackPointer};
 
 use super::arena::HOT_BYTES_MAX;
 use super::guard::Splits;
+use crate::cell::RefCell;
 use crate::error::SpawnError;
 use crate::sys;
 
@@ -25,9 +23,17 @@ pub(super) struct Mapped {
 
 #[derive(Default)]
 struct State {
-    /// By their low ends.
-    in_use: BTreeMap<StackPointer, DefaultStack>,
+    /// The highest first: systems map from above, so a new one mostly comes last.
+    in_use: Vec<DefaultStack>,
     spare: Vec<DefaultStack>,
+}
+
+impl State {
+    /// Where the stack with this low end is, or belongs.
+    fn find(&self, low: StackPointer) -> Result<usize, usize> {
+        self.in_use
+            .binary_search_by(|stack| low.cmp(&stack.limit()))
+    }
 }
 
 impl Mapped {
@@ -62,17 +68,16 @@ impl Mapped {
             }
         };
         let (low, high) = (stack.limit(), stack.base());
-        state.in_use.insert(low, stack);
+        let at = state.find(low).unwrap_or_else(|at| at);
+        state.in_use.insert(at, stack);
         Ok((low, high, fresh))
     }
 
     /// Takes back the stack whose low end that is.
     pub(super) fn give_back(&self, low: StackPointer) {
         let mut state = self.state.borrow_mut();
-        let stack = state
-            .in_use
-            .remove(&low)
-            .expect("a stack is given back once");
+        let at = state.find(low).expect("a stack is given back once");
+        let stack = state.in_use.remove(at);
         if state.spare.len() < self.spare_max {
             state.spare.push(stack);
         } else {

@@ -6,7 +6,7 @@
 //! `read_closed` is sticky: once the kernel reported the end of data no further edge is owed, so
 //! the readable bit is never cleared again. Datagrams have no end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -19,6 +19,7 @@ pub(crate) use mio::Waker;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
 
+use crate::cell::RefCell;
 use crate::core::{Core, NO_FIBER};
 use crate::error::Stopped;
 use crate::park::{FrontList, Line as _, Link, Unparker};

@@ -11,8 +11,7 @@
 )]
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -21,6 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::cell::RefCell;
 use crate::core::{self, Core};
 use crate::coroutine::discard;
 use crate::error::Stopped;
@@ -121,7 +121,8 @@ struct Finished {
 
 struct LaneState {
     /// With the number each was given.
-    jobs: VecDeque<(u64, Job)>,
+    /// Few enough to be moved up when the first is taken.
+    jobs: Vec<(u64, Job)>,
     next_number: u64,
     threads: usize,
     idle: usize,
@@ -149,7 +150,7 @@ impl Offload {
         let lane = |threads_max| {
             Arc::new(LaneShared {
                 state: Mutex::new(LaneState {
-                    jobs: VecDeque::new(),
+                    jobs: Vec::new(),
                     next_number: 0,
                     threads: 0,
                     idle: 0,
@@ -194,7 +195,7 @@ impl Offload {
         let withdrawn = {
             let mut state = lock(&self.lanes[lane as usize].state);
             let at = state.jobs.iter().position(|&(of, _)| of == number);
-            at.and_then(|at| state.jobs.remove(at))
+            at.map(|at| state.jobs.remove(at))
         };
         if let Some((_, job)) = withdrawn {
             self.pending.set(self.pending.get() - 1);
@@ -224,7 +225,7 @@ impl Offload {
         }
         let number = state.next_number;
         state.next_number += 1;
-        state.jobs.push_back((number, job));
+        state.jobs.push((number, job));
         if state.idle >= state.jobs.len() || state.threads >= shared.threads_max {
             shared.work.notify_one();
             return Ok(number);
@@ -237,7 +238,7 @@ impl Offload {
         match started {
             Ok(_) => state.threads += 1,
             Err(error) if state.threads == 0 => {
-                *refused = state.jobs.pop_back().map(|(_, job)| job);
+                *refused = state.jobs.pop().map(|(_, job)| job);
                 return Err(OffloadError::Thread(error));
             }
             Err(_) => shared.work.notify_one(),
@@ -259,7 +260,8 @@ impl Drop for Offload {
 fn work(lane: &LaneShared) {
     let mut state = lock(&lane.state);
     loop {
-        if let Some((_, job)) = state.jobs.pop_front() {
+        if !state.jobs.is_empty() {
+            let (_, job) = state.jobs.remove(0);
             drop(state);
             // The work's own panic is caught in the job; this one comes of dropping what nobody
             // waits for any more. The thread must live to be counted.
