@@ -25,7 +25,7 @@ pub(super) fn split_target(text: &str) -> (&str, &str) {
 /// Splits `host[:port]` and checks the host; the port is still text.
 pub(super) fn split_authority(authority: &str) -> Result<(Host, Option<&str>), EndpointError> {
     if let Some(rest) = authority.strip_prefix('[') {
-        let (inside, after) = rest.split_once(']').ok_or(EndpointError::UnclosedBracket)?;
+        let (inside, after) = split_at_byte(rest, b']').ok_or(EndpointError::UnclosedBracket)?;
         let address: Ipv6Addr = inside
             .parse()
             .map_err(|_| EndpointError::BadIpv6(inside.to_owned()))?;
@@ -56,9 +56,7 @@ fn parse_host(host: &str) -> Result<Host, EndpointError> {
         return Err(EndpointError::HostTooLong(host.len()));
     }
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if let Some(at) = host.bytes().position(|byte| !is_allowed(byte)) {
-        // All before it is ASCII, so that a character begins there.
-        let found = host[at..].chars().next().unwrap_or_default();
+    if let Some(found) = first_not(host, is_allowed) {
         return Err(EndpointError::BadHostCharacter(found));
     }
     // One dot at the end is the root of the name tree, not an empty label.
@@ -86,6 +84,13 @@ fn parse_host(host: &str) -> Result<Host, EndpointError> {
     Ok(Host::Name(host.into()))
 }
 
+/// The first character that is not allowed, where only ASCII may be.
+fn first_not(text: &str, is_allowed: impl Fn(u8) -> bool) -> Option<char> {
+    let at = text.bytes().position(|byte| !is_allowed(byte))?;
+    // All before it is ASCII, so that a character begins there.
+    text[at..].chars().next()
+}
+
 /// Parses a port; a sign, a blank or zero is not one.
 pub(super) fn parse_port(text: &str) -> Result<u16, EndpointError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -101,7 +106,7 @@ pub(super) fn parse_port(text: &str) -> Result<u16, EndpointError> {
 /// Checks the path and query of a WebSocket (RFC 3986 sections 3.3 and 3.4) and makes them what a
 /// request asks for: a path that is not written is [`MQTT_TARGET`].
 pub(super) fn parse_target(text: &str) -> Result<Box<str>, EndpointError> {
-    if text.contains('#') {
+    if text.as_bytes().contains(&b'#') {
         return Err(EndpointError::Fragment);
     }
     let target = match text.as_bytes().first() {
@@ -112,15 +117,17 @@ pub(super) fn parse_target(text: &str) -> Result<Box<str>, EndpointError> {
     if target.len() > TARGET_LEN_MAX {
         return Err(EndpointError::TargetTooLong(target.len()));
     }
-    let allowed = |c: &char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/?%".contains(*c);
-    if let Some(found) = target.chars().find(|c| !allowed(c)) {
+    let is_allowed =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);
+    if let Some(found) = first_not(&target, is_allowed) {
         return Err(EndpointError::BadTargetCharacter(found));
     }
-    let encoded = |rest: &str| {
-        let digits = rest.as_bytes().get(..2);
+    let encoded = |rest: &[u8]| {
+        let digits = rest.get(..2);
         digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
-    if !target.split('%').skip(1).all(encoded) {
+    let parts = target.as_bytes().split(|&byte| byte == b'%');
+    if !parts.skip(1).all(encoded) {
         return Err(EndpointError::BadPercentEncoding);
     }
     Ok(target.into())
@@ -137,7 +144,7 @@ pub(super) fn parse_unix_path(text: &str) -> Result<Box<str>, EndpointError> {
     if text.len() > UNIX_PATH_LEN_MAX {
         return Err(EndpointError::UnixPathTooLong(text.len()));
     }
-    if text.contains('\0') {
+    if text.as_bytes().contains(&0) {
         return Err(EndpointError::NulInPath);
     }
     Ok(text.into())
@@ -145,7 +152,7 @@ pub(super) fn parse_unix_path(text: &str) -> Result<Box<str>, EndpointError> {
 
 /// A path without what its query holds, which may be a signature.
 pub(super) fn without_query(text: &str) -> String {
-    match text.split_once('?') {
+    match split_at_byte(text, b'?') {
         Some((path, _)) => format!("{path}?..."),
         None => text.to_owned(),
     }
