@@ -9,7 +9,7 @@ use crate::core::{self, Core};
 use crate::coroutine::PanicPayload;
 use crate::error::JoinError;
 use crate::local;
-use crate::park::{Line as _, Link, Unparker, WaitList, WaitReason, wait_on};
+use crate::park::{Line as _, Link, Unparker, WaitList, WaitReason, wait_apart};
 use crate::sync::Source;
 
 /// Where a fiber leaves its value.
@@ -103,7 +103,7 @@ impl<T> JoinHandle<T> {
     pub fn join(&mut self) -> Result<T, JoinError> {
         while !self.cell.finished.get() {
             let core = core::required().map_err(JoinError::Stopped)?;
-            wait_on(&core, &self.cell.waiters, WaitReason::Join).map_err(JoinError::Stopped)?;
+            wait_apart(&core, &self.cell.waiters, WaitReason::Join).map_err(JoinError::Stopped)?;
         }
         match self.cell.take() {
             Some(Ok(value)) => Ok(value),

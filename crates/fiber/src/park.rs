@@ -21,7 +21,7 @@ use crate::sim::{self, Planted};
 use crate::timer::Target;
 use crate::world::clock::Instant;
 
-pub(crate) use crate::wait_list::{FrontList, Line, WaitList, Waiters, wait_on};
+pub(crate) use crate::wait_list::{FrontList, Line, WaitList, Waiters, wait_apart, wait_on};
 
 /// What a parked fiber waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -253,6 +253,13 @@ impl Core {
             Some(_) => self.leave_turn(),
             None => Ok(()),
         }
+    }
+
+    /// As [`Core::park`], for waits that are long or seldom: a small program holds this once, and the other
+    /// once for each place that calls it.
+    #[inline(never)]
+    pub(crate) fn park_apart(&self, reason: WaitReason) -> Result<(), Stopped> {
+        self.park(reason)
     }
 
     /// Marks the running fiber as parked, and returns the token of its wait; none if it was woken

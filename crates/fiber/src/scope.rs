@@ -18,7 +18,7 @@ use crate::core::{self, Core};
 use crate::coroutine::{Facts, FiberCoroutine, PanicPayload, discard};
 use crate::error::{SpawnError, Stopped};
 use crate::local;
-use crate::park::{WaitList, WaitReason, wait_on};
+use crate::park::{WaitList, WaitReason, wait_apart};
 use crate::scope_tree::ScopeRef;
 use crate::stack::StackClass;
 
@@ -201,7 +201,7 @@ impl<'scope, E> Scope<'scope, '_, E> {
             return;
         };
         while self.children.get() > 0 {
-            if wait_on(core, &self.child_ended, WaitReason::ScopeEnd).is_err() {
+            if wait_apart(core, &self.child_ended, WaitReason::ScopeEnd).is_err() {
                 // Only a fiber that unwinds or may not wait here cannot, and such a one
                 // could not have spawned a child. To go on would free what the children borrow.
                 process::abort();

@@ -347,7 +347,7 @@ impl Core {
                 let until = self.clock.read().saturating_add(FAILURE_PAUSE_NANOS);
                 self.add_timer(until, Target::Fiber(token));
                 // A shielded wait on a live timer: it ends by that timer alone.
-                let _ = self.park(WaitReason::Penalty);
+                let _ = self.park_apart(WaitReason::Penalty);
             }
         }
         self.note_failure()

@@ -271,7 +271,7 @@ impl Signals {
                 .bits
                 .link(&self.core, Direction::Read, token)
                 .map_err(|_| Stopped::NoRuntime)?;
-            let woken = self.core.park(WaitReason::Signal);
+            let woken = self.core.park_apart(WaitReason::Signal);
             self.bits.unlink(&self.core, Direction::Read, link);
             woken?;
         }

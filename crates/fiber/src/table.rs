@@ -3,8 +3,8 @@
 use std::ops::{Index, IndexMut};
 use std::slice;
 
-/// Larger numbers mean no index, or the waiter that stands first.
-const LEN_MAX: u32 = u32::MAX - 2;
+/// Numbers from here on mean no index, or the waiter that stands first.
+const RESERVED_FROM: u32 = u32::MAX - 2;
 
 /// What the records of fibers, scopes and waiters are kept in: indices into it are this crate's own.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl<T> Table<T> {
     #[inline]
     pub(crate) fn push(&mut self, value: T) -> u32 {
         let next = u32::try_from(self.0.len()).ok();
-        let next = next.filter(|&index| index < LEN_MAX);
+        let next = next.filter(|&index| index < RESERVED_FROM);
         self.0.push(value);
         next.expect("fewer than 2^32 - 2 records")
     }

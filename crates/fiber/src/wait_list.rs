@@ -436,3 +436,9 @@ pub(crate) fn wait_on(core: &Core, list: &impl Line, reason: WaitReason) -> Resu
     list.unlink(core, link);
     woken
 }
+
+/// As [`wait_on`], where that is not put into each place that calls it: [`Core::park_apart`].
+#[inline(never)]
+pub(crate) fn wait_apart(core: &Core, list: &WaitList, reason: WaitReason) -> Result<(), Stopped> {
+    wait_on(core, list, reason)
+}

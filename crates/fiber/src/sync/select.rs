@@ -284,7 +284,7 @@ fn wait(core: &Core, sources: &[&dyn Source], token: Unparker) -> io::Result<()>
         linked += 1;
     }
     let woken = match entered {
-        Ok(()) => core.park(WaitReason::Select).map_err(io::Error::from),
+        Ok(()) => core.park_apart(WaitReason::Select).map_err(io::Error::from),
         Err(error) => Err(error),
     };
     for (source, link) in sources[..linked].iter().zip(&links) {

@@ -24,7 +24,7 @@ pub(crate) fn sleep_until(at: Instant) -> Result<(), Stopped> {
     loop {
         let token = core.prepare()?;
         let timer = core.add_timer(at.as_nanos(), Target::Fiber(token));
-        let woken = core.park(WaitReason::Sleep);
+        let woken = core.park_apart(WaitReason::Sleep);
         core.cancel_timer(timer);
         woken?;
         if core.clock.now() >= at.as_nanos() {

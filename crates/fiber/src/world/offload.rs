@@ -389,7 +389,7 @@ type JobResult<T> = Mutex<Option<thread::Result<T>>>;
 
 fn wait_for<T>(core: &Core, result: &JobResult<T>) -> Result<T, OffloadError> {
     loop {
-        core.park(WaitReason::Offload)
+        core.park_apart(WaitReason::Offload)
             .map_err(OffloadError::Stopped)?;
         match lock(result).take() {
             Some(Ok(value)) => return Ok(value),

@@ -15,9 +15,9 @@ use super::publish::{Publish, check};
 use super::room::{Arrival, Room};
 use super::shared::{Shared, State, now};
 use super::ticket::{Outcome, Ticket};
-use crate::outbound_log::LogOffset;
+use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::QoS;
-use crate::session::{NoRoom, Outgoing, Rejected, TicketKey};
+use crate::session::{Admitted, NoRoom, Outgoing, Rejected, Session, TicketKey};
 use crate::store::{DoneCause, StorePos};
 use crate::time::Time;
 
@@ -39,7 +39,7 @@ pub(super) fn enter(
     }
     let qos = publish.outgoing().qos;
     if state.may_pass(qos, arrival)
-        && let Some(ticket) = pass(shared, state, publish.outgoing())
+        && let Some(ticket) = pass::<true>(shared, state, publish.outgoing())
     {
         return Ok(Ok(ticket));
     }
@@ -47,27 +47,35 @@ pub(super) fn enter(
     queue(shared, state, publish, arrival, expires)
 }
 
-/// Encodes a message into the log; none where there is no room, or something is wrong with it.
+/// Encodes a message into the log; none where there is no room, or something is wrong with it. `APART` is for
+/// a message that has waited: see [`publish_apart`].
 // Each QoS for itself: what the others have is no question there.
 #[inline(always)]
-pub(super) fn pass(
+pub(super) fn pass<const APART: bool>(
     shared: &Rc<Shared>,
     state: &mut State,
     outgoing: Outgoing<'_>,
 ) -> Option<Ticket> {
+    let publish = |session: &mut Session, outgoing, key, log: &mut _| {
+        if APART {
+            publish_apart(session, outgoing, key, log)
+        } else {
+            session.publish(outgoing, key, log)
+        }
+    };
     match outgoing.qos {
         QoS::AtMostOnce => {
             let qos = QoS::AtMostOnce;
             let outgoing = Outgoing { qos, ..outgoing };
             let none = TicketKey::default();
-            let admitted = state.session.publish(outgoing, none, &mut state.log).ok()?;
+            let admitted = publish(&mut state.session, outgoing, none, &mut state.log).ok()?;
             shared.wake.set();
             Some(Ticket::of_sent(shared, admitted.end))
         }
         QoS::ExactlyOnce if state.exactly_once_room() == 0 => None,
         QoS::AtLeastOnce | QoS::ExactlyOnce => {
             let key = state.tickets.open(outgoing.qos == QoS::ExactlyOnce);
-            match state.session.publish(outgoing, key, &mut state.log) {
+            match publish(&mut state.session, outgoing, key, &mut state.log) {
                 Ok(admitted) => {
                     shared.wake.set();
                     Some(state.tickets.ticket(shared, key, admitted.end))
@@ -79,6 +87,18 @@ pub(super) fn pass(
             }
         }
     }
+}
+
+/// As [`Session::publish`], for a message that has waited: a small program holds this once, and the other
+/// once for each place that calls it.
+#[inline(never)]
+fn publish_apart(
+    session: &mut Session,
+    message: Outgoing<'_>,
+    key: TicketKey,
+    log: &mut OutboundLog,
+) -> Result<Admitted, Rejected> {
+    session.publish(message, key, log)
 }
 
 /// Puts a message into the queue, as its policy says.
@@ -179,7 +199,7 @@ impl State {
             let Some((place, key, outgoing)) = self.outbox.first(admits) else {
                 break;
             };
-            let result = self.session.publish(outgoing, key, &mut self.log);
+            let result = publish_apart(&mut self.session, outgoing, key, &mut self.log);
             match result {
                 Ok(in_log) => {
                     self.outbox.remove(place);

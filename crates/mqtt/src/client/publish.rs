@@ -278,7 +278,7 @@ fn pass(
     if state.end.is_some() || state.closing || !state.may_pass(qos, Arrival::NEW) {
         return None;
     }
-    let ticket = admission::pass(shared, &mut state, publish.outgoing)?;
+    let ticket = admission::pass::<false>(shared, &mut state, publish.outgoing)?;
     let begun = if waits {
         ticket.begin_wait(&mut state)
     } else {
