@@ -107,8 +107,8 @@ impl fmt::Display for FiberInfo {
             // Escaped: a name may hold a line end.
             write!(f, " {shown:?}{cut}")?;
         }
-        let (state, place, age) = (self.state, self.spawned_at, self.age);
-        write!(f, " {state}, spawned at {place}, {age:.1?} old, ")?;
+        let (state, place, age) = (self.state, self.spawned_at, Length(self.age));
+        write!(f, " {state}, spawned at {place}, {age} old, ")?;
         match self.resumes {
             1 => f.write_str("1 turn")?,
             turns => write!(f, "{turns} turns")?,
@@ -117,6 +117,23 @@ impl fmt::Display for FiberInfo {
             Some(bytes) => write!(f, ", {bytes} bytes of stack"),
             None => Ok(()),
         }
+    }
+}
+
+/// A duration with one digit behind the point, as its `Debug` would be with `.1`, which is four times as
+/// much code.
+struct Length(Duration);
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX);
+        let (of, unit) = match nanos {
+            0..1_000 => (1, "ns"),
+            1_000..1_000_000 => (1_000, "µs"),
+            1_000_000..1_000_000_000 => (1_000_000, "ms"),
+            1_000_000_000.. => (1_000_000_000, "s"),
+        };
+        write!(f, "{}.{}{unit}", nanos / of, nanos % of * 10 / of)
     }
 }
 

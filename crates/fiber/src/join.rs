@@ -33,7 +33,7 @@ impl<T> JoinCell<T> {
         self.result.set(Some(result));
         self.finished.set(true);
         if let Some(core) = &core {
-            self.waiters.wake_all(core);
+            self.waiters.wake_all_apart(core);
         }
     }
 

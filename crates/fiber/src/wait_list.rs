@@ -205,6 +205,12 @@ impl WaitList {
         }
     }
 
+    /// As [`WaitList::wake_all`], where that is not put into each place that calls it.
+    #[inline(never)]
+    pub(crate) fn wake_all_apart(&self, core: &Core) {
+        self.wake_all(core);
+    }
+
     #[inline(always)]
     fn pop(&self, core: &Core) -> Option<Unparker> {
         let head = self.head.get();

@@ -62,6 +62,7 @@
 #[cfg(test)]
 extern crate self as safe_rt;
 
+mod address;
 mod backoff;
 mod clock;
 mod contain;

@@ -39,6 +39,7 @@ pub use self::transport::{
 
 use self::attempts::{Turn, is_stopped, try_each};
 use self::observe::{Observer, observed};
+use crate::address::Shown;
 use crate::dns::{Came, Candidates, Resolver};
 use crate::endpoint::{Endpoint, HostPort, Place};
 use crate::error::{Error, Phase};
@@ -261,7 +262,7 @@ impl<'a> Dialling<'a> {
         let tcp = self.options.tcp();
         self.phase(
             Phase::Connect,
-            || address.to_string(),
+            || Shown(address).to_string(),
             || tcp.connect(address),
         )
     }
@@ -323,7 +324,7 @@ impl<'a> Dialling<'a> {
     fn phase<T>(
         &mut self,
         phase: Phase,
-        name: impl FnOnce() -> String,
+        name: impl Fn() -> String,
         body: impl FnOnce() -> io::Result<T>,
     ) -> Result<T, Error> {
         observed(self.observer.as_deref_mut(), phase, name, |_| &[], body)
@@ -332,7 +333,7 @@ impl<'a> Dialling<'a> {
 
 /// What was asked for, and the address where it was looked for.
 fn named(endpoint: &Endpoint, proxy: Option<&Proxy>, address: SocketAddr) -> String {
-    let asked = endpoint.authority();
+    let (asked, address) = (endpoint.authority(), Shown(address));
     match (proxy, endpoint.literal()) {
         (Some(proxy), _) => match proxy.at().literal() {
             Some(_) => format!("{asked} (through {address})"),

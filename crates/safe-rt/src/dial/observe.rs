@@ -66,23 +66,35 @@ pub(super) type Observer<'a> = dyn FnMut(&Step<'_>) + 'a;
 pub(super) fn observed<T>(
     observer: Option<&mut Observer<'_>>,
     phase: Phase,
-    address: impl FnOnce() -> String,
+    address: impl Fn() -> String,
     found: impl FnOnce(&T) -> &[SocketAddr],
     body: impl FnOnce() -> io::Result<T>,
 ) -> Result<T, Error> {
-    let Some(observer) = observer else {
-        return body().map_err(|source| Error::new(phase, address(), source));
-    };
-    let address = address();
-    let began = Instant::now();
-    let outcome = body().map_err(|source| Error::new(phase, address.as_str(), source));
+    let watched = observer.map(|observer| (observer, Instant::now()));
+    let outcome = body().map_err(|source| Error::new(phase, address(), source));
+    if let Some((observer, began)) = watched {
+        let addresses = outcome.as_ref().map_or(&[] as &[_], found);
+        let error = outcome.as_ref().err();
+        tell(observer, phase, &address(), began, addresses, error);
+    }
+    outcome
+}
+
+/// Tells of a phase that ends now.
+fn tell(
+    observer: &mut Observer<'_>,
+    phase: Phase,
+    address: &str,
+    began: Instant,
+    addresses: &[SocketAddr],
+    error: Option<&Error>,
+) {
     observer(&Step {
         phase,
-        address: &address,
+        address,
         began,
         took: began.elapsed(),
-        addresses: outcome.as_ref().map_or(&[], found),
-        error: outcome.as_ref().err(),
+        addresses,
+        error,
     });
-    outcome
 }

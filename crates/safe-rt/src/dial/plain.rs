@@ -8,6 +8,7 @@ use fiber::Stopped;
 use fiber::net::TcpConnecting;
 
 use super::{DialOptions, Dialling};
+use crate::address::Shown;
 use crate::endpoint::{Endpoint, Place};
 use crate::error::{Error, Phase};
 use crate::socket::{Readiness, Socket};
@@ -84,7 +85,7 @@ impl fmt::Debug for Connecting {
 
 /// The error of a dial that failed, which is counted.
 fn failed(address: SocketAddr, error: io::Error) -> Error {
-    let error = Error::new(Phase::Connect, address.to_string(), error);
+    let error = Error::new(Phase::Connect, Shown(address).to_string(), error);
     count_failed_dial(&error);
     error
 }

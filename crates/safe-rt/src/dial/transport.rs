@@ -8,6 +8,8 @@ use std::os::fd::BorrowedFd;
 use fiber::net::{TcpConnecting, TcpStream};
 use socket2::{SockRef, TcpKeepalive};
 
+use crate::address::Shown;
+
 /// How long a connection is idle before the first probe, unless set otherwise.
 pub const TCP_KEEP_ALIVE_IDLE_DEFAULT: Duration = Duration::from_secs(120);
 /// How long the kernel waits between two probes, unless set otherwise.
@@ -87,7 +89,7 @@ impl TcpOptions {
         {
             return Err(io::Error::new(
                 io::ErrorKind::AddrNotAvailable,
-                format!("the local address {local} is of another family"),
+                format!("the local address {} is of another family", Shown(local)),
             ));
         }
         Ok(())
@@ -108,7 +110,7 @@ impl TcpOptions {
             // A port that was used a moment ago is free for the next connection.
             let reuse = local.port() != 0;
             named("SO_REUSEADDR", socket.set_reuse_address(reuse))?;
-            let option = format!("the local address {local}");
+            let option = format!("the local address {}", Shown(local));
             named(&option, socket.bind(&local.into()))?;
         }
         Ok(())

@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use std::io;
 use std::sync::Arc;
 
+use crate::address::Shown;
 use crate::debug_is_text::debug_is_text;
 
 /// Why the look-up of a name gave no address. It is the payload of the [`io::Error`] of a look-up.
@@ -66,6 +67,7 @@ impl fmt::Display for DnsError {
                     5 => "refuses to answer",
                     _ => "does not answer the question",
                 };
+                let server = Shown(*server);
                 write!(f, "the name server {server} {what} (response code {code})")
             }
             Self::TooManyAliases => {

@@ -14,6 +14,8 @@ use core::net::{IpAddr, SocketAddr};
 use core::str::FromStr;
 use std::path::Path;
 
+use crate::address::Shown;
+
 pub use self::error::EndpointError;
 
 /// Longest host name accepted, in bytes (RFC 1035 section 2.3.4).
@@ -173,7 +175,7 @@ impl HostPort {
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
-            Host::Literal(address, _) => SocketAddr::new(*address, self.port).fmt(f),
+            Host::Literal(address, _) => Shown(SocketAddr::new(*address, self.port)).fmt(f),
             Host::Name(name) => write!(f, "{name}:{}", self.port),
         }
     }

@@ -7,6 +7,7 @@ use super::{
     EndpointError, HOST_LEN_MAX, Host, LABEL_LEN_MAX, MQTT_TARGET, TARGET_LEN_MAX,
     UNIX_PATH_LEN_MAX,
 };
+use crate::address::ShownIpv6;
 
 /// Splits a text at the first such byte of ASCII, which is in neither part. A search for a `char` takes
 /// several times as long, and endpoints are short.
@@ -34,7 +35,7 @@ pub(super) fn split_authority(authority: &str) -> Result<(Host, Option<&str>), E
             None if after.is_empty() => None,
             None => return Err(EndpointError::AfterBracket(after.to_owned())),
         };
-        let host = Host::Literal(IpAddr::V6(address), address.to_string().into());
+        let host = Host::Literal(IpAddr::V6(address), ShownIpv6(address).to_string().into());
         return Ok((host, port));
     }
     let (host, port) = match split_at_byte(authority, b':') {
