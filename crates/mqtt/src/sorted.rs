@@ -86,6 +86,31 @@ pub(crate) fn insert_behind<T>(queue: &mut VecDeque<T>, item: T, is_before: impl
     }
 }
 
+/// Enters an item at a place, which is mostly near an end: others are passed one by one, from the nearer
+/// end.
+pub(crate) fn put_in<T>(queue: &mut VecDeque<T>, at: usize, item: T) {
+    if at < queue.len() / 2 {
+        queue.push_front(item);
+        (0..at).for_each(|at| queue.swap(at, at + 1));
+    } else {
+        queue.push_back(item);
+        (at + 1..queue.len())
+            .rev()
+            .for_each(|at| queue.swap(at - 1, at));
+    }
+}
+
+/// Takes out the item at a place, as [`put_in`] enters one.
+pub(crate) fn take_out<T>(queue: &mut VecDeque<T>, at: usize) -> Option<T> {
+    if at < queue.len() / 2 {
+        (0..at).rev().for_each(|at| queue.swap(at, at + 1));
+        queue.pop_front()
+    } else {
+        (at + 1..queue.len()).for_each(|at| queue.swap(at - 1, at));
+        queue.pop_back()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +132,22 @@ mod tests {
         assert_eq!([map.remove(&1), map.remove(&1)], [Some('f'), None]);
         map.clear();
         assert_eq!((map.len(), map.get(&9)), (0, None));
+    }
+
+    #[test]
+    fn a_queue_takes_and_gives_an_item_at_any_place() {
+        for len in 0..9 {
+            for at in 0..=len {
+                let mut queue: VecDeque<usize> = (0..len).collect();
+                let mut expected = queue.clone();
+                put_in(&mut queue, at, 99);
+                expected.insert(at, 99);
+                assert_eq!(queue, expected);
+                assert_eq!(take_out(&mut queue, at), Some(99));
+                assert!(queue.into_iter().eq(0..len));
+            }
+        }
+        assert_eq!(take_out(&mut VecDeque::<u8>::new(), 0), None);
     }
 
     #[test]

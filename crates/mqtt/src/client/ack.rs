@@ -18,6 +18,7 @@ use super::message_ref::MessageRef;
 use super::shared::{Shared, State};
 use super::subscription::SubscriptionId;
 use crate::session::AckToken;
+use crate::sorted::take_out;
 use crate::time::Time;
 
 /// How long the oldest unacknowledged message may hold back the others until
@@ -160,7 +161,7 @@ impl Manual {
         let at = self
             .held
             .binary_search_by_key(&number, |entry| entry.number);
-        self.held.remove(at.ok()?).map(|entry| entry.arrived)
+        take_out(&mut self.held, at.ok()?).map(|entry| entry.arrived)
     }
 
     /// Takes the oldest one if its time is over.

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use super::message::Message;
 use crate::packet::{PacketId, QoS};
 use crate::session::AckToken;
+use crate::sorted::take_out;
 
 /// Unhandled QoS 0 messages of one subscription; one more drops the oldest of them.
 pub const QOS_0_QUEUE_MAX: usize = 1_024;
@@ -145,7 +146,7 @@ impl Inbox {
     #[cold]
     fn drop_one(&mut self) -> bool {
         let oldest = self.queue.iter().position(Arrived::may_be_dropped);
-        let Some(queued) = oldest.and_then(|at| self.queue.remove(at)) else {
+        let Some(queued) = oldest.and_then(|at| take_out(&mut self.queue, at)) else {
             return false;
         };
         self.qos_0.subtract(&queued.message);

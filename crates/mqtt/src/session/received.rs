@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 
 use super::inbound::AckToken;
 use crate::packet::PacketId;
+use crate::sorted::{put_in, take_out};
 
 /// A larger list is given back when it is empty.
 const RECEIVED_KEPT: usize = 1_024;
@@ -59,7 +60,7 @@ impl ReceivedIds {
                 handled: false,
                 released: false,
             };
-            self.0.insert(at, received);
+            put_in(&mut self.0, at, received);
         }
     }
 
@@ -95,7 +96,7 @@ impl ReceivedIds {
     #[inline]
     pub(super) fn remove(&mut self, packet_id: PacketId) -> Option<Received> {
         let at = self.find(packet_id).ok()?;
-        let received = self.0.remove(at);
+        let received = take_out(&mut self.0, at);
         if self.0.is_empty() && self.0.capacity() > RECEIVED_KEPT {
             self.0 = VecDeque::new();
         }
