@@ -291,7 +291,7 @@ fn pass(
 const UNSENT_BYTES_PER_TURN_MAX: usize = 64 * 1024;
 
 /// As many of its own size may be unsent, where these are more bytes: large messages are to share a write as well.
-const UNSENT_MESSAGES_PER_TURN: usize = 4;
+const UNSENT_MESSAGES_PER_TURN_MAX: usize = 4;
 
 /// But no more bytes than these, which the connection writes in one turn.
 const UNSENT_BYTES_OF_LARGE_MAX: usize = 256 * 1024;
@@ -345,7 +345,7 @@ impl Shared {
     #[cold]
     fn let_send(self: &Rc<Self>, publish: &Publish<'_>, since: Time) -> Option<Ticket> {
         let payload = publish.outgoing.payload;
-        let some = payload.len().saturating_mul(UNSENT_MESSAGES_PER_TURN);
+        let some = payload.len().saturating_mul(UNSENT_MESSAGES_PER_TURN_MAX);
         let allowed = some.clamp(UNSENT_BYTES_PER_TURN_MAX, UNSENT_BYTES_OF_LARGE_MAX);
         if self.state().unsent() < allowed {
             return None;
