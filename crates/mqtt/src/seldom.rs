@@ -54,9 +54,7 @@ impl<T: Default> Deref for Seldom<T> {
 impl<T: Default> DerefMut for Seldom<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        if self.0.get().is_none() {
-            self.0 = OnceCell::from(make());
-        }
+        self.0.get_or_init(make);
         self.0.get_mut().expect("made above")
     }
 }

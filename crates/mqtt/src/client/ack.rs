@@ -290,8 +290,11 @@ impl State {
     /// again has changed.
     #[inline]
     pub(super) fn watch_acks(&mut self, now: Time) -> bool {
-        let before = self.stall.deadline();
         let oldest = self.session.oldest_unhandled();
+        if oldest.is_none() && self.stall.get().is_none() {
+            return false;
+        }
+        let before = self.stall.deadline();
         if let (Some(since), Some(ack)) = (self.stall.look(oldest, now), oldest) {
             self.tell_of_stall(ack, since);
         }
@@ -326,7 +329,8 @@ impl State {
     /// When one of these two has something to do.
     #[inline]
     pub(super) fn ack_deadline(&self) -> Option<Time> {
-        Time::earlier(self.subscriptions.ack_deadline(), self.stall.deadline())
+        let stall = self.stall.get().and_then(StallWatch::deadline);
+        Time::earlier(self.subscriptions.ack_deadline(), stall)
     }
 
     /// Hands a message over to the program, which is to acknowledge it.

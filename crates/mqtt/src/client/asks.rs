@@ -81,7 +81,7 @@ impl State {
     fn new_asks(&mut self, granted: Vec<(String, QoS)>) -> Vec<TicketKey> {
         let filters_max = granted.len().div_ceil(ASK_PACKETS_MAX);
         let filters_max = filters_max.clamp(ASK_FILTERS_MAX, FILTERS_MAX);
-        let filters_max = filters_max.min(self.ask_filters_max);
+        let filters_max = filters_max.min(self.ask_filters_max.into());
         let mut keys = Vec::new();
         let mut filters = Vec::new();
         let mut bytes = 0;

@@ -41,10 +41,9 @@ pub(super) struct Dialler {
 }
 
 /// What is connected to.
-#[derive(Clone)]
 enum To {
     /// This endpoint, which has number 0, and the fallbacks of the client's options.
-    Endpoints(Rc<Endpoint>),
+    Endpoints(Endpoint),
     /// What a function of the program connects to; it is away while a fiber runs it.
     Function(Rc<Cell<Option<Connect>>>),
 }
@@ -52,7 +51,7 @@ enum To {
 impl Dialler {
     /// One for an endpoint and the fallbacks of the client's options.
     pub(super) fn to(endpoint: &Endpoint, clock: ClockWatch) -> Self {
-        let to = To::Endpoints(Rc::new(endpoint.clone()));
+        let to = To::Endpoints(endpoint.clone());
         Self { to, clock }
     }
 

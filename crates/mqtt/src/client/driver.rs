@@ -115,7 +115,7 @@ pub(super) struct Driver<'a> {
     /// There may be whole packets that were read and not handled.
     behind: bool,
     /// A message above the bound that is read past.
-    oversized: Option<Oversized>,
+    oversized: Option<Box<Oversized>>,
     /// The next message finds no room: nothing is read until there is, and the connection ends at this
     /// time if there is none.
     overrun: Option<Time>,

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::inbox::Arrived;
-use crate::seldom::Seldom;
+use super::shared::State;
 use crate::session::AckToken;
 use crate::time::Time;
 
@@ -25,7 +25,7 @@ pub const EARLY_BYTES_MAX: usize = 1024 * 1024;
 pub(super) struct Early {
     /// Messages are held until then.
     until: Option<Time>,
-    held: Seldom<VecDeque<Arrived>>,
+    held: VecDeque<Arrived>,
     bytes: usize,
 }
 
@@ -63,7 +63,7 @@ impl Early {
 
     /// Takes the oldest one.
     pub(super) fn pop(&mut self) -> Option<Arrived> {
-        let arrived = self.held.get_mut()?.pop_front()?;
+        let arrived = self.held.pop_front()?;
         self.bytes -= arrived.message.len();
         Some(arrived)
     }
@@ -71,13 +71,21 @@ impl Early {
     /// Gives a message of an earlier connection that has come again its new acknowledgement; returns
     /// whether there is one.
     pub(super) fn renew(&mut self, topic: &str, payload: &[u8], ack: AckToken) -> bool {
-        let mut held = self.held.get_mut().into_iter().flatten();
+        let mut held = self.held.iter_mut();
         let found = held.find(|arrived| arrived.is_repeated_by(topic, payload, ack));
         found.is_some_and(|arrived| arrived.ack.replace(ack).is_some())
     }
 
     /// How many are held.
     pub(super) fn len(&self) -> usize {
-        self.held.get().map_or(0, VecDeque::len)
+        self.held.len()
+    }
+}
+
+impl State {
+    /// When the messages that are held are to be let go.
+    #[inline]
+    pub(super) fn early_deadline(&self) -> Option<Time> {
+        self.early.get()?.deadline()
     }
 }

@@ -21,6 +21,7 @@ use super::handler;
 use super::shared::Shared;
 use super::store_failure::StoreFailure;
 use crate::packet::DecodeError;
+use crate::seldom::Seldom;
 use crate::session::ArgumentError;
 use crate::store::Report;
 
@@ -179,7 +180,7 @@ pub(super) struct Events {
     wanted: bool,
     /// A fiber tells.
     telling: bool,
-    queue: VecDeque<Event>,
+    queue: Seldom<VecDeque<Event>>,
 }
 
 impl Events {
@@ -206,16 +207,21 @@ impl Events {
         }
     }
 
+    #[inline]
+    fn has_some(&self) -> bool {
+        self.queue.get().is_some_and(|queue| !queue.is_empty())
+    }
+
     /// Whether a fiber should be started.
     #[inline]
     pub(super) fn is_due(&self) -> bool {
-        !self.telling && !self.queue.is_empty()
+        !self.telling && self.has_some()
     }
 
     /// Sets the program's function; returns the one before, or that function itself where there is
     /// nothing left to tell.
     fn set(&mut self, callback: Callback, over: bool) -> Option<Callback> {
-        if over && !self.telling && self.queue.is_empty() {
+        if over && !self.telling && !self.has_some() {
             return Some(callback);
         }
         self.wanted = true;
@@ -224,7 +230,7 @@ impl Events {
 
     /// Takes the program's function back at the end of the client, unless a fiber has it.
     pub(super) fn end(&mut self) -> Option<Callback> {
-        if self.telling || !self.queue.is_empty() {
+        if self.telling || self.has_some() {
             return None;
         }
         self.wanted = false;

@@ -79,7 +79,7 @@ impl Client {
         match drained {
             Ok(Err(stopped)) => Err(stopped),
             Ok(Ok(())) | Err(_) => {
-                let over = |state: &mut State| state.over.then_some(state.remaining);
+                let over = |state: &mut State| state.over.then(|| *state.remaining);
                 self.shared.look_until(over)
             }
         }
@@ -120,7 +120,7 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
         let flushed = state.flushed;
         state.withdraw_stored();
         let kept = state.durable.as_ref().filter(|_| state.closing);
-        state.remaining = Remaining {
+        *state.remaining = Remaining {
             unacknowledged,
             unsent_bytes,
             kept: kept.map_or(0, count_kept),
@@ -144,7 +144,7 @@ pub(super) fn finish(shared: &Rc<Shared>, cause: Arc<EndCause>) {
             // What is in no record comes again.
             state.release_early(shared, now(), true);
         }
-        let mut idle = std::mem::take(&mut state.garbage);
+        let mut idle = std::mem::take(&mut state.garbage).into_value();
         state.subscriptions.remove_idle(&mut idle);
         (idle, state.events.end(), state.remote.take())
     };

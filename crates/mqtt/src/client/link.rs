@@ -17,7 +17,6 @@ use std::time::Duration;
 use fiber::Instant;
 use safe_rt::{Class, Socket};
 
-use super::ack::StallWatch;
 use super::course::Course;
 use super::dialling::{self, Dialler};
 use super::driver::{self, Driver, Served};
@@ -32,6 +31,7 @@ use super::remote;
 use super::shared::{Shared, State};
 use super::ticket::Outcome;
 use crate::packet::ConnectReason;
+use crate::seldom::Seldom;
 use crate::session::{CloseCause, Fate, Output};
 use crate::store::DoneCause;
 use crate::time::Time;
@@ -63,13 +63,12 @@ fn serve_connection(shared: &Rc<Shared>, socket: Socket) {
 }
 
 /// The body of the fiber of a client that makes its connections itself.
-pub(super) fn serve(serving: &mut Serving) {
-    let store = serving.store.take().map(|store| *store);
+pub(super) fn serve(serving: &mut Serving, store: Option<Box<StoreFibers>>) {
+    let store = store.map(|store| *store);
     let Serving {
         shared,
         dialler,
         course,
-        ..
     } = serving;
     let shared = &*shared;
     end_on_panic(shared, || {
@@ -84,7 +83,6 @@ pub(super) fn serve(serving: &mut Serving) {
 /// What that fiber is given. In a box: what a fiber begins with lies several times on its stack.
 pub(super) struct Serving {
     pub(super) shared: Rc<Shared>,
-    pub(super) store: Option<Box<StoreFibers>>,
     pub(super) dialler: Dialler,
     pub(super) course: Course,
 }
@@ -143,7 +141,7 @@ pub(super) fn run_user_code(shared: &Rc<Shared>) -> bool {
 fn start_user_code(shared: &Rc<Shared>) -> bool {
     let starved = handler::start_starved(shared);
     wake_threads(shared);
-    let garbage = std::mem::take(&mut shared.state().garbage);
+    let garbage = std::mem::take(&mut shared.state().garbage).into_value();
     let kept = if garbage.is_empty() {
         false
     } else {
@@ -240,7 +238,7 @@ pub(super) fn between_connections(shared: &Rc<Shared>, end: Option<Arc<EndCause>
 
 fn end_connection(state: &mut State, end: Option<Arc<EndCause>>) {
     state.session.connection_lost();
-    state.stall = StallWatch::default();
+    state.stall = Seldom::new();
     state
         .session
         .attach(&mut state.log)
@@ -262,7 +260,10 @@ impl State {
     pub(super) fn has_user_code(&self) -> bool {
         self.subscriptions.has_starved()
             || !self.tickets.wakers.is_empty()
-            || !self.garbage.is_empty()
+            || self
+                .garbage
+                .get()
+                .is_some_and(|garbage| !garbage.is_empty())
             || self.events.is_due()
     }
 
@@ -281,7 +282,7 @@ impl State {
     /// When something is due, connected or not.
     #[inline]
     pub(super) fn deadline(&self) -> Option<Time> {
-        let deadline = Time::earlier(self.early.deadline(), self.ack_deadline());
+        let deadline = Time::earlier(self.early_deadline(), self.ack_deadline());
         let deadline = Time::earlier(deadline, self.waits_deadline());
         Time::earlier(deadline, self.next_expiry())
     }

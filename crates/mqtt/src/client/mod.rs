@@ -241,15 +241,15 @@ impl Client {
         restore::restore(&client.shared)?;
         let store = StoreFibers::start(&client.shared).map_err(Error::Spawn)?;
         client.shared.state().served = true;
+        let store = store.map(Box::new);
         let mut serving = Box::new(Serving {
             shared: Rc::clone(&client.shared),
-            store: store.map(Box::new),
             course: Course::of(&client.shared, &dialler),
             dialler,
         });
         let served = FiberBuilder::new()
             .name("mqtt-driver")
-            .spawn(move || link::serve(&mut serving));
+            .spawn(move || link::serve(&mut serving, store));
         if let Err(error) = served {
             client.shared.state().served = false;
             return Err(Error::Spawn(error));

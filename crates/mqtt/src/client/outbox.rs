@@ -18,6 +18,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use self::order::Order;
 use crate::packet::QoS;
+use crate::seldom::Seldom;
 use crate::session::{Outgoing, TicketKey};
 use crate::time::Time;
 
@@ -90,19 +91,18 @@ pub(super) struct Full;
 pub(super) struct Outbox {
     messages_max: usize,
     bytes_max: usize,
-    slots: Vec<Option<Entry>>,
-    free: Vec<u32>,
-    /// None before the first message.
-    orders: Option<Box<Orders>>,
+    queued: Seldom<Queued>,
     len: usize,
     bytes: usize,
     next: u64,
     droppable_bytes: usize,
 }
 
-/// The messages in the orders that they are looked for in.
+/// The messages, and the orders that they are looked for in.
 #[derive(Debug, Default)]
-struct Orders {
+struct Queued {
+    slots: Vec<Option<Entry>>,
+    free: Vec<u32>,
     lines: [Line; 3],
     /// By when they expire, and then by number, which is what is noted.
     deadlines: Order,
@@ -155,9 +155,7 @@ impl Outbox {
         Self {
             messages_max: messages_max.max(1),
             bytes_max,
-            slots: Vec::new(),
-            free: Vec::new(),
-            orders: None,
+            queued: Seldom::new(),
             len: 0,
             bytes: 0,
             next: 0,
@@ -254,8 +252,8 @@ impl Outbox {
             }
         };
         let left = before - self.droppable_bytes;
-        let droppable = |outbox: &Self| match &outbox.orders {
-            Some(orders) => (orders.droppable.len(), orders.droppable.first()),
+        let droppable = |outbox: &Self| match outbox.queued.get() {
+            Some(queued) => (queued.droppable.len(), queued.droppable.first()),
             None => (0, None),
         };
         let (droppable_len, _) = droppable(self);
@@ -282,16 +280,16 @@ impl Outbox {
     }
 
     fn line(&self, qos: QoS) -> Option<&Line> {
-        Some(&self.orders.as_ref()?.lines[qos as usize])
+        Some(&self.queued.get()?.lines[qos as usize])
     }
 
     fn entry(&self, slot: u64) -> Option<&Entry> {
-        self.slots.get(slot as usize)?.as_ref()
+        self.queued.get()?.slots.get(slot as usize)?.as_ref()
     }
 
     /// Where the message with this number waits.
     fn numbered(&self, number: u64) -> Option<Place> {
-        let lines = &self.orders.as_ref()?.lines;
+        let lines = &self.queued.get()?.lines;
         lines.iter().find_map(|line| {
             let (_, slot) = line.entries.at_least((number, 0))?;
             let entry = self.entry(slot)?;
@@ -308,9 +306,10 @@ impl Outbox {
         } = message;
         // What comes after the last must not be overtaken by its successor.
         let overtaken = self.replaceable(outgoing);
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            u32::try_from(self.slots.len() - 1).expect("memory ends before 2^32 messages")
+        let queued = &mut *self.queued;
+        let slot = queued.free.pop().unwrap_or_else(|| {
+            queued.slots.push(None);
+            u32::try_from(queued.slots.len() - 1).expect("memory ends before 2^32 messages")
         });
         let at = u64::from(slot);
         let entry = Entry {
@@ -325,15 +324,14 @@ impl Outbox {
         };
         self.len += 1;
         self.bytes += entry.bytes();
-        let orders = self.orders.get_or_insert_default();
         if let Some(expires) = expires {
-            orders.deadlines.insert((expires.0, number));
+            queued.deadlines.insert((expires.0, number));
         }
         if policy == QueuePolicy::DropOldest {
-            orders.droppable.insert((number, at));
+            queued.droppable.insert((number, at));
             self.droppable_bytes += entry.bytes();
         }
-        let line = &mut orders.lines[outgoing.qos as usize];
+        let line = &mut queued.lines[outgoing.qos as usize];
         if let Some(overtaken) = overtaken {
             let hash = hash_of(outgoing.topic);
             line.replaceable.remove((hash, overtaken.slot.into()));
@@ -343,18 +341,18 @@ impl Outbox {
         }
         line.entries.insert((number, at));
         let place = entry.place(at);
-        self.slots[slot as usize] = Some(entry);
+        queued.slots[slot as usize] = Some(entry);
         place
     }
 
     /// Takes a message out, because it is sent or will not be; returns its key.
     pub(super) fn remove(&mut self, place: Place) -> Option<TicketKey> {
-        let slot = self.slots.get_mut(place.slot as usize)?;
+        let queued = self.queued.get_mut()?;
+        let slot = queued.slots.get_mut(place.slot as usize)?;
         let entry = slot.take_if(|entry| entry.number == place.number)?;
-        self.free.push(place.slot);
+        queued.free.push(place.slot);
         let at = u64::from(place.slot);
-        let orders = self.orders.get_or_insert_default();
-        let line = &mut orders.lines[entry.qos as usize];
+        let line = &mut queued.lines[entry.qos as usize];
         line.entries.remove((entry.number, at));
         if entry.policy == QueuePolicy::KeepLast {
             let hash = hash_of(&entry.topic);
@@ -363,14 +361,14 @@ impl Outbox {
         self.len -= 1;
         self.bytes -= entry.bytes();
         if let Some(expires) = entry.expires {
-            orders.deadlines.remove((expires.0, entry.number));
+            queued.deadlines.remove((expires.0, entry.number));
         }
         if entry.policy == QueuePolicy::DropOldest {
-            orders.droppable.remove((entry.number, at));
+            queued.droppable.remove((entry.number, at));
             self.droppable_bytes -= entry.bytes();
         }
-        if self.len == 0 && self.slots.len() > VACANT_SLOTS_MAX {
-            (self.slots, self.free) = (Vec::new(), Vec::new());
+        if self.len == 0 && queued.slots.len() > VACANT_SLOTS_MAX {
+            (queued.slots, queued.free) = (Vec::new(), Vec::new());
         }
         Some(entry.key)
     }
@@ -401,7 +399,7 @@ impl Outbox {
 
     /// Takes out one message that is too old by now; returns its key.
     pub(super) fn expire(&mut self, now: Time) -> Option<TicketKey> {
-        let (expires, number) = self.orders.as_ref()?.deadlines.first()?;
+        let (expires, number) = self.queued.get()?.deadlines.first()?;
         let is_due = expires <= now.0;
         let place = is_due.then(|| self.numbered(number)).flatten()?;
         self.remove(place)
@@ -410,7 +408,7 @@ impl Outbox {
     /// When the next message is too old.
     #[inline]
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        let (expires, _) = self.orders.as_ref()?.deadlines.first()?;
+        let (expires, _) = self.queued.get()?.deadlines.first()?;
         Some(Time(expires))
     }
 

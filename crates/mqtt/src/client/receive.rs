@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use fiber::Instant;
 
+use super::early::Early;
 use super::error::EndCause;
 use super::handler;
 use super::inbox::Arrived;
@@ -156,13 +157,15 @@ impl State {
         if !publish.dup() {
             return false;
         }
-        self.subscriptions.renew(topic, payload, ack) || self.early.renew(topic, payload, ack)
+        let early = self.early.get_mut();
+        self.subscriptions.renew(topic, payload, ack)
+            || early.is_some_and(|early| early.renew(topic, payload, ack))
     }
 
     /// Holds a message that nobody wants while a subscription may still come, or lets it go.
     #[cold]
     fn receive_unwanted(&mut self, shared: &Rc<Shared>, arrived: Arrived, now: Time) {
-        if !self.early.is_open(now) {
+        if self.early.get().is_none_or(|early| !early.is_open(now)) {
             self.let_go(shared, arrived);
             return;
         }
@@ -207,7 +210,7 @@ impl State {
     /// Gives the messages that came early to the subscriptions that want them now, also where there is no
     /// room for others of the connection: they had room, and those behind them must not come first.
     pub(super) fn deliver_early(&mut self, shared: &Rc<Shared>) {
-        for _ in 0..self.early.len() {
+        for _ in 0..self.early.get().map_or(0, Early::len) {
             let Some(Arrived { message, ack, .. }) = self.early.pop() else {
                 return;
             };
@@ -226,10 +229,10 @@ impl State {
 
     /// Lets go of the messages that came early when their time is over, or of `all`.
     pub(super) fn release_early(&mut self, shared: &Rc<Shared>, now: Time, all: bool) {
-        if !all && self.early.deadline().is_none_or(|until| now < until) {
+        if !all && self.early_deadline().is_none_or(|until| now < until) {
             return;
         }
-        while let Some(arrived) = self.early.pop() {
+        while let Some(arrived) = self.early.get_mut().and_then(Early::pop) {
             self.let_go(shared, arrived);
         }
     }

@@ -269,11 +269,18 @@ impl State {
     #[inline]
     fn has_place_for(&mut self, publish: &Publish<'_>) -> bool {
         if self.session.inbound_room() == 0 {
-            self.session.flush_acks();
+            self.make_place();
         }
         let len = publish.topic().len() + publish.payload().len();
         self.session.inbound_room() > 0
             && self.settled.is_empty()
             && self.subscriptions.has_room(len)
+    }
+
+    /// Lets the acknowledgements go that are due, for the places that they take.
+    #[cold]
+    #[inline(never)]
+    fn make_place(&mut self) {
+        self.session.flush_acks();
     }
 }

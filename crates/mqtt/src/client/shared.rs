@@ -75,27 +75,27 @@ pub(super) struct State {
     /// The first end of the waits for an acknowledgement that have no timer, while there may be such.
     pub(super) waits_end: Option<Time>,
     /// QoS 2 messages that may be under way.
-    pub(super) exactly_once_window: usize,
+    pub(super) exactly_once_window: u16,
     pub(super) requests: Requests,
     pub(super) asks: Asks,
     /// Topic filters that the broker takes in one SUBSCRIBE.
-    pub(super) ask_filters_max: usize,
+    pub(super) ask_filters_max: u16,
     pub(super) subscriptions: Subscriptions,
     /// Once a subscription has a handler that the driver calls.
     pub(super) callers: Option<Callers>,
-    pub(super) stall: StallWatch,
+    pub(super) stall: Seldom<StallWatch>,
     pub(super) settled: Settled,
     /// The client waits for handlers to make room, before it connects again.
     pub(super) recovering: bool,
     pub(super) answers: Seldom<Answers>,
-    pub(super) early: Early,
+    pub(super) early: Seldom<Early>,
     pub(super) events: Events,
     /// Messages that arrived.
     pub(super) received: u64,
     /// What else is counted.
     pub(super) stats: Seldom<ClientStats>,
     /// Removed subscriptions: code of the user that must not be dropped while this is borrowed.
-    pub(super) garbage: Vec<Removed>,
+    pub(super) garbage: Seldom<Vec<Removed>>,
     /// The queue of other threads, while there is one.
     pub(super) remote: Option<Arc<Queue>>,
     /// QoS 0 messages of other threads that are not sent, by position.
@@ -125,13 +125,13 @@ pub(super) struct State {
     pub(super) end: Option<Arc<EndCause>>,
     /// Why the last connection ended after which none came by itself, and how many did.
     pub(super) last_end: Option<Arc<EndCause>>,
-    pub(super) ends: u64,
+    pub(super) ends: u32,
     /// `close` was called: nothing new is taken.
     pub(super) closing: bool,
     /// `close` has waited long enough: the connection is to be left.
     pub(super) leaving: bool,
     /// What is left undone at the end of the client.
-    pub(super) remaining: Remaining,
+    pub(super) remaining: Seldom<Remaining>,
     /// The client is over: everything is settled, and no connection will follow.
     pub(super) over: bool,
 
@@ -139,7 +139,7 @@ pub(super) struct State {
     /// For a change of where the client stands.
     pub(super) onlookers: Waiters,
     /// For bytes to be sent, by position.
-    sent_waiters: VecDeque<(LogOffset, Unparker)>,
+    sent_waiters: Seldom<VecDeque<(LogOffset, Unparker)>>,
     pub(super) lines: Lines,
 }
 
@@ -185,24 +185,23 @@ impl State {
             login,
             tickets: Tickets::default(),
             waits_end: None,
-            exactly_once_window: options.exactly_once_window.into(),
+            exactly_once_window: options.exactly_once_window,
             requests: Requests::default(),
             asks: Asks::default(),
-            ask_filters_max: options
-                .server_limits
-                .as_ref()
-                .map_or(usize::MAX, |limits| limits.filters_per_subscribe_max()),
+            ask_filters_max: options.server_limits.as_ref().map_or(u16::MAX, |limits| {
+                u16::try_from(limits.filters_per_subscribe_max()).unwrap_or(u16::MAX)
+            }),
             subscriptions: Subscriptions::new(options.inbound_bytes),
-            stall: StallWatch::default(),
+            stall: Seldom::new(),
             settled: Settled::default(),
             recovering: false,
             answers: Seldom::new(),
-            early: Early::default(),
+            early: Seldom::new(),
             events: Events::default(),
             received: 0,
             stats: Seldom::new(),
             callers: None,
-            garbage: Vec::new(),
+            garbage: Seldom::new(),
             remote: None,
             remote_unsent: Seldom::new(),
             flushed: LogOffset::default(),
@@ -220,10 +219,10 @@ impl State {
             ends: 0,
             closing: false,
             leaving: false,
-            remaining: Remaining::default(),
+            remaining: Seldom::new(),
             over: false,
             onlookers: Waiters::default(),
-            sent_waiters: VecDeque::new(),
+            sent_waiters: Seldom::new(),
             lines: Lines::default(),
         }
     }
@@ -302,8 +301,7 @@ impl State {
     /// How many more QoS 2 messages may be under way.
     #[inline]
     pub(super) const fn exactly_once_room(&self) -> usize {
-        self.exactly_once_window
-            .saturating_sub(self.tickets.exactly_once())
+        (self.exactly_once_window as usize).saturating_sub(self.tickets.exactly_once())
     }
 
     /// Why nothing new can be taken, if that is so.
@@ -336,20 +334,17 @@ impl State {
 
     fn note_flushed(&mut self, position: LogOffset) {
         self.flushed = position;
-        while let Some((end, waiter)) = self.sent_waiters.front() {
-            if *end > position {
-                break;
-            }
+        while let Some(waiters) = self.sent_waiters.get_mut()
+            && let Some((end, waiter)) = waiters.front()
+            && *end <= position
+        {
             waiter.unpark();
-            self.sent_waiters.pop_front();
+            waiters.pop_front();
         }
-        let Some(remote_unsent) = self.remote_unsent.get_mut() else {
-            return;
-        };
-        while let Some((end, fate)) = remote_unsent.front() {
-            if *end > position {
-                break;
-            }
+        while let Some(remote_unsent) = self.remote_unsent.get_mut()
+            && let Some((end, fate)) = remote_unsent.front()
+            && *end <= position
+        {
             self.tickets.wakers.extend(fate.settle(Ok(Outcome::Sent)));
             remote_unsent.pop_front();
         }
@@ -357,7 +352,7 @@ impl State {
 
     /// Wakes everyone who waits for something that only a connection can bring.
     pub(super) fn wake_all(&mut self) {
-        for (_, waiter) in self.sent_waiters.drain(..) {
+        for (_, waiter) in std::mem::take(&mut self.sent_waiters).into_value() {
             waiter.unpark();
         }
         self.tickets.wake_all();
@@ -372,13 +367,14 @@ impl State {
     /// Whether somebody waits for bytes to be sent.
     #[inline]
     pub(super) fn is_sent_awaited(&self) -> bool {
-        !self.sent_waiters.is_empty()
+        let waiters = self.sent_waiters.get();
+        waiters.is_some_and(|waiters| !waiters.is_empty())
     }
 
     pub(super) fn wait_for_sent(&mut self, end: LogOffset, waiter: Unparker) {
         // Positions only grow.
         let is_before = |(other, _): &(LogOffset, _)| *other <= end;
-        insert_behind(&mut self.sent_waiters, (end, waiter), is_before);
+        insert_behind(&mut *self.sent_waiters, (end, waiter), is_before);
     }
 
     pub(super) fn forget_sent_waiter(&mut self, waiter: Unparker) {

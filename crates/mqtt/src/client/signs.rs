@@ -43,6 +43,7 @@ impl Client {
     #[must_use]
     pub fn is_stalled(&self) -> bool {
         let state = self.shared.state();
-        state.stall.is_stalled(state.session.oldest_unhandled())
+        let stall = state.stall.get();
+        stall.is_some_and(|stall| stall.is_stalled(state.session.oldest_unhandled()))
     }
 }

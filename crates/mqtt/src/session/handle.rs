@@ -178,6 +178,8 @@ impl Session {
     }
 
     /// Delivers a QoS 2 message the first time, and answers it each time.
+    // Never: the loop over a run of messages has too few registers for it.
+    #[inline(never)]
     fn on_exactly_once(&mut self, packet_id: PacketId) -> Result<Effect, PeerError> {
         let acks = &mut self.connection.acks;
         match self.received.get_mut(packet_id) {
@@ -200,7 +202,7 @@ impl Session {
                 }
             }
         }
-        self.counters.repeated_messages += 1;
+        self.count().repeated_messages += 1;
         Ok(Effect::Nothing)
     }
 
@@ -220,7 +222,7 @@ impl Session {
                 self.connection.acknowledge(received.owed);
             }
             Some(_) => {}
-            None => self.counters.unknown_releases += 1,
+            None => self.count().unknown_releases += 1,
         }
         self.connection.push_pubcomp(packet_id);
         Effect::Nothing
@@ -418,7 +420,7 @@ impl Session {
 
     #[cold]
     pub(super) fn on_unknown_ack(&mut self) -> Effect {
-        self.counters.unknown_acks += 1;
+        self.count().unknown_acks += 1;
         Effect::Nothing
     }
 

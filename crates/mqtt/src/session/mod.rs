@@ -32,6 +32,7 @@ mod hold;
 mod in_flight;
 mod inbound;
 mod keep_alive;
+mod kept;
 mod phase;
 #[cfg(any(test, feature = "planted"))]
 mod planted;
@@ -64,10 +65,12 @@ pub use unanswered::{Unanswered, UnansweredPacket};
 
 use crate::outbound_log::{LogOffset, OutboundLog};
 use crate::packet::{MAX_PACKET_LEN, PacketId, Version};
+use crate::seldom::Seldom;
 use crate::time::Time;
 use adopted::AdoptedIds;
 use connection::Connection;
 use in_flight::InFlight;
+use kept::Kept;
 pub(crate) use rate::Pace;
 use received::ReceivedIds;
 
@@ -174,7 +177,7 @@ pub struct Counters {
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
 pub struct Session {
-    options: SessionOptions,
+    options: Kept,
     in_flight: InFlight,
     received: ReceivedIds,
     /// No server has accepted a connection yet.
@@ -183,13 +186,11 @@ pub struct Session {
     is_elsewhere: bool,
     /// Something of an earlier process was put back: some server knew the session.
     has_past: bool,
-    /// Identifiers of QoS 2 messages of an earlier process, until a server has accepted a connection.
-    restored: Vec<PacketId>,
     /// Only where the server kept a session that was not known here.
     adopted: Option<Box<AdoptedIds>>,
     connection: Connection,
     outputs: VecDeque<Output>,
-    counters: Counters,
+    rare: Seldom<Rare>,
     /// What the rate leaves to be sent; without a rate there is none.
     pace: Option<Box<Pace>>,
     /// The rate holds messages back.
@@ -198,6 +199,14 @@ pub struct Session {
     trim_at: Option<Time>,
     /// The end of the last packet in the log that must not be held back.
     urgent: LogOffset,
+}
+
+/// What few sessions come to.
+#[derive(Clone, Debug, Default)]
+struct Rare {
+    /// Identifiers of QoS 2 messages of an earlier process, until a server has accepted a connection.
+    restored: Vec<PacketId>,
+    counters: Counters,
 }
 
 impl Session {
@@ -217,16 +226,15 @@ impl Session {
             is_fresh: true,
             is_elsewhere: false,
             has_past: false,
-            restored: Vec::new(),
             adopted: None,
             connection: Connection::new(0, version, inbound_window, LogOffset::default()),
             outputs: VecDeque::new(),
-            counters: Counters::default(),
+            rare: Seldom::new(),
             pace: Pace::new(options.publish_rate, options.publish_byte_rate).map(Box::new),
             is_throttled: false,
             trim_at: None,
             urgent: LogOffset::default(),
-            options,
+            options: Kept::of(options),
         }
     }
 
@@ -421,7 +429,7 @@ impl Session {
         self.in_flight.describe(canon, log, sent);
         self.received.describe(canon);
         canon.number(self.is_fresh.into());
-        for packet_id in &self.restored {
+        for packet_id in &self.rare.restored {
             canon.number(packet_id.get().into());
         }
         canon.end();

@@ -216,7 +216,7 @@ impl Session {
             if !is_new {
                 return Effect::Nothing;
             }
-            self.counters.unknown_releases += 1;
+            self.count().unknown_releases += 1;
             let known = false;
             return Effect::Released { packet_id, known };
         };

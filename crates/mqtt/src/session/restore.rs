@@ -57,7 +57,7 @@ impl Session {
         packet.encode(version, self.log_room(len, spare, log)?);
         self.in_flight.restore(packet_id, exchange, start, len, key);
         if message.qos == QoS::ExactlyOnce {
-            self.restored.push(packet_id);
+            self.rare.restored.push(packet_id);
         }
         Ok(Admitted {
             end: log.tail(),
@@ -83,7 +83,7 @@ impl Session {
         pubrel.encode(version, self.log_room(len, 0, log)?);
         let exchange = Exchange::Release { kept: false };
         self.in_flight.restore(packet_id, exchange, start, len, key);
-        self.restored.push(packet_id);
+        self.rare.restored.push(packet_id);
         self.urgent = log.tail();
         Ok(Admitted {
             end: log.tail(),
@@ -110,7 +110,7 @@ impl Session {
         self.check_restore(packet_id, 0, 0, log)?;
         self.in_flight.restore_reserved(packet_id, key);
         if qos == QoS::ExactlyOnce {
-            self.restored.push(packet_id);
+            self.rare.restored.push(packet_id);
         }
         Ok(())
     }

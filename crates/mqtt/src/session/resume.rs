@@ -128,13 +128,15 @@ impl Session {
         } else if self.is_fresh {
             let mut adopted = AdoptedIds::all(self.in_flight.opposite_id());
             // Under these it holds what was restored, or nothing.
-            for packet_id in &self.restored {
+            for packet_id in self.rare.get().iter().flat_map(|rare| &rare.restored) {
                 adopted.remove(*packet_id);
             }
             self.adopted = Some(Box::new(adopted));
         }
         self.is_fresh = false;
-        self.restored = Vec::new();
+        if let Some(rare) = self.rare.get_mut() {
+            rare.restored = Vec::new();
+        }
         if let Some(adopted) = &mut self.adopted {
             // What was asked for on an earlier connection is asked for again.
             adopted.clear_from(self.in_flight.opposite_id());
@@ -200,9 +202,17 @@ impl Session {
         self.options.on_session_loss == OnSessionLoss::Finish
     }
 
+    /// The counters, to be changed, which is seldom.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn count(&mut self) -> &mut Counters {
+        &mut self.rare.counters
+    }
+
     /// Returns the counters.
     #[must_use]
-    pub const fn counters(&self) -> Counters {
-        self.counters
+    pub fn counters(&self) -> Counters {
+        let rare = self.rare.get();
+        rare.map_or_else(Counters::default, |rare| rare.counters)
     }
 }

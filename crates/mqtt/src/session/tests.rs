@@ -85,6 +85,7 @@ fn connect_packet(clean_start: bool, keep_alive_secs: u16) -> Connect<'static> {
 const CONNECT_LEN: usize = 16;
 
 struct Rig {
+    options: SessionOptions,
     session: Session,
     log: OutboundLog,
     now: Time,
@@ -94,6 +95,7 @@ impl Rig {
     /// A session before CONNECT, at time 0.
     fn idle(options: SessionOptions) -> Self {
         Self {
+            options: options.clone(),
             session: Session::new(options),
             log: OutboundLog::default(),
             now: at(0),

@@ -204,7 +204,7 @@ impl Driver<'_> {
                         self.malformed = Some(Box::new(Malformed::new(&unread[at..], *error)));
                     }
                     if let Some((oversized, taken)) = begun? {
-                        self.oversized = Some(oversized);
+                        self.oversized = Some(Box::new(oversized));
                         at += taken;
                         behind = true;
                     }

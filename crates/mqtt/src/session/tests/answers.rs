@@ -18,7 +18,9 @@ impl World {
         let before = (self.rig.session.clone(), self.rig.log.clone());
         self.rig.session.received(self.rig.now);
         let mut completed = Vec::new();
-        let Rig { session, log, now } = &mut self.rig;
+        let Rig {
+            session, log, now, ..
+        } = &mut self.rig;
         let len = session.handle_answers(&bytes, *now, log, |key, maybe_twice| {
             completed.push((key, maybe_twice));
         });
@@ -41,7 +43,12 @@ impl World {
         completed: &[(TicketKey, bool)],
     ) {
         let now = self.rig.now;
-        let mut alone = Rig { session, log, now };
+        let mut alone = Rig {
+            options: self.rig.options.clone(),
+            session,
+            log,
+            now,
+        };
         let mut one_by_one = Vec::new();
         for packet in bytes.chunks(packet::ANSWER_LEN) {
             match alone.receive(packet).unwrap() {
@@ -51,7 +58,12 @@ impl World {
         }
         assert_eq!(completed, one_by_one);
         let (session, log) = (self.rig.session.clone(), self.rig.log.clone());
-        let mut together = Rig { session, log, now };
+        let mut together = Rig {
+            options: self.rig.options.clone(),
+            session,
+            log,
+            now,
+        };
         for rig in [&mut together, &mut alone] {
             assert_eq!(rig.session.counters(), self.rig.session.counters());
             assert_eq!(
@@ -72,7 +84,9 @@ mod tests {
     use super::*;
 
     fn handle(rig: &mut Rig, bytes: &[u8]) -> (usize, Vec<(u32, bool)>) {
-        let Rig { session, log, now } = rig;
+        let Rig {
+            session, log, now, ..
+        } = rig;
         let mut completed = Vec::new();
         let len = session.handle_answers(bytes, *now, log, |key, maybe_twice| {
             completed.push((key.0, maybe_twice));

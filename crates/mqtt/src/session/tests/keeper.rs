@@ -262,7 +262,7 @@ impl World {
         // Ready messages are recorded: they count as in flight.
         self.keep().ready.clear();
         self.take_back(false);
-        self.rig.session = Session::new(self.rig.session.options.clone());
+        self.rig.session = Session::new(self.rig.options.clone());
         self.rig.log = OutboundLog::default();
         let keeper = self.keeper.as_mut().unwrap();
         let once = keeper
