@@ -10,9 +10,11 @@ use super::credentials::{Ask, Credentials, CredentialsError};
 use super::login::Login;
 use super::outbox::QueuePolicy;
 use super::settings::{LOGIN, SETTINGS, Settings, shared_default};
+#[cfg(feature = "store")]
 use super::store_failure::OnStoreFailure;
 use crate::packet::{ClientId, QoS};
 use crate::session::{OnSessionLoss, PublishByteRate, PublishRate, ServerLimits};
+#[cfg(feature = "store")]
 use crate::store::Store;
 
 /// Keep-alive unless set otherwise (MQTT3-3.1.2.10).
