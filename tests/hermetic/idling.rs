@@ -348,3 +348,20 @@ fn an_attempt_that_was_asked_for_while_there_was_a_connection_is_not_made_after_
         },
     );
 }
+
+#[test]
+fn a_limit_that_is_set_on_an_idle_connection_counts_from_then() {
+    play_open(
+        options(),
+        |links| assert_eq!(serve(&mut links.accept(false)), HOUR + IDLE),
+        |client| {
+            client.wait_connected().unwrap();
+            fiber::sleep(HOUR).unwrap();
+            client.set_idle_timeout(Some(IDLE));
+            fiber::sleep(IDLE / 2).unwrap();
+            assert!(client.is_connected());
+            fiber::sleep(HOUR).unwrap();
+            assert!(!client.is_connected());
+        },
+    );
+}

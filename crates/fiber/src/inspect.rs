@@ -120,7 +120,7 @@ impl fmt::Display for FiberInfo {
     }
 }
 
-/// A duration with one digit behind the point, as its `Debug` would be with `.1`, which is four times as
+/// A duration with one digit behind the point, rounded: as its `Debug` with `.1`, which is four times as
 /// much code.
 struct Length(Duration);
 
@@ -133,7 +133,13 @@ impl fmt::Display for Length {
             1_000_000..1_000_000_000 => (1_000_000, "ms"),
             1_000_000_000.. => (1_000_000_000, "s"),
         };
-        write!(f, "{}.{}{unit}", nanos / of, nanos % of * 10 / of)
+        // Of the unit a tenth is a whole number but for nanoseconds, which have none.
+        let tenths = if of == 1 {
+            nanos.saturating_mul(10)
+        } else {
+            (nanos + of / 20) / (of / 10)
+        };
+        write!(f, "{}.{}{unit}", tenths / 10, tenths % 10)
     }
 }
 
@@ -262,4 +268,27 @@ fn info(fibers: &Fibers, index: u32, now: u64) -> FiberInfo {
         resumes: facts.resumes.get(),
         stack_high_water: Some(stack.touched()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Length};
+
+    #[test]
+    fn lengths_are_told_as_those_of_the_standard_library() {
+        let edges = [0, 1, 9, 10, 49, 50, 51, 94, 95, 99, 100, 999];
+        let nanos = edges.iter().flat_map(|nanos: &u64| {
+            [1_u64, 1_000, 1_000_000, 1_000_000_000, 60_000_000_000].map(|of| (*nanos, of))
+        });
+        for (nanos, of) in nanos {
+            for length in [
+                nanos * of,
+                nanos * of + of / 2,
+                (nanos * of + of).saturating_sub(1),
+            ] {
+                let length = Duration::from_nanos(length);
+                assert_eq!(Length(length).to_string(), format!("{length:.1?}"));
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::ops::{Index, IndexMut};
 use std::slice;
 
 /// Numbers from here on mean no index, or the waiter that stands first.
-const RESERVED_FROM: u32 = u32::MAX - 2;
+pub(crate) const RESERVED_FROM: u32 = u32::MAX - 2;
 
 /// What the records of fibers, scopes and waiters are kept in: indices into it are this crate's own.
 #[derive(Debug)]
@@ -42,8 +42,9 @@ impl<T> Table<T> {
     pub(crate) fn push(&mut self, value: T) -> u32 {
         let next = u32::try_from(self.0.len()).ok();
         let next = next.filter(|&index| index < RESERVED_FROM);
+        let next = next.expect("fewer than 2^32 - 2 records");
         self.0.push(value);
-        next.expect("fewer than 2^32 - 2 records")
+        next
     }
 
     pub(crate) fn iter(&self) -> slice::Iter<'_, T> {

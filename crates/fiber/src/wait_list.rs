@@ -10,12 +10,13 @@ use std::mem;
 use crate::core::{self, Core};
 use crate::error::Stopped;
 use crate::park::{Link, Unparker, WaitReason};
-use crate::table::Table;
+use crate::table::{RESERVED_FROM, Table};
 
 const NONE: u32 = u32::MAX;
 const UNLINKED: u32 = u32::MAX - 1;
 /// Stands in a [`Link`] for the first of a list, which has no entry.
 const FIRST: u32 = u32::MAX - 2;
+const _: () = assert!(FIRST >= RESERVED_FROM);
 
 /// A waiter in its list.
 pub(crate) struct Waiter {

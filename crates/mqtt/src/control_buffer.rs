@@ -84,6 +84,8 @@ impl ControlBuffer {
     #[inline]
     pub fn advance(&mut self, n: usize) {
         self.packets.release(self.packets.head().plus(n));
+        // What is left may begin within a packet, which nobody holds up.
+        self.companions = self.packets.head();
         if self.packets.capacity() > CONTROL_BYTES_KEPT {
             self.packets.trim();
         }
@@ -189,6 +191,12 @@ mod tests {
         control.advance(1);
         control.reserve_companion(4).unwrap().fill(1);
         assert!(control.may_wait());
+        control.advance(2);
+        assert!(!control.may_wait(), "the rest of a packet");
+        control.reserve_companion(4).unwrap().fill(1);
+        assert!(!control.may_wait());
+        control.advance(6);
+        control.reserve_companion(4).unwrap().fill(1);
         push(&mut control, b"x");
         control.advance(4);
         assert!(!control.may_wait(), "what may not is left alone");

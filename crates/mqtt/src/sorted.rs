@@ -102,6 +102,9 @@ pub(crate) fn put_in<T>(queue: &mut VecDeque<T>, at: usize, item: T) {
 
 /// Takes out the item at a place, as [`put_in`] enters one.
 pub(crate) fn take_out<T>(queue: &mut VecDeque<T>, at: usize) -> Option<T> {
+    if at >= queue.len() {
+        return None;
+    }
     if at < queue.len() / 2 {
         (0..at).rev().for_each(|at| queue.swap(at, at + 1));
         queue.pop_front()

@@ -128,7 +128,7 @@ fn fibers(port: u16, Sweep { n, count, .. }: Sweep) -> Done {
 
 fn connections(port: u16, Sweep { n, count, .. }: Sweep) -> Done {
     let first = open(port)?;
-    publish(&first, PUBLISHERS)?;
+    // Before there are publishers, whose stacks would be taken for those of connections.
     let before = program::resident();
     let mut idle = Vec::with_capacity(n);
     for _ in 0..n {
@@ -137,6 +137,7 @@ fn connections(port: u16, Sweep { n, count, .. }: Sweep) -> Done {
     fiber::sleep(REST)?;
     let grown = program::resident().saturating_sub(before);
     program::report("each", grown as f64 / n as f64);
+    publish(&first, PUBLISHERS)?;
     measure(&first, count)
 }
 

@@ -21,18 +21,21 @@ pub(super) struct Mapped {
     state: RefCell<State>,
 }
 
+/// Lists that stacks in use are divided in: systems put mappings side by side, so that each has its share.
+const LISTS: usize = 1_024;
+
 #[derive(Default)]
 struct State {
-    /// The highest first: systems map from above, so a new one mostly comes last.
-    in_use: Vec<DefaultStack>,
+    /// By address; none before the first stack.
+    in_use: Vec<Vec<DefaultStack>>,
     spare: Vec<DefaultStack>,
 }
 
 impl State {
-    /// Where the stack with this low end is, or belongs.
-    fn find(&self, low: StackPointer) -> Result<usize, usize> {
-        self.in_use
-            .binary_search_by(|stack| low.cmp(&stack.limit()))
+    /// The list of the stack with this low end, of those that lie so many bytes apart.
+    fn list(&mut self, low: StackPointer, apart: usize) -> &mut Vec<DefaultStack> {
+        self.in_use.resize_with(LISTS, Vec::new);
+        &mut self.in_use[low.get() / apart % LISTS]
     }
 }
 
@@ -68,16 +71,16 @@ impl Mapped {
             }
         };
         let (low, high) = (stack.limit(), stack.base());
-        let at = state.find(low).unwrap_or_else(|at| at);
-        state.in_use.insert(at, stack);
+        state.list(low, self.layout().1).push(stack);
         Ok((low, high, fresh))
     }
 
     /// Takes back the stack whose low end that is.
     pub(super) fn give_back(&self, low: StackPointer) {
         let mut state = self.state.borrow_mut();
-        let at = state.find(low).expect("a stack is given back once");
-        let stack = state.in_use.remove(at);
+        let list = state.list(low, self.layout().1);
+        let at = list.iter().position(|stack| stack.limit() == low);
+        let stack = list.swap_remove(at.expect("a stack is given back once"));
         if state.spare.len() < self.spare_max {
             state.spare.push(stack);
         } else {

@@ -2,7 +2,6 @@
 //! fiber of its own, where a function of the program that does not return holds up nothing but that
 //! fiber. Only a dial that does nothing but connect needs none: there is one thing to wait for.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,15 +10,14 @@ use std::time::Duration;
 
 use fiber::{FiberBuilder, Instant, JoinError, JoinHandle, Source, Stopped};
 use safe_rt::{
-    BackoffOptions, Connecting, DIAL_TIMEOUT_DEFAULT, DialOptions, Endpoint, Phase, Socket,
-    begin_dial,
+    BackoffOptions, ClockFloor, Connecting, DIAL_TIMEOUT_DEFAULT, DialOptions, Endpoint, Phase,
+    Socket, begin_dial,
 };
 
 use super::clock::ClockWatch;
 use super::error::EndCause;
 use super::handler;
 use super::link::{STARVED_RETRY, run_user_code};
-use super::options::ClientOptions;
 use super::settings::Settings;
 use super::shared::{Shared, now};
 
@@ -132,7 +130,7 @@ impl To {
         match self {
             Self::Endpoints(first) => {
                 let endpoint = endpoint(first, shared, number).clone();
-                let options = shared.options.dial_options().into_owned();
+                let options = shared.dial_options();
                 Attempt::Endpoint(Box::new((endpoint, options)))
             }
             Self::Function(place) => Attempt::Function(Rc::clone(place)),
@@ -140,36 +138,27 @@ impl To {
     }
 }
 
-impl ClientOptions {
-    /// Sees to it that an idle link is not tried twice: by PINGREQ, and by the kernel, which would wake a
-    /// radio for it as well. The program may have chosen that.
-    pub(super) fn settle_probes(&mut self) {
-        let is_pinged = self.settings.ping_after.is_some() || !self.login.keep_alive.is_zero();
-        if is_pinged == self.settings.is_pinged && self.settings.dial.is_none() {
-            return;
-        }
-        let settings = Rc::make_mut(&mut self.settings);
-        settings.is_pinged = is_pinged;
-        if let Some(mut dial) = settings.dial.take() {
-            *dial = settings.probed_by_pings(std::mem::take(&mut *dial));
-            settings.dial = Some(dial);
-        }
+impl Shared {
+    fn dial_options(&self) -> DialOptions {
+        self.options.dial_options(self.state().login.keep_alive)
     }
 }
 
 impl Settings {
-    /// How connections are made.
-    pub(super) fn dial_options(&self) -> Cow<'_, DialOptions> {
-        let defaults = || Cow::Owned(self.probed_by_pings(DialOptions::new()));
-        self.dial.as_deref().map_or_else(defaults, Cow::Borrowed)
+    /// How connections are made with this keep-alive. An idle link that PINGREQ tries is not tried by the kernel as
+    /// well, which would wake a radio for it, unless the program has chosen that.
+    pub(super) fn dial_options(&self, keep_alive: Duration) -> DialOptions {
+        let options = self.dial.as_deref().cloned().unwrap_or_default();
+        if self.ping_after.is_some() || !keep_alive.is_zero() {
+            options.keep_alive_unless_chosen(None)
+        } else {
+            options
+        }
     }
 
-    fn probed_by_pings(&self, dial: DialOptions) -> DialOptions {
-        if self.is_pinged {
-            dial.keep_alive_unless_chosen(None)
-        } else {
-            dial
-        }
+    /// The earliest time that it can be, see [`DialOptions::clock_floor`].
+    pub(super) fn clock_floor(&self) -> Option<ClockFloor> {
+        self.dial.as_deref()?.clock_floor().cloned()
     }
 
     pub(super) fn backoff_options(&self) -> BackoffOptions {
@@ -213,7 +202,7 @@ fn endpoint<'a>(first: &'a Endpoint, shared: &'a Shared, number: usize) -> &'a E
 /// Begins an attempt that needs no fiber of its own, where it is such a one.
 #[inline(never)]
 fn begin(endpoint: &Endpoint, shared: &Shared) -> Option<Result<Connecting, safe_rt::Error>> {
-    begin_dial(endpoint, &shared.options.dial_options())
+    begin_dial(endpoint, &shared.dial_options())
 }
 
 /// Waits for the end of an attempt that needs no fiber of its own.
@@ -303,6 +292,7 @@ mod tests {
     use safe_rt::{Listener, Scheme, TcpKeepAlive};
 
     use super::*;
+    use crate::client::{Client, ClientOptions};
     use crate::packet::ClientId;
 
     #[test]
@@ -322,15 +312,25 @@ mod tests {
             (pinged(), false),
             (pinged().dial(own()), false),
         ];
+        let changing = fresh().dial(own());
         fiber::run(|| {
             let listener = Listener::bind(([127, 0, 0, 1], 0).into()).expect("a port");
             let address = listener.local_addr().expect("an address");
             let endpoint = Endpoint::new(Scheme::Mqtt, &address.to_string()).expect("right");
-            for (number, (mut options, probes)) in cases.into_iter().enumerate() {
-                options.settle_probes();
-                let socket = safe_rt::dial(&endpoint, &options.settings.dial_options());
+            let has_probes = |client: &Client| {
+                let socket = safe_rt::dial(&endpoint, &client.shared.dial_options());
                 let found = socket.expect("a connection").keep_alive();
-                assert_eq!(found.expect("Linux").is_some(), probes, "{number}");
+                found.expect("Linux").is_some()
+            };
+            for (number, (options, probes)) in cases.into_iter().enumerate() {
+                let client = Client::new(options, true);
+                assert_eq!(has_probes(&client), probes, "{number}");
+            }
+            // What is set later holds from the next connection on.
+            let client = Client::new(changing, true);
+            for (secs, probes) in [(0, true), (60, false), (0, true)] {
+                client.set_keep_alive(Duration::from_secs(secs));
+                assert_eq!(has_probes(&client), probes, "{secs} s");
             }
         })
         .expect("the runtime ran");

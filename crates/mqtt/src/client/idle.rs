@@ -152,7 +152,14 @@ impl Client {
     /// Sets how long nothing may happen before the client leaves, or that it stays; see
     /// [`super::ClientOptions::idle_timeout`]. Counts at once. Does not yield.
     pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
-        self.shared.state().idle.timeout = timeout;
+        {
+            let mut state = self.shared.state();
+            if state.idle.get().is_none() {
+                // Nobody has noted when something happened.
+                state.idle.touch(now());
+            }
+            state.idle.timeout = timeout;
+        }
         self.shared.wake.set();
     }
 

@@ -203,9 +203,8 @@ impl Client {
     /// [`Error::Argument`] for settings that make no CONNECT, [`Error::Spawn`] without room for a
     /// fiber and outside a runtime, [`Error::Store`] where the store is that of another client, or of
     /// another broker.
-    pub fn open(endpoint: &Endpoint, mut options: ClientOptions) -> Result<Self, Error> {
-        options.settle_probes();
-        let clock = ClockWatch::new(options.settings.dial_options().clock_floor().cloned());
+    pub fn open(endpoint: &Endpoint, options: ClientOptions) -> Result<Self, Error> {
+        let clock = ClockWatch::new(options.settings.clock_floor());
         Self::open_with(Some(endpoint), Dialler::to(endpoint, clock), options)
     }
 
@@ -318,9 +317,9 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Refused`] with the broker's reason, [`Error::Argument`] for settings that make no
-    /// packet, [`Error::Credentials`] without the credentials that were asked for, [`Error::AlreadyConnected`] on a second call for one connection and on a client that
-    /// connects by itself, [`Error::Spawn`] without room for the driver's fiber, [`Error::Wait`] when
-    /// the wait ended early or the connection did, and after a close.
+    /// packet, [`Error::Credentials`] without the credentials that were asked for, [`Error::AlreadyConnected`] on a
+    /// second call for one connection and on a client that connects by itself, [`Error::Spawn`] without room for the
+    /// driver's fiber, [`Error::Wait`] when the wait ended early or the connection did, and after a close.
     pub fn connect(&self) -> Result<bool, Error> {
         self.start()?;
         self.wait_connected()

@@ -165,10 +165,10 @@ impl Client {
     /// [`Publish::queue_policy`] says otherwise, and until the level asked for with [`Publish::wait`] holds;
     /// the ambient deadline limits that, else the client's operation timeout.
     ///
-    /// When 64 KiB are there that the connection has not sent (four messages of this size where these are more, up to
-    /// 256 KiB), it first gives up its turn, and, where the policy is to wait, waits up to 10 ms for the kernel to take
-    /// half of them: whoever publishes faster than the network is goes at its pace, and does not fill a queue. That is no wait that can fail, and there is none where
-    /// nothing may wait.
+    /// When 64 KiB are there that the connection has not sent (at QoS 0 four messages of this size where these are more,
+    /// up to 256 KiB), it first gives up its turn, and, where the policy is to wait, waits up to 10 ms for the kernel to take
+    /// half of them: whoever publishes faster than the network is goes at its pace, and does not fill a queue. That is
+    /// no wait that can fail, and there is none where nothing may wait.
     ///
     /// # Errors
     ///
@@ -290,7 +290,8 @@ fn pass(
 /// Unsent bytes in the log with which a publishing fiber gives up its turn before it goes on.
 const UNSENT_BYTES_PER_TURN_MAX: usize = 64 * 1024;
 
-/// As many of its own size may be unsent, where these are more bytes: large messages are to share a write as well.
+/// As many of its own size may be unsent at QoS 0, where these are more bytes: large messages are to share a write as
+/// well.
 const UNSENT_MESSAGES_PER_TURN_MAX: usize = 4;
 
 /// But no more bytes than these, which the connection writes in one turn.
@@ -338,15 +339,24 @@ pub(super) fn refused(rejected: Rejected) -> PublishError {
     }
 }
 
+/// How many bytes may be unsent when a message is added. Those at QoS 1 and 2 stay in the log, where more of them are
+/// in no cache any more.
+fn unsent_allowed(message: &Outgoing<'_>) -> usize {
+    if message.qos != QoS::AtMostOnce {
+        return UNSENT_BYTES_PER_TURN_MAX;
+    }
+    let some = message.payload.len();
+    let some = some.saturating_mul(UNSENT_MESSAGES_PER_TURN_MAX);
+    some.clamp(UNSENT_BYTES_PER_TURN_MAX, UNSENT_BYTES_OF_LARGE_MAX)
+}
+
 impl Shared {
     /// Lets the connection send before there is more for it: what it has piles up in memory, and the first
     /// of it is no longer in the processor's cache when its turn comes. Returns the ticket of a message that
     /// was published `since` then, and got too old meanwhile.
     #[cold]
     fn let_send(self: &Rc<Self>, publish: &Publish<'_>, since: Time) -> Option<Ticket> {
-        let payload = publish.outgoing.payload;
-        let some = payload.len().saturating_mul(UNSENT_MESSAGES_PER_TURN_MAX);
-        let allowed = some.clamp(UNSENT_BYTES_PER_TURN_MAX, UNSENT_BYTES_OF_LARGE_MAX);
+        let allowed = unsent_allowed(&publish.outgoing);
         if self.state().unsent() < allowed {
             return None;
         }

@@ -46,8 +46,6 @@ pub(super) struct Settings {
     pub(super) publish_rate: Option<PublishRate>,
     pub(super) publish_byte_rate: Option<PublishByteRate>,
     pub(super) ping_after: Option<Duration>,
-    /// PINGREQ tries an idle link: settled when the client is made.
-    pub(super) is_pinged: bool,
     pub(super) coalesce: bool,
     pub(super) queue_messages_max: usize,
     pub(super) queue_bytes_max: usize,
@@ -84,7 +82,6 @@ impl Default for Settings {
             publish_rate: None,
             publish_byte_rate: None,
             ping_after: None,
-            is_pinged: true,
             coalesce: true,
             queue_messages_max: QUEUE_MESSAGES_DEFAULT,
             queue_bytes_max: QUEUE_BYTES_DEFAULT,

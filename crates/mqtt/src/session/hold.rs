@@ -16,7 +16,8 @@ impl Session {
     ///
     /// They are publishes and PUBRELs alone, fewer than are sent and not answered, and less than
     /// [`HOLD_BYTES_MAX`]; a QoS 0 message, a request or a control packet ends the hold, but for a PUBREL
-    /// that clears the identifier of a message that waits as well. How long they wait at most, and whether somebody waits for them to be sent, is the caller's business.
+    /// that clears the identifier of a message that waits as well. How long they wait at most, and
+    /// whether somebody waits for them to be sent, is the caller's business.
     #[must_use]
     pub fn may_hold(&self, log: &OutboundLog) -> bool {
         self.answers_to_hold_for(log) > 0

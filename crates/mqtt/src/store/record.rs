@@ -289,14 +289,18 @@ impl<'a> Record<'a> {
         out[start..start + 4].copy_from_slice(&len.to_be_bytes());
     }
 
-    /// Returns how long its frame may be: as long as it is, where that matters.
+    /// Returns the length of its frame.
     pub(super) fn frame_len(&self) -> usize {
-        /// The longest fields of those that neither have a content nor are seldom.
-        const FIELDS_MAX: usize = 8 + 2 + 1 + KEY_BYTES_MAX;
-        match self {
-            Self::Publish(message) => message.frame_len(),
-            _ => FRAME_HEAD + BODY_HEAD + FIELDS_MAX,
-        }
+        let fields = match self {
+            Self::Publish(message) => return message.frame_len(),
+            Self::Assigned { .. } => 8 + 2,
+            Self::Recorded { .. } | Self::MaybeSent { .. } => 8,
+            Self::Done { key, .. } => 8 + 2 + 1 + key.map_or(0, |key| usize::from(key.len)),
+            Self::Received(_) | Self::Released(_) => 2,
+            Self::SessionLost => 0,
+            Self::Identity(identity) => 2 + 2 + identity.client_id.len() + identity.endpoint.len(),
+        };
+        FRAME_HEAD + BODY_HEAD + fields
     }
 
     /// Returns the message that this record is about, if it means nothing without it.

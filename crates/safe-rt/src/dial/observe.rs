@@ -71,21 +71,23 @@ pub(super) fn observed<T>(
     body: impl FnOnce() -> io::Result<T>,
 ) -> Result<T, Error> {
     let watched = observer.map(|observer| (observer, Instant::now()));
-    let outcome = body().map_err(|source| Error::new(phase, address(), source));
-    if let Some((observer, began)) = watched {
+    let outcome = body();
+    let times = watched.map(|(observer, began)| (observer, began, began.elapsed()));
+    let outcome = outcome.map_err(|source| Error::new(phase, address(), source));
+    if let Some((observer, began, took)) = times {
         let addresses = outcome.as_ref().map_or(&[] as &[_], found);
         let error = outcome.as_ref().err();
-        tell(observer, phase, &address(), began, addresses, error);
+        tell(observer, phase, &address(), (began, took), addresses, error);
     }
     outcome
 }
 
-/// Tells of a phase that ends now.
+/// Tells of a phase: when it began and how long it took.
 fn tell(
     observer: &mut Observer<'_>,
     phase: Phase,
     address: &str,
-    began: Instant,
+    (began, took): (Instant, Duration),
     addresses: &[SocketAddr],
     error: Option<&Error>,
 ) {
@@ -93,7 +95,7 @@ fn tell(
         phase,
         address,
         began,
-        took: began.elapsed(),
+        took,
         addresses,
         error,
     });

@@ -331,7 +331,22 @@ impl Write for Outlet<'_> {
     }
 
     /// Short records leave together, so that the end of a handshake is one packet.
+    #[inline]
     fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
+        match records {
+            [only] => self.write(only),
+            several => self.write_joined(several),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Outlet<'_> {
+    #[inline(never)]
+    fn write_joined(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut joined = [0; JOINED_BYTES_MAX];
         let mut len = 0;
         for record in records {
@@ -341,13 +356,10 @@ impl Write for Outlet<'_> {
             room.copy_from_slice(record);
             len += record.len();
         }
-        match records {
-            [first, ..] if len <= first.len() => self.write(first),
+        let first = records.iter().find(|record| !record.is_empty());
+        match first {
+            Some(first) if len <= first.len() => self.write(first),
             _ => self.write(&joined[..len]),
         }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -103,6 +103,8 @@ fn short_records_leave_together_and_long_ones_alone() {
         // As much as there is room for.
         assert_eq!(took(&[3 * JOINED_BYTES_MAX, 6]), ROOM);
         assert_eq!(took(&[0, 5]), 5);
+        assert_eq!(took(&[0, JOINED_BYTES_MAX + 1]), JOINED_BYTES_MAX + 1);
+        assert_eq!(took(&[7]), 7);
 
         let filled = transport.try_write(&[0; ROOM - 10]).expect("room");
         assert_eq!(filled, Some(ROOM - 10));
