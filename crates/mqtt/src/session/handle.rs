@@ -34,8 +34,7 @@ pub enum Effect {
     Completed {
         /// The key given to [`Session::publish`].
         key: TicketKey,
-        /// The server may have taken it for two messages: at QoS 1, because it was sent again after
-        /// a connection was lost; at QoS 2, because the server lost the session.
+        /// The server may have taken it twice: at QoS 1 sent again after a lost connection, at QoS 2 after a lost session.
         maybe_twice: bool,
     },
     /// The SUBSCRIBE under `key` was answered, with as many codes as it has filters: they are in
@@ -178,8 +177,7 @@ impl Session {
     }
 
     /// Delivers a QoS 2 message the first time, and answers it each time.
-    // Never: the loop over a run of messages has too few registers for it.
-    #[inline(never)]
+    #[inline(never)] // The loop over a run of messages has too few registers for it.
     fn on_exactly_once(&mut self, packet_id: PacketId) -> Result<Effect, PeerError> {
         let acks = &mut self.connection.acks;
         match self.received.get_mut(packet_id) {

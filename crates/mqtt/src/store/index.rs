@@ -8,10 +8,11 @@
 
 use std::collections::BTreeMap;
 
+use super::key::Key;
 use super::keys::KeyState;
 use super::messages::{Flight, Message, Messages};
 use super::pos::StorePos;
-use super::record::{DoneCause, Identity, Key, MessageRecord, Record};
+use super::record::{DoneCause, Identity, MessageRecord, Record};
 use super::replayed::Replayed;
 use crate::packet::PacketId;
 

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::key::Key;
 use super::pos::StorePos;
-use super::record::{DoneCause, Key};
+use super::record::DoneCause;
 use crate::packed_map::PackedMap;
 
 /// What is known of a key.

@@ -10,10 +10,11 @@ use safe_rt::Endpoint;
 use super::Store;
 use super::error::{ClaimError, Refused, Report};
 use super::index::{Index, STATE_BYTES};
+use super::key::Key;
 use super::keys::KeyState;
 use super::options::{Level, STORED_BYTES_DEFAULT, STORED_MESSAGES_DEFAULT};
 use super::pos::StorePos;
-use super::record::{Key, MessageRecord, Record};
+use super::record::{MessageRecord, Record};
 use super::recovered::{Recovered, Stored, StoredMessage};
 use super::state::{Gone, check_message};
 

@@ -8,10 +8,11 @@
 //! ```
 
 use super::index::Place;
+use super::key::Key;
 use super::keys::Keys;
 use super::open::SEGMENT_READ_BYTES_MAX;
 use super::pos::StorePos;
-use super::record::{FRAME_HEAD, Key, RECORD_BYTES_MAX};
+use super::record::{FRAME_HEAD, RECORD_BYTES_MAX};
 use crate::packed_map::PackedMap;
 use crate::packet::{PacketId, QoS};
 

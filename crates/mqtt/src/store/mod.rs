@@ -51,6 +51,7 @@ mod disk;
 mod error;
 mod file;
 mod index;
+mod key;
 mod keys;
 mod memory;
 mod messages;
@@ -73,6 +74,7 @@ use safe_rt::Endpoint;
 pub use error::{ClaimError, OpenError, Refused, Report};
 pub use file::File;
 pub use index::OUTCOMES_MAX;
+pub use key::{KEY_BYTES_MAX, Key, KeyLength};
 pub use keys::KeyState;
 pub use memory::Memory;
 pub use options::{
@@ -80,10 +82,7 @@ pub use options::{
     SEGMENT_BYTES_MIN, STORED_BYTES_DEFAULT, STORED_MESSAGES_DEFAULT, StoreOptions,
 };
 pub use pos::StorePos;
-pub use record::{
-    DoneCause, Identity, KEY_BYTES_MAX, Key, KeyLength, MessageRecord, Mode, RECORD_BYTES_MAX,
-    Record,
-};
+pub use record::{DoneCause, Identity, MessageRecord, Mode, RECORD_BYTES_MAX, Record};
 pub use recovered::{Recovered, Stored, StoredMessage};
 pub use state::STORE_PENDING_BYTES_MAX;
 

@@ -19,14 +19,10 @@
 //! salt of the file. A kind that is not known, and fields that say nothing known, are passed over: a
 //! newer program wrote them.
 
-use std::fmt;
-
 use super::checksum::crc32c;
+use super::key::Key;
 use super::pos::StorePos;
 use crate::packet::{PacketId, QoS, Version};
-
-/// The longest key of a message, in bytes.
-pub const KEY_BYTES_MAX: usize = 16;
 
 /// The longest body of a record in bytes, and so the largest message that can be stored.
 pub const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -42,62 +38,6 @@ const BODY_HEAD: usize = 9;
 const RETAIN: u8 = 1 << 2;
 /// The message can get too old to be sent.
 const EXPIRES: u8 = 1 << 3;
-
-/// A name that the program gives a message, so that publishing it again after a crash does nothing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    len: u8,
-    bytes: [u8; KEY_BYTES_MAX],
-}
-
-/// A key that is empty or longer than [`KEY_BYTES_MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyLength {
-    /// Its length in bytes.
-    pub found: usize,
-}
-
-impl Key {
-    /// Makes a key of 1 to [`KEY_BYTES_MAX`] bytes.
-    ///
-    /// # Errors
-    /// [`KeyLength`] for any other number.
-    pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, KeyLength> {
-        let from = bytes.as_ref();
-        let found = from.len();
-        let mut bytes = [0; KEY_BYTES_MAX];
-        match bytes.get_mut(..found) {
-            Some(to) if found > 0 => to.copy_from_slice(from),
-            Some(_) | None => return Err(KeyLength { found }),
-        }
-        let len = found as u8;
-        Ok(Self { len, bytes })
-    }
-
-    /// Returns the bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({})", self.as_bytes().escape_ascii())
-    }
-}
-
-impl fmt::Display for KeyLength {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let found = self.found;
-        write!(
-            f,
-            "expected a key of 1 to {KEY_BYTES_MAX} bytes, found {found}"
-        )
-    }
-}
-
-impl std::error::Error for KeyLength {}
 
 /// Why a message needs no more sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

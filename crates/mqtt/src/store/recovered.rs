@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::index::Index;
+use super::key::Key;
 use super::messages::{Flight, Message};
 use super::pos::StorePos;
-use super::record::{DoneCause, Key, MessageRecord, Record};
+use super::record::{DoneCause, MessageRecord, Record};
 use crate::packet::{PacketId, QoS};
 use crate::session::Outgoing;
 
