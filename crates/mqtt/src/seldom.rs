@@ -31,7 +31,7 @@ impl<T> Seldom<T> {
 
 impl<T: Default> Seldom<T> {
     /// The value, or what it would have been made as.
-    #[cfg(any(test, feature = "client"))]
+    #[cfg(feature = "client")]
     pub(crate) fn into_value(self) -> T {
         self.0.into_inner().map_or_else(T::default, |value| *value)
     }
