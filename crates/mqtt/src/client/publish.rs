@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use fiber::{Elapsed, Instant};
 
+#[cfg(doc)]
+use super::ClientOptions;
 use super::error::{PublishError, WaitCause, WaitError};
 use super::outbox::QueuePolicy;
 use super::room::{Arrival, Room};
